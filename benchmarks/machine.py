@@ -1,0 +1,37 @@
+"""The machine a table was measured on, and what its memory allows."""
+
+import os
+import platform
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+
+def describe() -> dict[str, str | int]:
+    """CPU model, cores, memory (GB) and system; no host name."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        model = names[0] if names else model
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {"cpu": model, "cores": cores(), "memory_gb": round(memory / 1e9), "system": platform.system()}
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def bandwidth(megabytes: int = 64, repeats: int = 20) -> float:
+    """Bytes a second of the STREAM "add" (a = b + c, float32) with numpy, one thread a core; the best of `repeats`."""
+    import numpy as np
+
+    size = megabytes * 1_000_000 // 4
+    arrays = [tuple(np.ones(size, np.float32) for _ in range(3)) for _ in range(cores())]
+    best = float("inf")
+    with ThreadPoolExecutor(cores()) as pool:
+        for _ in range(repeats):
+            start = time.perf_counter()
+            list(pool.map(lambda abc: np.add(abc[1], abc[2], out=abc[0]), arrays))
+            best = min(best, time.perf_counter() - start)
+    return 3 * 4 * size * cores() / best

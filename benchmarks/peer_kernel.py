@@ -1,0 +1,47 @@
+"""Background and mask of one frame against pyFAI's sigma clipping, in one process: peer_kernel.py PONI BACKGROUND FRAME
+
+Prints the seconds of both, medians of runs in turn, as JSON. Both may use all cores.
+"""
+
+import json
+import sys
+import time
+from statistics import median
+
+REPEATS = 15
+
+
+def main(poni: str, background: str, image: str) -> None:
+    from xrdpipe.background import Background
+    from xrdpipe.frame import Frame
+    from xrdpipe.geometry import Poni, geometry
+    from xrdpipe.mask import Mask
+    from xrdpipe.source import Source
+    from xrdpipe.stage import Setup
+
+    source = Source()
+    frame = Frame("frame", source.read(image))
+    setup = Setup(geometry(Poni.read(poni), frame.image.shape), source.read, source.to_raw)
+    steps = [stage.prepare(setup) for stage in (Background(background), Mask())]
+    integrator = setup.geometry.integrator
+
+    def ours() -> None:
+        result = frame
+        for step in steps:
+            result = step(result)
+
+    def sigma_clip() -> None:
+        options = {"unit": "q_A^-1", "method": ("no", "csr", "cython"), "correctSolidAngle": False}
+        integrator.sigma_clip(frame.image, 1480, error_model="azimuthal", thres=0, max_iter=3, **options)
+
+    seconds: dict[str, list[float]] = {"xrdpipe": [], "sigma_clip": []}
+    for _ in range(REPEATS + 1):
+        for name, function in [("xrdpipe", ours), ("sigma_clip", sigma_clip)]:
+            start = time.perf_counter()
+            function()
+            seconds[name].append(time.perf_counter() - start)
+    print(json.dumps({name: median(values[1:]) for name, values in seconds.items()}))  # the first one prepares
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

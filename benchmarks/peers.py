@@ -1,0 +1,184 @@
+"""How fast xrdpipe is beside other programs: `python -m benchmarks.peers`.
+
+Makes frames, installs the other programs from PyPI into environments of their own, runs everything in turn on this
+machine, checks that the numbers agree, and prints (`--output`: also writes) tables of ratios. The first time it needs a
+network, 4 GB of disk and half an hour. A program that cannot be installed is named with its reason; the others run.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from functools import partial
+from pathlib import Path
+
+from . import machine, report
+from .environments import PACKAGES, python_of, versions
+from .frames import cache_folder, make
+from .measure import FailedError, interleaved
+from .peer_pdfstream import RANGE
+from .programs import HERE, NOT_ON_PYPI, PROGRAMS, Bench, script, xrdpipe
+
+ALPHAS = [1.5 + 0.1 * step for step in range(12)]
+ONE_WITH_PYFAI = """
+import sys, fabio, numpy, pyFAI
+poni, image, output = sys.argv[1:]
+options = dict(unit="q_A^-1", method=("full", "csr", "cython"), correctSolidAngle=False)
+result = pyFAI.load(poni).integrate1d(fabio.open(image).data, 1480, **options)
+numpy.savetxt(output, numpy.transpose(result[:2]), fmt="%14.6e")
+"""
+Figures = dict[str, list[float]]  # name of a figure -> what each round gave
+
+
+def series(bench: Bench) -> Figures:
+    """Seconds a frame of every program: a run over many frames minus one over few, so that start-up is out.
+
+    `<name>:start` is the rest: what a run costs before the first frame.
+    """
+
+    def seconds(name: str, count: int) -> float:
+        program = PROGRAMS[name]
+        command = program.command(bench, name, bench.pythons[name], count)
+        return bench.run(name, command, **program.variables).seconds
+
+    starts: Figures = {}
+
+    def a_frame(name: str) -> float:
+        few, many = seconds(name, bench.few), seconds(name, bench.many)
+        each = (many - few) / (bench.many - bench.few)
+        starts.setdefault(f"{name}:start", []).append(few - bench.few * each)
+        return each
+
+    return interleaved({name: partial(a_frame, name) for name in bench.pythons}, bench) | starts
+
+
+def single(bench: Bench) -> Figures:
+    """Seconds of the whole command on one frame with its caches filled, of the same with pyFAI, and of a sweep."""
+    (image,) = bench.frames.first(1)
+    background = f"background.file={bench.frames.background}"
+    pyfai = [sys.executable, "-c", ONE_WITH_PYFAI, bench.frames.poni, image, bench.work / "one.chi"]
+    alphas = "mask.alpha=" + ",".join(f"{alpha:.1f}" for alpha in ALPHAS)
+
+    def command(*overrides: str) -> float:
+        return bench.run("one-frame", xrdpipe(bench, "one-frame", [image], background, "plot=none", *overrides)).seconds
+
+    command()
+    subjects = {
+        "one-frame": command,
+        "one-frame:pyfai": lambda: bench.run("one-frame-pyfai", pyfai).seconds,
+        "sweep": lambda: command("-m", alphas),
+    }
+    return interleaved(subjects, bench)
+
+
+def memory(bench: Bench) -> Figures:
+    """Peak bytes of all processes of a run over 50 and over 500 frames, figures off."""
+
+    def peak(count: int) -> float:
+        background = f"background.file={bench.frames.background}"
+        command = xrdpipe(bench, "memory", bench.frames.first(count), background, "plot=none")
+        return bench.run("memory", command, watch=True).peak
+
+    return interleaved({f"memory:{count}": partial(peak, count) for count in (50, 500)}, bench)
+
+
+def kernel(bench: Bench) -> Figures:
+    """Seconds of background and mask of one frame, and of pyFAI's sigma clipping, in one process."""
+    frames = bench.frames
+    bench.run("kernel", [sys.executable, HERE / "peer_kernel.py", frames.poni, frames.background, frames.images[0]])
+    last = (bench.work / "logs/kernel.log").read_text().splitlines()[-1]
+    return {f"kernel:{name}": [seconds] for name, seconds in json.loads(last).items()}
+
+
+def agreement(bench: Bench) -> Figures:
+    """Largest difference to PDFstream (with mask) and to pyFAI (without), as a fraction of the maximum; in pixels."""
+    found: Figures = {}
+    count = min(3, bench.many)
+    images = bench.frames.first(count)
+    masked = [
+        f"background.file={bench.frames.background}",
+        f"integ.radial_range=[{RANGE[0]},{RANGE[1]}]",
+        "output.mask=true",
+    ]
+    for name, runner, overrides in [
+        ("pdfstream", script("pdfstream", "--compare"), masked),
+        ("pyfai-loop", PROGRAMS["pyfai-loop"].command, ["mask=none"]),
+    ]:
+        if name in bench.pythons:
+            bench.run("agreement", runner(bench, "theirs", bench.pythons[name], count))
+            bench.run("agreement", xrdpipe(bench, "ours", images, "plot=none", *overrides))
+            found |= {f"agreement:{name}{what}": values for what, values in _differences(bench.work / "output").items()}
+    return found
+
+
+def _differences(folder: Path) -> Figures:
+    import numpy as np
+
+    patterns, masks = [], []
+    for file in sorted(folder.glob("theirs/*.chi")):
+        theirs, ours = (np.loadtxt(path, usecols=(0, 1)).T for path in (file, folder / "ours" / file.name))
+        # A bin without a pixel has no row in ours: compare at our radial positions, which must be theirs.
+        at = np.searchsorted(theirs[0], ours[0] * (1 - 1e-6))
+        np.testing.assert_allclose(theirs[0][at], ours[0], rtol=2e-6, err_msg="the radial axes differ")
+        patterns.append(float(np.abs(theirs[1][at] - ours[1]).max() / np.abs(theirs[1]).max()))
+        if (mask := file.with_suffix(".npy")).exists():
+            masks.append(float((np.load(mask) != np.load(folder / "ours/masks" / mask.name)).sum()))
+    return {":pattern": patterns, **({":mask": masks} if masks else {})}
+
+
+PARTS = {"series": series, "single": single, "memory": memory, "kernel": kernel, "agreement": agreement}
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
+    parser.add_argument("--frames", type=int, default=48, metavar="N", help="frames of the long runs (48)")
+    parser.add_argument("--few", type=int, default=8, metavar="N", help="frames of the short runs (8)")
+    parser.add_argument("--size", type=int, default=2048, metavar="PIXELS", help="width and height of a frame (2048)")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="how often everything is measured (3)")
+    parser.add_argument("--work", type=Path, default=cache_folder(), help="frames, environments, logs (a cache folder)")
+    names = [*PROGRAMS, *PARTS]
+    parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", default=names, help=f"of {' '.join(names)}")
+    parser.add_argument("--output", type=Path, help="write everything there too: .json, or .md as printed")
+    options = parser.parse_args()
+    if not 0 < options.few < options.frames:
+        parser.error(f"--few {options.few}: fewer than --frames {options.frames} expected")
+    return options
+
+
+def main() -> None:
+    options = arguments()
+    work = options.work.resolve()
+    frames = make(work / f"frames-{options.size}", options.frames, options.size)
+    bench = Bench(work, frames, options.few, options.frames, options.rounds, failed=dict(NOT_ON_PYPI))
+    for name in PROGRAMS:
+        if name in options.only:
+            bench.prepare(name)
+    bandwidth = machine.bandwidth()
+    measured: Figures = {}
+    for name, part in PARTS.items():
+        if name in options.only or (name == "series" and bench.pythons):
+            try:
+                measured |= part(bench)
+            except (FailedError, AssertionError, OSError, ValueError) as error:
+                bench.failed[name] = str(error).strip()
+    shutil.rmtree(work / "output", ignore_errors=True)
+
+    used = {PROGRAMS[name].environment for name in bench.pythons} & set(PACKAGES)
+    result = report.Result(
+        machine=machine.describe(),
+        versions={"xrdpipe": versions(sys.executable), **{name: versions(python_of(name, work)) for name in used}},
+        settings={key: getattr(options, key) for key in ("frames", "few", "size", "rounds")},
+        measured=measured,
+        failed=bench.failed,
+        bandwidth=bandwidth,
+    )
+    text = report.markdown(result)
+    print(text)
+    if options.output:
+        options.output.write_text(
+            report.as_json(result) if options.output.suffix == ".json" else text, encoding="utf-8"
+        )
+
+
+if __name__ == "__main__":
+    main()

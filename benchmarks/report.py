@@ -1,0 +1,153 @@
+"""From measured figures to tables: ratios with what they must and should be, programs, agreement, roofline."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from statistics import median
+
+from .programs import PROGRAMS
+
+
+@dataclass(frozen=True)
+class Result:
+    """Everything a session gave; `measured` holds seconds, bytes or fractions, a value a round."""
+
+    machine: Mapping[str, str | int]
+    versions: Mapping[str, Mapping[str, str]]
+    settings: Mapping[str, int]
+    measured: Mapping[str, list[float]]
+    failed: Mapping[str, str]
+    bandwidth: float  # bytes a second
+    date: str = field(default_factory=lambda: date.today().isoformat())
+
+    @property
+    def medians(self) -> dict[str, float]:
+        return {name: median(values) for name, values in self.measured.items() if values}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the acceptance table: (over - less) / under, names of measured figures, and what it must and should be."""
+
+    what: str
+    over: str
+    under: str
+    must: float
+    aim: float
+    less: str = ""
+
+    def ratio(self, figures: Mapping[str, float]) -> float | None:
+        if not {self.over, self.under, self.less or self.over} <= set(figures):
+            return None
+        return (figures[self.over] - figures.get(self.less, 0)) / figures[self.under]
+
+    def verdict(self, ratio: float) -> str:
+        sign = 1 if self.aim > self.must else -1  # more is better, or less
+        return "aim" if sign * ratio >= sign * self.aim else "must" if sign * ratio >= sign * self.must else "short"
+
+
+ROWS = [
+    Row("a frame: PDFstream `integrate(parallel=True)` / xrdpipe", "pdfstream", "xrdpipe", 20, 40),
+    Row("a frame: plain pyFAI loop in one process / xrdpipe", "pyfai-loop", "xrdpipe", 0.8, 1.5),
+    Row("background + mask: `pyFAI.sigma_clip` / xrdpipe, same frame", "kernel:sigma_clip", "kernel:xrdpipe", 2, 4),
+    Row(
+        "default figures add / the same two with plain matplotlib", "xrdpipe-figures", "matplotlib", 0.4, 0.2, "xrdpipe"
+    ),
+    Row("command on one frame, cache warm / `python -c` with pyFAI", "one-frame", "one-frame:pyfai", 1.5, 0.8),
+    Row("peak memory: 500 frames / 50 frames", "memory:500", "memory:50", 1.1, 1.05),
+    Row("sweep of 12 mask settings on one frame / one such run", "sweep", "one-frame", 4, 2),
+]
+# What xrdpipe cannot avoid to move through memory, bytes a pixel, on the way of a float32 frame. A matrix entry is a
+# float32 weight and a 16-bit bin; the full split of pyFAI has 2.26 entries a pixel.
+TRAFFIC = {
+    "file to memory (read, write), hash": 4 + 4 + 4,
+    "background (read two, write one)": 4 + 4 + 4,
+    "mask (image by ring, order, mask)": 4 + 4 + 1,
+    "integration (image, mask, matrix)": 4 + 1 + 2.26 * (4 + 2) + 4,
+}
+
+
+def markdown(result: Result) -> str:
+    tables = [_ratios(result), _programs(result), _others(result), _roofline(result)]
+    failed = [f"- {name}: {reason}" for name, reason in result.failed.items()]
+    versions = [
+        f"- {name}: {', '.join(f'{package} {number}' for package, number in packages.items())}"
+        for name, packages in result.versions.items()
+    ]
+    where = ", ".join(f"{value} {key}" if key == "cores" else f"{value}" for key, value in result.machine.items())
+    settings = result.settings
+    what = (
+        f"{settings['frames']} frames of {settings['size']} x {settings['size']} float32, 1480 points; seconds a frame are "
+        f"(run of {settings['frames']} - run of {settings['few']}) / difference, median of {settings['rounds']} rounds in turn."
+    )
+    blocks = [f"{result.date}: {where}", what, *tables, "\n".join(failed), "Versions:\n\n" + "\n".join(versions)]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def as_json(result: Result) -> str:
+    figures = result.medians
+    ratios = {row.what: row.ratio(figures) for row in ROWS}
+    return json.dumps(
+        {**asdict(result), "medians": figures, "ratios": ratios, "bytes_a_frame": _traffic(result)}, indent=1
+    )
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *rows]) if rows else ""
+
+
+def _ratios(result: Result) -> str:
+    lines = []
+    for row in ROWS:
+        ratio = row.ratio(result.medians)
+        shown = ["not measured", ""] if ratio is None else [f"{ratio:.3g}", row.verdict(ratio)]
+        lines.append([row.what, shown[0], f"{row.must:g}", f"{row.aim:g}", shown[1]])
+    return _table(["ratio", "measured", "must", "aim", "reached"], lines)
+
+
+def _programs(result: Result) -> str:
+    figures, lines = result.medians, []
+    for name, program in PROGRAMS.items():
+        if name in figures:
+            values = [1000 * value for value in result.measured[name]]
+            times = f"{figures[name] / figures['xrdpipe']:.2f}" if "xrdpipe" in figures else ""
+            spread = f"{min(values):.1f} to {max(values):.1f}"
+            lines.append(
+                [name, program.does, f"{1000 * figures[name]:.1f}", spread, times, f"{figures[f'{name}:start']:.1f}"]
+            )
+    return _table(["program", "does", "ms a frame", "rounds", "/ xrdpipe", "start-up, s"], lines)
+
+
+def _others(result: Result) -> str:
+    units = {"memory": (1e-6, "MB"), "kernel": (1e3, "ms"), "agreement": (1, "")}
+    lines = []
+    for name, value in result.medians.items():
+        if name in PROGRAMS or name.endswith(":start"):
+            continue
+        kind, _, _ = name.partition(":")
+        factor, unit = units.get(kind, (1, "s"))
+        if kind == "agreement":
+            value, unit = (
+                max(result.measured[name]),
+                "pixels differ, at most" if name.endswith("mask") else "of the maximum, at most",
+            )
+        lines.append([name, f"{factor * value:.3g} {unit}"])
+    return _table(["figure", "measured"], lines)
+
+
+def _traffic(result: Result) -> float:
+    return sum(TRAFFIC.values()) * result.settings["size"] ** 2
+
+
+def _roofline(result: Result) -> str:
+    size, seconds = _traffic(result), _traffic(result) / result.bandwidth
+    parts = "; ".join(f"{what} {count:.3g}" for what, count in TRAFFIC.items())
+    text = (
+        f"Roofline: {size / 1e6:.0f} MB a frame (bytes a pixel: {parts}) at {result.bandwidth / 1e9:.1f} GB/s "
+        f"(numpy add, one thread a core) take {1000 * seconds:.1f} ms"
+    )
+    xrdpipe = result.medians.get("xrdpipe")
+    return text + (
+        f"; xrdpipe takes {1000 * xrdpipe:.1f} ms, {seconds / xrdpipe:.0%} of what memory allows." if xrdpipe else "."
+    )

@@ -1,0 +1,32 @@
+"""2D X-ray diffraction frames to 1D patterns: background, automatic masks, azimuthal integration, figures."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+__all__ = ["ConfigError", "Frame", "FrameError", "Pattern", "Setup", "Stage", "__version__", "integrate"]
+
+_WHERE = {
+    "integrate": "api",
+    "Frame": "frame",
+    "FrameError": "frame",
+    "Pattern": "frame",
+    "ConfigError": "stage",
+    "Setup": "stage",
+    "Stage": "stage",
+}
+
+try:
+    __version__ = version("xrdpipe")
+except PackageNotFoundError:  # a checkout that is not installed
+    __version__ = "0"
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy, so that `import xrdpipe` costs nothing and the command line answers --help at once.
+    if name in _WHERE:
+        from importlib import import_module
+
+        return getattr(import_module(f".{_WHERE[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

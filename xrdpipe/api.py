@@ -1,0 +1,67 @@
+"""The pipeline from Python, one-to-one with the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .stage import ConfigError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .run import Run
+
+_DEFAULT = object()
+
+
+def integrate(
+    poni: str | Path,
+    *images: str | Path | Mapping[str, NDArray[Any]],
+    output_dir: str | Path | None | object = _DEFAULT,
+    overrides: Sequence[str] = (),
+    config_dir: str | Path | None = None,
+    quiet: bool = True,
+    **groups: Any,
+) -> Run:
+    """Run the pipeline: ``integrate("geometry.poni", "a.tiff", mask="strict", integ={"unit": "2th_deg"})``.
+
+    ``images`` are paths, globs, ``@lists``, or mappings of names to arrays (slow, fast) of counts. Every configuration
+    group is a keyword: an option's name, a mapping of values, or a pair ``(option, values)``; top-level keys
+    (``stages``, ``overwrite``) too. ``overrides`` takes what the command line takes. ``output_dir``: as on the command
+    line a new folder by default; None writes nothing. ``quiet``: no progress.
+
+    Returns a `Run`: ``patterns``, ``masks`` (uint8, 1 = masked, raw orientation), ``frames`` (a record an image, failed
+    ones with their reason), ``folder``. Raises ConfigError (a ValueError) where the command line would refuse.
+    """
+    from . import argv
+    from .config import Loader, forced, listed, merge, plain
+    from .run import run
+
+    chosen, values = [], {}
+    for group, value in groups.items():
+        option, content = value if isinstance(value, tuple) else (value, {})
+        if isinstance(option, Mapping):
+            option, content = None, option
+        if isinstance(option, str):
+            chosen.append(f"{group}={option}")
+        elif option is not None:
+            values[group] = option
+        if content:
+            values[group] = dict(content)
+    try:
+        typed, bare = argv.translate(list(overrides))
+    except argv.UsageError as error:
+        raise ConfigError(str(error)) from error
+    composed = plain(Loader(str(config_dir) if config_dir else None).compose([*chosen, *forced(typed)]))
+    merge(composed, values)
+    paths = [*bare, *(str(item) for item in images if not isinstance(item, Mapping))]
+    arrays = {name: array for item in images if isinstance(item, Mapping) for name, array in item.items()}
+    composed["poni"] = str(poni)
+    composed["images"] = [*listed(composed.get("images")), *paths]
+    composed["quiet"] = quiet
+    if output_dir is not _DEFAULT and output_dir is not None:
+        composed["output_dir"] = str(output_dir)
+    return run(composed, [*chosen, *overrides], arrays=arrays, write=output_dir is not None, keep=True)
+

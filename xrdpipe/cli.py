@@ -1,0 +1,109 @@
+"""The command line: what was typed -> Hydra -> exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from . import __version__
+from .stage import ConfigError
+
+if TYPE_CHECKING:
+    from .argv import Command
+    from .run import Run
+
+NOTHING = """\
+xrdpipe: nothing to do: images and a geometry are missing
+  with data:     xrdpipe poni=geometry.poni images='data/*.tiff'
+  without data:  xrdpipe source=demo        (xrdpipe --help says more)"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program; the result is the exit status: 0 done, 1 a frame or job failed, 2 refused, 130 stopped."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words:
+        print(NOTHING, file=sys.stderr)
+        return 2
+    options = words[: words.index("--")] if "--" in words else words
+    if "--version" in options:
+        print(f"xrdpipe {__version__}")
+        return 0
+    if "--help" in options or "-h" in options:
+        from .manual import manual
+
+        print(manual())
+        return 0
+    from .argv import UsageError, parse
+
+    try:
+        return _dispatch(parse(words))
+    except (ConfigError, UsageError) as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        print(f"xrdpipe: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("xrdpipe: stopped", file=sys.stderr)
+        return 130
+
+
+def _dispatch(command: Command) -> int:
+    from hydra._internal.hydra import Hydra
+    from hydra.types import RunMode
+
+    from .config import Loader, forced, listed, plain
+
+    options, name = command.options, command.options.config_name or "config"
+    if options.config_path:
+        raise ConfigError("--config-path: would hide the shipped configuration; --config-dir adds yours before it")
+    loader = Loader(options.config_dir)
+    overrides = forced(command.overrides)
+    hydra = Hydra("xrdpipe", loader)
+    if options.shell_completion:
+        hydra.shell_completion(name, command.overrides)
+    elif options.hydra_help:
+        from hydra._internal.utils import get_args_parser
+
+        hydra.hydra_help(name, get_args_parser(), options)
+    elif options.cfg:
+        hydra.show_cfg(name, overrides, options.cfg, options.package, options.resolve)
+    elif options.info:
+        hydra.show_info(options.info, name, overrides, RunMode.MULTIRUN if options.multirun else RunMode.RUN)
+    elif options.multirun or "hydra.mode=MULTIRUN" in command.overrides:
+        from .sweep import sweep
+
+        return sweep(loader, overrides, command.images, name)
+    else:
+        from .run import run
+
+        values = plain(loader.compose(overrides, name))
+        values["images"] = [*listed(values.get("images")), *command.images]
+        result = run(values, sys.argv[1:])
+        if not values["quiet"] and result.folder is not None:
+            _report(result)
+        return result.status
+    return 0
+
+
+def _report(result: Run) -> None:
+    from .progress import show
+
+    rows = [
+        {
+            "image": record.file,
+            "status": record.status,
+            "masked": "" if record.masked_fraction is None else f"{100 * record.masked_fraction:.1f} %",
+            "seconds": "" if record.seconds is None else f"{record.seconds:.2f}",
+            "error": record.error,
+        }
+        for record in result.frames
+    ]
+    show(rows)
+    done = [record for record in result.frames if record.status == "done"]
+    print(f"{len(done)} of {len(result.frames)} frames done, {len(result.failed)} failed; results in {result.folder}")
+    if done:
+        figure = f"figures/{done[0].name}_pattern.png"
+        there = result.folder is not None and (result.folder / figure).exists()
+        print(f"look at {figure if there else done[0].name + '.chi'} there first")

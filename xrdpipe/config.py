@@ -1,0 +1,214 @@
+"""Configuration: Hydra composes it, the schemas check it, and nothing in it may run code."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+from hydra.core.plugins import Plugins
+from hydra.core.utils import setup_globals
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from .argv import PATH_KEYS
+from .source import expand_user
+from .stage import ConfigError, choice, nearest, require, validated
+
+BACKENDS = ("auto", "threading", "loky")
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """How many frames are processed at once (``n_jobs``, -1: all cores) and by what (``backend``)."""
+
+    n_jobs: int = -1
+    backend: str = "auto"
+
+    def __post_init__(self) -> None:
+        require(self.n_jobs == -1 or self.n_jobs >= 1, "n_jobs", self.n_jobs, "-1 (all cores) or a number >= 1 expected")
+        choice("backend", self.backend, BACKENDS)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The top level of the configuration, the groups of the stages aside."""
+
+    poni: str | None = None
+    images: Any = None
+    output_dir: str | None = None
+    stages: list[str] = field(default_factory=list)
+    overwrite: bool = False
+    dry_run: bool = False
+    quiet: bool = False
+    parallel: Parallel = field(default_factory=Parallel)
+
+    def __post_init__(self) -> None:
+        entries = [self.images] if isinstance(self.images, str) else self.images or []
+        good = isinstance(entries, list) and all(isinstance(entry, str) for entry in entries)
+        require(good, "images", self.images, "a path, a glob, @list.txt or a list of them expected")
+        for name in self.stages:
+            require(self.stages.count(name) == 1, "stages", self.stages, f"{name} stands there twice")
+
+
+def conf_dir() -> Path:
+    """The folder of the shipped configuration: inside an installed package, beside it in a checkout."""
+    package = Path(__file__).parent
+    return next(path for path in (package / "conf", package.parent / "conf") if path.is_dir())
+
+
+class Loader(ConfigLoaderImpl):
+    """Hydra's composition with our words for its errors, and a check that no configuration brings code along.
+
+    It is the one way to a configuration: for a single run, for every job of a sweep, and for Python.
+    """
+
+    def __init__(self, config_dir: str | None = None) -> None:
+        setup_globals()
+        if config_dir is not None and not Path(config_dir).is_dir():
+            raise ConfigError(f"--config-dir {config_dir}: no such folder")
+        path = ConfigSearchPathImpl()
+        path.append("hydra", "pkg://hydra.conf")
+        if config_dir is not None:  # before the shipped ones, so that a file of the same name wins
+            path.append("command-line", str(Path(config_dir).absolute()))
+        path.append("main", str(conf_dir()))
+        for plugin in Plugins.instance().discover(SearchPathPlugin):
+            plugin().manipulate_search_path(path)
+        path.append("schema", "structured://")
+        super().__init__(path)
+
+    def load_configuration(self, config_name: str | None, overrides: list[str], *args: Any, **kwargs: Any) -> DictConfig:
+        """Compose; ConfigError where that fails or where the result would run code."""
+        try:
+            cfg = super().load_configuration(config_name, overrides, *args, **kwargs)
+            _refuse_code(cfg)
+        except (HydraException, OmegaConfBaseException, YAMLError) as error:
+            raise ConfigError(self._in_our_words(error)) from error
+        return cfg
+
+    def compose(self, overrides: Sequence[str] = (), config_name: str = "config") -> DictConfig:
+        """The configuration of one run."""
+        return self.load_configuration(config_name, list(overrides), RunMode.RUN)
+
+    def _in_our_words(self, error: Exception) -> str:
+        if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+            group, _, option = error.missing_cfg_file.rpartition("/")
+            if group and error.options:
+                return f"{group}={option}: no such option; {nearest(option, error.options)}"
+            return f"{error.missing_cfg_file}: no such configuration file"
+        cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
+        text = str(error)
+        if match := re.search(r"Could not override '([\w./@]+)'", text):
+            names = {*self.list_groups(""), *Settings.__dataclass_fields__} - {"hydra"}
+            return f"{match[1]}: no such key or group; {nearest(match[1], sorted(names))}"
+        lines = [line.strip() for line in [*text.splitlines(), *str(cause or "").splitlines()] if line.strip()]
+        told = [line for line in lines if not line.startswith(("To append", "full_key", "object_type", "See https"))]
+        return " ".join(told[:3]) or type(error).__name__
+
+
+def forced(overrides: Sequence[str]) -> list[str]:
+    """Let ``group.key=value`` through Hydra whether or not the key exists: the schema knows the nearest valid name."""
+    inside = re.compile(r"\+{0,2}(?!hydra\.)([\w]+\.[^=]+=)", re.DOTALL)
+    return [f"++{override.lstrip('+')}" if inside.match(override) else override for override in overrides]
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """The resolved configuration as plain values, Hydra's own left out; paths with ``~`` and ``$VAR`` expanded."""
+    try:
+        values = OmegaConf.to_container(OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]), resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error).splitlines()[0]) from error
+    assert isinstance(values, dict)
+    for key in PATH_KEYS:
+        group, _, name = key.rpartition(".")
+        where = values.get(group) if group else values
+        if key != "images" and isinstance(where, dict) and isinstance(where.get(name), str):
+            where[name] = expand_user(where[name])
+    return {str(key): value for key, value in values.items()}
+
+
+def merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
+    """Set nested values in place; what no schema knows is refused later, with its nearest name."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+            merge(into[key], value)
+        else:
+            into[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def listed(value: Any) -> list[Any]:
+    """None, one or several, as a list."""
+    return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def settings(values: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
+    """Split plain values into the checked top level and the groups of the stages (unchecked, see `stage.build`)."""
+    groups = {key: value for key, value in values.items() if isinstance(value, dict) and "_target_" in value}
+    top = {key: value for key, value in values.items() if key not in groups}
+    parallel = validated(Parallel, top.pop("parallel", {}), "parallel")
+    return replace(validated(Settings, top, ""), parallel=parallel), groups
+
+
+def new_folder(kind: str = "") -> Path:
+    """A folder ``outputs/[kind/]<date>/<time>`` that does not exist yet; it is made, so that nobody else takes it."""
+    from datetime import datetime
+
+    now = datetime.now().astimezone()
+    base = Path("outputs", kind, f"{now:%Y-%m-%d}")
+    names = (f"{now:%H-%M-%S}{suffix}" for suffix in ("", *(f"_{number}" for number in range(2, 10_000))))
+    for name in names:
+        try:
+            (base / name).mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise ConfigError(f"{base / name}: cannot be made ({error.strerror}); name an output_dir") from error
+        return base / name
+    raise ConfigError(f"{base}: no free name")
+
+
+def _refuse_code(cfg: DictConfig) -> None:
+    # Hydra instantiates all of this before our code runs, so it is compared here, right after composition.
+    hydra = OmegaConf.to_container(cfg.hydra, resolve=False)
+    assert isinstance(hydra, dict)
+    if hydra["callbacks"]:
+        raise ConfigError("hydra.callbacks: refused, a configuration must not bring code along")
+    if hydra["job"]["env_set"] or hydra["job"]["env_copy"]:
+        raise ConfigError("hydra.job.env_set: refused, a configuration must not change the environment of its workers")
+    for name in ("hydra_logging", "job_logging"):
+        if hydra[name] != {"version": 1, "root": None, "disable_existing_loggers": False}:
+            raise ConfigError(f"hydra.{name}: refused, logging is not configurable; each run writes its xrdpipe.log")
+    if hydra["run"]["dir"] != ".":
+        raise ConfigError(f"hydra.run.dir={hydra['run']['dir']}: refused; say output_dir=... instead")
+    if hydra["output_subdir"] is not None:
+        raise ConfigError("hydra.output_subdir: refused; a run writes its .hydra/ itself")
+    if hydra["job"]["chdir"]:
+        raise ConfigError("hydra.job.chdir: refused; paths are relative to where xrdpipe was started")
+    for where, target in _targets(hydra, "hydra"):
+        if not re.match(r"hydra\._internal\.core_plugins\.|hydra_plugins\.|optuna\.(samplers|pruners)\.", str(target)):
+            raise ConfigError(f"{where}={target}: refused, not a launcher or sweeper of Hydra")
+
+
+def _targets(node: Any, where: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key == "_target_":
+                yield f"{where}._target_", value
+            yield from _targets(value, f"{where}.{key}")
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from _targets(value, f"{where}[{index}]")
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,132 @@
+"""A results folder: what stands in it, whether more may come, and the record of what ran."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from .provenance import write_json, write_text
+from .stage import ConfigError
+
+
+@dataclass(frozen=True)
+class Record:
+    """What became of one image: ``status`` is done, failed or waiting; ``error`` the reason of a failure."""
+
+    file: str
+    name: str
+    status: str = "waiting"
+    masked_fraction: float | None = None
+    seconds: float | None = None
+    error: str = ""
+    hash: str = ""
+    method: str = ""
+    path: str = ""
+    notes: list[str] = field(default_factory=list)
+
+
+COLUMNS = ("file", "name", "status", "masked_fraction", "seconds", "error")
+
+
+class Folder:
+    """The folder of a run. It is read when made, and written to by `begin` and `record` only."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.run = self._read_run()
+        known = {each.name for each in fields(Record)}
+        rows = self.run.get("images", [])
+        self.records = {row["name"]: Record(**{key: row[key] for key in row if key in known}) for row in rows}
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Names given here before -> the image (resolved path) that has it."""
+        return {name: record.path for name, record in self.records.items()}
+
+    def check(self, identity: Mapping[str, Any], outputs: Mapping[str, Sequence[str]], overwrite: bool) -> None:
+        """Refuse what would mix or replace results: ConfigError says how to go on. Touches nothing.
+
+        ``identity``: what decides the numbers of this run; ``outputs``: the files of every frame, by its name.
+        """
+        parent = next(path for path in (self.path, *self.path.parents) if path.exists())
+        if not parent.is_dir():
+            raise ConfigError(f"output_dir={self.path}: {parent} is a file, not a folder")
+        if not os.access(parent, os.W_OK | os.X_OK):
+            raise ConfigError(f"output_dir={self.path}: {parent} is not writable")
+        if overwrite:
+            return
+        way_out = "say overwrite=true or choose another output_dir"
+        if self.run and self.run.get("identity") != identity:
+            differs = difference(self.run.get("identity", {}), identity)
+            raise ConfigError(f"output_dir={self.path}: holds results of another configuration ({differs}); {way_out}")
+        for name, files in outputs.items():
+            done = name in self.records and self.records[name].status == "done"
+            there = [file for file in files if (self.path / file).exists()]
+            if done or there:
+                what = there[0] if there else f"{name} (see run.json)"
+                raise ConfigError(f"output_dir={self.path}: {what} is already there; {way_out}")
+
+    def begin(self, identity: Mapping[str, Any], outputs: Mapping[str, Sequence[str]]) -> None:
+        """Make the folder ready for a run that `check` let pass; results of another configuration go."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        if self.run and self.run.get("identity") != identity:
+            for record in self.records.values():
+                for file in self.run.get("outputs", {}).get(record.name, []):
+                    (self.path / file).unlink(missing_ok=True)
+            self.records, self.run = {}, {}
+        for files in outputs.values():
+            for file in files:
+                (self.path / file).unlink(missing_ok=True)
+
+    def record(self, run: Mapping[str, Any], records: Iterable[Record]) -> None:
+        """Write ``run.json`` and ``summary.csv`` with these records added to those that stand here."""
+        self.records |= {record.name: record for record in records}
+        rows = [asdict(record) for record in self.records.values()]
+        text = io.StringIO()
+        table = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+        write_text(self.path / "summary.csv", text.getvalue())
+        write_json(self.path / "run.json", {**run, "images": rows})
+
+    def _read_run(self) -> dict[str, Any]:
+        try:
+            values = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+            return values if isinstance(values, dict) else {"identity": None}
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except (OSError, ValueError):
+            return {"identity": None}  # something of somebody: nothing fits it, so only overwrite=true goes on
+
+    @contextmanager
+    def log(self) -> Iterator[None]:
+        """Write everything that is logged meanwhile, by any library, into ``xrdpipe.log``."""
+        handler = logging.FileHandler(self.path / "xrdpipe.log", encoding="utf-8", delay=True)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        root = logging.getLogger()
+        root.addHandler(handler)
+        logger = logging.getLogger("xrdpipe")
+        level, _ = logger.level, logger.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+            root.removeHandler(handler)
+            handler.close()
+
+
+def difference(before: Any, now: Any, where: str = "") -> str:
+    """The first place where two configurations differ, in words."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in [*before, *(key for key in now if key not in before)]:
+            if before.get(key) != now.get(key):
+                return difference(before.get(key), now.get(key), f"{where}.{key}" if where else key)
+    return f"{where or 'run.json'}: {before} there, {now} now"

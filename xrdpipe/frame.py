@@ -1,0 +1,73 @@
+"""What flows through the pipeline: a reference to a frame, the frame, its pattern."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.float32]
+
+
+class FrameError(ValueError):
+    """A frame that cannot be processed; it fails alone, the message is its reason."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Where a frame is, before it is read: a file, or an array (slow, fast) handed over in Python."""
+
+    name: str
+    path: Path
+    array: NDArray[Any] | None = None
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """One azimuthally integrated pattern on the radial axis of its run.
+
+    ``radial`` is in ``unit`` (pyFAI's name, ``q_A^-1``), ``intensity`` in counts per pixel, ``sigma`` its standard
+    error or None without an error model; all float64, shape (npt,). Bins without a pixel are NaN. ``method`` says
+    which of pyFAI's methods really made it.
+    """
+
+    radial: NDArray[np.float64]
+    intensity: NDArray[np.float64]
+    sigma: NDArray[np.float64] | None
+    unit: str
+    method: str = ""
+
+    def _repr_png_(self) -> bytes:
+        from .plot import pattern_png
+
+        return pattern_png(self)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame on its way: every stage returns a new one with its part filled in.
+
+    ``image`` and ``variance`` are float32 in counts, ``mask`` is uint8 with 0 = good, anything else = masked; all of
+    shape (slow, fast), after ``source.transform``. ``variance`` is there when a later stage wants it. ``file`` and
+    ``digest`` are the base name and the content hash of the file it came from; ``notes`` what the user should know.
+    """
+
+    name: str
+    image: Image
+    file: str = ""
+    digest: str = ""
+    variance: Image | None = None
+    mask: NDArray[np.uint8] | None = None
+    pattern: Pattern | None = None
+    header: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def masked(self) -> NDArray[np.bool_]:
+        """Every pixel that does not count: masked, or not finite. Bool, shape (slow, fast)."""
+        bad = ~np.isfinite(self.image)
+        return bad if self.mask is None else bad | (self.mask != 0)

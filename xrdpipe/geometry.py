@@ -1,0 +1,200 @@
+"""The calibrated geometry, and what depends on it and the frame's shape alone: made once a process and kept."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .stage import ConfigError, nearest
+
+_NUMBERS = ("distance", "poni1", "poni2", "rot1", "rot2", "rot3", "wavelength", "pixelsize1", "pixelsize2")
+_LARGEST_PONI = 1_000_000  # bytes; a real one has a few hundred
+
+
+@dataclass(frozen=True)
+class Poni:
+    """The text of a PONI file (versions 1 to 2.1, pyFAI's ``PoniFile``), checked; lengths in m, angles in rad."""
+
+    path: str
+    text: str = field(repr=False)
+
+    @classmethod
+    def read(cls, path: str) -> Poni:
+        """Read and check a PONI file; ConfigError says what is missing or wrong in it."""
+        file = Path(path)
+        if not file.exists():
+            raise ConfigError(f"poni={path}: no such file")
+        if not file.is_file():
+            raise ConfigError(f"poni={path}: not a file")
+        try:
+            size = file.stat().st_size
+            if size > _LARGEST_PONI:
+                raise ConfigError(f"poni={path}: {size} bytes; this is no PONI file")
+            poni = cls(path, file.read_text(encoding="utf-8"))
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"poni={path}: not a text file, so no PONI file") from error
+        except OSError as error:
+            raise ConfigError(f"poni={path}: cannot be read ({error.strerror})") from error
+        poni._check()
+        return poni
+
+    @cached_property
+    def values(self) -> Mapping[str, str]:
+        """Key (lower case) -> value, the last one of each key, as pyFAI reads it."""
+        lines = (line for line in self.text.splitlines() if ":" in line and not line.lstrip().startswith("#"))
+        pairs = (line.split(":", 1) for line in lines)
+        return {key.strip().lower(): value.strip() for key, value in pairs}
+
+    def _check(self) -> None:
+        values = self.values
+        if not self.text.strip():
+            raise ConfigError(f"poni={self.path}: the file is empty")
+        missing = [key for key in ("distance", "poni1", "poni2") if values.get(key, "None") == "None"]
+        if missing:
+            raise ConfigError(f"poni={self.path}: not a PONI file, {', '.join(missing)} missing")
+        for key in _NUMBERS:
+            if values.get(key, "None") == "None":
+                continue
+            try:
+                number = float(values[key])
+            except ValueError as error:
+                raise ConfigError(f"poni={self.path}: {key} is {values[key]!r}, a number is expected") from error
+            positive = key in ("distance", "wavelength", "pixelsize1", "pixelsize2")
+            if not math.isfinite(number) or (positive and number <= 0):
+                raise ConfigError(f"poni={self.path}: {key} is {number}, which cannot be")
+        try:
+            version = float(values.get("poni_version", 1))
+            config = json.loads(values.get("detector_config", "{}"))
+        except ValueError as error:
+            raise ConfigError(f"poni={self.path}: poni_version or detector_config cannot be read ({error})") from error
+        if not isinstance(config, dict):
+            raise ConfigError(f"poni={self.path}: detector_config is no JSON object")
+        if version >= 2 and not {"detector", "detector_config"} <= set(values):
+            raise ConfigError(f"poni={self.path}: version {version:g} needs Detector and Detector_config")
+
+    @property
+    def wavelength(self) -> float | None:
+        """In m; None where the file has none."""
+        value = self.values.get("wavelength", "None")
+        return None if value == "None" else float(value)
+
+    def integrator(self) -> Any:
+        """A new pyFAI AzimuthalIntegrator of this geometry, with neither mask nor dummy of its own."""
+        import pyFAI
+        from pyFAI.io.ponifile import PoniFile
+
+        try:
+            integrator = pyFAI.load(PoniFile(dict(self.values)))
+        except Exception as error:  # whatever pyFAI says of a stranger's file
+            raise ConfigError(f"poni={self.path}: {self._reason(error)}") from error
+        if not integrator.detector.pixel1 or not integrator.detector.pixel2:
+            raise ConfigError(f"poni={self.path}: the size of a pixel is missing (PixelSize1, or Detector_config)")
+        return integrator
+
+    def _reason(self, error: Exception) -> str:
+        from pyFAI.detectors import ALL_DETECTORS
+
+        detector = self.values.get("detector", "Detector")
+        if detector.lower() not in ALL_DETECTORS:
+            return f"no detector is called {detector!r}; {nearest(detector.lower(), ALL_DETECTORS)}"[:300]
+        return f"pyFAI cannot use it ({error})"
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A PONI for frames of one shape (slow, fast), and everything that depends on these two alone."""
+
+    poni: Poni
+    shape: tuple[int, int]
+    shape_from: str = "the frames are"
+
+    @cached_property
+    def integrator(self) -> Any:
+        """pyFAI's AzimuthalIntegrator for this shape; ConfigError where the detector has another one."""
+        integrator = self.poni.integrator()
+        detector = integrator.detector
+        if not fits(detector, self.shape):
+            raise ConfigError(
+                f"poni={self.poni.path}: its detector {detector.name} has {detector.max_shape[0]} x "
+                f"{detector.max_shape[1]} pixels, {self.shape_from} {self.shape[0]} x {self.shape[1]}"
+            )
+        if detector.max_shape is None:
+            detector.shape = self.shape
+        else:
+            detector.guess_binning(self.shape)
+        # Masking belongs to the mask stage: what pyFAI's detector would add quietly is switched off here.
+        detector.mask = np.zeros(self.shape, np.int8)
+        detector.dummy = None
+        return integrator
+
+    @cached_property
+    def rings(self) -> Rings:
+        """The pixels ordered by ring, see `Rings`."""
+        integrator = self.integrator
+        if integrator.wavelength is None:
+            # The wavelength scales q and its widths alike: any value gives the same rings.
+            integrator = self.poni.integrator()
+            integrator.wavelength = 1e-10
+        return Rings.of(ring_numbers(integrator, self.shape))
+
+
+@dataclass(frozen=True)
+class Rings:
+    """Pixels sorted by ring: those of ring i are ``order[starts[i]:starts[i + 1]]``, ascending.
+
+    ``order`` is uint32, shape (pixels,): flat indices; ``starts`` is int64, shape (rings + 1,).
+    """
+
+    order: NDArray[np.uint32]
+    starts: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, numbers: NDArray[np.integer[Any]]) -> Rings:
+        """Sort the pixels by the ring number that each has."""
+        counts = np.bincount(numbers.ravel())
+        order = np.argsort(numbers, axis=None, kind="stable").astype(np.uint32)
+        return cls(order, np.concatenate([[0], np.cumsum(counts[counts > 0])]))
+
+
+def fits(detector: Any, shape: tuple[int, int]) -> bool:
+    """Whether frames of ``shape`` can come from this pyFAI detector, perhaps binned."""
+    full = detector.max_shape
+    if full is None or tuple(full) == shape or (detector.shape is not None and tuple(detector.shape) == shape):
+        return True
+    return bool(detector.force_pixel and min(shape) > 0 and full[0] % shape[0] == full[1] % shape[1] == 0)
+
+
+def ring_numbers(integrator: Any, shape: tuple[int, int]) -> NDArray[np.int64]:
+    """The ring of every pixel, shape (slow, fast): PDFstream's ``generate_binner``, about a pixel wide.
+
+    Radial edges are half a pixel diagonal apart; the largest ``dq`` in each gives the width of the ring in q.
+    """
+    r = integrator.rArray(shape)
+    q = integrator.qArray(shape) / 10  # 1/nm -> 1/angstrom
+    dq = integrator.deltaQ(shape) / 10
+    step = np.hypot(integrator.pixel1, integrator.pixel2) / 2
+    radial = np.arange(r.min() - step, r.max() + step, step)
+    width = np.zeros(len(radial) - 1, dq.dtype)
+    annulus = np.digitize(r, radial).ravel() - 1
+    inside = (annulus >= 0) & (annulus < len(width))
+    np.maximum.at(width, annulus[inside], dq.ravel()[inside])
+    edges = np.cumsum(width)
+    edges[0] = dq.min()
+    edges[-1] = max(edges[-1], q.max())
+    numbers: NDArray[np.int64] = np.digitize(q, edges)
+    numbers[q == edges[-1]] = len(edges) - 1
+    return numbers
+
+
+@lru_cache(maxsize=4)
+def geometry(poni: Poni, shape: tuple[int, int], shape_from: str = "the frames are") -> Geometry:
+    """The geometry of this PONI and shape, one a process."""
+    return Geometry(poni, shape, shape_from)

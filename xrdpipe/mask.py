@@ -1,0 +1,90 @@
+"""Mask: which pixels do not count, by PDFstream's definition."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .frame import Frame, FrameError
+from .stage import ConfigError, Setup, Stage, Step, choice, require
+
+AUTO_TYPES = ("median", "mean")
+
+
+@dataclass(frozen=True)
+class Mask(Stage):
+    """Mask, in this order: ``file`` and the ``edge`` outer rows and columns; below ``lower_thresh``, above
+    ``upper_thresh``, not finite; and outliers ring by ring, over the pixels still good there: further than ``alpha``
+    standard deviations from the ring's median (or, one by one, from its mean). None switches a step off.
+    """
+
+    edge: int | None = 30
+    lower_thresh: float | None = 0.0
+    upper_thresh: float | None = None
+    alpha: float | None = 2.0
+    auto_type: str = "median"
+    file: str | None = None
+
+    def __post_init__(self) -> None:
+        require(self.edge is None or self.edge >= 0, "edge", self.edge, "a number of pixels >= 0 expected")
+        require(self.alpha is None or self.alpha > 0, "alpha", self.alpha, "a number > 0 expected, or null for no outliers")
+        for key in ("lower_thresh", "upper_thresh", "alpha"):
+            value = getattr(self, key)
+            require(value is None or bool(np.isfinite(value)), key, value, "a finite number or null expected")
+        low, high = self.lower_thresh, self.upper_thresh
+        require(low is None or high is None or low <= high, "upper_thresh", high, f"below lower_thresh={low}")
+        choice("auto_type", self.auto_type, AUTO_TYPES)
+
+    def inputs(self) -> dict[str, str]:
+        return {} if self.file is None else {"mask": self.file}
+
+    def prepare(self, setup: Setup) -> Step:
+        shape = setup.geometry.shape
+        fixed = np.zeros(shape, np.uint8)
+        if self.edge:
+            fixed[:] = 1
+            fixed[self.edge : -self.edge, self.edge : -self.edge] = 0
+        if self.file is not None:
+            fixed |= self._user(setup)
+        if fixed.all():
+            raise ConfigError(f"mask.edge={self.edge}, mask.file={self.file}: every pixel is masked")
+        rings = None if self.alpha is None else setup.geometry.rings
+
+        def mask(frame: Frame) -> Frame:
+            out = fixed.copy()
+            f = frame.image
+            with np.errstate(invalid="ignore"):
+                out[~np.isfinite(f)] = 1
+                if self.lower_thresh is not None:
+                    out[f < self.lower_thresh] = 1
+                if self.upper_thresh is not None:
+                    out[f > self.upper_thresh] = 1
+            if rings is not None:
+                flat, v = out.ravel(), f.ravel()
+                for a, b in zip(rings.starts[:-1], rings.starts[1:]):
+                    idx = rings.order[a:b]
+                    idx = idx[flat[idx] == 0]
+                    if len(idx):
+                        w = v[idx].astype(float)
+                        flat[idx[np.abs(w - np.median(w)) > self.alpha * w.std()]] = 1
+            share = np.count_nonzero(out) / out.size
+            if share == 1:
+                raise FrameError("the mask covers every pixel")
+            notes = (f"{100 * share:.0f} % of the pixels are masked",) if share > 0.5 else ()
+            return replace(frame, mask=out, notes=frame.notes + notes)
+
+        return mask
+
+    def _user(self, setup: Setup) -> NDArray[np.uint8]:
+        assert self.file is not None
+        user, shape = setup.read(self.file), setup.geometry.shape
+        if user.shape != shape:
+            raise ConfigError(
+                f"mask.file={self.file}: {user.shape[0]} x {user.shape[1]} pixels, {setup.geometry.shape_from} "
+                f"{shape[0]} x {shape[1]}"
+            )
+        if not np.isin(user, (0, 1)).all():
+            raise ConfigError(f"mask.file={self.file}: values other than 0 (good) and 1 (masked)")
+        return user.astype(np.uint8)

@@ -1,0 +1,122 @@
+"""Stages in a row: a frame walks in at the source and leaves at the output."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from .frame import Frame, FrameError, Image, Reference
+from .geometry import Poni, geometry
+from .provenance import content_hash, file_hash, versions
+from .source import Source
+from .stage import ConfigError, Setup, Stage, Step, build
+
+SHOWN = "plot"  # the group that changes no number, so its values are no part of a result's identity
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The source and the stages of a run, built from their configuration (group -> values), not yet prepared."""
+
+    source: Source
+    stages: Mapping[str, Stage]
+    config: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], order: list[str]) -> Pipeline:
+        """Build the source and the stages named in ``order``; ConfigError says which key is wrong and how."""
+        groups = [key for key, value in config.items() if isinstance(value, Mapping) and "_target_" in value]
+        for name in order:
+            if name not in groups or name == "source":
+                raise ConfigError(f"stages: there is no stage {name!r}; choose from {', '.join(groups)}")
+        source = build(config["source"], "source", Source)
+        assert isinstance(source, Source)
+        stages = {name: build(config[name], name) for name in order}
+        return cls(source, stages, {name: config[name] for name in ("source", *order)})
+
+    def inputs(self) -> dict[str, str]:
+        """Files that the stages read besides the frames: what -> path."""
+        return {what: path for stage in self.stages.values() for what, path in stage.inputs().items()}
+
+    def outputs(self, name: str) -> list[str]:
+        """Files that the frame ``name`` leaves, relative to the run's folder."""
+        return [path for stage in self.stages.values() for path in stage.outputs(name)]
+
+    def identity(self) -> dict[str, Any]:
+        """The configuration that decides the numbers, files by base name: the same for the same result."""
+        files = {path: Path(path).name for path in self.inputs().values()}
+        return {
+            name: {key: files.get(value, value) if isinstance(value, str) else value for key, value in values.items()}
+            for name, values in self.config.items()
+            if name != SHOWN
+        }
+
+    def provenance(self, poni: Poni) -> dict[str, Any]:
+        """What every result says about its making: no time, no host, no folder, so that it repeats to the byte."""
+        hashes = {what: f"{Path(path).name} {file_hash(path)}" for what, path in self.inputs().items()}
+        installed = versions()
+        return {
+            "program": f"xrdpipe {installed['xrdpipe']}, pyFAI {installed['pyFAI']}",
+            "geometry": dict(poni.values),
+            "poni": f"{Path(poni.path).name} {content_hash(poni.text.encode())}",
+            **hashes,
+            "config": self.identity(),
+        }
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that a worker needs to process frames: it travels between processes, and names what is prepared there."""
+
+    config: str  # the resolved configuration of source and stages, JSON
+    order: tuple[str, ...]
+    poni: Poni
+    shape: tuple[int, int]
+    shape_from: str
+    folder: Path | None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A pipeline whose stages have done once what can be done once; called with a reference, it gives the frame."""
+
+    pipeline: Pipeline
+    read: Callable[[Reference], Frame]
+    steps: list[Step]
+
+    def __call__(self, reference: Reference) -> Frame:
+        """Take one frame all the way through; FrameError where it cannot go on."""
+        frame = self.read(reference)
+        for step in self.steps:
+            frame = step(frame)
+        return frame
+
+
+@lru_cache(maxsize=2)
+def prepared(recipe: Recipe) -> Prepared:
+    """Prepare every stage, once a process.
+
+    ConfigError says what of the configuration does not fit geometry, shape or the other inputs.
+    """
+    pipeline = Pipeline.of(json.loads(recipe.config), list(recipe.order))
+    stages = pipeline.stages.values()
+
+    def read(path: str) -> Image:
+        try:
+            return pipeline.source.read(path)
+        except FrameError as error:
+            raise ConfigError(f"{path}: {error}") from error
+
+    setup = Setup(
+        geometry(recipe.poni, recipe.shape, recipe.shape_from),
+        read,
+        pipeline.source.to_raw,
+        recipe.folder,
+        any(stage.wants_variance for stage in stages),
+        pipeline.provenance(recipe.poni),
+    )
+    return Prepared(pipeline, pipeline.source.prepare(setup), [stage.prepare(setup) for stage in stages])

@@ -1,0 +1,85 @@
+"""What a run says while it goes: a live bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any, Self
+
+INTERVAL = 2.0  # seconds between plain lines
+
+
+class Progress:
+    """Counts frames; as a context manager it shows rate, time left and failures so far, on stderr."""
+
+    def __init__(self, total: int, quiet: bool = False) -> None:
+        self.total, self.done, self.failed = total, 0, 0
+        self.quiet = quiet
+        self.start = self.last = time.monotonic()
+        self.bar: Any = None
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty() and not self.quiet:
+            from rich import progress
+            from rich.console import Console
+
+            columns = (
+                progress.TextColumn("frames"),
+                progress.BarColumn(),
+                progress.MofNCompleteColumn(),
+                progress.TextColumn("{task.fields[told]}"),
+            )
+            self.bar = progress.Progress(*columns, console=Console(stderr=True))
+            self.task = self.bar.add_task("", total=self.total, told="")
+            self.bar.start()
+        return self
+
+    def advance(self, failure: str = "") -> None:
+        """One more frame; ``failure`` is what went wrong with it."""
+        self.done += 1
+        if failure:
+            self.failed += 1
+            self.say(f"failed: {failure}")
+        if self.bar is not None:
+            self.bar.update(self.task, completed=self.done, told=self._told())
+        elif not self.quiet and time.monotonic() - self.last > INTERVAL and self.done < self.total:
+            self.last = time.monotonic()
+            self.say(f"{self.done}/{self.total} frames, {self._told()}")
+
+    def say(self, text: str) -> None:
+        """A line that stays, also when quiet: failures, warnings."""
+        if self.bar is not None:
+            self.bar.console.print(f"xrdpipe: {text}", markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(f"xrdpipe: {text}", file=sys.stderr, flush=True)
+
+    def _told(self) -> str:
+        rate = self.done / max(time.monotonic() - self.start, 1e-9)
+        left = (self.total - self.done) / rate
+        clock = f"{left:.0f} s" if left < 100 else f"{left / 60:.0f} min" if left < 6000 else f"{left / 3600:.1f} h"
+        return f"{rate:.1f} frames/s, {clock} left" + (f", {self.failed} failed" if self.failed else "")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+
+def show(rows: list[dict[str, Any]], most: int = 30) -> None:
+    """Print a table, a row a mapping of the same keys; of many rows the first and the last ones."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    shown = [key for key in (rows[0] if rows else {}) if any(row[key] != "" for row in rows)]
+    for key in shown:
+        table.add_column(key, overflow="fold")
+    for index, row in enumerate(rows):
+        if len(rows) > most and index == most - 3:
+            table.add_row(f"... {len(rows) - most} more")
+        if len(rows) <= most or index < most - 3 or index >= len(rows) - 3:
+            table.add_row(*(Text(str(row[key])) for key in shown))
+    Console().print(table)

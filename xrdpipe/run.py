@@ -1,0 +1,351 @@
+"""A run: many frames through the pipeline, side by side; failures, interruption, the record."""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .config import Settings, cores, new_folder, settings
+from .folder import Folder, Record
+from .frame import FrameError, Pattern, Reference
+from .geometry import Poni, geometry
+from .pipeline import Pipeline, Recipe, prepared
+from .progress import Progress
+from .provenance import file_hash, versions, write_text
+from .source import Source, expand, references, shaped
+from .stage import ConfigError, build
+
+log = logging.getLogger("xrdpipe")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a worker sends back of a frame: its record, and where they are kept, its pattern and mask."""
+
+    record: Record
+    pattern: Pattern | None = None
+    mask: NDArray[np.uint8] | None = None  # bits, packed
+    trace: str = ""
+
+
+@dataclass
+class Run:
+    """The results of a run. ``masks`` are uint8, 1 = masked, in the orientation of the raw frames."""
+
+    folder: Path | None
+    frames: list[Record] = field(default_factory=list)
+    patterns: dict[str, Pattern] = field(default_factory=dict)
+    masks: Masks = field(default_factory=lambda: Masks((0, 0)))
+    stopped: bool = False
+
+    @property
+    def failed(self) -> list[Record]:
+        """The frames that failed."""
+        return [record for record in self.frames if record.status == "failed"]
+
+    @property
+    def status(self) -> int:
+        """The exit status that the command line gives."""
+        return 130 if self.stopped else 1 if self.failed else 0
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        names = [name for name in asdict(self.frames[0]) if name not in ("hash", "path")] if self.frames else []
+        rows = [[getattr(record, name) for name in names] for record in self.frames]
+        lines = ["".join(f"<td>{escape(str(cell))}</td>" for cell in row) for row in [names, *rows]]
+        return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+
+
+class Masks(Mapping[str, NDArray[np.uint8]]):
+    """Masks by the name of their frame, kept as bits."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+        self.bits: dict[str, NDArray[np.uint8]] = {}
+
+    def __getitem__(self, name: str) -> NDArray[np.uint8]:
+        return np.unpackbits(self.bits[name], count=int(np.prod(self.shape))).reshape(self.shape)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.bits)
+
+    def __len__(self) -> int:
+        return len(self.bits)
+
+
+def run(
+    values: Mapping[str, Any],
+    command: Sequence[str] = (),
+    *,
+    arrays: Mapping[str, NDArray[Any]] | None = None,
+    write: bool = True,
+    keep: bool = False,
+    job: int | None = None,
+) -> Run:
+    """Process every image of a configuration (plain values, see `config.plain`).
+
+    ``command``: the overrides, for the record; ``arrays``: frames by name, in place of files; ``write``: into the
+    configured folder, or nothing at all; ``keep``: patterns and masks in the result; ``job``: the number in a sweep.
+    ConfigError where the run is refused, before anything is written.
+    """
+    with tempfile.TemporaryDirectory(prefix="xrdpipe-") as scratch:
+        top, groups = settings(values)
+        source = build(groups.get("source", {}), "source", Source)
+        assert isinstance(source, Source)
+        if source.supplies and write and not top.dry_run:
+            values = {**values, "output_dir": top.output_dir or str(new_folder())}
+            scratch = str(values["output_dir"])
+        values = source.supply(values, Path(scratch))
+        plan = Plan.of(values, arrays or {}, write)
+        if plan.settings.dry_run:
+            print(plan.told())
+            return Run(None)
+        return _execute(plan, {**values, "job": job} if job is not None else values, command, keep)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run before its first frame: everything is read, checked and named, nothing is written."""
+
+    settings: Settings
+    pipeline: Pipeline
+    poni: Poni
+    images: list[Reference]
+    left_out: list[Path]
+    folder: Folder | None  # None: nothing is written, or the folder is still to be made
+    write: bool
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], write: bool) -> Plan:
+        """Check all that can be checked without reading a frame; ConfigError says what cannot be."""
+        top, groups = settings(values)
+        pipeline = Pipeline.of(groups, top.stages)
+        poni = geometry_file(top)
+        if not top.images and not arrays:
+            raise ConfigError("images: missing; say which frames, images='data/*.tiff' or their paths")
+        inputs = pipeline.inputs()
+        for what, path in inputs.items():
+            if not Path(path).is_file():
+                raise ConfigError(f"{what} file {path}: {'not a file' if Path(path).exists() else 'no such file'}")
+        own = {Path(path).resolve() for path in inputs.values()}
+        found = expand(top.images or [])
+        paths = [path for path in found if path.resolve() not in own]
+        if found and not paths:
+            raise ConfigError(f"images={top.images}: nothing but the background, dark or mask file itself")
+        folder = Folder(Path(top.output_dir)) if top.output_dir and write else None
+        images = references(paths, folder.names if folder else {})
+        images += [Reference(name, Path(name), array) for name, array in arrays.items()]
+        plan = cls(top, pipeline, poni, images, [path for path in found if path not in paths], folder, write)
+        if folder is not None:
+            folder.check(plan.identity, plan.outputs(), top.overwrite)
+        return plan
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What decides the numbers of this run, as results of other runs are compared with it."""
+        provenance: dict[str, Any] = json.loads(json.dumps(self.pipeline.provenance(self.poni)))
+        return provenance
+
+    def outputs(self) -> dict[str, list[str]]:
+        """The files of every frame, by its name."""
+        return {image.name: self.pipeline.outputs(image.name) for image in self.images}
+
+    def told(self) -> str:
+        """What would be read, prepared and written."""
+        target = self.folder.path if self.folder else Path("outputs/<date>/<time>")
+        lines = [f"would read {self.poni.path} and {len(self.images)} images:"]
+        lines += [f"  {image.path}" for image in self.images]
+        lines += [f"would leave out {path}: it is a background, dark or mask file" for path in self.left_out]
+        lines += [f"would read the {what} {path}" for what, path in self.pipeline.inputs().items()]
+        lines += [f"would prepare {name}: {stage}" for name, stage in self.pipeline.stages.items()]
+        lines += [f"would write into {target}:"]
+        lines += [f"  {file}" for files in self.outputs().values() for file in files]
+        return "\n".join([*lines, "  summary.csv, run.json, xrdpipe.log, .hydra/"])
+
+
+def geometry_file(top: Settings) -> Poni:
+    """The PONI file of a configuration; ConfigError where it is missing or wrong."""
+    if top.poni is None:
+        raise ConfigError("poni: missing; say where the geometry is, poni=geometry.poni")
+    return Poni.read(top.poni)
+
+
+def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep: bool) -> Run:
+    started, clock = datetime.now(UTC), time.monotonic()
+    shape, shape_from, unreadable = _shape(plan)
+    target = plan.folder or (Folder(new_folder()) if plan.write else None)
+    recipe = None
+    if shape is not None:
+        path = target.path if target else None
+        config = json.dumps(plan.pipeline.config)
+        recipe = Recipe(config, tuple(plan.pipeline.stages), plan.poni, shape, shape_from, path)
+        try:
+            prepared(recipe)  # what does not fit is refused here, before the folder is touched
+        except ConfigError:
+            if target is not None and plan.folder is None:
+                target.path.rmdir()
+            raise
+    raw_shape = plan.pipeline.source.to_raw(np.empty(shape or (0, 0), np.bool_)).shape
+    result = Run(target.path if target else None, masks=Masks(raw_shape))
+    records = {image.name: _record(image) for image in plan.images}
+    progress = Progress(len(plan.images), plan.settings.quiet)
+    if target is not None:
+        target.begin(plan.identity, plan.outputs())
+        save_hydra(target.path, values, command)
+    with target.log() if target else nullcontext(), progress:
+        for left in plan.left_out:
+            progress.say(f"{left} is a background, dark or mask file: left out of the images")
+        log.info("%d frames, %s", len(plan.images), plan.identity["program"])
+        try:
+            for outcome in _outcomes(recipe, plan, unreadable, keep):
+                name = outcome.record.name
+                records[name] = outcome.record
+                _tell(progress, outcome)
+                if outcome.pattern is not None:
+                    result.patterns[name] = outcome.pattern
+                if outcome.mask is not None:
+                    result.masks.bits[name] = outcome.mask
+        except KeyboardInterrupt:
+            result.stopped = True
+            progress.say(f"stopped after {progress.done} of {progress.total} frames; what is done is saved")
+        result.frames = list(records.values())
+        if target is not None:
+            target.record(_run_json(plan, values, command, started, time.monotonic() - clock, result), result.frames)
+    return result
+
+
+def _record(image: Reference) -> Record:
+    path = "" if image.array is not None else str(image.path.resolve())
+    return Record(str(image.path), image.name, path=path)
+
+
+def _shape(plan: Plan) -> tuple[tuple[int, int] | None, str, dict[str, str]]:
+    """The shape of the run: that of the first image that can be read and fits the detector; None if no image can be.
+
+    Also says where it is from, and which images could not be read and why.
+    """
+    unreadable: dict[str, str] = {}
+    refused: dict[tuple[int, int], ConfigError] = {}
+    for image in plan.images:
+        try:
+            shape = shaped(image, plan.pipeline.source)
+        except FrameError as error:
+            unreadable[image.name] = str(error)
+            continue
+        if shape in refused:
+            continue
+        try:
+            where = f"{image.path} has"
+            geometry(plan.poni, shape, where).integrator  # noqa: B018 - made to be checked
+            return shape, where, unreadable
+        except ConfigError as error:
+            refused[shape] = error
+    if refused:
+        raise next(iter(refused.values()))
+    return None, "", unreadable
+
+
+def _outcomes(recipe: Recipe | None, plan: Plan, unreadable: Mapping[str, str], keep: bool) -> Iterator[Outcome]:
+    if recipe is None:
+        for image in plan.images:
+            yield Outcome(replace(_record(image), status="failed", error=unreadable[image.name]))
+        return
+    parallel = plan.settings.parallel
+    n_jobs = min(cores() if parallel.n_jobs == -1 else parallel.n_jobs, len(plan.images))
+    if n_jobs == 1:
+        yield from (process(recipe, image, keep) for image in plan.images)
+        return
+    from joblib import Parallel, delayed
+
+    arrays = any(image.array is not None for image in plan.images)
+    backend = "threading" if parallel.backend == "auto" or arrays else parallel.backend
+    yield from Parallel(n_jobs=n_jobs, backend=backend, return_as="generator_unordered")(
+        delayed(process)(recipe, image, keep) for image in plan.images
+    )
+
+
+def process(recipe: Recipe, image: Reference, keep: bool) -> Outcome:
+    """One frame, in whatever process or thread; a failure is that frame's alone."""
+    clock = time.monotonic()
+    record = _record(image)
+    try:
+        frame = prepared(recipe)(image)
+    except FrameError as error:
+        return Outcome(replace(record, status="failed", error=str(error), seconds=time.monotonic() - clock))
+    except Exception as error:  # a full disk, a bug in a stage: it must not cost the other frames
+        reason = f"{type(error).__name__}: {error}"
+        failed = replace(record, status="failed", error=reason, seconds=time.monotonic() - clock)
+        return Outcome(failed, trace=traceback.format_exc())
+    masked = frame.masked
+    done = replace(
+        record,
+        status="done",
+        masked_fraction=round(float(masked.mean()), 6),
+        seconds=round(time.monotonic() - clock, 4),
+        hash=frame.digest,
+        method=frame.pattern.method if frame.pattern else "",
+        notes=list(frame.notes),
+    )
+    if not keep:
+        return Outcome(done)
+    raw = prepared(recipe).pipeline.source.to_raw(masked)
+    return Outcome(done, frame.pattern, np.packbits(raw))
+
+
+def _tell(progress: Progress, outcome: Outcome) -> None:
+    record = outcome.record
+    failure = f"{record.file}: {record.error}" if record.status == "failed" else ""
+    progress.advance(failure)
+    if failure:
+        log.error("%s%s", failure, f"\n{outcome.trace}" if outcome.trace else "")
+    for note in record.notes:
+        progress.say(f"{record.file}: {note}")
+        log.warning("%s: %s", record.file, note)
+
+
+def _run_json(
+    plan: Plan,
+    values: Mapping[str, Any],
+    command: Sequence[str],
+    started: datetime,
+    seconds: float,
+    result: Run,
+) -> dict[str, Any]:
+    inputs = {"poni": plan.poni.path, **plan.pipeline.inputs()}
+    return {
+        "program": "xrdpipe",
+        "status": "stopped" if result.stopped else "failed" if result.failed else "done",
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(seconds, 3),
+        "host": platform.node(),
+        "cwd": str(Path.cwd()),
+        "command": list(command),
+        "config": values,
+        "identity": plan.identity,
+        "versions": versions(),
+        "inputs": {what: {"path": path, "hash": file_hash(path)} for what, path in inputs.items()},
+        "outputs": plan.outputs(),
+    }
+
+
+def save_hydra(folder: Path, values: Mapping[str, Any], command: Sequence[str]) -> None:
+    """Hydra's own record: ``.hydra/config.yaml`` and ``.hydra/overrides.yaml``."""
+    from omegaconf import OmegaConf
+
+    write_text(folder / ".hydra" / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(values))))
+    write_text(folder / ".hydra" / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(command))))

@@ -1,0 +1,144 @@
+"""What every room of the pipeline has in common, and how one is built from its configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .frame import Frame, Image
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from .geometry import Geometry
+
+Step = Callable[[Frame], Frame]
+
+
+class ConfigError(ValueError):
+    """Something the user asked for cannot be; the message says what, where, and what would be right."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a stage may need of the run when it prepares.
+
+    ``read`` gives a file's image as float32 in the orientation of the frames; ``to_raw`` turns an array back into the
+    orientation of the files. ``folder`` is None where nothing is to be written. ``variance`` says whether a stage
+    wants the frame's variance. ``provenance`` is what every result says about its making: name -> JSON value.
+    """
+
+    geometry: Geometry
+    read: Callable[[str], Image]
+    to_raw: Callable[[NDArray[Any]], NDArray[Any]]
+    folder: Path | None = None
+    variance: bool = False
+    provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A room of the pipeline. Its fields are its configuration and its schema; `prepare` does once what can be done
+    once and returns what runs for every frame."""
+
+    def prepare(self, setup: Setup) -> Callable[..., Frame]:
+        """Return the step that takes a frame and returns the next one; raise ConfigError for what cannot be."""
+        raise NotImplementedError
+
+    def inputs(self) -> dict[str, str]:
+        """Files this stage reads besides the frames: what it is called -> path."""
+        return {}
+
+    def outputs(self, name: str) -> list[str]:
+        """Files this stage writes for the frame ``name``, relative to the run's folder."""
+        return []
+
+    @property
+    def wants_variance(self) -> bool:
+        """Whether the frame's variance must travel with it."""
+        return False
+
+
+def nearest(name: str, allowed: Any) -> str:
+    """Say what would be right instead of ``name``: the nearest allowed name, or all of them."""
+    names = [str(item) for item in allowed]
+    close = get_close_matches(name, names, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"allowed: {', '.join(names)}"
+
+
+def choice(key: str, value: Any, allowed: Any) -> None:
+    """Raise ConfigError unless ``value`` is one of ``allowed``."""
+    if value not in allowed:
+        raise ConfigError(f"{key}={value}: unknown; {nearest(str(value), allowed)}")
+
+
+def require(condition: bool, key: str, value: Any, expected: str) -> None:
+    """Raise ConfigError, naming key and value, unless ``condition`` holds."""
+    if not condition:
+        raise ConfigError(f"{key}={value}: {expected}")
+
+
+T = TypeVar("T")
+
+
+def validated(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+    """Build the dataclass ``cls`` from plain ``values``, the class being the schema.
+
+    ``where`` is the configuration group (or "" for the top level) and prefixes every key in a ConfigError: unknown
+    keys come with the nearest valid one, wrong types with the one expected.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    prefix = f"{where}." if where else ""
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in fields:
+            raise ConfigError(f"{prefix}{key}: no such key; {nearest(str(key), fields)}")
+    checked = OmegaConf.structured(cls)
+    for key, value in values.items():
+        try:
+            checked = OmegaConf.merge(checked, {key: value})
+        except OmegaConfBaseException as error:
+            expected = str(fields[key].type).replace(" | None", " or null")
+            raise ConfigError(f"{prefix}{key}={value}: {expected} expected") from error
+    plain = OmegaConf.to_container(checked)
+    assert isinstance(plain, dict)
+    try:
+        return cls(**{str(key): value for key, value in plain.items()})
+    except ConfigError as error:
+        raise ConfigError(f"{prefix}{error}") from error
+
+
+def build(values: Mapping[str, Any], where: str, base: type[Stage] = Stage) -> Stage:
+    """Build the stage that ``values['_target_']`` names; see `validated` for what is refused and how."""
+    target = values.get("_target_")
+    if not isinstance(target, str):
+        raise ConfigError(f"{where}: no _target_, so no stage; choose an option of the group with {where}=...")
+    cls = _resolve(target, where)
+    if not issubclass(cls, base):
+        raise ConfigError(f"{where}._target_={target}: {cls.__name__} is no {base.__name__.lower()}")
+    return validated(cls, {key: value for key, value in values.items() if key != "_target_"}, where)
+
+
+def _resolve(target: str, where: str) -> type[Stage]:
+    # Importing is running code: the package is checked before anything of it is imported.
+    module, _, name = target.rpartition(".")
+    packages = {"xrdpipe", *(point.module.partition(".")[0] for point in entry_points(group="xrdpipe.stages"))}
+    refused = ConfigError(f"{where}._target_={target}: not a stage of xrdpipe or of an installed plug-in")
+    if module.partition(".")[0] not in packages:
+        raise refused
+    try:
+        cls = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise refused from error
+    if not (isinstance(cls, type) and issubclass(cls, Stage) and dataclasses.is_dataclass(cls)):
+        raise refused
+    return cls

@@ -1,0 +1,129 @@
+"""A sweep: one configuration after another over the same frames, a job each, and a table of what came of them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.hydra import Hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from .argv import quoted
+from .config import Loader, cores, listed, new_folder, plain, settings
+from .folder import Folder
+from .provenance import write_json, write_text
+from .run import geometry_file, run
+from .source import expand
+from .stage import ConfigError
+
+COLUMNS = ("status", "done", "failed", "masked_fraction", "seconds", "error")
+
+
+def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], config_name: str = "config") -> int:
+    """Run every job of a sweep with Hydra's sweeper and launcher; 0 if all went well, 1 if a job failed.
+
+    ``images``: bare paths, beyond those in ``overrides``. ConfigError where the whole sweep is refused.
+    """
+    swept = {each.get_key_element(): each for each in OverridesParser.create().parse_overrides(list(overrides)) if each.is_sweep_override()}
+    if "output_dir" in swept:
+        raise ConfigError("output_dir: cannot vary in a sweep; each job has a numbered folder in it")
+    cfg = loader.load_configuration(config_name, list(overrides), RunMode.MULTIRUN)
+    top = settings(plain(loader.compose([text for text in overrides if text not in {each.input_line for each in swept.values()}], config_name)))[0]
+    if "poni" not in swept and "source" not in swept:
+        geometry_file(top)
+    if "images" not in swept and "source" not in swept:
+        expand([*listed(top.images), *images])
+    folder = Path(cfg.hydra.sweep.dir or new_folder("sweeps"))
+    if (folder / "sweep.csv").exists() and not top.overwrite:
+        raise ConfigError(f"{folder}: holds a sweep already; say overwrite=true or choose another output_dir")
+    jobs = math.prod(len(list(each.sweep_iterator())) for each in swept.values())
+    task = Job(tuple(images), max(1, cores() // jobs), top.quiet)
+    Hydra("xrdpipe", loader).multirun(config_name, task, [*overrides, f"hydra.sweep.dir={quoted(str(folder))}"])
+    rows = table(folder)
+    write_text(folder / "sweep.csv", _csv(rows))
+    if not top.quiet:
+        _show(rows, folder)
+    return int(any(row["status"] != "done" for row in rows))
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a sweep, in whatever process the launcher runs it: its result stays in its folder."""
+
+    images: tuple[str, ...]
+    n_jobs: int
+    quiet: bool
+
+    def __call__(self, cfg: DictConfig) -> float:
+        """Run it; the result is the mean masked fraction, NaN where the job failed. Nothing is raised."""
+        hydra = HydraConfig.get()
+        folder, number = Path(hydra.runtime.output_dir), int(hydra.job.num)
+        command = list(hydra.overrides.task)
+        try:
+            values = plain(cfg)
+            values["output_dir"], values["quiet"] = str(folder), True
+            values["images"] = [*listed(values["images"]), *self.images]
+            if isinstance(values.get("parallel"), dict) and values["parallel"].get("n_jobs") == -1:
+                values["parallel"] = {**values["parallel"], "n_jobs": self.n_jobs}
+            result = run(values, command, job=number)
+        except ConfigError as error:
+            record = {"program": "xrdpipe", "status": "refused", "error": str(error), "command": command, "job": number}
+            write_json(folder / "run.json", {**record, "images": []})
+            print(f"xrdpipe: job {number} refused: {error}", file=sys.stderr, flush=True)
+            return math.nan
+        if not self.quiet:
+            done = len(result.frames) - len(result.failed)
+            print(f"xrdpipe: job {number} ({' '.join(command)}): {done} frames done", file=sys.stderr, flush=True)
+        fractions = [record.masked_fraction for record in result.frames if record.masked_fraction is not None]
+        return sum(fractions) / len(fractions) if fractions else math.nan
+
+
+def table(folder: Path) -> list[dict[str, Any]]:
+    """A row a job: number, what varied, `COLUMNS`; read from the record that each job left in its folder."""
+    runs = [json.loads(path.read_text(encoding="utf-8")) for path in folder.rglob("run.json")]
+    runs = sorted((each for each in runs if each.get("job") is not None), key=lambda each: int(each["job"]))
+    commands = [dict(text.lstrip("+").partition("=")[::2] for text in each["command"]) for each in runs]
+    keys = list(dict.fromkeys(key for command in commands for key in command))
+    varied = [key for key in keys if len({command.get(key) for command in commands}) > 1]
+    return [_row(each, command, varied) for each, command in zip(runs, commands, strict=True)]
+
+
+def _row(each: dict[str, Any], command: dict[str, str], varied: list[str]) -> dict[str, Any]:
+    images = each["images"]
+    fractions = [image["masked_fraction"] for image in images if image["status"] == "done"]
+    failures = [f"{image['file']}: {image['error']}" for image in images if image["status"] == "failed"]
+    return {
+        "job": each["job"],
+        **{key: command.get(key, "") for key in varied},
+        "status": each["status"],
+        "done": len(fractions),
+        "failed": len(failures),
+        "masked_fraction": round(sum(fractions) / len(fractions), 6) if fractions else "",
+        "seconds": each.get("seconds", ""),
+        "error": each.get("error", "; ".join(failures)),
+    }
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else ["job", *COLUMNS], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _show(rows: list[dict[str, Any]], folder: Path) -> None:
+    from .progress import show
+
+    show(rows)
+    print(f"{len(rows)} jobs in {folder}, see sweep.csv there")
