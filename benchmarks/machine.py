@@ -7,15 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 
-def describe() -> dict[str, str | int]:
-    """CPU model, cores, memory (GB) and system; no host name."""
+def describe() -> dict[str, str | int | float]:
+    """CPU model, cores, memory (GB), system, and how busy it is with other things; no host name."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
         model = names[0] if names else model
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {"cpu": model, "cores": cores(), "memory_gb": round(memory / 1e9), "system": platform.system()}
+    load = round(os.getloadavg()[0], 1)
+    return {"CPU": model, "cores": cores(), "GB": round(memory / 1e9), "system": platform.system(), "load before": load}
 
 
 def cores() -> int:

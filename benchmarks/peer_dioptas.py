@@ -1,4 +1,7 @@
-"""Dioptas' headless `Pipeline` with its background frame and its spot mask: peer_dioptas.py PONI BACKGROUND OUTPUT FRAME..."""
+"""Dioptas' headless `Pipeline`: peer_dioptas.py PONI BACKGROUND OUTPUT FRAME...
+
+With background frame and its spot mask, which it computes anew for every frame.
+"""
 
 import os
 import sys

@@ -24,6 +24,7 @@ def main(poni: str, background: str, image: str) -> None:
     setup = Setup(geometry(Poni.read(poni), frame.image.shape), source.read, source.to_raw)
     steps = [stage.prepare(setup) for stage in (Background(background), Mask())]
     integrator = setup.geometry.integrator
+    writable = frame.image.copy()  # pyFAI's sigma clipping refuses arrays that are read-only
 
     def ours() -> None:
         result = frame
@@ -32,7 +33,7 @@ def main(poni: str, background: str, image: str) -> None:
 
     def sigma_clip() -> None:
         options = {"unit": "q_A^-1", "method": ("no", "csr", "cython"), "correctSolidAngle": False}
-        integrator.sigma_clip(frame.image, 1480, error_model="azimuthal", thres=0, max_iter=3, **options)
+        integrator.sigma_clip(writable, 1480, error_model="azimuthal", thres=0, max_iter=3, **options)
 
     seconds: dict[str, list[float]] = {"xrdpipe": [], "sigma_clip": []}
     for _ in range(REPEATS + 1):

@@ -147,7 +147,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     options = arguments()
-    work = options.work.resolve()
+    work, here = options.work.resolve(), machine.describe()
     frames = make(work / f"frames-{options.size}", options.frames, options.size)
     bench = Bench(work, frames, options.few, options.frames, options.rounds, failed=dict(NOT_ON_PYPI))
     for name in PROGRAMS:
@@ -165,7 +165,7 @@ def main() -> None:
 
     used = {PROGRAMS[name].environment for name in bench.pythons} & set(PACKAGES)
     result = report.Result(
-        machine=machine.describe(),
+        machine=here,
         versions={"xrdpipe": versions(sys.executable), **{name: versions(python_of(name, work)) for name in used}},
         settings={key: getattr(options, key) for key in ("frames", "few", "size", "rounds")},
         measured=measured,

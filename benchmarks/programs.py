@@ -147,4 +147,4 @@ PROGRAMS = {
     "xrdpipe-figures": Program("background, mask, two figures", None, _xrdpipe("default")),
     "matplotlib": Program("two figures, nothing else", None, _matplotlib, "*_image.png"),
 }
-NOT_ON_PYPI = {"azint": "not installed: its wheels are on conda channels only, not on PyPI"}
+NOT_ON_PYPI = {"azint": "not installed: not on PyPI (2026)"}

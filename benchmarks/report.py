@@ -13,7 +13,7 @@ from .programs import PROGRAMS
 class Result:
     """Everything a session gave; `measured` holds seconds, bytes or fractions, a value a round."""
 
-    machine: Mapping[str, str | int]
+    machine: Mapping[str, str | int | float]
     versions: Mapping[str, Mapping[str, str]]
     settings: Mapping[str, int]
     measured: Mapping[str, list[float]]
@@ -28,7 +28,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the acceptance table: (over - less) / under, names of measured figures, and what it must and should be."""
+    """A line of the acceptance table: (over - less) / under, all names of figures; what it must be, what it should."""
 
     what: str
     over: str
@@ -75,11 +75,11 @@ def markdown(result: Result) -> str:
         f"- {name}: {', '.join(f'{package} {number}' for package, number in packages.items())}"
         for name, packages in result.versions.items()
     ]
-    where = ", ".join(f"{value} {key}" if key == "cores" else f"{value}" for key, value in result.machine.items())
-    settings = result.settings
+    where = ", ".join(f"{key} {value}" for key, value in result.machine.items())
+    size, many, few, rounds = (result.settings[key] for key in ("size", "frames", "few", "rounds"))
     what = (
-        f"{settings['frames']} frames of {settings['size']} x {settings['size']} float32, 1480 points; seconds a frame are "
-        f"(run of {settings['frames']} - run of {settings['few']}) / difference, median of {settings['rounds']} rounds in turn."
+        f"Frames of {size} x {size} float32, 1480 points. A frame costs what a run of {many} takes more than a run of "
+        f"{few}, over {many - few}; median of {rounds} rounds in turn. Figures off but where said."
     )
     blocks = [f"{result.date}: {where}", what, *tables, "\n".join(failed), "Versions:\n\n" + "\n".join(versions)]
     return "\n\n".join(block for block in blocks if block) + "\n"

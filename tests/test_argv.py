@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -73,7 +72,7 @@ HARD_NAMES = [
 
 SPECIAL = "'\"\\${}[](),=: \t\n#^&;!~@+-*?/%|<>.0159_eax\u00e9\u8cc7"
 TEXT = st.text(st.sampled_from(SPECIAL) | st.characters(), max_size=20)
-PATIENT = settings(deadline=None)
+PATIENT = settings(deadline=None, max_examples=60)
 PLAIN = st.text("abz019_-./#^&;!~=+*%\u00e9\u8cc7${}", min_size=1, max_size=12).filter(lambda text: text != "???")
 
 
@@ -314,10 +313,9 @@ def test_a_comma_too_many_is_an_error(word: str) -> None:
 
 
 def test_commas_separate_the_paths_of_a_sweep(compose_jobs: Any) -> None:
-    found = compose_jobs("background.file=air.tif,null,'a,b.tif',x(1,2).tif,2024_01_15", "images=[a,b],[c#]")
-    assert [(job.background.file, job.images) for job in found] == list(
-        itertools.product(["air.tif", None, "a,b.tif", "x(1,2).tif", "2024_01_15"], [["a", "b"], ["c#"]])
-    )
+    found = compose_jobs("background.file=air.tif,null,'a,b.tif',x(1,2).tif,2024_01_15")
+    assert [job.background.file for job in found] == ["air.tif", None, "a,b.tif", "x(1,2).tif", "2024_01_15"]
+    assert [list(job.images) for job in compose_jobs("images=[a,b],[c#]")] == [["a", "b"], ["c#"]]
 
 
 def test_a_comma_is_part_of_a_path_where_nothing_is_swept(compose_words: Any) -> None:
@@ -336,9 +334,9 @@ def test_sweep_functions_of_hydra_work_for_paths(compose_jobs: Any) -> None:
 
 def test_a_sweep_quotes_only_what_hydra_cannot_read(compose_jobs: Any) -> None:
     assert translate(["unit=q_A^-1, 2th_deg"], multirun=True)[0] == ["unit='q_A^-1',2th_deg"]
-    found = compose_jobs("unit=q_A^-1,2th_deg,d*2_A^-2,'a,b'", "npt=10,20", "mask={edge: 1},{edge: 2}")
-    assert len(found) == 4 * 2 * 2
-    assert [job.unit for job in found[::4]] == ["q_A^-1", "2th_deg", "d*2_A^-2", "a,b"]
+    found = compose_jobs("unit=q_A^-1,2th_deg,d*2_A^-2,'a,b'", "mask={edge: 1},{edge: 2}")
+    assert len(found) == 4 * 2
+    assert [job.unit for job in found[::2]] == ["q_A^-1", "2th_deg", "d*2_A^-2", "a,b"]
     assert found[1].mask.edge == 2
 
 
@@ -351,8 +349,9 @@ def test_a_sweep_may_be_asked_for_by_hydra_mode() -> None:
 
 @pytest.mark.parametrize(
     "word",
-    ["npt=2048", "mask=strict", "mask.alpha=1.5,2", "+new=[1,'a b',{c: null}]", "unit=2th_deg", "unit='a b'", "unit=${npt}",
-     "++mask.edge=range(1,3)", "hydra/launcher=joblib", "db@a.b=c", "unit=", "~plot=image", "mask.alpha=interval(1,2)"],
+    ["npt=2048", "mask=strict", "mask.alpha=1.5,2", "+new=[1,'a b',{c: null}]", "unit=2th_deg", "unit='a b'",
+     "unit=${npt}", "++mask.edge=range(1,3)", "hydra/launcher=joblib", "db@a.b=c",
+     "unit=", "~plot=image", "mask.alpha=interval(1,2)"],
 )  # fmt: skip
 @pytest.mark.parametrize("multirun", [False, True])
 def test_what_hydra_reads_passes_unchanged(word: str, multirun: bool) -> None:
@@ -381,7 +380,7 @@ def test_every_text_hydra_cannot_read_arrives_as_typed(text: str) -> None:
 
 
 def test_a_value_too_deep_for_hydra_is_text() -> None:
-    deep = "[" * 3000 + "a" + "]" * 3000
+    deep = "[" * 1100 + "a" + "]" * 1100
     assert arrived(translate([f"unit={deep}"])[0][0]) == deep
 
 
@@ -402,16 +401,16 @@ def test_whatever_is_typed_is_a_path_or_readable_by_hydra_or_a_usage_error(words
 
 @pytest.mark.parametrize(
     "options",
-    [[], ["-m"], ["--multirun"], ["-r"], ["--cfg", "job"], ["--cfg=job"], ["-c", "job", "--resolve"], ["-c", "all", "-p", "mask"],
-     ["--package", "mask", "-c", "job"], ["-cd", "d", "-cn", "n"], ["--config-dir", "d", "--config-name", "n"],
-     ["--config-path", "p"], ["-cp", "p"], ["--info"], ["-i"], ["--info", "config"], ["-i", "plugins"], ["--info=searchpath"],
-     ["--shell-completion"], ["-sc"], ["--hydra-help"], ["--help"], ["-h"]],
+    ["", "-m", "--multirun", "-r", "--cfg job", "--cfg=job", "-c job --resolve", "-c all -p mask",
+     "--package mask -c job", "-cd d -cn n", "--config-dir d --config-name n", "--config-path p",
+     "-cp p", "--info", "-i", "--info config", "-i plugins", "--info=searchpath",
+     "--shell-completion", "-sc", "--hydra-help", "--help", "-h"],
 )  # fmt: skip
-def test_hydras_options_mean_the_same_anywhere_on_the_line(options: list[str]) -> None:
+def test_hydras_options_mean_the_same_anywhere_on_the_line(options: str) -> None:
     words = ["npt=5", "data/*.tif", "mask=strict", "-1"]
-    expected = vars(get_args([*words, *options]))
+    expected = vars(get_args([*words, *options.split()]))
     for at in range(len(words) + 1):
-        command = parse([*words[:at], *options, *words[at:]])
+        command = parse([*words[:at], *options.split(), *words[at:]])
         assert vars(command.options) == expected
         assert command.overrides == ["npt=5", "mask=strict"]
         assert command.images == ["data/*.tif", "-1"]
@@ -437,6 +436,8 @@ def test_two_dashes_end_the_options() -> None:
         ("--multi-run", "--multirun"),
         ("--config-dri=x", "--config-dir"),
         ("--dry-run", "--run"),
+        ("--hel", "--help"),
+        ("--vers", "--version"),
         ("-x", "-"),
     ],
 )
@@ -460,7 +461,7 @@ def test_a_wrong_option_is_an_exception_of_one_line_and_nothing_is_printed(
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("words", [["--experimental-rerun", "x.pickle"], ["--exp=x.pickle"]])
+@pytest.mark.parametrize("words", [["--experimental-rerun", "x"], ["--experimental-rerun=x"]])
 def test_a_pickle_is_never_loaded(words: list[str]) -> None:
     with pytest.raises(UsageError, match="pickle"):
         parse(words)

@@ -19,7 +19,7 @@ _DEFAULT = object()
 def integrate(
     poni: str | Path,
     *images: str | Path | Mapping[str, NDArray[Any]],
-    output_dir: str | Path | None | object = _DEFAULT,
+    output_dir: str | Path | object | None = _DEFAULT,
     overrides: Sequence[str] = (),
     config_dir: str | Path | None = None,
     quiet: bool = True,
@@ -64,4 +64,3 @@ def integrate(
     if output_dir is not _DEFAULT and output_dir is not None:
         composed["output_dir"] = str(output_dir)
     return run(composed, [*chosen, *overrides], arrays=arrays, write=output_dir is not None, keep=True)
-

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import cache
-from itertools import pairwise
+from itertools import compress, pairwise
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def parse(arguments: Sequence[str]) -> Command:
 
     parser = get_args_parser()
     parser.error = refuse  # type: ignore[method-assign]
+    parser.allow_abbrev = False  # `--vers` is no way to Hydra's own version
     known = parser._option_string_actions
     words = list(arguments)
     end = words.index("--") if "--" in words else len(words)
@@ -74,14 +75,9 @@ def translate(words: Sequence[str], *, multirun: bool = False) -> tuple[list[str
     The value of a path key is text, and so is any other that the grammar cannot read. In a multirun commas
     outside quotes and brackets separate the values of a sweep. Raises UsageError.
     """
-    overrides: list[str] = []
-    images: list[str] = []
-    for word in words:
-        if _is_path(word):
-            images.append(word)
-        else:
-            overrides.append(_override(word, multirun))
-    return overrides, images
+    is_path = [_is_path(word) for word in words]
+    overrides = [_override(word, multirun) for word, path in zip(words, is_path, strict=True) if not path]
+    return overrides, list(compress(words, is_path))
 
 
 def quoted(text: str) -> str:
@@ -96,8 +92,7 @@ def _is_path(word: str) -> bool:
     if not word.strip():
         return False
     if "=" not in word:
-        deletion = word.startswith("~") and len(word) > 1 and not _exists(word) and _read(word) is not None
-        return not deletion
+        return not word.startswith("~") or word == "~" or _exists(word) or _read(word) is None  # else a deletion
     folder = os.path.dirname(re.split(r"[*?[]", word, maxsplit=1)[0])
     return (
         _exists(word.removeprefix("@"))
@@ -158,7 +153,7 @@ def _is_list(text: str) -> bool:
 
 
 def _split(text: str) -> list[str]:
-    """The elements between commas outside quotes and brackets; a bracket without its partner is an ordinary character."""
+    """The elements between commas outside quotes and brackets; an unpaired bracket is an ordinary character."""
     levels: list[tuple[str, list[int]]] = [("", [])]  # of each open bracket: what closes it, the commas since
     for token in _TOKEN.finditer(text):
         if token[0] in _BRACKETS:

@@ -55,6 +55,8 @@ def _dispatch(command: Command) -> int:
 
     from .config import Loader, forced, listed, plain
 
+    if command.options.help:  # as in -mh
+        return main(["--help"])
     options, name = command.options, command.options.config_name or "config"
     if options.config_path:
         raise ConfigError("--config-path: would hide the shipped configuration; --config-dir adds yours before it")

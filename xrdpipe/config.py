@@ -13,7 +13,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra.core.plugins import Plugins
 from hydra.core.utils import setup_globals
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -35,7 +35,9 @@ class Parallel:
     backend: str = "auto"
 
     def __post_init__(self) -> None:
-        require(self.n_jobs == -1 or self.n_jobs >= 1, "n_jobs", self.n_jobs, "-1 (all cores) or a number >= 1 expected")
+        require(
+            self.n_jobs == -1 or self.n_jobs >= 1, "n_jobs", self.n_jobs, "-1 (all cores) or a number >= 1 expected"
+        )
         choice("backend", self.backend, BACKENDS)
 
 
@@ -50,6 +52,7 @@ class Settings:
     overwrite: bool = False
     dry_run: bool = False
     quiet: bool = False
+    cache: bool = True
     parallel: Parallel = field(default_factory=Parallel)
 
     def __post_init__(self) -> None:
@@ -82,11 +85,13 @@ class Loader(ConfigLoaderImpl):
             path.append("command-line", str(Path(config_dir).absolute()))
         path.append("main", str(conf_dir()))
         for plugin in Plugins.instance().discover(SearchPathPlugin):
-            plugin().manipulate_search_path(path)
+            plugin().manipulate_search_path(path)  # type: ignore[attr-defined]
         path.append("schema", "structured://")
         super().__init__(path)
 
-    def load_configuration(self, config_name: str | None, overrides: list[str], *args: Any, **kwargs: Any) -> DictConfig:
+    def load_configuration(
+        self, config_name: str | None, overrides: list[str], *args: Any, **kwargs: Any
+    ) -> DictConfig:
         """Compose; ConfigError where that fails or where the result would run code."""
         try:
             cfg = super().load_configuration(config_name, overrides, *args, **kwargs)
@@ -124,7 +129,9 @@ def forced(overrides: Sequence[str]) -> list[str]:
 def plain(cfg: DictConfig) -> dict[str, Any]:
     """The resolved configuration as plain values, Hydra's own left out; paths with ``~`` and ``$VAR`` expanded."""
     try:
-        values = OmegaConf.to_container(OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]), resolve=True)
+        values = OmegaConf.to_container(
+            OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]), resolve=True
+        )
     except OmegaConfBaseException as error:
         raise ConfigError(str(error).splitlines()[0]) from error
     assert isinstance(values, dict)

@@ -1,10 +1,7 @@
 """Simulated powder diffraction frames whose truth is known: fcc nickel on a flat panel, for a first run and for tests.
 
-    sim = Simulation(seed=1)
-    sim.frame(0), sim.air_frame()       # what the detector delivers
-    sim.truth(0)                        # which pixels of frame 0 are bad, and why
-    sim.pattern(q)                      # what a perfect integration of (frame - air) gives
-    write_demo(Path("data"))            # a series while the nickel is heated, the air frame, the geometry
+`write_demo` makes files. `Simulation` makes frames of any geometry: `frame(0)` and `air_frame()` are what the detector
+delivers, `truth(0)` is which pixels of frame 0 are bad and why, `pattern(q)` what integrating frame - air has to give.
 """
 
 from __future__ import annotations
@@ -13,7 +10,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,27 +41,27 @@ class Simulation:
     a pixel sees the intensity at its centre; the beamstop has a sharp edge; peaks are equally wide all around.
     """
 
-    shape: tuple[int, int] = (2048, 2048)           # pixels, (slow, fast)
-    pixel: tuple[float, float] = (200e-6, 200e-6)   # m, (slow, fast)
-    dist: float = 0.25                              # m
-    poni: tuple[float, float] = (0.504, 0.493)      # point of normal incidence as a fraction of the detector
+    shape: tuple[int, int] = (2048, 2048)  # pixels, (slow, fast)
+    pixel: tuple[float, float] = (200e-6, 200e-6)  # m, (slow, fast)
+    dist: float = 0.25  # m
+    poni: tuple[float, float] = (0.504, 0.493)  # point of normal incidence as a fraction of the detector
     rot: tuple[float, float, float] = (0.006, -0.004, 0.0)  # rad
-    wavelength: float = 0.1665e-10                  # m (74.5 keV)
-    polarization: float = 0.99                      # pyFAI's factor: 1 is horizontal
+    wavelength: float = 0.1665e-10  # m (74.5 keV)
+    polarization: float = 0.99  # pyFAI's factor: 1 is horizontal
 
-    lattice: float = 3.5238                         # angstrom, at 300 K
-    b_iso: float = 0.4                              # angstrom^2, at 300 K
-    fwhm: float = 0.085                             # 1/angstrom, of a peak at small q: beam, sample and pixel size
-    broadening: float = 0.004                       # times q: what adds to it in quadrature (strain, bandwidth)
-    counts: float = 20_000.0                        # at the top of the strongest ring, at 300 K
-    air: float = 0.02                               # scattering of the air at q = 0, as a fraction of `counts`
-    dark: float = 0.0                               # counts, mean of every pixel without beam
+    lattice: float = 3.5238  # angstrom, at 300 K
+    b_iso: float = 0.4  # angstrom^2, at 300 K
+    fwhm: float = 0.085  # 1/angstrom, of a peak at small q: beam, sample and pixel size
+    broadening: float = 0.004  # times q: what adds to it in quadrature (strain, bandwidth)
+    counts: float = 20_000.0  # at the top of the strongest ring, at 300 K
+    air: float = 0.02  # scattering of the air at q = 0, as a fraction of `counts`
+    dark: float = 0.0  # counts, mean of every pixel without beam
 
-    dead: float = 2e-4                              # fraction of pixels that read 0
-    hot: float = 1e-4                               # fraction of pixels with a steady current of their own
-    lines: int = 2                                  # columns whose upper or lower half reads 0
-    zingers: float = 1e-5                           # hits by cosmic rays, per pixel and frame
-    beamstop: float = 3.5e-3                        # m, radius of its shadow at `dist`; its arm goes to the first row
+    dead: float = 2e-4  # fraction of pixels that read 0
+    hot: float = 1e-4  # fraction of pixels with a steady current of their own
+    lines: int = 2  # columns whose upper or lower half reads 0
+    zingers: float = 1e-5  # hits by cosmic rays, per pixel and frame
+    beamstop: float = 3.5e-3  # m, radius of its shadow at `dist`; its arm goes to the first row
     seed: int = 0
 
     def clean(self) -> Simulation:
@@ -156,7 +153,6 @@ class Simulation:
         f2, bragg = atom(centre)
         area = f2 * bragg * multiplicity * 2 * np.pi**2 / (self._cell(temperature) ** 3 / 4 * centre**2)
         width = np.hypot(self.fwhm, self.broadening * centre)
-
         f2, bragg = atom(q)
         total = f2 * (1 - bragg) + NICKEL_Z - f2 / NICKEL_Z
         for q0, height, w in zip(centre, area / width, width, strict=True):
@@ -237,15 +233,11 @@ def write_demo(folder: Path, frames: int = 6, seed: int = 0) -> Demo:
 
     simulation, kelvins = Simulation(seed=seed), np.linspace(300, 800, frames).round().astype(int).tolist()
     demo = Demo(folder / "geometry.poni", [folder / f"ni_{kelvin}K.tiff" for kelvin in kelvins], folder / "air.tiff")
-
-    def save(path: Path, image: NDArray[np.uint16]) -> None:
-        _write(path, lambda part: tifffile.imwrite(part, image, software=False, metadata=None))
-
     folder.mkdir(parents=True, exist_ok=True)
     _write(demo.poni, lambda part: part.write_bytes(simulation.poni_text().encode()))
-    save(demo.air, simulation.air_frame())
-    for number, kelvin in enumerate(kelvins):
-        save(demo.images[number], simulation.frame(number, kelvin))
+    for number, path in enumerate([demo.air, *demo.images], -1):
+        image = simulation.frame(number, kelvins[number]) if number >= 0 else simulation.air_frame()
+        _write(path, partial(tifffile.imwrite, data=image, software=False, metadata=None))
     return demo
 
 

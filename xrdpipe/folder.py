@@ -114,7 +114,8 @@ class Folder:
         root = logging.getLogger()
         root.addHandler(handler)
         logger = logging.getLogger("xrdpipe")
-        level, _ = logger.level, logger.setLevel(logging.INFO)
+        level = logger.level
+        logger.setLevel(logging.INFO)
         try:
             yield
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -13,9 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .cache import Arrays, known, load, store
+from .provenance import content_hash, versions
 from .stage import ConfigError, nearest
 
 _NUMBERS = ("distance", "poni1", "poni2", "rot1", "rot2", "rot3", "wavelength", "pixelsize1", "pixelsize2")
+MOST_KEPT = 4  # sets of arrays in memory, some 50 MB each: a sweep over npt makes many
 _LARGEST_PONI = 1_000_000  # bytes; a real one has a few hundred
 
 
@@ -86,6 +89,18 @@ class Poni:
         value = self.values.get("wavelength", "None")
         return None if value == "None" else float(value)
 
+    @property
+    def fixed_shape(self) -> bool:
+        """Whether its detector may have a shape of its own."""
+        config = json.loads(self.values.get("detector_config", "{}"))
+        return self.values.get("detector", "Detector") != "Detector" or config.get("max_shape") is not None
+
+    @property
+    def alone(self) -> bool:
+        """Whether it says everything itself, naming no other file (distortion, detector)."""
+        spline = self.values.get("splinefile", "None")
+        return spline == "None" and "file" not in self.values.get("detector_config", "").lower()
+
     def integrator(self) -> Any:
         """A new pyFAI AzimuthalIntegrator of this geometry, with neither mask nor dummy of its own."""
         import pyFAI
@@ -115,6 +130,7 @@ class Geometry:
     poni: Poni
     shape: tuple[int, int]
     shape_from: str = "the frames are"
+    cache: bool = False  # keep on disk what is made
 
     @cached_property
     def integrator(self) -> Any:
@@ -135,15 +151,52 @@ class Geometry:
         detector.dummy = None
         return integrator
 
+    def check(self) -> None:
+        """Raise ConfigError unless frames of this shape can come from the PONI's detector."""
+        seen = self.cache and known(self._key("rings", {}))
+        if self.poni.fixed_shape and not seen:
+            self.integrator  # noqa: B018 - making it is the check
+
     @cached_property
     def rings(self) -> Rings:
         """The pixels ordered by ring, see `Rings`."""
+        arrays = self.kept("rings", {}, self._rings)
+        return Rings(arrays["order"], arrays["starts"])
+
+    def kept(self, what: str, settings: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
+        """The arrays that ``make`` gives for this geometry and these settings: made once, kept in memory and on disk.
+
+        ``settings`` are JSON values; they, the PONI, the shape and the versions are the key.
+        """
+        key = self._key(what, settings)
+        if key not in self._kept:
+            on_disk = self.cache and self.poni.alone
+            arrays = load(key) if on_disk else None
+            if arrays is None:
+                arrays = dict(make())
+                if on_disk:
+                    store(key, arrays)
+            while len(self._kept) >= MOST_KEPT:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[key] = arrays
+        return self._kept[key]
+
+    @cached_property
+    def _kept(self) -> dict[str, Arrays]:
+        return {}
+
+    def _key(self, what: str, settings: Mapping[str, Any]) -> str:
+        text = json.dumps([what, settings, dict(self.poni.values), self.shape, versions()], sort_keys=True)
+        return f"{what}-{content_hash(text.encode()).partition(':')[2]}"
+
+    def _rings(self) -> Arrays:
         integrator = self.integrator
         if integrator.wavelength is None:
             # The wavelength scales q and its widths alike: any value gives the same rings.
             integrator = self.poni.integrator()
             integrator.wavelength = 1e-10
-        return Rings.of(ring_numbers(integrator, self.shape))
+        rings = Rings.of(ring_numbers(integrator, self.shape))
+        return {"order": rings.order, "starts": rings.starts}
 
 
 @dataclass(frozen=True)
@@ -194,7 +247,7 @@ def ring_numbers(integrator: Any, shape: tuple[int, int]) -> NDArray[np.int64]:
     return numbers
 
 
-@lru_cache(maxsize=4)
-def geometry(poni: Poni, shape: tuple[int, int], shape_from: str = "the frames are") -> Geometry:
+@lru_cache(maxsize=2)
+def geometry(poni: Poni, shape: tuple[int, int], shape_from: str = "the frames are", cache: bool = False) -> Geometry:
     """The geometry of this PONI and shape, one a process."""
-    return Geometry(poni, shape, shape_from)
+    return Geometry(poni, shape, shape_from, cache)

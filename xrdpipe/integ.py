@@ -78,13 +78,17 @@ class Integ(Stage):
                 raise FrameError("no good pixel in the range of the pattern")
             sigma = None if result.sigma is None else np.where(empty, np.nan, result.sigma)
             intensity = np.where(empty, np.nan, result.intensity)
-            return replace(frame, pattern=Pattern(np.asarray(result.radial, float), intensity, sigma, self.unit, str(method)))
+            return replace(
+                frame, pattern=Pattern(np.asarray(result.radial, float), intensity, sigma, self.unit, str(method))
+            )
 
         return integrate
 
     def _check_range(self, geometry: Geometry, unit: Any) -> None:
         if self.npt > geometry.shape[0] * geometry.shape[1]:
-            raise ConfigError(f"integ.npt={self.npt}: more bins than pixels ({geometry.shape[0]} x {geometry.shape[1]})")
+            raise ConfigError(
+                f"integ.npt={self.npt}: more bins than pixels ({geometry.shape[0]} x {geometry.shape[1]})"
+            )
         if geometry.poni.wavelength is None and needs_wavelength(unit):
             raise ConfigError(f"integ.unit={self.unit}: needs a wavelength, which {geometry.poni.path} does not have")
         if self.radial_range is not None:
@@ -134,9 +138,8 @@ def integration_method(name: Any) -> Any:
         return method
     if not isinstance(name, (list, tuple)) or len(name) not in (3, 4):
         raise ConfigError(f"{key}: a name, or [split, algorithm, implementation] expected")
-    for part, position, allowed in zip(
-        name, ("split", "algorithm", "implementation"), ("AVAILABLE_SPLITS", "AVAILABLE_ALGOS", "AVAILABLE_IMPLS"), strict=False
-    ):
+    positions = {"split": "AVAILABLE_SPLITS", "algorithm": "AVAILABLE_ALGOS", "implementation": "AVAILABLE_IMPLS"}
+    for part, (position, allowed) in zip(name, positions.items(), strict=False):
         options = getattr(IntegrationMethod, allowed)
         if str(part).lower() not in (*options, "*", "any", "numpy", "histo"):
             raise ConfigError(f"{key}: {part} is no {position}; {nearest(str(part), options)}")

@@ -49,7 +49,12 @@ def manual() -> str:
         keys: dict[str, str] = {}
         for path in files:  # the default option's words come first; other options add the keys that it lacks
             keys = _keys(path, f"{group}.") | keys
-        parts += [group.upper(), *(f"  {f'{group}={path.stem}':<28} {_title(path)}" for path in files), *keys.values(), ""]
+        parts += [
+            group.upper(),
+            *(f"  {f'{group}={path.stem}':<28} {_title(path)}" for path in files),
+            *keys.values(),
+            "",
+        ]
     return "\n".join([*parts, TAIL])
 
 

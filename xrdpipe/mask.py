@@ -29,7 +29,9 @@ class Mask(Stage):
 
     def __post_init__(self) -> None:
         require(self.edge is None or self.edge >= 0, "edge", self.edge, "a number of pixels >= 0 expected")
-        require(self.alpha is None or self.alpha > 0, "alpha", self.alpha, "a number > 0 expected, or null for no outliers")
+        require(
+            self.alpha is None or self.alpha > 0, "alpha", self.alpha, "a number > 0 expected, or null for no outliers"
+        )
         for key in ("lower_thresh", "upper_thresh", "alpha"):
             value = getattr(self, key)
             require(value is None or bool(np.isfinite(value)), key, value, "a finite number or null expected")

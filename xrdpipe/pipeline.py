@@ -78,6 +78,7 @@ class Recipe:
     shape: tuple[int, int]
     shape_from: str
     folder: Path | None
+    cache: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def prepared(recipe: Recipe) -> Prepared:
             raise ConfigError(f"{path}: {error}") from error
 
     setup = Setup(
-        geometry(recipe.poni, recipe.shape, recipe.shape_from),
+        geometry(recipe.poni, recipe.shape, recipe.shape_from, recipe.cache),
         read,
         pipeline.source.to_raw,
         recipe.folder,

@@ -15,7 +15,7 @@ from .frame import Frame, Pattern
 from .provenance import write_whole
 from .stage import ConfigError, Setup, Stage, Step, nearest
 
-MASK_COLOUR = (0.91, 0.22, 0.31)  # red: nowhere in the default colour map
+MASK_COLOUR = (232, 56, 79)  # red: nowhere in the default colour map
 PIXELS = 680  # about what the image takes up of the figure: more are not seen
 DPI = 150
 
@@ -73,42 +73,75 @@ def pattern_png(pattern: Pattern) -> bytes:
     return PatternFigure({}).draw(pattern, "")
 
 
-class ImageFigure:
+class Picture:
+    """A figure of which only some artists move from frame to frame; all others are drawn once and kept as pixels."""
+
+    def __init__(self, figsize: tuple[float, float]) -> None:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        self.figure = Figure(figsize=figsize, dpi=DPI, layout="constrained")
+        self.canvas: Any = FigureCanvasAgg(self.figure)
+        self.axes = self.figure.add_subplot()
+        self.axes.title.set_parse_math(False)
+        self.moving: list[Any] = [self.axes.title]
+        self.room: tuple[int, ...] | None = None
+
+    def png(self, axis: Any) -> bytes:
+        """Draw what moves over what does not; the layout is made anew when the tick labels of ``axis`` grow or shrink."""
+        from PIL import Image as Picture
+
+        room = tuple(sorted({len(label.get_text()) for label in axis.get_ticklabels()}))
+        if room != self.room:
+            for artist in self.moving:
+                artist.set_animated(True)
+            self.figure.set_layout_engine("constrained")
+            self.canvas.draw()
+            self.figure.set_layout_engine("none")
+            self.canvas.draw()
+            self.still, self.room = self.canvas.copy_from_bbox(self.figure.bbox), room
+        self.canvas.restore_region(self.still)
+        for artist in self.moving:
+            self.figure.draw_artist(artist)
+        buffer = io.BytesIO()
+        pixels = np.asarray(self.canvas.buffer_rgba())[..., :3]
+        Picture.fromarray(pixels).save(buffer, format="png", compress_level=1, dpi=(DPI, DPI))
+        return buffer.getvalue()
+
+
+class ImageFigure(Picture):
     """The picture of an image, made for the first frame and then filled with one after another of the same shape."""
 
     def __init__(self, keys: dict[str, Any]) -> None:
-        self.keys = {key: value for key, value in keys.items() if value is not None}
-        self.z_score = float(self.keys.pop("z_score", 2.0))
-        self.range = self.keys.pop("vmin", None), self.keys.pop("vmax", None)
-        self.figure: Any = None
+        from matplotlib.cm import ScalarMappable
+
+        super().__init__((5.4, 4.8))
+        given = {key: value for key, value in keys.items() if value is not None}
+        self.z_score = float(given.pop("z_score", 2.0))
+        self.range = given.pop("vmin", None), given.pop("vmax", None)
+        self.colours = ScalarMappable(given.pop("norm", None), given.pop("cmap", None))
+        self.given = {"interpolation": "nearest"} | given
+        self.picture: Any = None
 
     def draw(self, frame: Frame) -> bytes:
         """PNG of a frame: its colours span the good pixels, the masked ones lie over it in red."""
         masked = frame.masked
         values, share = reduced(frame.image, masked, PIXELS)
+        self.colours.set_clim(*self._limits(frame.image[~masked]))
+        rgba = self.colours.to_rgba(values, bytes=True)
         # The root keeps single masked pixels visible where many share one dot of the picture.
-        layer = np.empty((*share.shape, 4), np.float32)
-        layer[..., :3], layer[..., 3] = MASK_COLOUR, np.sqrt(share)
-        if self.figure is None:
-            self._make(values, layer)
-        self.picture.set_data(values)
-        self.picture.set_clim(*self._limits(frame.image[~masked]))
-        self.layer.set_data(layer)
-        percent = 100 * float(masked.mean())
-        self.axes.set_title(f"{frame.name}  ({percent:.1f} % masked, red)", fontsize=9, parse_math=False)
-        return _png(self.figure)
-
-    def _make(self, values: NDArray[np.float32], layer: NDArray[np.float32]) -> None:
-        from matplotlib.figure import Figure
-
-        self.figure = Figure(figsize=(5.4, 4.8), dpi=DPI, layout="constrained")
-        self.axes = self.figure.add_subplot()
-        self.picture = self.axes.matshow(values, **self.keys)
-        same = {key: value for key, value in self.keys.items() if key in ("origin", "aspect", "extent")}
-        self.layer = self.axes.imshow(layer, interpolation="nearest", **same)
-        self.axes.set_xticks([])
-        self.axes.set_yticks([])
-        self.figure.colorbar(self.picture, label="Intensity (counts)", pad=0.02)
+        weight = np.sqrt(share)[..., np.newaxis]
+        rgba[..., :3] = rgba[..., :3] * (1 - weight) + np.array(MASK_COLOUR) * weight
+        rgba[..., 3] = 255
+        if self.picture is None:
+            self.picture = self.axes.matshow(rgba, **self.given)
+            self.axes.set(xticks=[], yticks=[])
+            bar = self.figure.colorbar(self.colours, ax=self.axes, label="Intensity (counts)", pad=0.02)
+            self.axis = bar.ax.yaxis
+            self.moving += [self.picture, self.axis]
+        self.picture.set_data(rgba)
+        self.axes.set_title(f"{frame.name}  ({100 * masked.mean():.1f} % masked, red)", fontsize=9)
+        return self.png(self.axis)
 
     def _limits(self, good: NDArray[np.float32]) -> tuple[float, float]:
         mean, std = (float(good.mean(dtype=float)), float(good.std(dtype=float))) if good.size else (0.0, 1.0)
@@ -119,38 +152,37 @@ class ImageFigure:
         )
 
 
-class PatternFigure:
-    """The picture of a pattern, drawn once and then filled with frame after frame."""
+class PatternFigure(Picture):
+    """The picture of a pattern, made once and then filled with one after another on the same axis."""
 
     def __init__(self, keys: dict[str, Any]) -> None:
-        from matplotlib.figure import Figure
-
+        super().__init__((6.4, 4.0))
         given = {key: value for key, value in keys.items() if value is not None}
-        self.figure = Figure(figsize=(6.4, 4.0), dpi=DPI, layout="constrained")
-        self.axes = self.figure.add_subplot()
         (self.line,) = self.axes.plot([], [], **({"linewidth": 1.0} | given))
         self.axes.set_ylabel("Intensity (counts)")
         self.axes.margins(x=0.01)
+        self.moving += [self.line, self.axes.yaxis]
         self.band: Any = None
 
     def draw(self, pattern: Pattern, name: str) -> bytes:
         """PNG of a pattern over its radial axis, with a band of one sigma where there is one."""
         from pyFAI.units import to_unit
 
-        if self.band is not None:
-            self.band.remove()
-            self.band = None
         self.line.set_data(pattern.radial, pattern.intensity)
+        if self.band is not None:
+            self.moving.remove(self.band)
+            self.band.remove()
+        self.band = None
         if pattern.sigma is not None:
             low, high = pattern.intensity - pattern.sigma, pattern.intensity + pattern.sigma
-            self.band = self.axes.fill_between(
-                pattern.radial, low, high, color=self.line.get_color(), alpha=0.3, linewidth=0
-            )
+            colour = self.line.get_color()
+            self.band = self.axes.fill_between(pattern.radial, low, high, color=colour, alpha=0.3, lw=0, animated=True)
+            self.moving.append(self.band)
         self.axes.set_xlabel(to_unit(pattern.unit).label)
-        self.axes.set_title(name, fontsize=9, parse_math=False)
+        self.axes.set_title(name, fontsize=9)
         self.axes.relim()
         self.axes.autoscale_view()
-        return _png(self.figure)
+        return self.png(self.axes.yaxis)
 
 
 def reduced(
@@ -190,12 +222,6 @@ def _reason(group: str, keys: dict[str, Any], error: Exception) -> str:
         if key in str(error) and key not in known:
             return f"plot.{group}.{key}: matplotlib has no such key; {nearest(key, known)}"[:300]
     return f"plot.{group}: matplotlib refuses it ({error})"
-
-
-def _png(figure: Any) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 1})
-    return buffer.getvalue()
 
 
 def _save(png: bytes, path: Path) -> None:

@@ -11,8 +11,8 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +110,7 @@ def run(
         if source.supplies and write and not top.dry_run:
             values = {**values, "output_dir": top.output_dir or str(new_folder())}
             scratch = str(values["output_dir"])
-        values = source.supply(values, Path(scratch))
+        values = source.supply(dict(values), Path(scratch))
         plan = Plan.of(values, arrays or {}, write)
         if plan.settings.dry_run:
             print(plan.told())
@@ -193,7 +193,7 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
     if shape is not None:
         path = target.path if target else None
         config = json.dumps(plan.pipeline.config)
-        recipe = Recipe(config, tuple(plan.pipeline.stages), plan.poni, shape, shape_from, path)
+        recipe = Recipe(config, tuple(plan.pipeline.stages), plan.poni, shape, shape_from, path, plan.settings.cache)
         try:
             prepared(recipe)  # what does not fit is refused here, before the folder is touched
         except ConfigError:
@@ -251,7 +251,7 @@ def _shape(plan: Plan) -> tuple[tuple[int, int] | None, str, dict[str, str]]:
             continue
         try:
             where = f"{image.path} has"
-            geometry(plan.poni, shape, where).integrator  # noqa: B018 - made to be checked
+            geometry(plan.poni, shape, where, plan.settings.cache).check()
             return shape, where, unreadable
         except ConfigError as error:
             refused[shape] = error

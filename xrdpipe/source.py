@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .frame import Frame, FrameError, Image, Reference
 from .provenance import content_hash
-from .stage import ConfigError, Setup, Stage, choice
+from .stage import ConfigError, Setup, Stage, choice, require
 
 # What each transform does to an array (slow, fast), and which one undoes it: flips and the transpose undo themselves.
 TRANSFORMS: Mapping[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
@@ -85,6 +85,35 @@ class Source(Stage):
 
     def _image(self, raw: NDArray[Any]) -> Image:
         return np.ascontiguousarray(self.to_frame(raw), dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Demo(Source):
+    """Simulated nickel frames with their PONI and air frame, made in the run's folder; see `demo.write_demo`."""
+
+    frames: int = 6
+    seed: int = 0
+
+    supplies: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(1 <= self.frames <= 501, "frames", self.frames, "1 to 501 frames expected")
+        require(self.seed >= 0, "seed", self.seed, "a whole number >= 0 expected")
+
+    def supply(self, values: dict[str, Any], folder: Path) -> dict[str, Any]:
+        from .demo import write_demo
+
+        for key in ("poni", "images"):
+            if values.get(key):
+                raise ConfigError(
+                    f"{key}={values[key]}: the demo makes its own; leave it out, or leave out source=demo"
+                )
+        made = write_demo(folder / "demo", self.frames, self.seed)
+        background = dict(values.get("background") or {})
+        background["file"] = background.get("file") or str(made.air)
+        images = [str(path) for path in made.images]
+        return {**values, "poni": str(made.poni), "images": images, "background": background}
 
 
 def read_file(path: Path) -> tuple[NDArray[Any], str]:

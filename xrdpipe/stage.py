@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .frame import Frame, Image
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from .geometry import Geometry

@@ -8,7 +8,7 @@ import json
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from omegaconf import DictConfig
 
 from .argv import quoted
 from .config import Loader, cores, listed, new_folder, plain, settings
-from .folder import Folder
 from .provenance import write_json, write_text
 from .run import geometry_file, run
 from .source import expand
@@ -34,16 +33,20 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
 
     ``images``: bare paths, beyond those in ``overrides``. ConfigError where the whole sweep is refused.
     """
-    swept = {each.get_key_element(): each for each in OverridesParser.create().parse_overrides(list(overrides)) if each.is_sweep_override()}
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    swept = {each.get_key_element().lstrip("+"): each for each in parsed if each.is_sweep_override()}
     if "output_dir" in swept:
         raise ConfigError("output_dir: cannot vary in a sweep; each job has a numbered folder in it")
     cfg = loader.load_configuration(config_name, list(overrides), RunMode.MULTIRUN)
-    top = settings(plain(loader.compose([text for text in overrides if text not in {each.input_line for each in swept.values()}], config_name)))[0]
+    fixed = [str(each.input_line) for each in parsed if not each.is_sweep_override()]
+    top = settings(plain(loader.compose(fixed, config_name)))[0]
     if "poni" not in swept and "source" not in swept:
         geometry_file(top)
     if "images" not in swept and "source" not in swept:
         expand([*listed(top.images), *images])
     folder = Path(cfg.hydra.sweep.dir or new_folder("sweeps"))
+    if "${" in str(folder):
+        raise ConfigError(f"{folder}: Hydra cannot keep a sweep in a folder with ${{ in its name")
     if (folder / "sweep.csv").exists() and not top.overwrite:
         raise ConfigError(f"{folder}: holds a sweep already; say overwrite=true or choose another output_dir")
     jobs = math.prod(len(list(each.sweep_iterator())) for each in swept.values())

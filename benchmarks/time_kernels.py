@@ -1,0 +1,65 @@
+"""What a frame costs inside the process: every stage alone, prepared once, on one frame of 2048 x 2048."""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from .frames import Frames, cache_folder, make
+
+STAGES = ["source", "background", "mask", "integ", "output"]
+SIZE = 2048
+
+
+class Stages:
+    """`time_stage` for each, in the order a frame passes them."""
+
+    params = (STAGES,)
+    param_names = ("stage",)
+    timeout = 300
+
+    def setup_cache(self) -> Frames:
+        return make(cache_folder() / f"frames-{SIZE}", 1, SIZE)
+
+    def setup(self, frames: Frames, stage: str) -> None:
+        from xrdpipe.background import Background
+        from xrdpipe.frame import Reference
+        from xrdpipe.geometry import Poni, geometry
+        from xrdpipe.integ import Integ
+        from xrdpipe.mask import Mask
+        from xrdpipe.output import Output
+        from xrdpipe.source import Source
+        from xrdpipe.stage import Setup
+
+        source = Source()
+        self.folder = tempfile.TemporaryDirectory()
+        setup = Setup(geometry(Poni.read(str(frames.poni)), (SIZE, SIZE)), source.read, source.to_raw)
+        setup = replace(setup, folder=Path(self.folder.name))
+        stages = [source, Background(str(frames.background)), Mask(), Integ(), Output()]
+        steps = dict(zip(STAGES, [each.prepare(setup) for each in stages], strict=True))
+        self.step, self.given = steps[stage], Reference("frame", frames.images[0])
+        for name in STAGES[: STAGES.index(stage)]:
+            self.given = steps[name](self.given)
+        self.step(self.given)  # compiles
+
+    def teardown(self, frames: Frames, stage: str) -> None:
+        self.folder.cleanup()
+
+    def time_stage(self, frames: Frames, stage: str) -> None:
+        self.step(self.given)
+
+
+class Preparation:
+    """What is done once for a geometry: rings, and the matrix with the first pattern."""
+
+    timeout = 300
+
+    def setup_cache(self) -> Frames:
+        return make(cache_folder() / f"frames-{SIZE}", 1, SIZE)
+
+    def time_rings(self, frames: Frames) -> None:
+        from xrdpipe.geometry import Geometry, Poni
+
+        assert len(Geometry(Poni.read(str(frames.poni)), (SIZE, SIZE)).rings.order) == SIZE**2
+
+    def peakmem_rings(self, frames: Frames) -> None:
+        self.time_rings(frames)

@@ -1,0 +1,66 @@
+"""What many tests stand on: a tiny detector that saw nickel powder three times, and air once."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+
+from xrdpipe.demo import Simulation
+
+# 111 to 331 of nickel on 120 x 100 pixels of 1 mm, half a metre away; a few dead and hot pixels, a beamstop.
+TINY = Simulation(shape=(120, 100), pixel=(1e-3, 1e-3), dist=0.5, poni=(0.504, 0.493), counts=2000.0, dead=1e-3, hot=1e-3)
+
+
+@cache
+def _exposure(kind: str, number: int) -> NDArray[np.uint16]:
+    simulation = replace(TINY, lines=0)
+    return simulation.air_frame() if kind == "air" else simulation.frame(number)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """An empty folder for inputs, apart from where a test writes."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def poni(data: Path) -> Path:
+    """A PONI file (version 2, plain Detector, with wavelength) that fits `frames`."""
+    path = data / "tiny.poni"
+    path.write_text(TINY.poni_text(), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def frames(data: Path) -> list[Path]:
+    """Three TIFF frames of nickel powder with noise: uint16, shape (120, 100)."""
+    paths = [data / f"ni_{number}.tiff" for number in (1, 2, 3)]
+    for number, path in enumerate(paths):
+        tifffile.imwrite(path, _exposure("frame", number))
+    return paths
+
+
+@pytest.fixture
+def air(data: Path) -> Path:
+    """The same measurement without the sample."""
+    path = data / "air.tiff"
+    tifffile.imwrite(path, _exposure("air", 0))
+    return path
+
+
+@pytest.fixture
+def reference() -> Path:
+    """The folder of real frames with known results, `ceo2`, `series`, `hdf5`, that XRDPIPE_REFERENCE names."""
+    folder = os.environ.get("XRDPIPE_REFERENCE")
+    if not folder:
+        pytest.skip("XRDPIPE_REFERENCE does not name the folder of the reference data")
+    return Path(folder)
