@@ -13,6 +13,9 @@ import tifffile
 from numpy.typing import NDArray
 
 from xrdpipe.demo import Simulation
+from xrdpipe.geometry import Poni, geometry
+from xrdpipe.source import Source
+from xrdpipe.stage import Setup
 
 # 111 to 331 of nickel on 120 x 100 pixels of 1 mm, half a metre away; a few dead and hot pixels, a beamstop.
 TINY = Simulation(shape=(120, 100), pixel=(1e-3, 1e-3), dist=0.5, poni=(0.504, 0.493), counts=2000.0, dead=1e-3, hot=1e-3)
@@ -64,3 +67,10 @@ def reference() -> Path:
     if not folder:
         pytest.skip("XRDPIPE_REFERENCE does not name the folder of the reference data")
     return Path(folder)
+
+
+@pytest.fixture
+def setup(poni: Path, tmp_path: Path) -> Setup:
+    """What a stage gets to prepare itself for `frames`: files as they are, results into `tmp_path`/out."""
+    source = Source()
+    return Setup(geometry(Poni.read(str(poni)), TINY.shape), source.read, source.to_raw, tmp_path / "out")

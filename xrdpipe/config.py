@@ -159,9 +159,15 @@ def listed(value: Any) -> list[Any]:
 
 def settings(values: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
     """Split plain values into the checked top level and the groups of the stages (unchecked, see `stage.build`)."""
-    groups = {key: value for key, value in values.items() if isinstance(value, dict) and "_target_" in value}
+    groups = {
+        key: value
+        for key, value in values.items()
+        if isinstance(value, dict) and "_target_" in value and key not in Settings.__dataclass_fields__
+    }
     top = {key: value for key, value in values.items() if key not in groups}
-    parallel = validated(Parallel, top.pop("parallel", {}), "parallel")
+    given = top.pop("parallel", {})
+    require(isinstance(given, dict), "parallel", given, "n_jobs and backend expected, as in parallel.n_jobs=2")
+    parallel = validated(Parallel, given, "parallel")
     return replace(validated(Settings, top, ""), parallel=parallel), groups
 
 

@@ -33,6 +33,7 @@ class Record:
     notes: list[str] = field(default_factory=list)
 
 
+FOREIGN: dict[str, Any] = {"identity": None}  # a run.json of somebody: nothing fits it, so only overwrite=true goes on
 COLUMNS = ("file", "name", "status", "masked_fraction", "seconds", "error")
 
 
@@ -42,9 +43,13 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.run = self._read_run()
+        self.records: dict[str, Record] = {}
         known = {each.name for each in fields(Record)}
-        rows = self.run.get("images", [])
-        self.records = {row["name"]: Record(**{key: row[key] for key in row if key in known}) for row in rows}
+        try:
+            records = [Record(**{key: row[key] for key in row if key in known}) for row in self.run.get("images", [])]
+            self.records = {record.name: record for record in records}
+        except (TypeError, KeyError):
+            self.run = FOREIGN
 
     @property
     def names(self) -> dict[str, str]:
@@ -64,6 +69,9 @@ class Folder:
         if overwrite:
             return
         way_out = "say overwrite=true or choose another output_dir"
+        foreign = "run.json" if self.run == FOREIGN else "summary.csv"
+        if self.run == FOREIGN or (not self.run and (self.path / foreign).exists()):
+            raise ConfigError(f"output_dir={self.path}: its {foreign} is of no run of xrdpipe; {way_out}")
         if self.run and self.run.get("identity") != identity:
             differs = difference(self.run.get("identity", {}), identity)
             raise ConfigError(f"output_dir={self.path}: holds results of another configuration ({differs}); {way_out}")
@@ -77,13 +85,13 @@ class Folder:
     def begin(self, identity: Mapping[str, Any], outputs: Mapping[str, Sequence[str]]) -> None:
         """Make the folder ready for a run that `check` let pass; results of another configuration go."""
         self.path.mkdir(parents=True, exist_ok=True)
+        before = self.run.get("outputs", {})
+        going = [file for name, files in outputs.items() for file in (*files, *before.get(name, []))]
         if self.run and self.run.get("identity") != identity:
-            for record in self.records.values():
-                for file in self.run.get("outputs", {}).get(record.name, []):
-                    (self.path / file).unlink(missing_ok=True)
+            going += [file for files in before.values() for file in files]
             self.records, self.run = {}, {}
-        for files in outputs.values():
-            for file in files:
+        for file in going:
+            if (self.path / file).resolve().is_relative_to(self.path.resolve()):  # a run.json may say anything
                 (self.path / file).unlink(missing_ok=True)
 
     def record(self, run: Mapping[str, Any], records: Iterable[Record]) -> None:
@@ -95,16 +103,19 @@ class Folder:
         table.writeheader()
         table.writerows(rows)
         write_text(self.path / "summary.csv", text.getvalue())
-        write_json(self.path / "run.json", {**run, "images": rows})
+        outputs = {**self.run.get("outputs", {}), **run.get("outputs", {})}
+        write_json(self.path / "run.json", {**run, "outputs": outputs, "images": rows})
 
     def _read_run(self) -> dict[str, Any]:
         try:
             values = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
-            return values if isinstance(values, dict) else {"identity": None}
+            if not isinstance(values, dict) or values.get("program") != "xrdpipe":
+                return FOREIGN
+            return values if values.get("images") else {}  # a job that was refused left nothing else
         except (FileNotFoundError, NotADirectoryError):
             return {}
         except (OSError, ValueError):
-            return {"identity": None}  # something of somebody: nothing fits it, so only overwrite=true goes on
+            return FOREIGN
 
     @contextmanager
     def log(self) -> Iterator[None]:

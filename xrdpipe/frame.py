@@ -31,14 +31,15 @@ class Pattern:
     """One azimuthally integrated pattern on the radial axis of its run.
 
     ``radial`` is in ``unit`` (pyFAI's name, ``q_A^-1``), ``intensity`` in counts per pixel, ``sigma`` its standard
-    error or None without an error model; all float64, shape (npt,). Bins without a pixel are NaN. ``method`` says
-    which of pyFAI's methods really made it.
+    error or None without an error model; all float64, shape (npt,). Bins without a pixel are NaN. ``label`` is the
+    axis in words, ``method`` which of pyFAI's methods really made it.
     """
 
     radial: NDArray[np.float64]
     intensity: NDArray[np.float64]
     sigma: NDArray[np.float64] | None
     unit: str
+    label: str = ""
     method: str = ""
 
     def _repr_png_(self) -> bytes:
@@ -68,6 +69,5 @@ class Frame:
 
     @property
     def masked(self) -> NDArray[np.bool_]:
-        """Every pixel that does not count: masked, or not finite. Bool, shape (slow, fast)."""
-        bad = ~np.isfinite(self.image)
-        return bad if self.mask is None else bad | (self.mask != 0)
+        """Every pixel that does not count: masked, or where there is no mask, not finite. Bool, (slow, fast)."""
+        return ~np.isfinite(self.image) if self.mask is None else self.mask != 0

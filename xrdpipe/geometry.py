@@ -160,8 +160,7 @@ class Geometry:
     @cached_property
     def rings(self) -> Rings:
         """The pixels ordered by ring, see `Rings`."""
-        arrays = self.kept("rings", {}, self._rings)
-        return Rings(arrays["order"], arrays["starts"])
+        return Rings(**self.kept("rings", {}, self._rings))
 
     def kept(self, what: str, settings: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
         """The arrays that ``make`` gives for this geometry and these settings: made once, kept in memory and on disk.
@@ -196,25 +195,29 @@ class Geometry:
             integrator = self.poni.integrator()
             integrator.wavelength = 1e-10
         rings = Rings.of(ring_numbers(integrator, self.shape))
-        return {"order": rings.order, "starts": rings.starts}
+        return {"order": rings.order, "starts": rings.starts, "slots": rings.slots}
 
 
 @dataclass(frozen=True)
 class Rings:
     """Pixels sorted by ring: those of ring i are ``order[starts[i]:starts[i + 1]]``, ascending.
 
-    ``order`` is uint32, shape (pixels,): flat indices; ``starts`` is int64, shape (rings + 1,).
+    ``order`` is uint32, shape (pixels,): flat indices; ``starts`` is int64, shape (rings + 1,); ``slots`` is uint32,
+    shape (pixels,): where in ``order`` each pixel stands.
     """
 
     order: NDArray[np.uint32]
     starts: NDArray[np.int64]
+    slots: NDArray[np.uint32]
 
     @classmethod
     def of(cls, numbers: NDArray[np.integer[Any]]) -> Rings:
         """Sort the pixels by the ring number that each has."""
         counts = np.bincount(numbers.ravel())
         order = np.argsort(numbers, axis=None, kind="stable").astype(np.uint32)
-        return cls(order, np.concatenate([[0], np.cumsum(counts[counts > 0])]))
+        slots = np.empty_like(order)
+        slots[order] = np.arange(order.size, dtype=np.uint32)
+        return cls(order, np.concatenate([[0], np.cumsum(counts[counts > 0])]), slots)
 
 
 def fits(detector: Any, shape: tuple[int, int]) -> bool:

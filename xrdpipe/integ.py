@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .frame import Frame, FrameError, Pattern
 from .geometry import Geometry
@@ -52,13 +55,90 @@ class Integ(Stage):
         return self.error_model == "poisson"
 
     def prepare(self, setup: Setup) -> Step:
-        unit = radial_unit(self.unit)
-        method = integration_method(self.method)
+        from . import kernels
+
         geometry = setup.geometry
+        kept = geometry.kept("pattern", self._settings(), lambda: self._make(geometry))
+        about = json.loads(kept["about"].tobytes())
+        if "bins" not in kept or self.error_model == "hybrid":
+            return self._with_pyfai(geometry, about)
+        norm, starts, bins, coefs = (kept[name] for name in ("norm", "starts", "bins", "coefs"))
+        nothing = np.empty(0, np.float32)
+        good = np.zeros(norm.size or starts.size - 1, np.uint8)
+        azimuthal = self.error_model == "azimuthal"
+
+        def integrate(frame: Frame) -> Frame:
+            image = np.ascontiguousarray(frame.image).ravel()
+            mask = good if frame.mask is None else np.ascontiguousarray(frame.mask).ravel()
+            variance = nothing
+            if self.wants_variance and frame.variance is not None:
+                variance = np.ascontiguousarray(frame.variance).ravel()
+            sums = np.zeros((5, self.npt))
+            kernels.integrate(image, mask, norm, variance, azimuthal, starts, bins, coefs, sums)
+            signal, total, scatter = sums[:3]
+            with np.errstate(invalid="ignore", divide="ignore"):
+                intensity = signal / total
+                sigma = None if self.error_model is None else np.sqrt(scatter) / total
+            return replace(frame, pattern=self._pattern(kept["radial"], intensity, sigma, total, about))
+
+        return integrate
+
+    def _settings(self) -> dict[str, Any]:
+        """What decides the matrix: all but the error model."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "error_model"}
+
+    def _make(self, geometry: Geometry) -> dict[str, NDArray[Any]]:
+        # One integration by pyFAI checks the settings and makes axis and matrix; where its method works with a sparse
+        # matrix, ours is that matrix, pixel by pixel.
+        from .kernels import transpose
+
+        unit, method = radial_unit(self.unit), integration_method(self.method)
         self._check_range(geometry, unit)
-        integrator = geometry.integrator
-        settings = {
-            "unit": unit,
+        integrator, shape = geometry.integrator, geometry.shape
+        sparse = method.algo_is_sparse and method.impl_lower == "cython"
+        used = (method.split_lower, "csr", "cython") if sparse else method
+        result = integrator.integrate1d(np.ones(shape, np.float32), self.npt, **self._keywords(used))
+        radial = np.asarray(result.radial, float)
+        if not np.isfinite(radial).all():
+            raise ConfigError(f"integ.unit={self.unit}: infinite somewhere on the detector; give integ.radial_range")
+        about = {"method": str(method), "label": unit.label}
+        arrays = {"radial": radial, "about": np.frombuffer(json.dumps(about).encode(), np.uint8)}
+        if sparse:
+            engine = integrator.engines[result.method].engine
+            starts = np.empty(shape[0] * shape[1] + 1, np.uint32)
+            bins = np.empty(engine.data.size, np.uint16 if self.npt <= 1 << 16 else np.uint32)
+            coefs = np.empty(engine.data.size, np.float32)
+            transpose(engine.indptr, engine.indices, engine.data, starts, bins, coefs)
+            arrays |= {"starts": starts, "bins": bins, "coefs": coefs, "norm": self._norm(integrator, shape)}
+            integrator.reset()  # what pyFAI keeps of it is not needed again
+        return arrays
+
+    def _norm(self, integrator: Any, shape: tuple[int, int]) -> NDArray[np.float32]:
+        """Solid angle times polarization of every pixel, flat; empty where neither is corrected."""
+        norm = np.ones(shape)
+        if self.correctSolidAngle:
+            norm *= integrator.solidAngleArray(shape)
+        if self.polarization_factor is not None:
+            norm *= integrator.polarization(shape, self.polarization_factor)
+        needed = self.correctSolidAngle or self.polarization_factor is not None
+        return norm.astype(np.float32).ravel() if needed else np.empty(0, np.float32)
+
+    def _with_pyfai(self, geometry: Geometry, about: Mapping[str, str]) -> Step:
+        method, integrator = integration_method(self.method), geometry.integrator
+
+        def integrate(frame: Frame) -> Frame:
+            image = np.where(frame.masked, np.float32(np.nan), frame.image)
+            errors = {"variance": frame.variance} if self.wants_variance else {"error_model": self.error_model}
+            result = integrator.integrate1d(image, self.npt, **self._keywords(method), **errors)
+            arrays = (np.asarray(result.radial, float), np.asarray(result.intensity, float))
+            sigma = None if result.sigma is None else np.asarray(result.sigma, float)
+            return replace(frame, pattern=self._pattern(*arrays, sigma, result.sum_normalization, about))
+
+        return integrate
+
+    def _keywords(self, method: Any) -> dict[str, Any]:
+        return {
+            "unit": radial_unit(self.unit),
             "method": method,
             "radial_range": self.radial_range,
             "azimuth_range": self.azimuth_range,
@@ -67,22 +147,20 @@ class Integ(Stage):
             "dummy": np.nan,
         }
 
-        def integrate(frame: Frame) -> Frame:
-            image = np.where(frame.masked, np.float32(np.nan), frame.image)
-            errors: dict[str, Any] = {"error_model": self.error_model}
-            if self.wants_variance:
-                errors = {"variance": frame.variance}
-            result = integrator.integrate1d(image, self.npt, **settings, **errors)
-            empty = result.sum_normalization == 0
-            if empty.all():
-                raise FrameError("no good pixel in the range of the pattern")
-            sigma = None if result.sigma is None else np.where(empty, np.nan, result.sigma)
-            intensity = np.where(empty, np.nan, result.intensity)
-            return replace(
-                frame, pattern=Pattern(np.asarray(result.radial, float), intensity, sigma, self.unit, str(method))
-            )
-
-        return integrate
+    def _pattern(
+        self,
+        radial: NDArray[np.float64],
+        intensity: NDArray[np.float64],
+        sigma: NDArray[np.float64] | None,
+        normalization: NDArray[np.float64],
+        about: Mapping[str, str],
+    ) -> Pattern:
+        empty = normalization == 0
+        if empty.all():
+            raise FrameError("no good pixel in the range of the pattern")
+        intensity = np.where(empty, np.nan, intensity)
+        sigma = None if sigma is None else np.where(empty, np.nan, sigma)
+        return Pattern(radial, intensity, sigma, self.unit, about["label"], about["method"])
 
     def _check_range(self, geometry: Geometry, unit: Any) -> None:
         if self.npt > geometry.shape[0] * geometry.shape[1]:

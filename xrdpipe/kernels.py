@@ -93,9 +93,11 @@ def mask_median(
 ) -> None:
     """Mask the pixels with ``|v - median| > alpha * std``, ring by ring, over the pixels that `lay_out` left there.
 
-    Median and population standard deviation are float64 and have numpy's bits. A std of 0 or a NaN in ``alpha``
-    mask nothing.
+    Median and population standard deviation are float64 and have numpy's bits. A negative or NaN ``alpha`` masks
+    nothing.
     """
+    if not alpha >= 0:
+        return
     size = _longest(starts)
     work, keys, found = np.empty(size, np.float64), np.empty(size, np.uint32), np.empty(size, np.uint32)
     for ring in range(len(starts) - 1):
@@ -107,8 +109,6 @@ def mask_median(
         if good == 0:
             continue
         limit = alpha * _std(work[:good])
-        if not limit > 0 and alpha != 0:
-            continue
         bits = v.view(np.uint32)
         for i in range(len(v)):
             keys[i] = _key(bits[i])
@@ -133,8 +133,10 @@ def mask_mean(
 
     Of equally bad pixels the one with the lowest flat index goes first. The worst is the lowest or the highest value
     left, so each ring is sorted once; sums made outwards from the middle give mean and std of what is left without
-    cancellation.
+    cancellation. A negative or NaN ``alpha`` masks nothing.
     """
+    if not alpha >= 0:
+        return
     size = _longest(starts)
     items, spare = np.empty(size, np.uint64), np.empty(size, np.uint64)
     bits, x, sums, squares = np.empty(size, np.uint32), np.empty(size), np.empty(size), np.empty(size)
@@ -156,8 +158,8 @@ def mask_mean(
             if not low <= middle <= high:
                 middle = (low + high) // 2
                 center = x[middle]
-                _outwards(x, low, middle - 1, -1, center, sums, squares)
-                _outwards(x, middle, high, 1, center, sums, squares)
+                _outwards(x, middle - 1, low - 1, -1, center, sums, squares)
+                _outwards(x, middle, high + 1, 1, center, sums, squares)
             if high < run:  # a new highest value: turn its pixels, so that they leave in order of index
                 run = high
                 while x[run - 1] == x[high]:
@@ -176,3 +178,261 @@ def mask_mean(
             else:
                 mask[pixels[last]] |= OUTLIER
                 high -= 1
+
+
+@compiled
+def _longest(starts: NDArray[np.int64]) -> int:
+    """Pixels in the longest ring, at least 1."""
+    longest = 1
+    for ring in range(len(starts) - 1):
+        longest = max(longest, starts[ring + 1] - starts[ring])
+    return longest
+
+
+@compiled
+def _sum(x: NDArray[np.float64]) -> float:
+    """``x.sum()``, bit for bit: pairwise, in the order of numpy's ``pairwise_sum``."""
+    n = len(x)
+    if n > 128:
+        half = n // 2 - n // 2 % 8
+        return _sum(x[:half]) + _sum(x[half:])
+    total, tail = -0.0, 0
+    if n >= 8:
+        a, b, c, d, e, f, g, h = x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]
+        tail = n - n % 8
+        for i in range(8, tail, 8):
+            a += x[i]
+            b += x[i + 1]
+            c += x[i + 2]
+            d += x[i + 3]
+            e += x[i + 4]
+            f += x[i + 5]
+            g += x[i + 6]
+            h += x[i + 7]
+        total = ((a + b) + (c + d)) + ((e + f) + (g + h))
+    for i in range(tail, n):
+        total += x[i]
+    return total
+
+
+@compiled
+def _std(x: NDArray[np.float64]) -> float:
+    """``x.std()``, bit for bit; overwrites ``x``."""
+    mean = _sum(x) / len(x)
+    for i in range(len(x)):
+        x[i] = (x[i] - mean) * (x[i] - mean)
+    return np.sqrt(_sum(x) / len(x))
+
+
+@compiled
+def _key(bits: np.uint32) -> np.uint32:
+    """The bits of a float32 as a number of the same order; the NaN of `lay_out` is above all."""
+    return bits ^ (_TOP if bits < _TOP else _ALL)
+
+
+@compiled
+def _bits(key: np.uint32) -> np.uint32:
+    """The inverse of `_key`."""
+    return key ^ (_ALL if key < _TOP else _TOP)
+
+
+@compiled
+def _count(keys: NDArray[np.uint32], pivot: np.uint32) -> int:
+    """How many keys are below ``pivot``."""
+    below = np.uint32(0)
+    for i in range(len(keys)):
+        below = np.uint32(below + np.uint32(keys[i] < pivot))
+    return np.int64(below)
+
+
+@compiled
+def _split(keys: NDArray[np.uint32], pivot: np.uint32) -> tuple[int, np.uint32, np.uint32]:
+    """`_count`, the highest key below ``pivot``, the lowest one not below it.
+
+    Distances from the pivot wrap around, so that a key on the other side is further than any on this one: three
+    plain reductions, which the compiler turns into SIMD.
+    """
+    below, up, down = np.uint32(0), _ALL, _ALL
+    for i in range(len(keys)):
+        distance = np.uint32(keys[i] - pivot)
+        below = np.uint32(below + np.uint32(keys[i] < pivot))
+        up = min(distance, up)
+        down = min(~distance, down)
+    return np.int64(below), np.uint32(pivot - np.uint32(1) - down), np.uint32(pivot + up)
+
+
+@compiled
+def _median(keys: NDArray[np.uint32], good: int) -> float:
+    """The median of the ``good`` lowest keys, as float64; of an even number the mean of the two in the middle.
+
+    The one of rank ``good // 2`` is bracketed, by a sample first and then by interpolation, until a pass over all
+    keys finds it next to the pivot: exact, two or three passes, and none of them moves a key.
+    """
+    rank, odd = good // 2, good % 2 == 1
+    sample = np.empty(_SAMPLE, np.uint32)
+    size = min(len(keys), _SAMPLE)
+    for i in range(size):
+        key, at = keys[i * len(keys) // size], i
+        while at > 0 and sample[at - 1] > key:
+            sample[at] = sample[at - 1]
+            at -= 1
+        sample[at] = key
+    low, high, below, upto = np.uint32(0), _ALL, 0, good  # low <= median <= high; below: keys < low; upto: <= high
+    first, last = 0, size
+    while first < last:
+        middle = (first + last) // 2
+        count = _count(keys, sample[middle])
+        if count <= rank:
+            low, below, first = sample[middle], count, middle + 1
+        else:
+            high, upto, last = np.uint32(sample[middle] - np.uint32(1)), count, middle
+    ends = np.empty(3, np.uint32)
+    number = ends.view(np.float32)
+    step = 0
+    while low < high:
+        ends[0], ends[1] = _bits(low), _bits(high)
+        number[2] = number[0] + (np.float64(number[1]) - number[0]) * ((rank - below) / (upto - below))
+        pivot = _key(ends[2])
+        step += 1
+        if step % 4 == 0 or not abs(number[2]) < _INF:  # halving ends in any case
+            pivot = np.uint32((np.uint64(low) + np.uint64(high) + np.uint64(1)) >> np.uint64(1))
+        pivot = min(max(pivot, np.uint32(low + np.uint32(1))), high)
+        count, down, up = _split(keys, pivot)
+        if count == rank:
+            low, high = up if odd else down, up
+            below = rank - 1
+            break
+        if count < rank:
+            low, below = up, count
+        else:
+            high, upto = down, count
+    if not odd and below == rank:  # the other one is the next below
+        count, low, down = _split(keys, high)
+    ends[0], ends[1] = _bits(low), _bits(high)
+    return (np.float64(number[0]) + np.float64(number[1])) / 2
+
+
+@compiled
+def _sort(items: NDArray[np.uint64], spare: NDArray[np.uint64]) -> None:
+    """Sort by the upper 32 bits, stably: a radix sort, byte by byte; ``spare`` is at least as long."""
+    source, target = items, spare[: len(items)]
+    for shift in range(32, 64, 8):
+        starts = np.zeros(257, np.int64)
+        for i in range(len(source)):
+            starts[(source[i] >> np.uint64(shift) & np.uint64(255)) + np.uint64(1)] += 1
+        for digit in range(256):
+            starts[digit + 1] += starts[digit]
+        for i in range(len(source)):
+            digit = source[i] >> np.uint64(shift) & np.uint64(255)
+            target[starts[digit]] = source[i]
+            starts[digit] += 1
+        source, target = target, source
+
+
+@compiled
+def _outwards(
+    x: NDArray[np.float64],
+    start: int,
+    stop: int,
+    step: int,
+    center: float,
+    sums: NDArray[np.float64],
+    squares: NDArray[np.float64],
+) -> None:
+    """Running sums of ``x - center`` and of its square, from ``start`` to before ``stop``."""
+    total, square = 0.0, 0.0
+    for i in range(start, stop, step):
+        total += x[i] - center
+        square += (x[i] - center) ** 2
+        sums[i], squares[i] = total, square
+
+
+# -------------------------------------------------------------------------------------------------------- integration
+
+
+@compiled
+def transpose(
+    indptr: NDArray[np.int32],
+    indices: NDArray[np.int32],
+    data: NDArray[np.float32],
+    starts: NDArray[np.uint32],
+    bins: NDArray[Any],
+    coefs: NDArray[np.float32],
+) -> None:
+    """Turn pyFAI's CSR matrix (rows are bins) into the pixel-major one that `integrate` reads.
+
+    Pixel p adds to ``bins[starts[p]:starts[p + 1]]`` with the weights ``coefs[...]`` there. Filled here: ``starts``
+    (uint32, pixels + 1), ``bins`` (uint16, or uint32 for more than 65536 bins) and ``coefs`` (float32), as long as
+    ``data``.
+    """
+    starts[:] = 0
+    for i in range(len(indices)):
+        starts[indices[i] + 1] += 1
+    for pixel in range(len(starts) - 1):
+        starts[pixel + 1] += starts[pixel]
+    for row in range(len(indptr) - 1):
+        for i in range(indptr[row], indptr[row + 1]):
+            to = starts[indices[i]]
+            bins[to], coefs[to] = row, data[i]
+            starts[indices[i]] += 1
+    for pixel in range(len(starts) - 1, 0, -1):  # each start has moved on to the next one
+        starts[pixel] = starts[pixel - 1]
+    starts[0] = 0
+
+
+@compiled
+def integrate(
+    image: NDArray[np.float32],
+    mask: NDArray[np.uint8],
+    norm: NDArray[np.float32],
+    variance: NDArray[np.float32],
+    azimuthal: bool,
+    starts: NDArray[np.uint32],
+    bins: NDArray[Any],
+    coefs: NDArray[np.float32],
+    sums: NDArray[np.float64],
+) -> None:
+    """Add the pixels to ``sums`` (float64, (5, bins)): signal, normalization, variance, normalization**2, count.
+
+    As pyFAI's CSR engines: c the weight of a pixel in a bin, these are the sums of ``c * image``, ``c * norm``,
+    ``c**2 * variance``, ``(c * norm)**2`` and ``c``; intensity = signal / normalization, sigma = sqrt(variance) /
+    normalization. ``norm`` (solid angle, polarization, ... multiplied; empty: 1) and ``variance`` (counts**2; empty:
+    none) are given per pixel. With ``azimuthal`` the variance is the scatter in the bin, updated pixel by pixel in
+    pyFAI's way (after Schubert and Gertz, SSDBM 2018), which depends on their order: no slices then.
+    Variance and normalization**2 are left alone without either. Masked pixels do not count, nor do those where one of
+    the numbers is not finite or ``norm`` is 0.
+
+    Added in another order, floats differ in the last bits: for the same bytes from any number of threads, cut the
+    frame into a fixed number of slices, give each its own ``sums``, and add these in order.
+    """
+    weighted, errors = len(norm) > 0, len(variance) > 0 and not azimuthal
+    for pixel in range(len(image)):
+        signal = np.float64(image[pixel])
+        if mask[pixel] != _GOOD or not abs(signal) < _INF:
+            continue
+        weight = np.float64(norm[pixel]) if weighted else 1.0
+        if weighted and (weight == 0 or not abs(weight) < _INF):
+            continue
+        scatter = np.float64(variance[pixel]) if errors else 0.0
+        if errors and not abs(scatter) < _INF:
+            continue
+        for i in range(starts[pixel], starts[pixel + 1]):
+            c, to = np.float64(coefs[i]), bins[i]
+            share = c * weight
+            if azimuthal:
+                before, square = sums[1, to], share * share
+                if before != 0:
+                    value = signal / weight
+                    old = sums[0, to] / before - value
+                    new = (sums[0, to] + c * signal) / (before + share) - value
+                    sums[2, to] += square * old * new
+                sums[3, to] += square
+            elif errors:
+                sums[2, to] += c * c * scatter
+                sums[3, to] += share * share
+            sums[0, to] += c * signal
+            sums[1, to] += share
+            if weighted:
+                sums[4, to] += c
+    if not weighted:
+        sums[4] = sums[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -43,34 +44,27 @@ class Mask(Stage):
         return {} if self.file is None else {"mask": self.file}
 
     def prepare(self, setup: Setup) -> Step:
-        shape = setup.geometry.shape
-        fixed = np.zeros(shape, np.uint8)
-        if self.edge:
-            fixed[:] = 1
-            fixed[self.edge : -self.edge, self.edge : -self.edge] = 0
-        if self.file is not None:
-            fixed |= self._user(setup)
-        if fixed.all():
-            raise ConfigError(f"mask.edge={self.edge}, mask.file={self.file}: every pixel is masked")
+        from . import kernels
+
+        fixed = self._fixed(setup)
+        own = threading.local()
+        limits = (
+            -np.inf if self.lower_thresh is None else self.lower_thresh,
+            np.inf if self.upper_thresh is None else self.upper_thresh,
+        )
         rings = None if self.alpha is None else setup.geometry.rings
+        outliers = {"median": kernels.mask_median, "mean": kernels.mask_mean}[self.auto_type]
 
         def mask(frame: Frame) -> Frame:
-            out = fixed.copy()
-            f = frame.image
-            with np.errstate(invalid="ignore"):
-                out[~np.isfinite(f)] = 1
-                if self.lower_thresh is not None:
-                    out[f < self.lower_thresh] = 1
-                if self.upper_thresh is not None:
-                    out[f > self.upper_thresh] = 1
-            if rings is not None:
-                flat, v = out.ravel(), f.ravel()
-                for a, b in zip(rings.starts[:-1], rings.starts[1:]):
-                    idx = rings.order[a:b]
-                    idx = idx[flat[idx] == 0]
-                    if len(idx):
-                        w = v[idx].astype(float)
-                        flat[idx[np.abs(w - np.median(w)) > self.alpha * w.std()]] = 1
+            out, image = fixed.copy(), np.ascontiguousarray(frame.image).ravel()
+            flat = out.ravel()
+            if rings is None:
+                kernels.threshold(image, flat, *limits)
+            else:
+                if not hasattr(own, "values"):
+                    own.values = np.empty(image.size, np.float32)
+                kernels.lay_out(image, flat, *limits, rings.slots, own.values)
+                outliers(own.values, rings.order, rings.starts, self.alpha, flat)
             share = np.count_nonzero(out) / out.size
             if share == 1:
                 raise FrameError("the mask covers every pixel")
@@ -79,7 +73,21 @@ class Mask(Stage):
 
         return mask
 
-    def _user(self, setup: Setup) -> NDArray[np.uint8]:
+    def _fixed(self, setup: Setup) -> NDArray[np.uint8]:
+        """What is masked in every frame: the user's mask and the edge."""
+        from .kernels import EDGE, USER
+
+        fixed = np.zeros(setup.geometry.shape, np.uint8)
+        if self.edge:
+            fixed[:] = EDGE
+            fixed[self.edge : -self.edge, self.edge : -self.edge] = 0
+        if self.file is not None:
+            fixed[self._user(setup)] = USER
+        if fixed.all():
+            raise ConfigError(f"mask.edge={self.edge}, mask.file={self.file}: every pixel is masked")
+        return fixed
+
+    def _user(self, setup: Setup) -> NDArray[np.bool_]:
         assert self.file is not None
         user, shape = setup.read(self.file), setup.geometry.shape
         if user.shape != shape:
@@ -89,4 +97,4 @@ class Mask(Stage):
             )
         if not np.isin(user, (0, 1)).all():
             raise ConfigError(f"mask.file={self.file}: values other than 0 (good) and 1 (masked)")
-        return user.astype(np.uint8)
+        return user != 0

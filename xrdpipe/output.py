@@ -58,4 +58,5 @@ def chi_text(pattern: Pattern, provenance: Mapping[str, Any]) -> str:
     lines.append(" ".join(f"{name:>14}" for name in names)[2:])
     rows = np.column_stack(columns)[~np.isnan(pattern.intensity)]
     form = " ".join(["%14.6e"] * len(columns)) + "\n"
-    return "".join(f"# {line}\n" for line in lines) + (form * len(rows)) % tuple(rows.ravel().tolist())
+    header = "".join(f"# {' '.join(line.splitlines())}\n" for line in lines)  # a file name may hold a line break
+    return header + (form * len(rows)) % tuple(rows.ravel().tolist())

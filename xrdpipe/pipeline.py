@@ -49,11 +49,12 @@ class Pipeline:
     def identity(self) -> dict[str, Any]:
         """The configuration that decides the numbers, files by base name: the same for the same result."""
         files = {path: Path(path).name for path in self.inputs().values()}
-        return {
+        stages = {
             name: {key: files.get(value, value) if isinstance(value, str) else value for key, value in values.items()}
             for name, values in self.config.items()
             if name != SHOWN
         }
+        return {"stages": [name for name in self.stages if name != SHOWN], **stages}
 
     def provenance(self, poni: Poni) -> dict[str, Any]:
         """What every result says about its making: no time, no host, no folder, so that it repeats to the byte."""

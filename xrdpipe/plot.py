@@ -88,7 +88,7 @@ class Picture:
         self.room: tuple[int, ...] | None = None
 
     def png(self, axis: Any) -> bytes:
-        """Draw what moves over what does not; the layout is made anew when the tick labels of ``axis`` grow or shrink."""
+        """Draw what moves over what does not; the layout is made anew where the labels of ``axis`` change width."""
         from PIL import Image as Picture
 
         room = tuple(sorted({len(label.get_text()) for label in axis.get_ticklabels()}))
@@ -166,8 +166,6 @@ class PatternFigure(Picture):
 
     def draw(self, pattern: Pattern, name: str) -> bytes:
         """PNG of a pattern over its radial axis, with a band of one sigma where there is one."""
-        from pyFAI.units import to_unit
-
         self.line.set_data(pattern.radial, pattern.intensity)
         if self.band is not None:
             self.moving.remove(self.band)
@@ -178,7 +176,7 @@ class PatternFigure(Picture):
             colour = self.line.get_color()
             self.band = self.axes.fill_between(pattern.radial, low, high, color=colour, alpha=0.3, lw=0, animated=True)
             self.moving.append(self.band)
-        self.axes.set_xlabel(to_unit(pattern.unit).label)
+        self.axes.set_xlabel(pattern.label or pattern.unit)
         self.axes.set_title(name, fontsize=9)
         self.axes.relim()
         self.axes.autoscale_view()

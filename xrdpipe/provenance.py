@@ -48,7 +48,8 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file whole or not at all."""
-    write_whole(path, lambda file: file.write(text.encode()))
+    # A file name may hold bytes that are no UTF-8: they are written as \udcff, which JSON reads back.
+    write_whole(path, lambda file: file.write(text.encode(errors="backslashreplace")))
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

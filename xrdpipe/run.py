@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import platform
 import tempfile
 import time
@@ -230,7 +231,7 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
 
 
 def _record(image: Reference) -> Record:
-    path = "" if image.array is not None else str(image.path.resolve())
+    path = "" if image.array is not None else os.path.abspath(image.path)
     return Record(str(image.path), image.name, path=path)
 
 

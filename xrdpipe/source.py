@@ -154,7 +154,7 @@ def as_image(raw: NDArray[Any]) -> NDArray[Any]:
 def _npy(content: bytes) -> NDArray[Any]:
     try:
         array: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
-    except ValueError as error:
+    except Exception as error:  # ValueError as a rule; MemoryError or SyntaxError where the header lies
         raise FrameError(f"not a plain .npy array ({_first_line(error)})") from error
     return array
 
@@ -166,17 +166,19 @@ def _plain_tiff(content: bytes) -> NDArray[Any] | None:
     try:
         with tifffile.TiffFile(io.BytesIO(content)) as tiff:
             page = tiff.pages.first
-            contiguous = page.is_contiguous and len(tiff.pages) == 1 and page.dtype is not None
-            if not contiguous or len(page.shape) != 2:
-                return None
+            plain = page.is_contiguous and len(tiff.pages) == 1 and len(page.shape) == 2
             shape = page.shape
             dtype = page.dtype.newbyteorder(tiff.byteorder)
             offset = page.dataoffsets[0]
+            end = offset + dtype.itemsize * shape[0] * shape[1]
+            if not plain:
+                end = max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True)))
     except Exception:  # whatever tifffile says: fabio may know better
         return None
-    missing = offset + dtype.itemsize * shape[0] * shape[1] - len(content)
-    if missing > 0:
-        raise FrameError(f"the file is truncated, {missing} bytes are missing")
+    if end > len(content):  # also where fabio would read it: Pillow makes zeros of what is missing
+        raise FrameError(f"the file is truncated, {end - len(content)} bytes are missing")
+    if not plain:
+        return None
     return np.frombuffer(content, dtype, shape[0] * shape[1], offset).reshape(shape)
 
 
@@ -188,6 +190,8 @@ def _read_with_fabio(path: Path) -> NDArray[Any]:
             pixels = int(np.prod([int(size) for size in file.shape]))
             if pixels > _LARGEST_IMAGE:
                 raise FrameError(f"the header speaks of {pixels} pixels")
+            if file.nframes > 1:
+                raise FrameError(f"holds {file.nframes} frames, one a file is expected")
             data = file.data
     except FrameError:
         raise
@@ -208,11 +212,11 @@ def expand(images: str | Iterable[str]) -> list[Path]:
     Globs are sorted naturally, lists keep their order, duplicates are dropped. ConfigError names the glob or the list
     that gives nothing. An entry that names an existing file is that file, whatever characters it has.
     """
-    found: dict[Path, None] = {}
+    found: dict[str, Path] = {}
     for entry in [images] if isinstance(images, str) else images:
         for path in _expand_one(entry):
-            found.setdefault(path)
-    return list(found)
+            found.setdefault(os.path.abspath(path), path)
+    return list(found.values())
 
 
 def expand_user(path: str) -> str:
@@ -220,20 +224,23 @@ def expand_user(path: str) -> str:
     return path if os.path.lexists(path) else os.path.expanduser(os.path.expandvars(path))
 
 
-def _expand_one(entry: str) -> Iterator[Path]:
+def _expand_one(entry: str, lists: tuple[str, ...] = ()) -> Iterator[Path]:
     entry = expand_user(entry)
     if os.path.lexists(entry):
         yield Path(entry)
     elif entry.startswith("@"):
+        if entry in lists:
+            raise ConfigError(f"images={entry}: the list names itself")
         lines = _lines(entry[1:])
         if not lines:
             raise ConfigError(f"images={entry}: the list is empty")
         for line in lines:
-            yield from _expand_one(line)
+            yield from _expand_one(line, (*lists, entry))
     elif any(character in entry for character in "*?["):
         from glob import iglob
 
-        matches = sorted((match for match in iglob(entry, recursive=True) if os.path.isfile(match)), key=natural)
+        found = (match for match in iglob(entry, recursive=True) if os.path.isfile(match))
+        matches = sorted(found, key=lambda match: (natural(match), match))  # f_1 and f_01 too have an order
         if not matches:
             raise ConfigError(f"images={entry}: no file matches (looked in {Path.cwd()})")
         yield from map(Path, matches)
@@ -243,7 +250,7 @@ def _expand_one(entry: str) -> Iterator[Path]:
 
 def _lines(path: str) -> list[str]:
     try:
-        text = Path(expand_user(path)).read_text(encoding="utf-8")
+        text = Path(expand_user(path)).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"images=@{path}: the list cannot be read ({error})") from error
     return [line.strip() for line in text.splitlines() if line.strip()]
@@ -251,29 +258,31 @@ def _lines(path: str) -> list[str]:
 
 def natural(text: str) -> list[tuple[int, int | str]]:
     """Sort key that puts ``f_2`` before ``f_10``."""
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", text) if part]
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", text) if part]
 
 
 def references(paths: Iterable[Path], taken: Mapping[str, str] | None = None) -> list[Reference]:
     """Give every image its name: the stem, or where several share it, the shortest path that tells them apart.
 
-    ``taken``: names given in the folder before -> the image (resolved path) that has it and keeps it. Names differ by
+    ``taken``: names given in the folder before -> the image (absolute path) that has it and keeps it. Names differ by
     more than upper and lower case, for file systems that cannot tell.
     """
     paths = list(paths)
     owners = {name.casefold(): path for name, path in (taken or {}).items()}
     known = {path: name for name, path in (taken or {}).items()}
-    names: dict[Path, str] = {path: known[key] for path in paths if (key := str(path.resolve())) in known}
+    names: dict[Path, str] = {path: known[key] for path in paths if (key := os.path.abspath(path)) in known}
     waiting = [path for path in paths if path not in names]
-    depth = 0
+    depth, longest = 0, max((2 * len(Path(os.path.abspath(path)).parts) - 3 for path in waiting), default=0)
     while waiting:
         proposals = {path: _proposal(path, depth) for path in waiting}
         wanted: dict[str, int] = {}
         for name in proposals.values():
             wanted[name.casefold()] = wanted.get(name.casefold(), 0) + 1
         for path, name in proposals.items():
-            if wanted[name.casefold()] == 1 and name.casefold() not in owners:
-                owners[name.casefold()] = str(path.resolve())
+            alone = wanted[name.casefold()] == 1 or depth > longest  # beyond, numbers go to who comes first
+            other = Path(owners.get(path.stem.casefold(), ""))  # x.tif is told from it by its folder, not as x_tif
+            if alone and name.casefold() not in owners and (depth != 1 or path.suffix != other.suffix):
+                owners[name.casefold()] = os.path.abspath(path)
                 names[path] = name
         waiting = [path for path in waiting if path not in names]
         depth += 1
@@ -282,7 +291,8 @@ def references(paths: Iterable[Path], taken: Mapping[str, str] | None = None) ->
 
 def _proposal(path: Path, depth: int) -> str:
     # x, x_tif, a_x, a_x_tif, b_a_x, ...: more of the path with every round; numbers when the path is used up.
-    parts = [part for part in path.resolve().parts if part != path.anchor]
+    absolute = Path(os.path.abspath(path))
+    parts = [part for part in absolute.parts if part != absolute.anchor]
     stem, suffix = path.stem, path.suffix.lstrip(".")
     parents = parts[:-1]
     folders, with_suffix = divmod(depth, 2)

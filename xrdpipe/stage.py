@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from .frame import Frame, Image
 
@@ -102,16 +102,27 @@ def validated(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         if key not in fields:
             raise ConfigError(f"{prefix}{key}: no such key; {nearest(str(key), fields)}")
     checked = OmegaConf.structured(cls)
+    hints = get_type_hints(cls)
+    taken = {}  # as it is: OmegaConf would look for ${...} in it
     for key, value in values.items():
+        if hints[key] is Any or (isinstance(value, str) and hints[key] in (str, str | None)):
+            taken[key] = value
+            continue
+        expected = str(fields[key].type).replace(" | None", " or null")
         try:
             checked = OmegaConf.merge(checked, {key: value})
+            OmegaConf.to_container(checked, resolve=True)
         except OmegaConfBaseException as error:
-            expected = str(fields[key].type).replace(" | None", " or null")
             raise ConfigError(f"{prefix}{key}={value}: {expected} expected") from error
+        if OmegaConf.is_missing(checked, key):
+            raise ConfigError(f"{prefix}{key}={value}: {expected} expected")
+    missing = sorted(OmegaConf.missing_keys(checked) - set(taken))
+    if missing:
+        raise ConfigError(f"{prefix}{missing[0]}: missing; it has no default")
     plain = OmegaConf.to_container(checked)
     assert isinstance(plain, dict)
     try:
-        return cls(**{str(key): value for key, value in plain.items()})
+        return cls(**{str(key): value for key, value in plain.items()} | taken)
     except ConfigError as error:
         raise ConfigError(f"{prefix}{error}") from error
 
