@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -25,6 +26,14 @@ TINY = Simulation(shape=(120, 100), pixel=(1e-3, 1e-3), dist=0.5, poni=(0.504, 0
 def _exposure(kind: str, number: int) -> NDArray[np.uint16]:
     simulation = replace(TINY, lines=0)
     return simulation.air_frame() if kind == "air" else simulation.frame(number)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what is made once for a geometry away from the user's cache, in programs started by tests too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XRDPIPE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture

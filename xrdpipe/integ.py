@@ -198,6 +198,7 @@ def integration_method(name: Any) -> Any:
 
     ConfigError where pyFAI has none or would quietly take another one.
     """
+    import pyFAI.integrator.azimuthal  # noqa: F401 - fills the registry
     from pyFAI.method_registry import IntegrationMethod
 
     key = f"integ.method={name if isinstance(name, str) else '[' + ','.join(map(str, name)) + ']'}"

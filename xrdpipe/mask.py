@@ -52,19 +52,19 @@ class Mask(Stage):
             -np.inf if self.lower_thresh is None else self.lower_thresh,
             np.inf if self.upper_thresh is None else self.upper_thresh,
         )
-        rings = None if self.alpha is None else setup.geometry.rings
+        alpha, rings = self.alpha, None if self.alpha is None else setup.geometry.rings
         outliers = {"median": kernels.mask_median, "mean": kernels.mask_mean}[self.auto_type]
 
         def mask(frame: Frame) -> Frame:
             out, image = fixed.copy(), np.ascontiguousarray(frame.image).ravel()
             flat = out.ravel()
-            if rings is None:
+            if alpha is None or rings is None:
                 kernels.threshold(image, flat, *limits)
             else:
                 if not hasattr(own, "values"):
                     own.values = np.empty(image.size, np.float32)
                 kernels.lay_out(image, flat, *limits, rings.slots, own.values)
-                outliers(own.values, rings.order, rings.starts, self.alpha, flat)
+                outliers(own.values, rings.order, rings.starts, alpha, flat)
             share = np.count_nonzero(out) / out.size
             if share == 1:
                 raise FrameError("the mask covers every pixel")
@@ -97,4 +97,5 @@ class Mask(Stage):
             )
         if not np.isin(user, (0, 1)).all():
             raise ConfigError(f"mask.file={self.file}: values other than 0 (good) and 1 (masked)")
-        return user != 0
+        masked: NDArray[np.bool_] = user != 0
+        return masked
