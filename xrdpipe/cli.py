@@ -98,7 +98,6 @@ def _report(result: Run) -> None:
             "status": record.status,
             "masked": "" if record.masked_fraction is None else f"{100 * record.masked_fraction:.1f} %",
             "seconds": "" if record.seconds is None else f"{record.seconds:.2f}",
-            "error": record.error,
         }
         for record in result.frames
     ]

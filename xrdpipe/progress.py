@@ -68,13 +68,14 @@ class Progress:
 
 
 def show(rows: list[dict[str, Any]], most: int = 30) -> None:
-    """Print a table, a row a mapping of the same keys; of many rows the first and the last ones."""
+    """Print a table, a row a mapping of the same keys; of many rows the first and the last ones. Errors have been told
+    where they happened, and are left out."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
-    shown = [key for key in (rows[0] if rows else {}) if any(row[key] != "" for row in rows)]
+    shown = [key for key in (rows[0] if rows else {}) if key != "error" and any(row[key] != "" for row in rows)]
     for key in shown:
         table.add_column(key, overflow="fold")
     for index, row in enumerate(rows):

@@ -116,7 +116,7 @@ def run(
         if plan.settings.dry_run:
             print(plan.told())
             return Run(None)
-        return _execute(plan, {**values, "job": job} if job is not None else values, command, keep)
+        return _execute(plan, values, command, keep, job)
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ def geometry_file(top: Settings) -> Poni:
     return Poni.read(top.poni)
 
 
-def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep: bool) -> Run:
+def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep: bool, job: int | None) -> Run:
     started, clock = datetime.now(UTC), time.monotonic()
     shape, shape_from, unreadable = _shape(plan)
     target = plan.folder or (Folder(new_folder()) if plan.write else None)
@@ -226,7 +226,8 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
             progress.say(f"stopped after {progress.done} of {progress.total} frames; what is done is saved")
         result.frames = list(records.values())
         if target is not None:
-            target.record(_run_json(plan, values, command, started, time.monotonic() - clock, result), result.frames)
+            made = _run_json(plan, values, command, started, time.monotonic() - clock, result)
+            target.record(made if job is None else {**made, "job": job}, result.frames)
     return result
 
 

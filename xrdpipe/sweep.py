@@ -50,7 +50,7 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
     if (folder / "sweep.csv").exists() and not top.overwrite:
         raise ConfigError(f"{folder}: holds a sweep already; say overwrite=true or choose another output_dir")
     jobs = math.prod(len(list(each.sweep_iterator())) for each in swept.values())
-    task = Job(tuple(images), max(1, cores() // jobs), top.quiet)
+    task = Job(tuple(images), tuple(swept), max(1, cores() // jobs), top.quiet)
     Hydra("xrdpipe", loader).multirun(config_name, task, [*overrides, f"hydra.sweep.dir={quoted(str(folder))}"])
     rows = table(folder)
     write_text(folder / "sweep.csv", _csv(rows))
@@ -64,6 +64,7 @@ class Job:
     """One job of a sweep, in whatever process the launcher runs it: its result stays in its folder."""
 
     images: tuple[str, ...]
+    swept: tuple[str, ...]
     n_jobs: int
     quiet: bool
 
@@ -71,7 +72,7 @@ class Job:
         """Run it; the result is the mean masked fraction, NaN where the job failed. Nothing is raised."""
         hydra = HydraConfig.get()
         folder, number = Path(hydra.runtime.output_dir), int(hydra.job.num)
-        command = list(hydra.overrides.task)
+        command = [text.removeprefix("++") for text in hydra.overrides.task]
         try:
             values = plain(cfg)
             values["output_dir"], values["quiet"] = str(folder), True
@@ -86,7 +87,8 @@ class Job:
             return math.nan
         if not self.quiet:
             done = len(result.frames) - len(result.failed)
-            print(f"xrdpipe: job {number} ({' '.join(command)}): {done} frames done", file=sys.stderr, flush=True)
+            varied = " ".join(text for text in command if text.partition("=")[0] in self.swept)
+            print(f"xrdpipe: job {number}, {varied}: {done} of {len(result.frames)} done", file=sys.stderr, flush=True)
         fractions = [record.masked_fraction for record in result.frames if record.masked_fraction is not None]
         return sum(fractions) / len(fractions) if fractions else math.nan
 
