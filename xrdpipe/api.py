@@ -36,8 +36,9 @@ def integrate(
     ones with their reason), ``folder``. Raises ConfigError (a ValueError) where the command line would refuse.
     """
     from . import argv
-    from .config import Loader, forced, listed, merge, plain
+    from .config import Loader, expand_paths, forced, listed, merge, plain
     from .run import run
+    from .source import expand_user
 
     chosen, values = [], {}
     for group, value in groups.items():
@@ -56,11 +57,14 @@ def integrate(
         raise ConfigError(str(error)) from error
     composed = plain(Loader(str(config_dir) if config_dir else None).compose([*chosen, *forced(typed)]))
     merge(composed, values)
+    expand_paths(composed)
     paths = [*bare, *(str(item) for item in images if not isinstance(item, Mapping))]
-    arrays = {name: array for item in images if isinstance(item, Mapping) for name, array in item.items()}
-    composed["poni"] = str(poni)
+    arrays = {str(name): array for item in images if isinstance(item, Mapping) for name, array in item.items()}
+    if len(arrays) < sum(len(item) for item in images if isinstance(item, Mapping)):
+        raise ConfigError("images: two arrays of one name")
+    composed["poni"] = expand_user(str(poni))
     composed["images"] = [*listed(composed.get("images")), *paths]
     composed["quiet"] = quiet
     if output_dir is not _DEFAULT and output_dir is not None:
-        composed["output_dir"] = str(output_dir)
+        composed["output_dir"] = expand_user(str(output_dir))
     return run(composed, [*chosen, *overrides], arrays=arrays, write=output_dir is not None, keep=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import cache
 from itertools import compress, pairwise
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -84,8 +84,17 @@ def quoted(text: str) -> str:
     """The value in Hydra's grammar that arrives as `text` in the configuration, `${` included."""
     from hydra.core.override_parser.types import Quote, QuotedString
 
-    literal = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)  # OmegaConf's escape: backslashes count only before ${
-    return QuotedString(literal, Quote.single).with_quotes()
+    return QuotedString(literal(text), Quote.single).with_quotes()
+
+
+def literal(value: Any) -> Any:
+    """Plain values in which OmegaConf finds no interpolation: its escape for `${`, in every text."""
+    if isinstance(value, dict):
+        return {key: literal(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [literal(each) for each in value]
+    # backslashes count only before ${
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", value) if isinstance(value, str) else value
 
 
 def _is_path(word: str) -> bool:

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from .argv import UsageError, parse
 
     try:
-        return _dispatch(parse(words))
+        return _dispatch(parse(words), words)
     except (ConfigError, UsageError) as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _dispatch(command: Command) -> int:
+def _dispatch(command: Command, words: Sequence[str]) -> int:
     from hydra._internal.hydra import Hydra
     from hydra.types import RunMode
 
@@ -82,7 +82,7 @@ def _dispatch(command: Command) -> int:
 
         values = plain(loader.compose(overrides, name))
         values["images"] = [*listed(values.get("images")), *command.images]
-        result = run(values, sys.argv[1:])
+        result = run(values, words)
         if not values["quiet"] and result.folder is not None:
             _report(result)
         return result.status

@@ -96,9 +96,22 @@ class Loader(ConfigLoaderImpl):
         try:
             cfg = super().load_configuration(config_name, overrides, *args, **kwargs)
             _refuse_code(cfg)
-        except (HydraException, OmegaConfBaseException, YAMLError) as error:
+        except ConfigError:
+            raise
+        except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
             raise ConfigError(self._in_our_words(error)) from error
         return cfg
+
+    def _process_config_searchpath(self, config_name: str | None, parsed_overrides: Any, repo: Any) -> None:
+        # Hydra imports the package of a pkg:// path, and importing is running code: folders only.
+        primary = repo.load_config(config_path=config_name) if config_name else None
+        given = [OmegaConf.select(primary.config, "hydra.searchpath")] if primary else []
+        given += [each.value() for each in parsed_overrides if each.get_key_element() == "hydra.searchpath"]
+        for path in (path for paths in given if paths is not None for path in paths):
+            folder = str(path).removeprefix("file://")
+            if "://" in folder or not Path(folder).is_dir():
+                raise ConfigError(f"hydra.searchpath={path}: refused, not a folder")
+        super()._process_config_searchpath(config_name, parsed_overrides, repo)
 
     def compose(self, overrides: Sequence[str] = (), config_name: str = "config") -> DictConfig:
         """The configuration of one run."""
@@ -112,6 +125,10 @@ class Loader(ConfigLoaderImpl):
             return f"{error.missing_cfg_file}: no such configuration file"
         cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
         text = str(error)
+        if text.startswith("Config group override must be"):
+            return "a group is set to null; choose one of its options, as in mask=none"
+        if match := re.search(r"Ambiguous value for argument '\+*(.*?)'", text):
+            return f"{match[1]}: several values are a sweep, say -m; one value that is a list is [a,b]"
         if match := re.search(r"Could not override '([\w./@]+)'", text):
             names = {*self.list_groups(""), *Settings.__dataclass_fields__} - {"hydra"}
             return f"{match[1]}: no such key or group; {nearest(match[1], sorted(names))}"
@@ -135,12 +152,17 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         raise ConfigError(str(error).splitlines()[0]) from error
     assert isinstance(values, dict)
+    expand_paths(values)
+    return {str(key): value for key, value in values.items()}
+
+
+def expand_paths(values: dict[Any, Any]) -> None:
+    """Expand ``~`` and ``$VAR`` of every path key but the images, in place."""
     for key in PATH_KEYS:
         group, _, name = key.rpartition(".")
         where = values.get(group) if group else values
-        if key != "images" and isinstance(where, dict) and isinstance(where.get(name), str):
-            where[name] = expand_user(where[name])
-    return {str(key): value for key, value in values.items()}
+        if key != "images" and isinstance(where, dict) and isinstance(where.get(name), (str, Path)):
+            where[name] = expand_user(str(where[name]))
 
 
 def merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
@@ -162,7 +184,9 @@ def settings(values: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
     groups = {
         key: value
         for key, value in values.items()
-        if isinstance(value, dict) and "_target_" in value and key not in Settings.__dataclass_fields__
+        if isinstance(value, dict)
+        and ("_target_" in value or key in ("source", *listed(values.get("stages"))))
+        and key not in Settings.__dataclass_fields__
     }
     top = {key: value for key, value in values.items() if key not in groups}
     given = top.pop("parallel", {})

@@ -84,7 +84,10 @@ class Folder:
 
     def begin(self, identity: Mapping[str, Any], outputs: Mapping[str, Sequence[str]]) -> None:
         """Make the folder ready for a run that `check` let pass; results of another configuration go."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"output_dir={self.path}: cannot be made ({error.strerror})") from error
         before = self.run.get("outputs", {})
         going = [file for name, files in outputs.items() for file in (*files, *before.get(name, []))]
         if self.run and self.run.get("identity") != identity:

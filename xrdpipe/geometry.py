@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from .provenance import content_hash, versions
 from .stage import ConfigError, nearest
 
 _NUMBERS = ("distance", "poni1", "poni2", "rot1", "rot2", "rot3", "wavelength", "pixelsize1", "pixelsize2")
+LAYOUT = 1  # of the arrays that are kept on disk: raise it whenever their meaning changes
 MOST_KEPT = 4  # sets of arrays in memory, some 50 MB each: a sweep over npt makes many
 _LARGEST_PONI = 1_000_000  # bytes; a real one has a few hundred
 
@@ -54,7 +55,8 @@ class Poni:
         """Key (lower case) -> value, the last one of each key, as pyFAI reads it."""
         lines = (line for line in self.text.splitlines() if ":" in line and not line.lstrip().startswith("#"))
         pairs = (line.split(":", 1) for line in lines)
-        return {key.strip().lower(): value.strip() for key, value in pairs}
+        found = {key.strip().lower(): value.strip() for key, value in pairs}
+        return {key: value for key, value in found.items() if value != "None"}
 
     def _check(self) -> None:
         values = self.values
@@ -185,15 +187,15 @@ class Geometry:
         return {}
 
     def _key(self, what: str, settings: Mapping[str, Any]) -> str:
-        text = json.dumps([what, settings, dict(self.poni.values), self.shape, versions()], sort_keys=True)
+        text = json.dumps([LAYOUT, what, settings, dict(self.poni.values), self.shape, versions()], sort_keys=True)
         return f"{what}-{content_hash(text.encode()).partition(':')[2]}"
 
     def _rings(self) -> Arrays:
         integrator = self.integrator
         if integrator.wavelength is None:
             # The wavelength scales q and its widths alike: any value gives the same rings.
-            integrator = self.poni.integrator()
-            integrator.wavelength = 1e-10
+            some = replace(self.poni, text=f"{self.poni.text}\nWavelength: 1e-10\n")
+            integrator = Geometry(some, self.shape).integrator
         rings = Rings.of(ring_numbers(integrator, self.shape))
         return {"order": rings.order, "starts": rings.starts, "slots": rings.slots}
 

@@ -133,7 +133,7 @@ def mask_mean(
 
     Of equally bad pixels the one with the lowest flat index goes first. The worst is the lowest or the highest value
     left, so each ring is sorted once; sums made outwards from the middle give mean and std of what is left without
-    cancellation. A negative or NaN ``alpha`` masks nothing.
+    cancellation. (Without one of several equal values the others are worse than before: they go too, in any order.) A negative or NaN ``alpha`` masks nothing.
     """
     if not alpha >= 0:
         return
@@ -153,31 +153,27 @@ def mask_mean(
             bits[i] = _bits(np.uint32(items[i] >> np.uint64(32)))
         for i in range(good):
             x[i] = bits.view(np.float32)[i]
-        low, high, middle, run = 0, good - 1, -1, good
+        low, high, middle = 0, good - 1, -1
         while low < high and x[low] < x[high]:
             if not low <= middle <= high:
                 middle = (low + high) // 2
                 center = x[middle]
                 _outwards(x, middle - 1, low - 1, -1, center, sums, squares)
                 _outwards(x, middle, high + 1, 1, center, sums, squares)
-            if high < run:  # a new highest value: turn its pixels, so that they leave in order of index
-                run = high
-                while x[run - 1] == x[high]:
-                    run -= 1
-                items[run : high + 1] = items[run : high + 1][::-1].copy()
             many = high - low + 1
             mean = (sums[high] + (sums[low] if low < middle else 0.0)) / many
             variance = (squares[high] + (squares[low] if low < middle else 0.0)) / many - mean * mean
             below, above = mean - (x[low] - center), x[high] - center - mean
             if not max(below, above) >= alpha * np.sqrt(max(variance, 0.0)):
                 break
-            first, last = np.uint32(items[low]), np.uint32(items[high])
-            if below > above or (below == above and first < last):
-                mask[pixels[first]] |= OUTLIER
-                low += 1
-            else:
-                mask[pixels[last]] |= OUTLIER
-                high -= 1
+            if below == above:
+                run = high
+                while x[run - 1] == x[high]:
+                    run -= 1
+                below += 1.0 if np.uint32(items[low]) < np.uint32(items[run]) else -1.0
+            at = low if below > above else high
+            mask[pixels[np.uint32(items[at])]] |= OUTLIER
+            low, high = low + (at == low), high - (at != low)
 
 
 @compiled

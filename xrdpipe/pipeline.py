@@ -29,7 +29,7 @@ class Pipeline:
     @classmethod
     def of(cls, config: Mapping[str, Any], order: list[str]) -> Pipeline:
         """Build the source and the stages named in ``order``; ConfigError says which key is wrong and how."""
-        groups = [key for key, value in config.items() if isinstance(value, Mapping) and "_target_" in value]
+        groups = [key for key, value in config.items() if isinstance(value, Mapping)]
         for name in order:
             if name not in groups or name == "source":
                 raise ConfigError(f"stages: there is no stage {name!r}; choose from {', '.join(groups)}")

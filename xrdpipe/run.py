@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .argv import literal
 from .config import Settings, cores, new_folder, settings
 from .folder import Folder, Record
 from .frame import FrameError, Pattern, Reference
@@ -28,7 +29,7 @@ from .pipeline import Pipeline, Recipe, prepared
 from .progress import Progress
 from .provenance import file_hash, versions, write_text
 from .source import Source, expand, references, shaped
-from .stage import ConfigError, build
+from .stage import ConfigError, build, require
 
 log = logging.getLogger("xrdpipe")
 
@@ -151,6 +152,9 @@ class Plan:
         folder = Folder(Path(top.output_dir)) if top.output_dir and write else None
         images = references(paths, folder.names if folder else {})
         images += [Reference(name, Path(name), array) for name, array in arrays.items()]
+        for name in arrays:
+            fits = name == Path(name).name and [image.name for image in images].count(name) == 1
+            require(fits, "images", name, "an array needs a name of its own, without folders")
         plan = cls(top, pipeline, poni, images, [path for path in found if path not in paths], folder, write)
         if folder is not None:
             folder.check(plan.identity, plan.outputs(), top.overwrite)
@@ -199,7 +203,7 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
             prepared(recipe)  # what does not fit is refused here, before the folder is touched
         except ConfigError:
             if target is not None and plan.folder is None:
-                target.path.rmdir()
+                os.removedirs(target.path)
             raise
     raw_shape = plan.pipeline.source.to_raw(np.empty(shape or (0, 0), np.bool_)).shape
     result = Run(target.path if target else None, masks=Masks(raw_shape))
@@ -349,5 +353,5 @@ def save_hydra(folder: Path, values: Mapping[str, Any], command: Sequence[str]) 
     """Hydra's own record: ``.hydra/config.yaml`` and ``.hydra/overrides.yaml``."""
     from omegaconf import OmegaConf
 
-    write_text(folder / ".hydra" / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(values))))
-    write_text(folder / ".hydra" / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(command))))
+    write_text(folder / ".hydra" / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(literal(dict(values)))))
+    write_text(folder / ".hydra" / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(literal(list(command)))))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,14 +62,14 @@ class Source(Stage):
 
     def read(self, path: str | Path) -> Image:
         """The image of a file, float32, contiguous, in the orientation of the frames; FrameError if it has none."""
-        return self._image(read_file(Path(path))[0])
+        return self._image(memory.read(Path(path))[0])
 
     def prepare(self, setup: Setup) -> Callable[[Reference], Frame]:
         shape = setup.geometry.shape
 
         def read(reference: Reference) -> Frame:
             if reference.array is None:
-                raw, digest = read_file(reference.path)
+                raw, digest = memory.read(reference.path)
             else:
                 raw = as_image(reference.array)
                 digest = content_hash(np.ascontiguousarray(raw))
@@ -84,7 +85,7 @@ class Source(Stage):
         return read
 
     def _image(self, raw: NDArray[Any]) -> Image:
-        return np.ascontiguousarray(self.to_frame(raw), dtype=np.float32)
+        return np.require(self.to_frame(raw), np.float32, ["C", "ALIGNED"])
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,33 @@ class Demo(Source):
         background["file"] = background.get("file") or str(made.air)
         images = [str(path) for path in made.images]
         return {**values, "poni": str(made.poni), "images": images, "background": background}
+
+
+class Memory:
+    """Files read before, for as long as they do not change: the jobs of a sweep read the same frames again and again.
+
+    Holds up to ``room`` bytes; 0, as in a single run, which meets every frame once, holds nothing.
+    """
+
+    room = 0
+
+    def __init__(self) -> None:
+        self.files: OrderedDict[tuple[str, int, int], tuple[NDArray[Any], str]] = OrderedDict()
+
+    def read(self, path: Path) -> tuple[NDArray[Any], str]:
+        """As `read_file`, from memory where it can be."""
+        if not self.room or not path.is_file():
+            return read_file(path)
+        state = path.stat()
+        key = (str(path.resolve()), state.st_size, state.st_mtime_ns)
+        if key not in self.files:
+            self.files[key] = read_file(path)
+            while sum(array.nbytes for array, _ in self.files.values()) > self.room:
+                self.files.popitem(last=False)
+        return self.files[key] if key in self.files else read_file(path)
+
+
+memory = Memory()
 
 
 def read_file(path: Path) -> tuple[NDArray[Any], str]:
@@ -304,6 +332,6 @@ def _proposal(path: Path, depth: int) -> str:
 
 def shaped(reference: Reference, source: Source) -> tuple[int, int]:
     """The shape of one frame as the pipeline sees it; FrameError if it cannot be read."""
-    raw = reference.array if reference.array is not None else read_file(reference.path)[0]
+    raw = reference.array if reference.array is not None else memory.read(reference.path)[0]
     slow, fast = source.to_frame(as_image(raw)).shape
     return slow, fast

@@ -11,14 +11,13 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
-from .frame import Frame, Image
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .frame import Frame, Image
     from .geometry import Geometry
 
-Step = Callable[[Frame], Frame]
+Step = Callable[["Frame"], "Frame"]  # in quotes: importing Frame imports numpy, which --help does not need
 
 
 class ConfigError(ValueError):

@@ -7,24 +7,26 @@ import io
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from hydra._internal.hydra import Hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from .argv import quoted
 from .config import Loader, cores, listed, new_folder, plain, settings
 from .provenance import write_json, write_text
 from .run import geometry_file, run
-from .source import expand
-from .stage import ConfigError
+from .source import expand, expand_user
+from .stage import ConfigError, build
 
+MEMORY = 1 << 29  # bytes of frames that a worker keeps from job to job
 COLUMNS = ("status", "done", "failed", "masked_fraction", "seconds", "error")
 
 
@@ -39,24 +41,37 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
         raise ConfigError("output_dir: cannot vary in a sweep; each job has a numbered folder in it")
     cfg = loader.load_configuration(config_name, list(overrides), RunMode.MULTIRUN)
     fixed = [str(each.input_line) for each in parsed if not each.is_sweep_override()]
-    top = settings(plain(loader.compose(fixed, config_name)))[0]
+    top, groups = settings(plain(loader.compose(fixed, config_name)))
+    if top.dry_run:
+        raise ConfigError("dry_run: not for a sweep; leave out -m and give each key one value")
+    for name, values in groups.items():  # what varies is for each job to check
+        if not any(key.partition(".")[0] == name for key in swept):
+            build(values, name)
     if "poni" not in swept and "source" not in swept:
         geometry_file(top)
-    if "images" not in swept and "source" not in swept:
-        expand([*listed(top.images), *images])
-    folder = Path(cfg.hydra.sweep.dir or new_folder("sweeps"))
-    if "${" in str(folder):
-        raise ConfigError(f"{folder}: Hydra cannot keep a sweep in a folder with ${{ in its name")
-    if (folder / "sweep.csv").exists() and not top.overwrite:
+    if "images" not in swept and "source" not in swept and not expand([*listed(top.images), *images]):
+        raise ConfigError("images: missing; say which frames, images='data/*.tiff' or their paths")
+    own = OmegaConf.to_container(cfg.hydra.sweep, resolve=False)["dir"] != "${output_dir}"
+    given = expand_user(cfg.hydra.sweep.dir) if own else top.output_dir
+    if given and "${" in given:
+        raise ConfigError(f"{given}: Hydra cannot keep a sweep in a folder with ${{ in its name")
+    folder = Path(given) if given else new_folder("sweeps")
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("run.json")}
+    if ((folder / "sweep.csv").exists() or any(folder.glob("[0-9]*/run.json"))) and not top.overwrite:
         raise ConfigError(f"{folder}: holds a sweep already; say overwrite=true or choose another output_dir")
     jobs = math.prod(len(list(each.sweep_iterator())) for each in swept.values())
     task = Job(tuple(images), tuple(swept), max(1, cores() // jobs), top.quiet)
-    Hydra("xrdpipe", loader).multirun(config_name, task, [*overrides, f"hydra.sweep.dir={quoted(str(folder))}"])
-    rows = table(folder)
+    stopped = False
+    try:
+        Hydra("xrdpipe", loader).multirun(config_name, task, [*overrides, f"hydra.sweep.dir={quoted(str(folder))}"])
+    except KeyboardInterrupt:
+        stopped = True
+        print(f"xrdpipe: stopped; what is done is in {folder}", file=sys.stderr)
+    rows = table(folder, before)
     write_text(folder / "sweep.csv", _csv(rows))
     if not top.quiet:
         _show(rows, folder)
-    return int(any(row["status"] != "done" for row in rows))
+    return 130 if stopped else int(any(row["status"] != "done" for row in rows))
 
 
 @dataclass(frozen=True)
@@ -70,6 +85,7 @@ class Job:
 
     def __call__(self, cfg: DictConfig) -> float:
         """Run it; the result is the mean masked fraction, NaN where the job failed. Nothing is raised."""
+        memory.room = MEMORY
         hydra = HydraConfig.get()
         folder, number = Path(hydra.runtime.output_dir), int(hydra.job.num)
         command = [text.removeprefix("++") for text in hydra.overrides.task]
@@ -85,6 +101,8 @@ class Job:
             write_json(folder / "run.json", {**record, "images": []})
             print(f"xrdpipe: job {number} refused: {error}", file=sys.stderr, flush=True)
             return math.nan
+        if result.stopped:
+            raise KeyboardInterrupt
         if not self.quiet:
             done = len(result.frames) - len(result.failed)
             varied = " ".join(text for text in command if text.partition("=")[0] in self.swept)
@@ -93,9 +111,13 @@ class Job:
         return sum(fractions) / len(fractions) if fractions else math.nan
 
 
-def table(folder: Path) -> list[dict[str, Any]]:
-    """A row a job: number, what varied, `COLUMNS`; read from the record that each job left in its folder."""
-    runs = [json.loads(path.read_text(encoding="utf-8")) for path in folder.rglob("run.json")]
+def table(folder: Path, before: Mapping[Path, int] = MappingProxyType({})) -> list[dict[str, Any]]:
+    """A row a job: number, what varied, `COLUMNS`; read from the record that each job left in its folder.
+
+    ``before``: records of an earlier sweep, path -> mtime in ns; those that are unchanged are no jobs of this one.
+    """
+    records = [path for path in folder.rglob("run.json") if path.stat().st_mtime_ns != before.get(path)]
+    runs = [json.loads(path.read_text(encoding="utf-8")) for path in records]
     runs = sorted((each for each in runs if each.get("job") is not None), key=lambda each: int(each["job"]))
     commands = [dict(text.lstrip("+").partition("=")[::2] for text in each["command"]) for each in runs]
     keys = list(dict.fromkeys(key for command in commands for key in command))
