@@ -16,7 +16,18 @@ PACKAGES: dict[str, list[list[str]]] = {
     "dioptas": [["dioptas"]],
     "ewoksxrpd": [["ewoksxrpd"]],
 }
-SHOWN = ["xrdpipe", "pdfstream", "dioptas", "ewoksxrpd", "pyFAI", "fabio", "numpy", "numba", "matplotlib", "scikit-beam"]
+SHOWN = [
+    "xrdpipe",
+    "pdfstream",
+    "dioptas",
+    "ewoksxrpd",
+    "pyFAI",
+    "fabio",
+    "numpy",
+    "numba",
+    "matplotlib",
+    "scikit-beam",
+]
 LIST_VERSIONS = """
 import importlib.metadata as m, json, platform
 have = {d.metadata["Name"].lower(): d.version for d in m.distributions()}

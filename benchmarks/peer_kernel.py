@@ -1,6 +1,7 @@
-"""Background and mask of one frame against pyFAI's sigma clipping, in one process: peer_kernel.py PONI BACKGROUND FRAME
+"""Background and mask of one frame against pyFAI's sigma clipping: peer_kernel.py OPTIONS PONI BACKGROUND FRAME
 
-Prints the seconds of both, medians of runs in turn, as JSON. Both may use all cores.
+Both in this process, in turn, free to use all cores. OPTIONS are those of `sigma_clip`, as JSON. Prints the median
+seconds of both as JSON.
 """
 
 import json
@@ -11,7 +12,7 @@ from statistics import median
 REPEATS = 15
 
 
-def main(poni: str, background: str, image: str) -> None:
+def main(options: str, poni: str, background: str, image: str) -> None:
     from xrdpipe.background import Background
     from xrdpipe.frame import Frame
     from xrdpipe.geometry import Poni, geometry
@@ -24,6 +25,7 @@ def main(poni: str, background: str, image: str) -> None:
     setup = Setup(geometry(Poni.read(poni), frame.image.shape), source.read, source.to_raw)
     steps = [stage.prepare(setup) for stage in (Background(background), Mask())]
     integrator = setup.geometry.integrator
+    settings = {"unit": "q_A^-1", "method": ("no", "csr", "cython"), "correctSolidAngle": False, **json.loads(options)}
     writable = frame.image.copy()  # pyFAI's sigma clipping refuses arrays that are read-only
 
     def ours() -> None:
@@ -32,8 +34,7 @@ def main(poni: str, background: str, image: str) -> None:
             result = step(result)
 
     def sigma_clip() -> None:
-        options = {"unit": "q_A^-1", "method": ("no", "csr", "cython"), "correctSolidAngle": False}
-        integrator.sigma_clip(writable, 1480, error_model="azimuthal", thres=0, max_iter=3, **options)
+        integrator.sigma_clip(writable, 1480, **settings)
 
     seconds: dict[str, list[float]] = {"xrdpipe": [], "sigma_clip": []}
     for _ in range(REPEATS + 1):

@@ -12,7 +12,7 @@ from .frames import Frames
 from .measure import FailedError, Usage, run
 
 HERE = Path(__file__).parent
-SIGMA_CLIP = {"thres": 0, "max_iter": 3}  # the example in the docs of pyFAI's Worker, with error_model "azimuthal"
+SIGMA_CLIP = {"error_model": "azimuthal", "thres": 0, "max_iter": 3}  # the example in the docs of pyFAI's Worker
 
 
 @dataclass
@@ -133,8 +133,8 @@ PROGRAMS = {
         _pyfai_integrate(
             method=["no", "csr", "cython"],
             integrator_method="sigma_clip",
-            error_model="azimuthal",
-            extra_options=SIGMA_CLIP,
+            error_model=SIGMA_CLIP["error_model"],
+            extra_options={key: SIGMA_CLIP[key] for key in ("thres", "max_iter")},
         ),
         "*.dat",
     ),

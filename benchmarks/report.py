@@ -58,13 +58,13 @@ ROWS = [
     Row("peak memory: 500 frames / 50 frames", "memory:500", "memory:50", 1.1, 1.05),
     Row("sweep of 12 mask settings on one frame / one such run", "sweep", "one-frame", 4, 2),
 ]
-# What xrdpipe cannot avoid to move through memory, bytes a pixel, on the way of a float32 frame. A matrix entry is a
-# float32 weight and a 16-bit bin; the full split of pyFAI has 2.26 entries a pixel.
+# What xrdpipe's kernels move through memory, bytes a pixel, on the way of a float32 frame. A matrix entry is a float32
+# weight and a 16-bit bin; the full split has 2.26 of them a pixel.
 TRAFFIC = {
     "file to memory (read, write), hash": 4 + 4 + 4,
     "background (read two, write one)": 4 + 4 + 4,
-    "mask (image by ring, order, mask)": 4 + 4 + 1,
-    "integration (image, mask, matrix)": 4 + 1 + 2.26 * (4 + 2) + 4,
+    "mask (image, ring order, values by ring twice, mask twice)": 4 + 4 + 8 + 2,
+    "integration (image, mask, matrix)": 4 + 1 + 4 + 2.26 * (4 + 2),
 }
 
 
@@ -120,20 +120,22 @@ def _programs(result: Result) -> str:
 
 
 def _others(result: Result) -> str:
-    units = {"memory": (1e-6, "MB"), "kernel": (1e3, "ms"), "agreement": (1, "")}
-    lines = []
-    for name, value in result.medians.items():
-        if name in PROGRAMS or name.endswith(":start"):
-            continue
-        kind, _, _ = name.partition(":")
-        factor, unit = units.get(kind, (1, "s"))
-        if kind == "agreement":
-            value, unit = (
-                max(result.measured[name]),
-                "pixels differ, at most" if name.endswith("mask") else "of the maximum, at most",
-            )
-        lines.append([name, f"{factor * value:.3g} {unit}"])
-    return _table(["figure", "measured"], lines)
+    names = [name for name in result.medians if name not in PROGRAMS and not name.endswith(":start")]
+    return _table(["figure", "measured"], [[name, _shown(name, result.medians[name])] for name in names])
+
+
+def _shown(name: str, value: float) -> str:
+    match name.split(":"):
+        case ["memory", *_]:
+            return f"{value / 1e6:.0f} MB"
+        case ["kernel", *_]:
+            return f"{1000 * value:.1f} ms"
+        case ["agreement", *_, "mask"]:
+            return f"{value:.0f} pixels differ in the worst frame"
+        case ["agreement", *_]:
+            return f"{value:.1e} of the maximum is the largest difference"
+        case _:
+            return f"{value:.2f} s"
 
 
 def _traffic(result: Result) -> float:

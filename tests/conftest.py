@@ -14,7 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from xrdpipe.demo import Simulation
-from xrdpipe.geometry import Poni, geometry
+from xrdpipe.geometry import Geometry, Poni
 from xrdpipe.source import Source
 from xrdpipe.stage import Setup
 
@@ -78,8 +78,13 @@ def reference() -> Path:
     return Path(folder)
 
 
+@pytest.fixture(scope="session")
+def _geometry() -> Geometry:
+    return Geometry(Poni("tiny.poni", TINY.poni_text()), TINY.shape)
+
+
 @pytest.fixture
-def setup(poni: Path, tmp_path: Path) -> Setup:
+def setup(_geometry: Geometry, tmp_path: Path) -> Setup:
     """What a stage gets to prepare itself for `frames`: files as they are, results into `tmp_path`/out."""
     source = Source()
-    return Setup(geometry(Poni.read(str(poni)), TINY.shape), source.read, source.to_raw, tmp_path / "out")
+    return Setup(_geometry, source.read, source.to_raw, tmp_path / "out")

@@ -42,7 +42,7 @@ _GOOD = np.uint8(0)
 _NAN, _INF = np.float32(np.nan), np.float32(np.inf)
 _BLOCK = 1024  # pixels that stay in the first level cache between two loops
 _SAMPLE = 15  # keys that bracket a median before it is searched
-_TOP, _ALL = np.uint32(0x80000000), np.uint32(0xFFFFFFFF)
+_LOWEST, _HIGHEST = np.int32(-(2**31)), np.int32(2**31 - 1)
 
 
 @compiled
@@ -99,17 +99,17 @@ def mask_median(
     if not alpha >= 0:
         return
     size = _longest(starts)
-    work, keys, found = np.empty(size, np.float64), np.empty(size, np.uint32), np.empty(size, np.uint32)
+    work, keys, found = np.empty(size, np.float64), np.empty(size, np.int32), np.empty(size, np.uint32)
     for ring in range(len(starts) - 1):
         v, pixels = values[starts[ring] : starts[ring + 1]], order[starts[ring] : starts[ring + 1]]
-        good = 0
+        good = np.int64(0)  # a literal 0 would have `_median` compiled twice
         for i in range(len(v)):  # without a branch: the next value overwrites a NaN
             work[good] = v[i]
             good += v[i] == v[i]
         if good == 0:
             continue
         limit = alpha * _std(work[:good])
-        bits = v.view(np.uint32)
+        bits = v.view(np.int32)
         for i in range(len(v)):
             keys[i] = _key(bits[i])
         median = _median(keys[: len(v)], good)
@@ -133,45 +133,43 @@ def mask_mean(
 
     Of equally bad pixels the one with the lowest flat index goes first. The worst is the lowest or the highest value
     left, so each ring is sorted once; sums made outwards from the middle give mean and std of what is left without
-    cancellation. (Without one of several equal values the others are worse than before: they go too, in any order.) A negative or NaN ``alpha`` masks nothing.
+    cancellation. (Without one of several equal values the others are worse than before: they go too, in any order.)
+    A negative or NaN ``alpha`` masks nothing.
     """
     if not alpha >= 0:
         return
     size = _longest(starts)
     items, spare = np.empty(size, np.uint64), np.empty(size, np.uint64)
-    bits, x, sums, squares = np.empty(size, np.uint32), np.empty(size), np.empty(size), np.empty(size)
+    x, sums, squares = np.empty(size), np.empty(size), np.empty(size)
     for ring in range(len(starts) - 1):
         v, pixels = values[starts[ring] : starts[ring + 1]], order[starts[ring] : starts[ring + 1]]
-        good = 0
-        raw = v.view(np.uint32)
+        good, bits = 0, v.view(np.int32)
         for i in range(len(v)):
-            key = _key(raw[i] if v[i] != 0 else np.uint32(0))  # -0.0 is 0.0: equal values stay in order of index
-            items[good] = np.uint64(key) << np.uint64(32) | np.uint64(i)
+            key = _key(bits[i] if v[i] != 0 else np.int32(0))  # -0.0 is 0.0: equal values stay in order of index
+            items[good] = np.uint64(key - np.int64(_LOWEST)) << np.uint64(32) | np.uint64(i)
             good += v[i] == v[i]
         _sort(items[:good], spare)
         for i in range(good):
-            bits[i] = _bits(np.uint32(items[i] >> np.uint64(32)))
-        for i in range(good):
-            x[i] = bits.view(np.float32)[i]
+            x[i] = v[np.uint32(items[i])]
         low, high, middle = 0, good - 1, -1
         while low < high and x[low] < x[high]:
             if not low <= middle <= high:
                 middle = (low + high) // 2
                 center = x[middle]
-                _outwards(x, middle - 1, low - 1, -1, center, sums, squares)
-                _outwards(x, middle, high + 1, 1, center, sums, squares)
+                _outwards(x, middle - 1, low - 1, np.int64(-1), center, sums, squares)
+                _outwards(x, middle, high + 1, np.int64(1), center, sums, squares)
             many = high - low + 1
             mean = (sums[high] + (sums[low] if low < middle else 0.0)) / many
             variance = (squares[high] + (squares[low] if low < middle else 0.0)) / many - mean * mean
             below, above = mean - (x[low] - center), x[high] - center - mean
             if not max(below, above) >= alpha * np.sqrt(max(variance, 0.0)):
                 break
-            if below == above:
-                run = high
-                while x[run - 1] == x[high]:
-                    run -= 1
-                below += 1.0 if np.uint32(items[low]) < np.uint32(items[run]) else -1.0
             at = low if below > above else high
+            if below == above:
+                first = high  # of the highest values; equal ones are in order of their index
+                while x[first - 1] == x[high]:
+                    first -= 1
+                at = low if np.uint32(items[low]) < np.uint32(items[first]) else high
             mask[pixels[np.uint32(items[at])]] |= OUTLIER
             low, high = low + (at == low), high - (at != low)
 
@@ -217,55 +215,49 @@ def _std(x: NDArray[np.float64]) -> float:
     mean = _sum(x) / len(x)
     for i in range(len(x)):
         x[i] = (x[i] - mean) * (x[i] - mean)
-    return np.sqrt(_sum(x) / len(x))
+    return float(np.sqrt(_sum(x) / len(x)))
 
 
 @compiled
-def _key(bits: np.uint32) -> np.uint32:
-    """The bits of a float32 as a number of the same order; the NaN of `lay_out` is above all."""
-    return bits ^ (_TOP if bits < _TOP else _ALL)
+def _key(bits: np.int32) -> np.int32:
+    """The bits of a float32 as a number of the same order, and back; the NaN of `lay_out` is above all."""
+    return bits if bits >= 0 else bits ^ _HIGHEST
 
 
 @compiled
-def _bits(key: np.uint32) -> np.uint32:
-    """The inverse of `_key`."""
-    return key ^ (_ALL if key < _TOP else _TOP)
-
-
-@compiled
-def _count(keys: NDArray[np.uint32], pivot: np.uint32) -> int:
+def _count(keys: NDArray[np.int32], pivot: np.int32) -> np.int64:
     """How many keys are below ``pivot``."""
-    below = np.uint32(0)
+    below = np.int32(0)
     for i in range(len(keys)):
-        below = np.uint32(below + np.uint32(keys[i] < pivot))
+        below = np.int32(below + np.int32(keys[i] < pivot))
     return np.int64(below)
 
 
 @compiled
-def _split(keys: NDArray[np.uint32], pivot: np.uint32) -> tuple[int, np.uint32, np.uint32]:
+def _split(keys: NDArray[np.int32], pivot: np.int32) -> tuple[np.int64, np.int32, np.int32]:
     """`_count`, the highest key below ``pivot``, the lowest one not below it.
 
-    Distances from the pivot wrap around, so that a key on the other side is further than any on this one: three
-    plain reductions, which the compiler turns into SIMD.
+    Upwards from the pivot, modulo 2**32, the lowest is nearest and the highest below is furthest: three plain
+    reductions, which the compiler turns into SIMD.
     """
-    below, up, down = np.uint32(0), _ALL, _ALL
+    below, nearest, furthest = np.int32(0), np.uint32(2**32 - 1), np.uint32(0)
     for i in range(len(keys)):
+        below = np.int32(below + np.int32(keys[i] < pivot))
         distance = np.uint32(keys[i] - pivot)
-        below = np.uint32(below + np.uint32(keys[i] < pivot))
-        up = min(distance, up)
-        down = min(~distance, down)
-    return np.int64(below), np.uint32(pivot - np.uint32(1) - down), np.uint32(pivot + up)
+        nearest = min(distance, nearest)
+        furthest = max(distance, furthest)
+    return np.int64(below), np.int32(pivot + furthest), np.int32(pivot + nearest)
 
 
 @compiled
-def _median(keys: NDArray[np.uint32], good: int) -> float:
+def _median(keys: NDArray[np.int32], good: np.int64) -> float:
     """The median of the ``good`` lowest keys, as float64; of an even number the mean of the two in the middle.
 
     The one of rank ``good // 2`` is bracketed, by a sample first and then by interpolation, until a pass over all
     keys finds it next to the pivot: exact, two or three passes, and none of them moves a key.
     """
     rank, odd = good // 2, good % 2 == 1
-    sample = np.empty(_SAMPLE, np.uint32)
+    sample = np.empty(_SAMPLE, np.int32)
     size = min(len(keys), _SAMPLE)
     for i in range(size):
         key, at = keys[i * len(keys) // size], i
@@ -273,7 +265,8 @@ def _median(keys: NDArray[np.uint32], good: int) -> float:
             sample[at] = sample[at - 1]
             at -= 1
         sample[at] = key
-    low, high, below, upto = np.uint32(0), _ALL, 0, good  # low <= median <= high; below: keys < low; upto: <= high
+    low, high = _LOWEST, _HIGHEST  # low <= median <= high
+    below, upto = np.int64(0), good  # keys < low, keys <= high
     first, last = 0, size
     while first < last:
         middle = (first + last) // 2
@@ -281,31 +274,30 @@ def _median(keys: NDArray[np.uint32], good: int) -> float:
         if count <= rank:
             low, below, first = sample[middle], count, middle + 1
         else:
-            high, upto, last = np.uint32(sample[middle] - np.uint32(1)), count, middle
-    ends = np.empty(3, np.uint32)
-    number = ends.view(np.float32)
+            high, upto, last = np.int32(sample[middle] - 1), count, middle
+    ends = np.empty(3, np.int32)
+    value = ends.view(np.float32)
     step = 0
     while low < high:
-        ends[0], ends[1] = _bits(low), _bits(high)
-        number[2] = number[0] + (np.float64(number[1]) - number[0]) * ((rank - below) / (upto - below))
-        pivot = _key(ends[2])
+        ends[0], ends[1] = _key(low), _key(high)
+        value[2] = value[0] + (np.float64(value[1]) - value[0]) * ((rank - below) / (upto - below))
         step += 1
-        if step % 4 == 0 or not abs(number[2]) < _INF:  # halving ends in any case
-            pivot = np.uint32((np.uint64(low) + np.uint64(high) + np.uint64(1)) >> np.uint64(1))
-        pivot = min(max(pivot, np.uint32(low + np.uint32(1))), high)
+        if step % 4 > 0 and abs(value[2]) < _INF:
+            pivot = np.int32(min(max(_key(ends[2]), low + 1), high))
+        else:  # halving ends in any case
+            pivot = np.int32((np.int64(low) + high + 1) >> 1)
         count, down, up = _split(keys, pivot)
         if count == rank:
             low, high = up if odd else down, up
-            below = rank - 1
             break
         if count < rank:
             low, below = up, count
         else:
             high, upto = down, count
     if not odd and below == rank:  # the other one is the next below
-        count, low, down = _split(keys, high)
-    ends[0], ends[1] = _bits(low), _bits(high)
-    return (np.float64(number[0]) + np.float64(number[1])) / 2
+        low = _split(keys, high)[1]
+    ends[0], ends[1] = _key(low), _key(high)
+    return (np.float64(value[0]) + np.float64(value[1])) / 2
 
 
 @compiled
@@ -330,7 +322,7 @@ def _outwards(
     x: NDArray[np.float64],
     start: int,
     stop: int,
-    step: int,
+    step: np.int64,
     center: float,
     sums: NDArray[np.float64],
     squares: NDArray[np.float64],
@@ -411,7 +403,8 @@ def integrate(
                 c, to = np.float64(coefs[i]), bins[i]
                 sums[0, to] += c * signal
                 sums[1, to] += c
-        sums[4] = sums[1]
+        for to in range(sums.shape[1]):
+            sums[4, to] = sums[1, to]
         return
     for pixel in range(len(image)):
         signal = np.float64(image[pixel])

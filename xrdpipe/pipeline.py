@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,10 @@ class Pipeline:
         source = build(config["source"], "source", Source)
         assert isinstance(source, Source)
         stages = {name: build(config[name], name) for name in order}
-        return cls(source, stages, {name: config[name] for name in ("source", *order)})
+        built = {"source": source, **stages}
+        return cls(
+            source, stages, {name: {"_target_": config[name]["_target_"], **asdict(built[name])} for name in built}
+        )
 
     def inputs(self) -> dict[str, str]:
         """Files that the stages read besides the frames: what -> path."""

@@ -33,6 +33,9 @@ from .stage import ConfigError, build, require
 
 log = logging.getLogger("xrdpipe")
 
+_running: set[tuple[Recipe, str]] = set()  # frames that threads of this process have in hand
+_stopped: set[Recipe] = set()  # runs of this process that take no more
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -227,12 +230,26 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
                     result.masks.bits[name] = outcome.mask
         except KeyboardInterrupt:
             result.stopped = True
+            _tidy(plan, recipe, target, records)
             progress.say(f"stopped after {progress.done} of {progress.total} frames; what is done is saved")
         result.frames = list(records.values())
         if target is not None:
             made = _run_json(plan, values, command, started, time.monotonic() - clock, result)
             target.record(made if job is None else {**made, "job": job}, result.frames)
     return result
+
+
+def _tidy(plan: Plan, recipe: Recipe | None, target: Folder | None, records: Mapping[str, Record]) -> None:
+    # A frame that nobody waited for leaves nothing: neither half a file nor one that the record does not know.
+    if recipe is None or target is None:
+        return
+    _stopped.add(recipe)
+    while any(each == recipe for each, _ in list(_running)):
+        time.sleep(0.01)
+    waiting = [name for name, record in records.items() if record.status == "waiting"]
+    parts = [path for folder in (".", "masks", "figures") for path in (target.path / folder).glob(".*.part")]
+    for path in [*parts, *(target.path / file for name in waiting for file in plan.outputs()[name])]:
+        path.unlink(missing_ok=True)
 
 
 def _record(image: Reference) -> Record:
@@ -271,6 +288,7 @@ def _outcomes(recipe: Recipe | None, plan: Plan, unreadable: Mapping[str, str], 
         for image in plan.images:
             yield Outcome(replace(_record(image), status="failed", error=unreadable[image.name]))
         return
+    _stopped.discard(recipe)
     parallel = plan.settings.parallel
     n_jobs = min(cores() if parallel.n_jobs == -1 else parallel.n_jobs, len(plan.images))
     if n_jobs == 1:
@@ -281,8 +299,16 @@ def _outcomes(recipe: Recipe | None, plan: Plan, unreadable: Mapping[str, str], 
     arrays = any(image.array is not None for image in plan.images)
     backend = "threading" if parallel.backend == "auto" or arrays else parallel.backend
     yield from Parallel(n_jobs=n_jobs, backend=backend, return_as="generator_unordered")(
-        delayed(process)(recipe, image, keep) for image in plan.images
+        delayed(_unless_stopped)(recipe, image, keep) for image in plan.images
     )
+
+
+def _unless_stopped(recipe: Recipe, image: Reference, keep: bool) -> Outcome:
+    _running.add(key := (recipe, image.name))
+    try:
+        return Outcome(_record(image)) if recipe in _stopped else process(recipe, image, keep)
+    finally:
+        _running.discard(key)
 
 
 def process(recipe: Recipe, image: Reference, keep: bool) -> Outcome:

@@ -45,7 +45,7 @@ class Source(Stage):
     supplies: ClassVar[bool] = False  # whether this source brings its own frames, and writes them into the run's folder
 
     def supply(self, values: dict[str, Any], folder: Path) -> dict[str, Any]:
-        """Fill in what the user left open of a configuration; a source that `supplies` makes its frames in ``folder``."""
+        """Fill in what the user left open of a configuration; a source that `supplies` makes frames in ``folder``."""
         return values
 
     def to_frame(self, raw: NDArray[Any]) -> NDArray[Any]:

@@ -23,8 +23,8 @@ from .argv import quoted
 from .config import Loader, cores, listed, new_folder, plain, settings
 from .provenance import write_json, write_text
 from .run import geometry_file, run
-from .source import expand, expand_user
-from .stage import ConfigError, build
+from .source import Source, expand, expand_user, memory
+from .stage import ConfigError, Stage, build
 
 MEMORY = 1 << 29  # bytes of frames that a worker keeps from job to job
 COLUMNS = ("status", "done", "failed", "masked_fraction", "seconds", "error")
@@ -46,7 +46,7 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
         raise ConfigError("dry_run: not for a sweep; leave out -m and give each key one value")
     for name, values in groups.items():  # what varies is for each job to check
         if not any(key.partition(".")[0] == name for key in swept):
-            build(values, name)
+            build(values, name, Source if name == "source" else Stage)
     if "poni" not in swept and "source" not in swept:
         geometry_file(top)
     if "images" not in swept and "source" not in swept and not expand([*listed(top.images), *images]):

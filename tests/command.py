@@ -1,0 +1,73 @@
+"""The ways in which tests run the program, and what it leaves."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from xrdpipe.cli import main
+
+MODULE = (sys.executable, "-m", "xrdpipe")
+SCRIPT = (str(Path(sysconfig.get_path("scripts"), "xrdpipe")),)
+FAST = ("plot=none", "integ.npt=100")
+LIMIT = 120  # seconds that a process may take
+
+
+class Told(NamedTuple):
+    """What a run said in the end."""
+
+    status: int
+    out: str
+    err: str
+
+
+def start(
+    *words: object, cwd: Path, program: Sequence[str] = MODULE, env: Mapping[str, str] | None = None, **keys: Any
+) -> subprocess.Popen[str]:
+    """The program in a process, and in a process group, of its own."""
+    return subprocess.Popen(
+        [*program, *map(str, words)],
+        cwd=cwd,
+        env={**os.environ, "PYTHONWARNINGS": "default", **(env or {})},
+        text=True,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **keys},
+    )
+
+
+def xrdpipe(
+    *words: object, cwd: Path, program: Sequence[str] = MODULE, env: Mapping[str, str] | None = None
+) -> Told:
+    """Run the program to its end, in a process of its own."""
+    with start(*words, cwd=cwd, program=program, env=env) as process:
+        out, err = process.communicate(timeout=LIMIT)
+    return Told(process.returncode, out, err)
+
+
+def call(*words: object) -> Told:
+    """The same in this process, in its folder."""
+    out, err = StringIO(), StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        status = main([str(word) for word in words])
+    return Told(status, out.getvalue(), err.getvalue())
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file under a folder with its content, and every folder with none."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")
+    }
+
+
+def results(folder: Path, *patterns: str) -> dict[str, bytes]:
+    """The patterns and masks in a folder, by name."""
+    wanted = patterns or ("*.chi", "masks/*.npy")
+    return {str(path.relative_to(folder)): path.read_bytes() for each in wanted for path in sorted(folder.glob(each))}

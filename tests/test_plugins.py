@@ -1,0 +1,126 @@
+"""A stage of somebody else's package, with its own YAML folder: the package in plugin/ is installed and used."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command import FAST, call, results, tree, xrdpipe
+
+from xrdpipe import ConfigError, integrate
+
+LINE = "stages=[background,mask,integ,smooth,plot,output]"
+WORDS = ("poni=data/tiny.poni", "images=data/ni_*.tiff", *FAST)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the example plug-in installed into it."""
+    pytest.importorskip("pip")
+    folder = tmp_path_factory.mktemp("site")
+    options = ["--no-deps", "--no-build-isolation", "--quiet", "--disable-pip-version-check", "--target", str(folder)]
+    package = Path(__file__).parent / "plugin"
+    subprocess.run([sys.executable, "-m", "pip", "install", *options, str(package)], check=True)
+    return folder
+
+
+@pytest.fixture
+def here(data: Path, poni: Path, frames: list[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(data.parent)
+    return data.parent
+
+
+@pytest.fixture
+def conf(site: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The YAML folder of the plug-in, which can be imported."""
+    monkeypatch.syspath_prepend(str(site))
+    return site / "xrdpipe_smooth" / "conf"
+
+
+def test_a_mask_of_a_plug_in_is_an_option_like_any_other(conf: Path, here: Path) -> None:
+    told = call("--config-dir", conf, *WORDS, "mask=hot", "mask.limit=1500", "output.mask=true", "output_dir=out")
+    assert told.status == 0, told
+    run = integrate("data/tiny.poni", "data/ni_1.tiff", mask="none", output_dir=None)
+    mask = np.load(here / "out" / "masks" / "ni_1.npy")
+    assert 0 < mask.mean() < 0.5
+    assert not run.masks["ni_1"].any()
+    assert '"limit": 1500.0' in (here / "out" / "ni_1.chi").read_text()
+
+
+def test_a_stage_of_a_plug_in_can_be_added_to_the_line(conf: Path, here: Path) -> None:
+    assert call("--config-dir", conf, *WORDS, LINE, "smooth.width=5", "output_dir=smooth").status == 0
+    assert call(*WORDS, "output_dir=rough").status == 0
+    smooth, rough = (np.loadtxt(here / folder / "ni_1.chi")[:, 1] for folder in ("smooth", "rough"))
+    assert np.allclose(smooth, np.convolve(rough, np.ones(5) / 5, mode="same"), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["mask=hot", "mask.limmit=5"], "mask.limmit: no such key; did you mean 'limit'?"),
+        (["mask=hot", "mask.limit=much"], "mask.limit=much: float expected"),
+        (["mask=hot", "mask.limit=-1"], "mask.limit=-1.0: a number of counts > 0 expected"),
+        (["mask=hut"], "mask=hut: no such option; did you mean 'hot'?"),
+        ([LINE, "smooth.width=wide"], "smooth.width=wide: int expected"),
+    ],
+)
+def test_the_class_of_a_plug_in_is_its_schema(words: list[str], expected: str, conf: Path, here: Path) -> None:
+    before = tree(here)
+    told = call("--config-dir", conf, *WORDS, *words, "output_dir=out")
+    assert (told.status, told.err) == (2, f"xrdpipe: {expected}\n")
+    assert tree(here) == before
+
+
+def test_a_frame_that_a_plug_in_refuses_fails_alone(conf: Path, here: Path) -> None:
+    told = call("--config-dir", conf, *WORDS, "mask=hot", "mask.limit=1e-9", "background.scale=0", "output_dir=out")
+    assert told.status in (0, 1)
+    assert "Traceback" not in told.err
+
+
+def test_a_plug_in_works_from_python(conf: Path, here: Path) -> None:
+    stages = ["background", "mask", "integ", "smooth", "plot", "output"]
+    run = integrate(
+        "data/tiny.poni",
+        "data/ni_*.tiff",
+        config_dir=conf,
+        mask=("hot", {"limit": 1500}),
+        smooth={"width": 5},
+        stages=stages,
+        plot="none",
+        integ={"npt": 100},
+        output_dir="python",
+    )
+    assert run.status == 0
+    keys = ["mask=hot", "mask.limit=1500", "smooth.width=5", LINE, "output_dir=command"]
+    assert call("--config-dir", conf, *WORDS, *keys).status == 0
+    assert results(here / "python") == results(here / "command")
+
+
+def test_worker_processes_and_sweeps_know_the_plug_in(site: Path, here: Path) -> None:
+    conf = site / "xrdpipe_smooth" / "conf"
+    words = ["--config-dir", conf, *WORDS, LINE, "mask=hot"]
+    env = {"PYTHONPATH": str(site)}
+    told = xrdpipe(*words, "parallel.backend=loky", "parallel.n_jobs=2", "output_dir=out", cwd=here, env=env)
+    assert told.status == 0, told
+    told = xrdpipe("-m", *words, "smooth.width=3,5", "output_dir=sweep", cwd=here, env=env)
+    assert told.status == 0, told
+    assert results(here / "out") == results(here / "sweep" / "0")
+    assert len(results(here / "sweep" / "1")) == 3
+
+
+def test_a_package_that_is_not_installed_as_a_plug_in_is_refused(site: Path, here: Path) -> None:
+    conf = site / "xrdpipe_smooth" / "conf"
+    told = call("--config-dir", conf, *WORDS, "mask=hot", "output_dir=out")
+    assert (told.status, len(told.err.splitlines())) == (2, 1)
+    assert "xrdpipe_smooth.Hot: not a stage of xrdpipe or of an installed plug-in" in told.err
+    with pytest.raises(ConfigError, match="installed plug-in"):
+        integrate("data/tiny.poni", "data/ni_1.tiff", config_dir=conf, mask="hot")
+
+
+def test_a_stage_that_no_option_describes_is_refused_by_name(here: Path) -> None:
+    told = call(*WORDS, LINE, "output_dir=out")
+    assert (told.status, len(told.err.splitlines())) == (2, 1)
+    assert "stages: there is no stage 'smooth'" in told.err
