@@ -43,9 +43,7 @@ def start(
     )
 
 
-def xrdpipe(
-    *words: object, cwd: Path, program: Sequence[str] = MODULE, env: Mapping[str, str] | None = None
-) -> Told:
+def xrdpipe(*words: object, cwd: Path, program: Sequence[str] = MODULE, env: Mapping[str, str] | None = None) -> Told:
     """Run the program to its end, in a process of its own."""
     with start(*words, cwd=cwd, program=program, env=env) as process:
         out, err = process.communicate(timeout=LIMIT)
@@ -62,9 +60,7 @@ def call(*words: object) -> Told:
 
 def tree(folder: Path) -> dict[str, bytes]:
     """Every file under a folder with its content, and every folder with none."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")
-    }
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")}
 
 
 def results(folder: Path, *patterns: str) -> dict[str, bytes]:

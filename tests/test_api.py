@@ -40,7 +40,10 @@ def here(data: Path, poni: Path, frames: list[Path], air: Path, monkeypatch: pyt
         ("integ.radial_range=[1,3] integ.npt=64", {"integ": {"radial_range": (1, 3), "npt": 64}}),
         ("integ=two_theta integ.method=splitpixel", {"integ": ("two_theta", {"method": "splitpixel"})}),
         ("integ.method=[bbox,csr,cython]", {"integ": {"method": ("bbox", "csr", "cython")}}),
-        ("integ.unit=q_nm^-1 integ.error_model=azimuthal", {"overrides": ["integ.unit=q_nm^-1", "integ.error_model=azimuthal"]}),
+        (
+            "integ.unit=q_nm^-1 integ.error_model=azimuthal",
+            {"overrides": ["integ.unit=q_nm^-1", "integ.error_model=azimuthal"]},
+        ),
         ("source.transform=[rot90,rot90]", {"source": {"transform": ["rot90", "rot90"]}}),
         ("stages=[integ,output]", {"stages": ["integ", "output"]}),
         ("parallel=serial", {"parallel": "serial"}),

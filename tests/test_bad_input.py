@@ -345,9 +345,7 @@ CODE_FILES = {
 
 
 @pytest.mark.parametrize("word", CODE_FILES)
-def test_a_config_dir_that_brings_code_along_is_refused(
-    word: str, here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_config_dir_that_brings_code_along_is_refused(word: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (here / "evil.py").write_text("from pathlib import Path\nPath('evil').touch()\n")
     monkeypatch.syspath_prepend(str(here))
     name, content = CODE_FILES[word]

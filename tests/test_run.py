@@ -193,7 +193,9 @@ def test_two_stars_and_lists_of_paths_find_frames(here: Path, frames: list[Path]
 
 
 def test_options_and_overrides_come_in_any_order(here: Path) -> None:
-    told = call("mask.edge=5", "--config-dir", "data", P, "plot=none", "data/ni_1.tiff", "integ.npt=100", "output_dir=o")
+    told = call(
+        "mask.edge=5", "--config-dir", "data", P, "plot=none", "data/ni_1.tiff", "integ.npt=100", "output_dir=o"
+    )
     assert told.status == 0
 
 

@@ -38,7 +38,7 @@ def known(key: str) -> bool:
 
 
 def load(key: str) -> dict[str, NDArray[Any]] | None:
-    """The arrays kept under ``key``, read-only and shared with other processes; None if there are none or not all there.
+    """The arrays kept under ``key``, read-only and shared with other processes; None if not all of them are there.
 
     What was cut short, changed or written by somebody else counts as not there.
     """

@@ -22,7 +22,16 @@ xrdpipe: nothing to do: images and a geometry are missing
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; the result is the exit status: 0 done, 1 a frame or job failed, 2 refused, 130 stopped."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    status = 0
+    try:
+        status = _answer(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has seen enough, as in `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return status
+
+
+def _answer(words: list[str]) -> int:
     if not words:
         print(NOTHING, file=sys.stderr)
         return 2

@@ -171,7 +171,8 @@ def merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
         if isinstance(value, Mapping) and isinstance(into.get(key), dict):
             merge(into[key], value)
         else:
-            into[key] = dict(value) if isinstance(value, Mapping) else value
+            given = value.tolist() if hasattr(value, "tolist") else value  # numpy's
+            into[key] = dict(given) if isinstance(given, Mapping) else given
 
 
 def listed(value: Any) -> list[Any]:

@@ -426,3 +426,79 @@ def integrate(
             sums[0, to] += c * signal
             sums[1, to] += share
             sums[4, to] += c
+
+
+# --------------------------------------------------------------------------------------------- pictures and metrics
+
+
+@compiled
+def shrink(
+    image: NDArray[np.float32],
+    masked: NDArray[np.bool_],
+    step: int,
+    values: NDArray[np.float32],
+    share: NDArray[np.float32],
+) -> tuple[float, float]:
+    """Fill ``values`` with the mean of the good pixels of every block (NaN if none), ``share`` with the masked part.
+
+    All are (slow, fast); blocks are ``step`` pixels a side, and what fills none is left out. Returns mean and standard
+    deviation of the good pixels in them, 0 and 1 where there is none.
+    """
+    many, total, square = 0, 0.0, 0.0
+    for row in range(values.shape[0]):
+        for column in range(values.shape[1]):
+            good, block = 0, 0.0
+            for i in range(row * step, row * step + step):
+                for j in range(column * step, column * step + step):
+                    if not masked[i, j]:
+                        v = np.float64(image[i, j])
+                        good += 1
+                        block += v
+                        square += v * v
+            many += good
+            total += block
+            values[row, column] = block / good if good else np.nan
+            share[row, column] = 1 - good / (step * step)
+    if many == 0:
+        return 0.0, 1.0
+    mean = total / many
+    return mean, np.sqrt(max(square / many - mean * mean, 0.0))
+
+
+@compiled
+def histogram(mask: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """How many pixels have each value, int64, (256,)."""
+    counts = np.zeros((4, 256), np.int64)  # four, so that equal neighbours do not wait for each other
+    for i in range(len(mask)):
+        counts[i % 4, mask[i]] += 1
+    return counts[0] + counts[1] + counts[2] + counts[3]
+
+
+@compiled
+def scatter(
+    image: NDArray[np.float32],
+    mask: NDArray[np.uint8],
+    norm: NDArray[np.float32],
+    starts: NDArray[np.uint32],
+    bins: NDArray[Any],
+    coefs: NDArray[np.float32],
+    intensity: NDArray[np.float64],
+    stride: int,
+    sums: NDArray[np.float64],
+) -> None:
+    """Add every ``stride``-th good pixel to ``sums`` (float64, (3, bins)): c, ``c * r**2`` and ``(c * norm * r)**2``.
+
+    c is the weight of a pixel in a bin, r its distance from the ``intensity`` there, arguments as in `integrate`.
+    """
+    weighted = len(norm) > 0
+    for pixel in range(0, len(image), stride):
+        weight = np.float64(norm[pixel]) if weighted else 1.0
+        if mask[pixel] != _GOOD or not abs(image[pixel]) < _INF or not 0 < abs(weight) < _INF:
+            continue
+        v = np.float64(image[pixel]) / weight
+        for i in range(starts[pixel], starts[pixel + 1]):
+            c, to = np.float64(coefs[i]), bins[i]
+            r = v - intensity[to]
+            sums[0, to] += c
+            sums[1, to] += c * r * r
+            sums[2, to] += (c * weight * r) ** 2

@@ -126,8 +126,11 @@ class ImageFigure(Picture):
     def draw(self, frame: Frame) -> bytes:
         """PNG of a frame: its colours span the good pixels, the masked ones lie over it in red."""
         masked = frame.masked
-        values, share = reduced(frame.image, masked, PIXELS)
-        self.colours.set_clim(*self._limits(frame.image[~masked]))
+        values, share, mean, std = reduced(frame.image, masked, PIXELS)
+        low, high = self.range
+        self.colours.set_clim(
+            mean - self.z_score * std if low is None else low, mean + self.z_score * std if high is None else high
+        )
         rgba = self.colours.to_rgba(values, bytes=True)
         # The root keeps single masked pixels visible where many share one dot of the picture.
         weight = np.sqrt(share)[..., np.newaxis]
@@ -142,14 +145,6 @@ class ImageFigure(Picture):
         self.picture.set_data(rgba)
         self.axes.set_title(f"{frame.name}  ({100 * masked.mean():.1f} % masked, red)", fontsize=9)
         return self.png(self.axis)
-
-    def _limits(self, good: NDArray[np.float32]) -> tuple[float, float]:
-        mean, std = (float(good.mean(dtype=float)), float(good.std(dtype=float))) if good.size else (0.0, 1.0)
-        low, high = self.range
-        return (
-            mean - self.z_score * std if low is None else low,
-            mean + self.z_score * std if high is None else high,
-        )
 
 
 class PatternFigure(Picture):
@@ -185,25 +180,19 @@ class PatternFigure(Picture):
 
 def reduced(
     image: NDArray[np.float32], masked: NDArray[np.bool_], pixels: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+) -> tuple[NDArray[np.float32], NDArray[np.float32], float, float]:
     """Shrink an image (slow, fast) to at most about ``pixels`` a side by whole-number blocks.
 
-    Returns the mean of the good pixels of every block (NaN where it has none) and the share of its pixels that is
-    masked, both float32. Rows and columns that fill no block are left out.
+    Returns the mean of the good pixels of every block (NaN where it has none), the share of its pixels that is
+    masked, both float32, and mean and standard deviation of all good pixels. Rows and columns that fill no block are
+    left out.
     """
-    step = max(1, -(-max(image.shape) // pixels))
-    step = min(step, *image.shape)
-    slow, fast = (size // step for size in image.shape)
-    good = ~masked[: slow * step, : fast * step]
-    values = np.where(good, image[: slow * step, : fast * step], np.float32(0))
-    total = np.zeros((slow, fast), np.float32)
-    count = np.zeros((slow, fast), np.float32)
-    for i in range(step):
-        for j in range(step):
-            total += values[i::step, j::step]
-            count += good[i::step, j::step]
-    with np.errstate(invalid="ignore"):
-        return total / np.where(count == 0, np.float32(np.nan), count), 1 - count / np.float32(step * step)
+    from .kernels import shrink
+
+    step = min(max(1, -(-max(image.shape) // pixels)), *image.shape)
+    values, share = np.empty((2, image.shape[0] // step, image.shape[1] // step), np.float32)
+    mean, std = shrink(image, masked, step, values, share)
+    return values, share, mean, std
 
 
 def _reason(group: str, keys: dict[str, Any], error: Exception) -> str:

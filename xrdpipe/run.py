@@ -156,8 +156,8 @@ class Plan:
         images = references(paths, folder.names if folder else {})
         images += [Reference(name, Path(name), array) for name, array in arrays.items()]
         for name in arrays:
-            fits = name == Path(name).name and [image.name for image in images].count(name) == 1
-            require(fits, "images", name, "an array needs a name of its own, without folders")
+            fits = name and name == Path(name).name and [image.name for image in images].count(name) == 1
+            require(bool(fits), "images", name, "an array needs a name of its own, without folders")
         plan = cls(top, pipeline, poni, images, [path for path in found if path not in paths], folder, write)
         if folder is not None:
             folder.check(plan.identity, plan.outputs(), top.overwrite)
@@ -233,6 +233,8 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
             _tidy(plan, recipe, target, records)
             progress.say(f"stopped after {progress.done} of {progress.total} frames; what is done is saved")
         result.frames = list(records.values())
+        result.patterns = {name: result.patterns[name] for name in records if name in result.patterns}  # their order
+        result.masks.bits = {name: result.masks.bits[name] for name in records if name in result.masks.bits}
         result.patterns = {name: result.patterns[name] for name in records if name in result.patterns}
         result.masks.bits = {name: result.masks.bits[name] for name in records if name in result.masks.bits}
         if target is not None:
