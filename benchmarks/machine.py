@@ -5,9 +5,10 @@ import platform
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 
-def describe() -> dict[str, str | int | float]:
+def describe() -> dict[str, Any]:
     """CPU model, cores, memory (GB), system, and how busy it is with other things; no host name."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")

@@ -167,7 +167,10 @@ def main() -> None:
     used = {PROGRAMS[name].environment for name in bench.pythons} & set(PACKAGES)
     result = report.Result(
         machine=here,
-        versions={"xrdpipe": versions(sys.executable), **{name: versions(python_of(name, work)) for name in used}},
+        versions={
+            "xrdpipe": versions(sys.executable),
+            **{name: versions(python_of(name, work)) for name in sorted(used)},
+        },
         settings={key: getattr(options, key) for key in ("frames", "few", "size", "rounds")},
         measured=measured,
         failed=bench.failed,

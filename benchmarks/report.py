@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from statistics import median
+from typing import Any
 
 from .programs import PROGRAMS
 
@@ -13,7 +14,7 @@ from .programs import PROGRAMS
 class Result:
     """Everything a session gave; `measured` holds seconds, bytes or fractions, a value a round."""
 
-    machine: Mapping[str, str | int | float]
+    machine: Mapping[str, Any]
     versions: Mapping[str, Mapping[str, str]]
     settings: Mapping[str, int]
     measured: Mapping[str, list[float]]
@@ -43,6 +44,8 @@ class Row:
         return (figures[self.over] - figures.get(self.less, 0)) / figures[self.under]
 
     def verdict(self, ratio: float) -> str:
+        if ratio <= 0:
+            return "noise"
         sign = 1 if self.aim > self.must else -1  # more is better, or less
         return "aim" if sign * ratio >= sign * self.aim else "must" if sign * ratio >= sign * self.must else "short"
 
@@ -81,7 +84,8 @@ def markdown(result: Result) -> str:
         f"Frames of {size} x {size} float32, 1480 points. A frame costs what a run of {many} takes more than a run of "
         f"{few}, over {many - few}; median of {rounds} rounds in turn. Figures off but where said."
     )
-    blocks = [f"{result.date}: {where}", what, *tables, "\n".join(failed), "Versions:\n\n" + "\n".join(versions)]
+    busy = "The machine was busy with other things: provisional." if result.machine["load before"] > 0.5 else ""
+    blocks = [f"{result.date}: {where}", what, busy, *tables, "\n".join(failed), "Versions:\n\n" + "\n".join(versions)]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 

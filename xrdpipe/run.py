@@ -233,8 +233,6 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
             _tidy(plan, recipe, target, records)
             progress.say(f"stopped after {progress.done} of {progress.total} frames; what is done is saved")
         result.frames = list(records.values())
-        result.patterns = {name: result.patterns[name] for name in records if name in result.patterns}  # their order
-        result.masks.bits = {name: result.masks.bits[name] for name in records if name in result.masks.bits}
         result.patterns = {name: result.patterns[name] for name in records if name in result.patterns}
         result.masks.bits = {name: result.masks.bits[name] for name in records if name in result.masks.bits}
         if target is not None:

@@ -51,7 +51,7 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
         geometry_file(top)
     if "images" not in swept and "source" not in swept and not expand([*listed(top.images), *images]):
         raise ConfigError("images: missing; say which frames, images='data/*.tiff' or their paths")
-    own = OmegaConf.to_container(cfg, resolve=False)["hydra"]["sweep"]["dir"] != "${output_dir}"
+    own = OmegaConf.to_yaml(cfg.hydra.sweep).partition("\n")[0] != "dir: ${output_dir}"
     given = expand_user(cfg.hydra.sweep.dir) if own else top.output_dir
     if given and "${" in given:
         raise ConfigError(f"{given}: Hydra cannot keep a sweep in a folder with ${{ in its name")
