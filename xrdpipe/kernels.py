@@ -471,7 +471,8 @@ def histogram(mask: NDArray[np.uint8]) -> NDArray[np.int64]:
     counts = np.zeros((4, 256), np.int64)  # four, so that equal neighbours do not wait for each other
     for i in range(len(mask)):
         counts[i % 4, mask[i]] += 1
-    return counts[0] + counts[1] + counts[2] + counts[3]
+    total: NDArray[np.int64] = counts.sum(axis=0)
+    return total
 
 
 @compiled
