@@ -225,6 +225,8 @@ def _refuse_code(cfg: DictConfig) -> None:
     for name in ("hydra_logging", "job_logging"):
         if hydra[name] != {"version": 1, "root": None, "disable_existing_loggers": False}:
             raise ConfigError(f"hydra.{name}: refused, logging is not configurable; each run writes its xrdpipe.log")
+    if hydra["sweeper"].get("custom_search_space"):
+        raise ConfigError("hydra.sweeper.custom_search_space: refused, it names a function to call")
     if hydra["run"]["dir"] != ".":
         raise ConfigError(f"hydra.run.dir={hydra['run']['dir']}: refused; say output_dir=... instead")
     if hydra["output_subdir"] is not None:

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .frame import Frame, FrameError, Pattern
-from .geometry import Geometry
+from .geometry import Geometry, Poni
 from .stage import ConfigError, Setup, Stage, Step, choice, nearest, require
 
+USUAL_UNITS = {"q_A^-1": True, "q_nm^-1": True, "2th_deg": False, "2th_rad": False, "r_mm": False}  # wavelength?
+USUAL_METHODS = [[split, "csr", "cython"] for split in ("full", "bbox", "no")]
 ERROR_MODELS = ("poisson", "azimuthal", "hybrid")
 
 
@@ -53,6 +55,14 @@ class Integ(Stage):
     @property
     def wants_variance(self) -> bool:
         return self.error_model == "poisson"
+
+    def check(self, poni: Poni) -> None:
+        usual = self.unit in USUAL_UNITS and self.method in USUAL_METHODS  # known without asking pyFAI, which takes 1 s
+        wavelength = USUAL_UNITS[self.unit] if usual else needs_wavelength(radial_unit(self.unit))
+        if not usual:
+            integration_method(self.method)
+        if wavelength and poni.wavelength is None:
+            raise ConfigError(f"integ.unit={self.unit}: needs a wavelength, which {poni.path} does not have")
 
     def prepare(self, setup: Setup) -> Step:
         from . import kernels
@@ -167,8 +177,6 @@ class Integ(Stage):
             raise ConfigError(
                 f"integ.npt={self.npt}: more bins than pixels ({geometry.shape[0]} x {geometry.shape[1]})"
             )
-        if geometry.poni.wavelength is None and needs_wavelength(unit):
-            raise ConfigError(f"integ.unit={self.unit}: needs a wavelength, which {geometry.poni.path} does not have")
         if self.radial_range is not None:
             seen = geometry.integrator.center_array(geometry.shape, unit=unit, scale=True)
             first, last = float(np.nanmin(seen)), float(np.nanmax(seen))

@@ -84,7 +84,8 @@ class Mask(Stage):
         if self.file is not None:
             fixed[self._user(setup)] = USER
         if fixed.all():
-            raise ConfigError(f"mask.edge={self.edge}, mask.file={self.file}: every pixel is masked")
+            file = "" if self.file is None else f" and mask.file={self.file}"
+            raise ConfigError(f"mask.edge={self.edge}{file}: every pixel is masked")
         return fixed
 
     def _user(self, setup: Setup) -> NDArray[np.bool_]:

@@ -6,7 +6,7 @@ import io
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from .frame import Frame, Pattern
 from .provenance import write_whole
 from .stage import ConfigError, Setup, Stage, Step, nearest
+
+if TYPE_CHECKING:
+    from .geometry import Poni
 
 MASK_COLOUR = (232, 56, 79)  # red: nowhere in the default colour map
 PIXELS = 680  # about what the image takes up of the figure: more are not seen
@@ -37,7 +40,6 @@ class Plot(Stage):
 
     def prepare(self, setup: Setup) -> Step:
         own = threading.local()  # a figure is drawn by one thread at a time, and kept for the next frame
-        self._try()
         folder = setup.folder
 
         def draw(frame: Frame) -> Frame:
@@ -53,7 +55,7 @@ class Plot(Stage):
 
         return draw
 
-    def _try(self) -> None:
+    def check(self, poni: Poni) -> None:
         # Only matplotlib knows what it takes: draw a small picture before the first frame.
         ramp = np.arange(4, dtype=np.float32)
         try:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .frame import Frame, Image
-    from .geometry import Geometry
+    from .geometry import Geometry, Poni
 
 Step = Callable[["Frame"], "Frame"]  # in quotes: importing Frame imports numpy, which --help does not need
 
@@ -49,6 +49,9 @@ class Stage:
     def prepare(self, setup: Setup) -> Callable[..., Frame]:
         """Return the step that takes a frame and returns the next one; raise ConfigError for what cannot be."""
         raise NotImplementedError
+
+    def check(self, poni: Poni) -> None:
+        """Raise ConfigError for what cannot be, before any frame is read."""
 
     def inputs(self) -> dict[str, str]:
         """Files this stage reads besides the frames: what it is called -> path."""

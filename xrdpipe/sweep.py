@@ -96,7 +96,7 @@ class Job:
             if isinstance(values.get("parallel"), dict) and values["parallel"].get("n_jobs") == -1:
                 values["parallel"] = {**values["parallel"], "n_jobs": self.n_jobs}
             result = run(values, command, job=number)
-        except ConfigError as error:
+        except (ConfigError, OSError) as error:
             record = {"program": "xrdpipe", "status": "refused", "error": str(error), "command": command, "job": number}
             write_json(folder / "run.json", {**record, "images": []})
             print(f"xrdpipe: job {number} refused: {error}", file=sys.stderr, flush=True)
