@@ -207,6 +207,17 @@ def test_pixels_that_are_not_finite_count_as_masked(
     )
 
 
+@pytest.mark.parametrize("method", ["full_csr", "splitpixel"])
+def test_pixels_that_are_not_finite_do_not_count_where_the_mask_forgot_them(
+    method: str, integrated: Any, image: NDArray[np.float32], mask: NDArray[np.uint8]
+) -> None:
+    spoilt, both = image.copy(), mask.copy()
+    spoilt[40:45], both[40:45] = np.nan, 1
+    np.testing.assert_array_equal(
+        integrated(spoilt, mask, method=method).intensity, integrated(image, both, method=method).intensity
+    )
+
+
 def test_what_is_under_the_mask_does_not_matter(
     integrated: Any, image: NDArray[np.float32], mask: NDArray[np.uint8]
 ) -> None:

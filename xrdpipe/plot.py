@@ -127,12 +127,18 @@ class ImageFigure(Picture):
 
     def draw(self, frame: Frame) -> bytes:
         """PNG of a frame: its colours span the good pixels, the masked ones lie over it in red."""
+        from matplotlib.colors import LogNorm
+
         masked = frame.masked
         values, share, mean, std = reduced(frame.image, masked, PIXELS)
         low, high = self.range
-        self.colours.set_clim(
-            mean - self.z_score * std if low is None else low, mean + self.z_score * std if high is None else high
-        )
+        high = mean + self.z_score * std if high is None else high
+        if low is None:
+            low = mean - self.z_score * std
+            if low <= 0 and isinstance(self.colours.norm, LogNorm):  # which has no place for zero
+                low = float(values.min(where=values > 0, initial=max(high, 1.0)))
+                high = max(high, 10 * low)
+        self.colours.set_clim(low, high)
         rgba = self.colours.to_rgba(values, bytes=True)
         # The root keeps single masked pixels visible where many share one dot of the picture.
         weight = np.sqrt(share)[..., np.newaxis]
@@ -153,11 +159,13 @@ class PatternFigure(Picture):
     """The picture of a pattern, made once and then filled with one after another on the same axis."""
 
     def __init__(self, keys: dict[str, Any]) -> None:
+        from matplotlib.cbook import normalize_kwargs
+        from matplotlib.lines import Line2D
+
         super().__init__((6.4, 4.0))
-        given = {key: value for key, value in keys.items() if value is not None}
+        given = normalize_kwargs({key: value for key, value in keys.items() if value is not None}, Line2D)
         (self.line,) = self.axes.plot([], [], **({"linewidth": 1.0} | given))
         self.axes.set_ylabel("Intensity (counts)")
-        self.axes.margins(x=0.01)
         self.moving += [self.line, self.axes.yaxis]
         self.band: Any = None
 
@@ -175,8 +183,14 @@ class PatternFigure(Picture):
             self.moving.append(self.band)
         self.axes.set_xlabel(pattern.label or pattern.unit)
         self.axes.set_title(name, fontsize=9)
+        # All of the axis, whatever bins are empty: it stands still while the line moves.
+        first, last = float(pattern.radial.min()), float(pattern.radial.max())
+        margin = 0.01 * (last - first) or 0.5
+        if self.axes.get_xlim() != (first - margin, last + margin):
+            self.axes.set_xlim(first - margin, last + margin)
+            self.room = None
         self.axes.relim()
-        self.axes.autoscale_view()
+        self.axes.autoscale_view(scalex=False)
         return self.png(self.axes.yaxis)
 
 

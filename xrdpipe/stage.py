@@ -133,7 +133,7 @@ def validated(cls: type[T], values: Mapping[str, Any], where: str) -> T:
 
 def build(values: Mapping[str, Any], where: str, base: type[Stage] = Stage) -> Stage:
     """Build the stage that ``values['_target_']`` names; see `validated` for what is refused and how."""
-    return _build(json.dumps(values), where, base)
+    return _build(json.dumps(values), where, base)  # type: ignore[arg-type] # mypy: a frozen dataclass has a hash
 
 
 @lru_cache(maxsize=64)  # the jobs of a sweep ask for the same stages again and again
