@@ -217,13 +217,28 @@ def some_frames() -> list[Frame]:
     ]
 
 
-@pytest.mark.parametrize("what", ["image", "pattern"])
 @pytest.mark.parametrize("number", range(1, 5))
-def test_a_figure_does_not_depend_on_the_frames_before_it(number: int, what: str, drawn: Any) -> None:
+def test_the_figure_of_a_pattern_does_not_depend_on_the_frames_before_it(number: int, drawn: Any) -> None:
     frames = some_frames()
-    after = drawn(*frames[: number + 1], **{what: {}})
-    alone = drawn(frames[number], **{what: {}})
+    after, alone = drawn(*frames[: number + 1], pattern={}), drawn(frames[number], pattern={})
     assert np.mean(np.abs(after - alone).max(axis=-1) > 20) < 3e-3  # but for an edge that is a pixel off
+
+
+@pytest.mark.parametrize("number", range(1, 5))
+def test_the_figure_of_an_image_does_not_depend_on_the_frames_before_it(number: int, drawn: Any) -> None:
+    # All of it may stand a few pixels further left or right; colours and their number are the same.
+    frames = some_frames()
+    after, alone = (
+        np.sort(pixels.reshape(-1, 3), axis=0)
+        for pixels in (drawn(*frames[: number + 1], image={}), drawn(frames[number], image={}))
+    )
+    assert np.mean(np.abs(after - alone)) < 0.3
+
+
+def test_a_pattern_is_drawn_over_the_whole_axis_of_its_run_also_where_bins_are_empty(drawn: Any) -> None:
+    right = drawn(Frame("a", np.zeros((2, 2), np.float32), pattern=pattern(empty=100)), pattern={"color": "#ff00ff"})
+    columns = np.nonzero(np.abs(right - colour("#ff00ff")).max(axis=-1) <= 3)[1]
+    assert columns.min() > 0.45 * right.shape[1]  # half of the axis has no bin with a pixel
 
 
 @pytest.mark.parametrize(
@@ -279,7 +294,7 @@ def test_a_reduced_image_is_the_mean_of_the_good_pixels_of_each_block(shape: tup
     values, covered, mean, std = reduced(image_, masked, 100)
     if not masked.all():
         good = image_[~masked].astype(float)
-        assert (mean, std) == pytest.approx((good.mean(), good.std()), rel=1e-5)
+        assert (mean, std) == pytest.approx((good.mean(), good.std()), rel=1e-3)  # of whole blocks
     step = shape[0] // values.shape[0]
     assert max(values.shape) <= 100 or step == min(shape)
     block = (slice(0, step), slice(0, step))
