@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .frame import Frame, FrameError, Pattern
+from .frame import Frame, FrameError, Pattern, locked
 from .geometry import Geometry, Poni
 from .stage import ConfigError, Setup, Stage, Step, choice, nearest, require
 
@@ -73,16 +73,16 @@ class Integ(Stage):
         if "bins" not in kept or self.error_model == "hybrid":
             return self._with_pyfai(geometry, about)
         norm, starts, bins, coefs = (kept[name] for name in ("norm", "starts", "bins", "coefs"))
-        nothing = np.empty(0, np.float32)
-        good = np.zeros(norm.size or starts.size - 1, np.uint8)
+        nothing = locked(np.empty(0, np.float32))
+        good = locked(np.zeros(starts.size - 1, np.uint8))
         azimuthal = self.error_model == "azimuthal"
 
         def integrate(frame: Frame) -> Frame:
-            image = np.ascontiguousarray(frame.image).ravel()
-            mask = good if frame.mask is None else np.ascontiguousarray(frame.mask).ravel()
+            image = locked(frame.image.ravel())
+            mask = good if frame.mask is None else locked(frame.mask.ravel())
             variance = nothing
             if self.wants_variance and frame.variance is not None:
-                variance = np.ascontiguousarray(frame.variance).ravel()
+                variance = locked(frame.variance.ravel())
             sums = np.zeros((5, self.npt))
             kernels.integrate(image, mask, norm, variance, azimuthal, starts, bins, coefs, sums)
             signal, total, scatter = sums[:3]

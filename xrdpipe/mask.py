@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .frame import Frame, FrameError
+from .frame import Frame, FrameError, locked
 from .stage import ConfigError, Setup, Stage, Step, choice, require
 
 AUTO_TYPES = ("median", "mean")
@@ -56,7 +56,7 @@ class Mask(Stage):
         outliers = {"median": kernels.mask_median, "mean": kernels.mask_mean}[self.auto_type]
 
         def mask(frame: Frame) -> Frame:
-            out, image = fixed.copy(), np.ascontiguousarray(frame.image).ravel()
+            out, image = fixed.copy(), locked(frame.image.ravel())
             flat = out.ravel()
             if alpha is None or rings is None:
                 kernels.threshold(image, flat, *limits)

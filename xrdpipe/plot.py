@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .frame import Frame, Pattern
+from .frame import Frame, Pattern, locked
 from .provenance import write_whole
 from .stage import ConfigError, Setup, Stage, Step, nearest
 
@@ -207,7 +207,7 @@ def reduced(
 
     step = min(max(1, -(-max(image.shape) // pixels)), *image.shape)
     values, share = np.empty((2, image.shape[0] // step, image.shape[1] // step), np.float32)
-    mean, std = shrink(image, masked, step, values, share)
+    mean, std = shrink(locked(image), locked(masked), step, values, share)
     return values, share, mean, std
 
 
