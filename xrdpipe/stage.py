@@ -118,7 +118,7 @@ def validated(cls: type[T], values: Mapping[str, Any], where: str) -> T:
             OmegaConf.to_container(checked, resolve=True)
         except OmegaConfBaseException as error:
             raise ConfigError(f"{prefix}{key}={value}: {expected} expected") from error
-        if OmegaConf.is_missing(checked, key):
+        if value == "???":  # which OmegaConf takes for nothing said
             raise ConfigError(f"{prefix}{key}={value}: {expected} expected")
     missing = sorted(OmegaConf.missing_keys(checked) - set(taken))
     if missing:

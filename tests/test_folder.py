@@ -1,0 +1,237 @@
+"""A results folder: who may write into it, what goes, what stays, and the record."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xrdpipe.folder import COLUMNS, Folder, Record, difference
+from xrdpipe.stage import ConfigError
+
+A: dict[str, Any] = {"config": {"mask": {"alpha": 2.0}}}
+B: dict[str, Any] = {"config": {"mask": {"alpha": 3.0}}}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "results"
+
+
+def ran(path: Path, identity: dict[str, Any], *names: str, overwrite: bool = False, status: str = "done") -> Folder:
+    """What a run does with its folder."""
+    folder, outputs = Folder(path), {name: [f"{name}.chi", f"masks/{name}.npy"] for name in names}
+    folder.check(identity, outputs, overwrite)
+    folder.begin(identity, outputs)
+    for files in outputs.values() if status == "done" else ():
+        for file in files:
+            (path / file).parent.mkdir(exist_ok=True)
+            (path / file).write_text(json.dumps(identity))
+    records = [Record(f"{name}.tif", name, status, path=f"/data/{name}.tif") for name in names]
+    folder.record({"program": "xrdpipe", "identity": identity, "outputs": outputs}, records)
+    return folder
+
+
+def content(path: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+
+
+def run_json(path: Path) -> dict[str, Any]:
+    values = json.loads((path / "run.json").read_text(encoding="utf-8"))
+    assert isinstance(values, dict)
+    return values
+
+
+def test_a_new_folder_is_free_and_checking_makes_nothing(path: Path) -> None:
+    Folder(path).check(A, {"a": ["a.chi"]}, overwrite=False)
+    assert not path.exists()
+
+
+def test_an_empty_folder_and_one_with_other_files_are_free(path: Path) -> None:
+    path.mkdir()
+    (path / "notes.txt").write_text("mine")
+    (path / "b.chi").write_text("mine")
+    ran(path, A, "a")
+    assert (path / "notes.txt").read_text() == (path / "b.chi").read_text() == "mine"
+
+
+def test_more_frames_of_the_same_configuration_are_added(path: Path) -> None:
+    ran(path, A, "a", "b")
+    ran(path, A, "c")
+    assert [row["name"] for row in run_json(path)["images"]] == ["a", "b", "c"]
+    assert (path / "summary.csv").read_text().splitlines() == [
+        ",".join(COLUMNS),
+        "a.tif,a,done,,,",
+        "b.tif,b,done,,,",
+        "c.tif,c,done,,,",
+    ]
+
+
+def test_another_configuration_is_refused_in_words_and_nothing_is_touched(path: Path) -> None:
+    ran(path, A, "a")
+    before = content(path)
+    with pytest.raises(ConfigError, match=r"another configuration \(config\.mask\.alpha: 2\.0 there, 3\.0 now\); say over"):
+        ran(path, B, "b")
+    assert content(path) == before
+
+
+def test_a_name_that_is_done_is_refused_and_nothing_is_touched(path: Path) -> None:
+    ran(path, A, "a")
+    before = content(path)
+    with pytest.raises(ConfigError, match=r"a\.chi is already there"):
+        ran(path, A, "b", "a")
+    assert content(path) == before
+    (path / "a.chi").unlink()
+    (path / "masks" / "a.npy").unlink()
+    with pytest.raises(ConfigError, match=r"a \(see run\.json\) is already there"):
+        ran(path, A, "a")
+
+
+def test_a_file_of_the_same_name_by_somebody_else_is_refused(path: Path) -> None:
+    path.mkdir()
+    (path / "a.chi").write_text("mine")
+    with pytest.raises(ConfigError, match=r"a\.chi is already there; say overwrite=true or choose another output_dir"):
+        ran(path, A, "a")
+    assert content(path) == {"a.chi": b"mine"}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"a": 1}', "\xff", '{"program": "xrdpipe", "images": [{"name": 5}]}'])
+def test_a_run_json_of_somebody_else_is_refused(text: str, path: Path) -> None:
+    path.mkdir()
+    (path / "run.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"run\.json is of no run of xrdpipe") as error:
+        ran(path, A, "a")
+    assert len(str(error.value)) < 300
+    assert content(path) == {"run.json": text.encode("latin-1")}
+    ran(path, A, "a", overwrite=True)
+    assert run_json(path)["identity"] == A
+
+
+def test_a_summary_of_somebody_else_is_refused(path: Path) -> None:
+    path.mkdir()
+    (path / "summary.csv").write_text("my,own,table")
+    with pytest.raises(ConfigError, match=r"summary\.csv is of no run of xrdpipe"):
+        ran(path, A, "a")
+    assert (path / "summary.csv").read_text() == "my,own,table"
+
+
+def test_a_frame_that_failed_may_be_tried_again(path: Path) -> None:
+    ran(path, A, "a", status="failed")
+    ran(path, A, "a")
+    assert [row["status"] for row in run_json(path)["images"]] == ["done"]
+
+
+def test_overwriting_replaces_a_frame_and_keeps_the_others(path: Path) -> None:
+    ran(path, A, "a", "b")
+    ran(path, A, "a", overwrite=True, status="failed")
+    assert not (path / "a.chi").exists()  # a failure leaves no result of before
+    assert not (path / "masks" / "a.npy").exists()
+    assert (path / "b.chi").exists()
+    assert {row["name"]: row["status"] for row in run_json(path)["images"]} == {"a": "failed", "b": "done"}
+
+
+def test_overwriting_with_another_configuration_leaves_nothing_of_the_old_one(path: Path) -> None:
+    ran(path, A, "a", "b")
+    ran(path, A, "c")
+    (path / "notes.txt").write_text("mine")
+    ran(path, B, "a", overwrite=True)
+    assert set(content(path)) == {"a.chi", "masks/a.npy", "summary.csv", "run.json", "notes.txt"}
+    assert json.loads((path / "a.chi").read_text()) == B
+    assert [row["name"] for row in run_json(path)["images"]] == ["a"]
+
+
+def test_a_run_json_cannot_have_files_elsewhere_deleted(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("data")
+    ran(path, A, "a")
+    values = run_json(path)
+    values["outputs"] = {"a": ["../precious", str(tmp_path / "precious"), "a.chi"]}
+    (path / "run.json").write_text(json.dumps(values))
+    ran(path, B, "a", overwrite=True)
+    assert (tmp_path / "precious").read_text() == "data"
+
+
+def test_a_job_that_was_refused_leaves_a_folder_that_is_free(path: Path) -> None:
+    path.mkdir()
+    (path / "run.json").write_text(json.dumps({"program": "xrdpipe", "status": "refused", "images": []}))
+    ran(path, A, "a")
+
+
+def test_names_given_before_are_known_with_their_image(path: Path) -> None:
+    ran(path, A, "a", "b")
+    assert Folder(path).names == {"a": "/data/a.tif", "b": "/data/b.tif"}
+
+
+def test_a_folder_that_is_a_file_or_lies_in_one_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "file" / "below" / "it"):
+        with pytest.raises(ConfigError, match="is a file, not a folder"):
+            Folder(path).check(A, {}, overwrite=True)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(ConfigError, match="not writable"):
+            Folder(tmp_path / "below").check(A, {}, overwrite=False)
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_frames_of_another_shape_do_not_join(path: Path) -> None:
+    ran(path, A, "a")
+    values = run_json(path) | {"shape": [120, 100]}
+    (path / "run.json").write_text(json.dumps(values))
+    Folder(path).check_shape(A, (120, 100))
+    with pytest.raises(ConfigError, match="120 x 100 pixels, these have 60 x 50"):
+        Folder(path).check_shape(A, (60, 50))
+
+
+def test_the_summary_is_csv_whatever_names_and_errors_hold(path: Path) -> None:
+    path.mkdir()
+    record = Record('a,"b"\n.tif', "a", "failed", 0.25, 1.5, 'no, "really"\nnot')
+    Folder(path).record({"program": "xrdpipe"}, [record])
+    with open(path / "summary.csv", newline="", encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert row == {
+        "file": 'a,"b"\n.tif',
+        "name": "a",
+        "status": "failed",
+        "masked_fraction": "0.25",
+        "seconds": "1.5",
+        "error": 'no, "really"\nnot',
+    }
+
+
+def test_what_is_logged_meanwhile_by_any_library_is_in_the_log(path: Path) -> None:
+    path.mkdir()
+    folder = Folder(path)
+    with folder.log():
+        logging.getLogger("xrdpipe").info("from us")
+        logging.getLogger("pyFAI.somewhere").warning("from them")
+    logging.getLogger("xrdpipe").warning("after")
+    text = (path / "xrdpipe.log").read_text()
+    assert "INFO xrdpipe: from us" in text
+    assert "WARNING pyFAI.somewhere: from them" in text
+    assert "after" not in text
+    with folder.log():
+        logging.getLogger("xrdpipe").info("again")
+    assert "from us" in (path / "xrdpipe.log").read_text()  # it grows
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "words"),
+    [
+        ({"a": {"b": 1}}, {"a": {"b": 2}}, "a.b: 1 there, 2 now"),
+        ({"a": 1}, {"a": 1, "b": 2}, "b: None there, 2 now"),
+        ({"a": 1, "b": 2}, {"a": 1}, "b: 2 there, None now"),
+        ({"a": [1, 2]}, {"a": [2, 1]}, "a: [1, 2] there, [2, 1] now"),
+    ],
+)
+def test_the_first_difference_is_told_by_its_key(before: Any, now: Any, words: str) -> None:
+    assert difference(before, now) == words
