@@ -95,7 +95,7 @@ class Prepared:
     steps: Mapping[str, Step]
 
     def __call__(self, reference: Reference) -> tuple[Frame, dict[str, float]]:
-        """Take one frame all the way through; also the seconds that each stage took. FrameError where it cannot go on."""
+        """Take one frame all the way through, and time each stage (seconds); FrameError where it cannot go on."""
         clock = time.perf_counter()
         frame = self.read(reference)
         seconds = {"source": time.perf_counter() - clock}

@@ -10,7 +10,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -102,22 +102,27 @@ def run(
     write: bool = True,
     keep: bool = False,
     job: int | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> Run:
     """Process every image of a configuration (plain values, see `config.plain`).
 
     ``command``: the overrides, for the record; ``arrays``: frames by name, in place of files; ``write``: into the
-    configured folder, or nothing at all; ``keep``: patterns and masks in the result; ``job``: the number in a sweep.
+    configured folder, or nothing at all; ``keep``: patterns and masks in the result; ``job``: the number in a sweep;
+    ``names``: those that the images have (name -> path) where a run is replayed, so that its source supplies nothing.
     ConfigError where the run is refused, before anything is written.
     """
-    with tempfile.TemporaryDirectory(prefix="xrdpipe-") as scratch:
-        top, groups = settings(values)
-        source = build(groups.get("source", {}), "source", Source)
-        assert isinstance(source, Source)
-        if source.supplies and write and not top.dry_run:
-            values = {**values, "output_dir": top.output_dir or str(new_folder())}
-            scratch = str(values["output_dir"])
-        values = source.supply(dict(values), Path(scratch))
-        plan = Plan.of(values, arrays or {}, write)
+    top, groups = settings(values)
+    source = build(groups.get("source", {}), "source", Source)
+    assert isinstance(source, Source)
+    with ExitStack() as stack:
+        if source.supplies and names is None:
+            if write and not top.dry_run:
+                values = {**values, "output_dir": top.output_dir or str(new_folder())}
+                place = str(values["output_dir"])
+            else:
+                place = stack.enter_context(tempfile.TemporaryDirectory(prefix="xrdpipe-"))
+            values = source.supply(dict(values), Path(place))
+        plan = Plan.of(values, arrays or {}, write, names or {})
         if plan.settings.dry_run:
             print(plan.told())
             return Run(None)
@@ -137,8 +142,13 @@ class Plan:
     write: bool
 
     @classmethod
-    def of(cls, values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], write: bool) -> Plan:
-        """Check all that can be checked without reading a frame; ConfigError says what cannot be."""
+    def of(
+        cls, values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], write: bool, names: Mapping[str, str]
+    ) -> Plan:
+        """Check all that can be checked without reading a frame; ConfigError says what cannot be.
+
+        ``names``: names that images already have, name -> path.
+        """
         top, groups = settings(values)
         pipeline = Pipeline.of(groups, top.stages)
         poni = geometry_file(top)
@@ -154,7 +164,7 @@ class Plan:
         if found and not paths:
             raise ConfigError(f"images={top.images}: nothing but the background, dark or mask file itself")
         folder = Folder(Path(top.output_dir)) if top.output_dir and write else None
-        images = references(paths, folder.names if folder else {})
+        images = references(paths, {**names, **(folder.names if folder else {})})
         images += [Reference(name, Path(name), array) for name, array in arrays.items()]
         for name in arrays:
             fits = name and name == Path(name).name and [image.name for image in images].count(name) == 1
@@ -394,7 +404,10 @@ def _run_json(
     command: Sequence[str],
     started: datetime,
 ) -> dict[str, Any]:
-    inputs = {"poni": plan.poni.path, **plan.pipeline.inputs()}
+    paths = {"poni": plan.poni.path, **plan.pipeline.inputs()}
+    inputs = {
+        what: {"path": os.path.abspath(path), "given": path, "hash": file_hash(path)} for what, path in paths.items()
+    }
     return {
         "program": "xrdpipe",
         "started": started.isoformat(timespec="seconds"),
@@ -404,7 +417,7 @@ def _run_json(
         "config": values,
         "identity": plan.identity,
         "versions": versions(),
-        "inputs": {what: {"path": path, "hash": file_hash(path)} for what, path in inputs.items()},
+        "inputs": inputs,
         "outputs": plan.outputs(),
     }
 
