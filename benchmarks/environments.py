@@ -56,7 +56,8 @@ def python_of(name: str, work: Path) -> Path:
 
 def versions(python: Path | str) -> dict[str, str]:
     """Python and the packages that matter, as installed beside `python`."""
-    return json.loads(subprocess.check_output([str(python), "-c", LIST_VERSIONS % SHOWN], text=True))
+    found: dict[str, str] = json.loads(subprocess.check_output([python, "-c", LIST_VERSIONS % SHOWN]))
+    return found
 
 
 def _call(command: list[str]) -> None:

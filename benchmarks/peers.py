@@ -39,7 +39,7 @@ def series(bench: Bench) -> Figures:
     def seconds(name: str, count: int) -> float:
         program = PROGRAMS[name]
         command = program.command(bench, name, bench.pythons[name], count)
-        return bench.run(name, command, **program.variables).seconds
+        return bench.run(name, command, program.variables).seconds
 
     starts: Figures = {}
 
@@ -164,12 +164,12 @@ def main() -> None:
                 bench.failed[name] = str(error).strip()
     shutil.rmtree(work / "output", ignore_errors=True)
 
-    used = {PROGRAMS[name].environment for name in bench.pythons} & set(PACKAGES)
+    used = [name for name in PACKAGES if any(PROGRAMS[each].environment == name for each in bench.pythons)]
     result = report.Result(
         machine=here,
         versions={
             "xrdpipe": versions(sys.executable),
-            **{name: versions(python_of(name, work)) for name in sorted(used)},
+            **{name: versions(python_of(name, work)) for name in used},
         },
         settings={key: getattr(options, key) for key in ("frames", "few", "size", "rounds")},
         measured=measured,

@@ -3,7 +3,7 @@
 import json
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,11 +34,13 @@ class Bench:
         folder.mkdir(parents=True)
         return folder
 
-    def run(self, name: str, command: list[object], watch: bool = False, **variables: str) -> Usage:
+    def run(
+        self, name: str, command: list[object], variables: Mapping[str, str] | None = None, watch: bool = False
+    ) -> Usage:
         """Run a command to its end with its output in logs/<name>.log; caches are this session's, not the user's."""
         log = self.work / "logs" / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        ours = {"MPLBACKEND": "Agg", "XDG_CACHE_HOME": str(self.work / "cache"), **variables}
+        ours = {"MPLBACKEND": "Agg", "XDG_CACHE_HOME": str(self.work / "cache"), **(variables or {})}
         return run([str(word) for word in command], ours, log, watch)
 
     def prepare(self, name: str) -> None:
@@ -46,7 +48,7 @@ class Bench:
         program = PROGRAMS[name]
         try:
             python = python_of(program.environment, self.work) if program.environment else Path(sys.executable)
-            self.run(name, program.command(self, name, python, self.few), **program.variables)
+            self.run(name, program.command(self, name, python, self.few), program.variables)
         except NotInstalledError as error:
             self.failed[name] = f"not installed: {error}"
         except (FailedError, OSError) as error:

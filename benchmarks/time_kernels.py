@@ -3,6 +3,7 @@
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from .frames import Frames, cache_folder, make
 
@@ -36,7 +37,8 @@ class Stages:
         setup = replace(setup, folder=Path(self.folder.name))
         stages = [source, Background(str(frames.background)), Mask(), Integ(), Output()]
         steps = dict(zip(STAGES, [each.prepare(setup) for each in stages], strict=True))
-        self.step, self.given = steps[stage], Reference("frame", frames.images[0])
+        self.step = steps[stage]
+        self.given: Any = Reference("frame", frames.images[0])
         for name in STAGES[: STAGES.index(stage)]:
             self.given = steps[name](self.given)
         self.step(self.given)  # compiles

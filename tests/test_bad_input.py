@@ -260,11 +260,20 @@ def test_an_odd_frame_that_comes_first_does_not_decide_for_the_others(here: Path
 
 
 def test_when_every_frame_fails_each_is_named(here: Path) -> None:
+    Path("data/x.tiff").write_bytes(b"")
+    Path("data/y.tiff").write_text("no picture")
     told = call(P, "data/x.tiff", "data/y.tiff", *FAST, "output_dir=out")
     assert told.status == 1
-    assert "x.tiff: no such file" in told.err
-    assert "y.tiff: no such file" in told.err
+    assert "x.tiff: the file is empty" in told.err
+    assert "y.tiff: not an image" in told.err
     assert not list((here / "out").glob("*.chi"))
+
+
+def test_when_no_image_exists_the_run_is_refused(here: Path) -> None:
+    told = call(P, "data/x.tiff", "data/y.tiff", *FAST, "output_dir=out")
+    assert told.status == 2
+    assert "data/x.tiff" in told.err
+    assert not (here / "out").exists()
 
 
 def test_a_frame_of_zeros_is_a_frame(here: Path) -> None:

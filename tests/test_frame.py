@@ -12,10 +12,10 @@ from xrdpipe.frame import Frame, Pattern
 IMAGE = np.array([[1, np.nan], [np.inf, 4]], np.float32)
 
 
-def test_masked_is_what_the_mask_says_and_what_is_not_finite() -> None:
+def test_masked_is_what_the_mask_says_or_without_one_what_is_not_finite() -> None:
     assert Frame("a", IMAGE).masked.tolist() == [[False, True], [True, False]]
     mask = np.array([[7, 0], [0, 0]], np.uint8)
-    assert Frame("a", IMAGE, mask=mask).masked.tolist() == [[True, True], [True, False]]
+    assert Frame("a", IMAGE, mask=mask).masked.tolist() == [[True, False], [False, False]]
     assert Frame("a", IMAGE, mask=mask).masked.dtype == bool
 
 

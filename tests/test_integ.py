@@ -133,13 +133,15 @@ def test_the_method_that_was_used_is_told(integrated: Any) -> None:
     ],
     ids=str,
 )
-def test_a_method_that_pyfai_lacks_or_would_quietly_replace_is_refused(method: Any, setup: Setup) -> None:
+def test_a_method_that_pyfai_lacks_or_would_quietly_replace_is_refused_before_any_frame(
+    method: Any, setup: Setup
+) -> None:
     from pyFAI.method_registry import IntegrationMethod
 
     if IntegrationMethod.select_one_available(("full", "csr", "opencl"), dim=1, degradable=False):
         pytest.skip("OpenCL is available here")  # pragma: no cover
     with pytest.raises(ConfigError, match="method=") as error:
-        Integ(method=method).prepare(setup)
+        Integ(method=method).check(setup.geometry.poni)
     assert len(str(error.value)) < 400
 
 
@@ -158,25 +160,27 @@ def test_every_radial_unit_of_pyfai_is_taken(unit: str, setup: Setup, image: NDA
 
 
 @pytest.mark.parametrize("unit", ["q_A", "Q_A^-1", "2theta", "chi_deg", ""])
-def test_a_unit_that_pyfai_lacks_is_refused(unit: str, setup: Setup) -> None:
+def test_a_unit_that_pyfai_lacks_is_refused_before_any_frame(unit: str, setup: Setup) -> None:
     with pytest.raises(ConfigError, match=r"integ\.unit="):
-        Integ(unit=unit).prepare(setup)
+        Integ(unit=unit).check(setup.geometry.poni)
 
 
 def test_units_say_whether_they_need_the_wavelength(poni: Path, setup: Setup, image: NDArray[np.float32]) -> None:
     text = "".join(line for line in poni.read_text().splitlines(True) if not line.startswith("Wavelength"))
     poni.write_text(text)
     without = replace(setup, geometry=geometry(Poni.read(str(poni)), SHAPE))
-    for unit in ("q_A^-1", "q_nm^-1", "d_A", "d*2_A^-2", "log10(q.m)_None", "qx_nm^-1"):
-        with pytest.raises(ConfigError, match=r"needs a wavelength, which .*tiny\.poni does not have"):
-            Integ(npt=50, unit=unit).prepare(without)
-    for unit in ("2th_deg", "2th_rad", "r_mm", "r_m"):
-        with_, pattern = (
-            Integ(npt=50, unit=unit).prepare(each)(Frame("a", image)).pattern for each in (setup, without)
-        )
-        assert with_ is not None
-        assert pattern is not None
-        np.testing.assert_array_equal(with_.intensity, pattern.intensity)
+    for unit in sorted(RADIAL_UNITS):
+        stage = Integ(npt=50, unit=unit)
+        stage.check(setup.geometry.poni)
+        if unit.startswith(("2th", "r_", "scattering_angle", "exit_angle")):
+            stage.check(without.geometry.poni)
+            with_, pattern = (stage.prepare(each)(Frame("a", image)).pattern for each in (setup, without))
+            assert with_ is not None
+            assert pattern is not None
+            np.testing.assert_allclose(with_.intensity, pattern.intensity, rtol=1e-4)
+        else:
+            with pytest.raises(ConfigError, match=r"needs a wavelength, which .*tiny\.poni does not have"):
+                stage.check(without.geometry.poni)
 
 
 def test_units_are_the_same_axis_in_other_words(integrated: Any, image: NDArray[np.float32]) -> None:
@@ -204,6 +208,17 @@ def test_pixels_that_are_not_finite_count_as_masked(
     spoilt = np.where(mask != 0, np.float32(bad), image)
     np.testing.assert_array_equal(
         integrated(spoilt, method=method).intensity, integrated(image, mask, method=method).intensity
+    )
+
+
+@pytest.mark.parametrize("method", ["full_csr", "splitpixel"])
+def test_pixels_that_are_not_finite_do_not_count_where_the_mask_forgot_them(
+    method: str, integrated: Any, image: NDArray[np.float32], mask: NDArray[np.uint8]
+) -> None:
+    spoilt, both = image.copy(), mask.copy()
+    spoilt[40:45], both[40:45] = np.nan, 1
+    np.testing.assert_array_equal(
+        integrated(spoilt, mask, method=method).intensity, integrated(image, both, method=method).intensity
     )
 
 

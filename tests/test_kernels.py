@@ -124,6 +124,14 @@ def test_ties_are_decided_as_numpy_decides_them(frame: Frame, alpha: float) -> N
     assert np.array_equal(automatic_mask(*frame, alpha=alpha) != 0, by_definition(*frame, -np.inf, np.inf, alpha))
 
 
+def test_the_standard_deviation_has_numpys_bits_in_rings_of_any_length() -> None:
+    x = np.random.default_rng(5).normal(1000, 300, 8000).astype(F4).astype(np.float64)
+    for n in [*range(1, 300), 999, 1000, 1001, 4999, 5000]:
+        for first in range(0, 3000, 100):
+            part = x[first : first + n]
+            assert kernels._std(part.copy()) == np.std(part)
+
+
 @pytest.mark.parametrize("alpha", [0.5, 1.5, 2.0, 3.0])
 @pytest.mark.parametrize("kind", ["counts", "subtracted", "nearly empty", "around zero", "long tail", "above 2**24"])
 def test_long_rings_are_masked_as_numpy_masks_them(kind: str, alpha: float) -> None:
@@ -240,7 +248,7 @@ def test_the_mean_mask_of_long_rings_is_that_of_the_naive_loop(alpha: float, off
 
 
 @pytest.mark.parametrize(
-    "values", [(9, 5, 1), (1, 5, 9), (5, 1, 9), (5, 9, 5, 1), (9, 1, 9, 1), (-0.0, 2, 1, 0), (2, -0.0, 1, 0, 2)]
+    "values", [(9, 5, 1), (1, 5, 9), (5, 1, 9), (5, 9, 5, 1), (9, 1, 9, 1), (-0.0, 2, 1, 0), (0.0, 2, 1, -0.0, 2)]
 )
 def test_of_equally_bad_pixels_the_one_with_the_lowest_index_goes_first(values: tuple[float, ...]) -> None:
     image, zero = np.array(values, F4), np.zeros(len(values), int)
@@ -395,6 +403,12 @@ kernels.threshold(np.array([1, np.nan], np.float32), mask, 0.0, 9.0)
 found = sum(kernels.threshold.stats.cache_hits.values())
 print(json.dumps([mask.tolist(), type(kernels.threshold._cache).__name__, found]))
 """
+
+
+def test_every_loop_lets_other_threads_run() -> None:
+    loops = [loop for loop in vars(kernels).values() if hasattr(loop, "targetoptions")]
+    assert kernels.integrate in loops
+    assert all(loop.targetoptions["nogil"] for loop in loops)
 
 
 def in_a_new_process(folder: Path, **environment: str) -> Any:

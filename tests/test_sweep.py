@@ -28,12 +28,12 @@ def table(folder: Path) -> list[dict[str, str]]:
 
 
 def test_a_sweep_leaves_a_complete_folder_a_job_whatever_the_launcher(here: Path) -> None:
-    words = ["-m", "mask.alpha=1.5,2,3", "integ.npt=50,100", P, "images=data/ni_*.tiff", "plot=none"]
+    words = ["-m", "mask.alpha=1.5,3", "integ.npt=50,100", P, "images=data/ni_*.tiff", "plot=none"]
     told = xrdpipe(*words, "output_dir=joblib", cwd=here)
     assert told.status == 0, told
     told = call(*words, "output_dir=basic", BASIC)
     assert told.status == 0, told
-    jobs = [(alpha, npt) for alpha in ("1.5", "2", "3") for npt in ("50", "100")]
+    jobs = [(alpha, npt) for alpha in ("1.5", "3") for npt in ("50", "100")]
     for number, (alpha, npt) in enumerate(jobs):
         folder = here / "joblib" / str(number)
         assert len(results(folder)) == 3
@@ -44,12 +44,12 @@ def test_a_sweep_leaves_a_complete_folder_a_job_whatever_the_launcher(here: Path
     for name in ("joblib", "basic"):
         rows = table(here / name)
         assert [(row["mask.alpha"], row["integ.npt"]) for row in rows] == jobs
-        assert [row["job"] for row in rows] == list("012345")
+        assert [row["job"] for row in rows] == list("0123")
         assert all((row["status"], row["done"], row["failed"]) == ("done", "3", "0") for row in rows)
         assert all(0 < float(row["masked_fraction"]) < 1 and float(row["seconds"]) > 0 for row in rows)
     alone = call(P, "images=data/ni_*.tiff", "plot=none", "mask.alpha=3", "integ.npt=100", "output_dir=alone")
     assert alone.status == 0
-    assert results(here / "alone") == results(here / "joblib" / "5")
+    assert results(here / "alone") == results(here / "joblib" / "3")
 
 
 def test_a_sweep_over_the_real_frame_is_the_same_with_both_launchers(reference: Path, here: Path) -> None:

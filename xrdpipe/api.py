@@ -49,6 +49,8 @@ def integrate(
             chosen.append(f"{group}={option}")
         elif option is not None:
             values[group] = option
+        elif not content:
+            raise ConfigError(f"{group}=None: an option's name, values, or (option, values) expected")
         if content:
             values[group] = dict(content)
     try:

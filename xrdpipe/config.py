@@ -91,6 +91,8 @@ class Loader(ConfigLoaderImpl):
             plugin().manipulate_search_path(path)  # type: ignore[attr-defined]
         path.append("schema", "structured://")
         super().__init__(path)
+        self._files: dict[str, Any] = {}
+        self.elsewhere = False  # whether jobs are composed in other processes, and need no check in this one
 
     def load_configuration(
         self, config_name: str | None, overrides: list[str], *args: Any, **kwargs: Any
@@ -115,6 +117,20 @@ class Loader(ConfigLoaderImpl):
             if "://" in folder or not Path(folder).is_dir():
                 raise ConfigError(f"hydra.searchpath={path}: refused, not a folder")
         super()._process_config_searchpath(config_name, parsed_overrides, repo)
+
+    def _parse_overrides_and_create_caching_repo(self, config_name: str | None, overrides: list[str]) -> Any:
+        # Every job of a sweep composes from the same files: read them once.
+        parsed, repository = super()._parse_overrides_and_create_caching_repo(config_name, overrides)
+        if not any(each.get_key_element() == "hydra.searchpath" for each in parsed):
+            repository.cache = self._files
+        return parsed, repository
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """The configuration of one job. In the parent of workers Hydra asks only to see whether it composes."""
+        return master_config if self.elsewhere else super().load_sweep_config(master_config, sweep_overrides)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "elsewhere": False}
 
     def compose(self, overrides: Sequence[str] = (), config_name: str = "config") -> DictConfig:
         """The configuration of one run."""
@@ -228,6 +244,8 @@ def _refuse_code(cfg: DictConfig) -> None:
     for name in ("hydra_logging", "job_logging"):
         if hydra[name] != {"version": 1, "root": None, "disable_existing_loggers": False}:
             raise ConfigError(f"hydra.{name}: refused, logging is not configurable; each run writes its xrdpipe.log")
+    if hydra["sweeper"].get("custom_search_space"):
+        raise ConfigError("hydra.sweeper.custom_search_space: refused, it names a function to call")
     if hydra["run"]["dir"] != ".":
         raise ConfigError(f"hydra.run.dir={hydra['run']['dir']}: refused; say output_dir=... instead")
     if hydra["output_subdir"] is not None:

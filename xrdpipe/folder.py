@@ -123,6 +123,13 @@ class Folder:
                 what = there[0] if there else f"{name} (see run.json)"
                 raise ConfigError(f"output_dir={self.path}: {what} is already there; {way_out}")
 
+    def check_shape(self, identity: Mapping[str, Any], shape: tuple[int, int]) -> None:
+        """Refuse frames of another shape than those here: one folder, one axis."""
+        there = self.run.get("shape")
+        if there and self.run.get("identity") == identity and tuple(there) != shape:
+            frames = f"frames of {there[0]} x {there[1]} pixels, these have {shape[0]} x {shape[1]}"
+            raise ConfigError(f"output_dir={self.path}: holds {frames}; choose another output_dir")
+
     def begin(self, run: Mapping[str, Any], outputs: Mapping[str, Sequence[str]]) -> None:
         """Make the folder ready for a run that `check` let pass; results of another configuration go.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,16 @@ Image = NDArray[np.float32]
 
 class FrameError(ValueError):
     """A frame that cannot be processed; it fails alone, the message is its reason."""
+
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+def locked(array: NDArray[Scalar]) -> NDArray[Scalar]:
+    """A contiguous read-only view: compiled code has one form for these, whether the array itself is or not."""
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
 
 
 @dataclass(frozen=True)

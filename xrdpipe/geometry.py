@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .cache import Arrays, known, load, store
+from .frame import locked
 from .provenance import content_hash, versions
 from .stage import ConfigError, nearest
 
@@ -179,7 +180,7 @@ class Geometry:
                     store(key, arrays)
             while len(self._kept) >= MOST_KEPT:
                 self._kept.pop(next(iter(self._kept)))
-            self._kept[key] = arrays
+            self._kept[key] = {name: locked(array) for name, array in arrays.items()}
         return self._kept[key]
 
     @cached_property

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .frame import Frame, FrameError, Pattern
-from .geometry import Geometry
+from .frame import Frame, FrameError, Pattern, locked
+from .geometry import Geometry, Poni
 from .stage import ConfigError, Setup, Stage, Step, choice, nearest, require
 
 SAMPLE = 1 << 18  # pixels that are looked at again for the scatter in the rings
+USUAL_UNITS = {"q_A^-1": True, "q_nm^-1": True, "2th_deg": False, "2th_rad": False, "r_mm": False}  # wavelength?
+USUAL_METHODS = [[split, "csr", "cython"] for split in ("full", "bbox", "no")]
 ERROR_MODELS = ("poisson", "azimuthal", "hybrid")
 
 
@@ -55,6 +57,14 @@ class Integ(Stage):
     def wants_variance(self) -> bool:
         return self.error_model == "poisson"
 
+    def check(self, poni: Poni) -> None:
+        usual = self.unit in USUAL_UNITS and self.method in USUAL_METHODS  # known without asking pyFAI, which takes 1 s
+        wavelength = USUAL_UNITS[self.unit] if usual else needs_wavelength(radial_unit(self.unit))
+        if not usual:
+            integration_method(self.method)
+        if wavelength and poni.wavelength is None:
+            raise ConfigError(f"integ.unit={self.unit}: needs a wavelength, which {poni.path} does not have")
+
     def prepare(self, setup: Setup) -> Step:
         from . import kernels
 
@@ -64,17 +74,17 @@ class Integ(Stage):
         if "bins" not in kept or self.error_model == "hybrid":
             return self._with_pyfai(geometry, about)
         norm, starts, bins, coefs = (kept[name] for name in ("norm", "starts", "bins", "coefs"))
-        nothing = np.empty(0, np.float32)
-        good = np.zeros(norm.size or starts.size - 1, np.uint8)
+        nothing = locked(np.empty(0, np.float32))
+        good = locked(np.zeros(starts.size - 1, np.uint8))
         azimuthal = self.error_model == "azimuthal"
         stride = -(-good.size // SAMPLE) | 1  # odd, so that it walks through all columns
 
         def integrate(frame: Frame) -> Frame:
-            image = np.ascontiguousarray(frame.image).ravel()
-            mask = good if frame.mask is None else np.ascontiguousarray(frame.mask).ravel()
+            image = locked(frame.image.ravel())
+            mask = good if frame.mask is None else locked(frame.mask.ravel())
             variance = nothing
             if self.wants_variance and frame.variance is not None:
-                variance = np.ascontiguousarray(frame.variance).ravel()
+                variance = locked(frame.variance.ravel())
             sums = np.zeros((5, self.npt))
             kernels.integrate(image, mask, norm, variance, azimuthal, starts, bins, coefs, sums)
             signal, total, scatter = sums[:3]
@@ -172,8 +182,6 @@ class Integ(Stage):
             raise ConfigError(
                 f"integ.npt={self.npt}: more bins than pixels ({geometry.shape[0]} x {geometry.shape[1]})"
             )
-        if geometry.poni.wavelength is None and needs_wavelength(unit):
-            raise ConfigError(f"integ.unit={self.unit}: needs a wavelength, which {geometry.poni.path} does not have")
         if self.radial_range is not None:
             seen = geometry.integrator.center_array(geometry.shape, unit=unit, scale=True)
             first, last = float(np.nanmin(seen)), float(np.nanmax(seen))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .frame import Frame, FrameError
+from .frame import Frame, FrameError, locked
 from .stage import ConfigError, Setup, Stage, Step, choice, require
 
 AUTO_TYPES = ("median", "mean")
@@ -56,7 +56,7 @@ class Mask(Stage):
         outliers = {"median": kernels.mask_median, "mean": kernels.mask_mean}[self.auto_type]
 
         def mask(frame: Frame) -> Frame:
-            out, image = fixed.copy(), np.ascontiguousarray(frame.image).ravel()
+            out, image = fixed.copy(), locked(frame.image.ravel())
             flat = out.ravel()
             if alpha is None or rings is None:
                 kernels.threshold(image, flat, *limits)
@@ -84,7 +84,8 @@ class Mask(Stage):
         if self.file is not None:
             fixed[self._user(setup)] = USER
         if fixed.all():
-            raise ConfigError(f"mask.edge={self.edge}, mask.file={self.file}: every pixel is masked")
+            file = "" if self.file is None else f" and mask.file={self.file}"
+            raise ConfigError(f"mask.edge={self.edge}{file}: every pixel is masked")
         return fixed
 
     def _user(self, setup: Setup) -> NDArray[np.bool_]:

@@ -6,14 +6,17 @@ import io
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .frame import Frame, Pattern
+from .frame import Frame, Pattern, locked
 from .provenance import write_whole
 from .stage import ConfigError, Setup, Stage, Step, nearest
+
+if TYPE_CHECKING:
+    from .geometry import Poni
 
 MASK_COLOUR = (232, 56, 79)  # red: nowhere in the default colour map
 PIXELS = 680  # about what the image takes up of the figure: more are not seen
@@ -37,7 +40,6 @@ class Plot(Stage):
 
     def prepare(self, setup: Setup) -> Step:
         own = threading.local()  # a figure is drawn by one thread at a time, and kept for the next frame
-        self._try()
         folder = setup.folder
 
         def draw(frame: Frame) -> Frame:
@@ -53,7 +55,7 @@ class Plot(Stage):
 
         return draw
 
-    def _try(self) -> None:
+    def check(self, poni: Poni) -> None:
         # Only matplotlib knows what it takes: draw a small picture before the first frame.
         ramp = np.arange(4, dtype=np.float32)
         try:
@@ -125,12 +127,18 @@ class ImageFigure(Picture):
 
     def draw(self, frame: Frame) -> bytes:
         """PNG of a frame: its colours span the good pixels, the masked ones lie over it in red."""
+        from matplotlib.colors import LogNorm
+
         masked = frame.masked
         values, share, mean, std = reduced(frame.image, masked, PIXELS)
         low, high = self.range
-        self.colours.set_clim(
-            mean - self.z_score * std if low is None else low, mean + self.z_score * std if high is None else high
-        )
+        high = mean + self.z_score * std if high is None else high
+        if low is None:
+            low = mean - self.z_score * std
+            if low <= 0 and isinstance(self.colours.norm, LogNorm):  # which has no place for zero
+                low = float(values.min(where=values > 0, initial=max(high, 1.0)))
+                high = max(high, 10 * low)
+        self.colours.set_clim(low, high)
         rgba = self.colours.to_rgba(values, bytes=True)
         # The root keeps single masked pixels visible where many share one dot of the picture.
         weight = np.sqrt(share)[..., np.newaxis]
@@ -151,11 +159,13 @@ class PatternFigure(Picture):
     """The picture of a pattern, made once and then filled with one after another on the same axis."""
 
     def __init__(self, keys: dict[str, Any]) -> None:
+        from matplotlib.cbook import normalize_kwargs
+        from matplotlib.lines import Line2D
+
         super().__init__((6.4, 4.0))
-        given = {key: value for key, value in keys.items() if value is not None}
+        given = normalize_kwargs({key: value for key, value in keys.items() if value is not None}, Line2D)
         (self.line,) = self.axes.plot([], [], **({"linewidth": 1.0} | given))
         self.axes.set_ylabel("Intensity (counts)")
-        self.axes.margins(x=0.01)
         self.moving += [self.line, self.axes.yaxis]
         self.band: Any = None
 
@@ -173,8 +183,14 @@ class PatternFigure(Picture):
             self.moving.append(self.band)
         self.axes.set_xlabel(pattern.label or pattern.unit)
         self.axes.set_title(name, fontsize=9)
+        # All of the axis, whatever bins are empty: it stands still while the line moves.
+        first, last = float(pattern.radial.min()), float(pattern.radial.max())
+        margin = 0.01 * (last - first) or 0.5
+        if self.axes.get_xlim() != (first - margin, last + margin):
+            self.axes.set_xlim(first - margin, last + margin)
+            self.room = None
         self.axes.relim()
-        self.axes.autoscale_view()
+        self.axes.autoscale_view(scalex=False)
         return self.png(self.axes.yaxis)
 
 
@@ -191,7 +207,7 @@ def reduced(
 
     step = min(max(1, -(-max(image.shape) // pixels)), *image.shape)
     values, share = np.empty((2, image.shape[0] // step, image.shape[1] // step), np.float32)
-    mean, std = shrink(image, masked, step, values, share)
+    mean, std = shrink(locked(image), locked(masked), step, values, share)
     return values, share, mean, std
 
 

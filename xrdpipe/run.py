@@ -158,11 +158,15 @@ class Plan:
         for what, path in inputs.items():
             if not Path(path).is_file():
                 raise ConfigError(f"{what} file {path}: {'not a file' if Path(path).exists() else 'no such file'}")
+        for stage in pipeline.stages.values():
+            stage.check(poni)
         own = {Path(path).resolve() for path in inputs.values()}
         found = expand(top.images or [])
         paths = [path for path in found if path.resolve() not in own]
         if found and not paths:
             raise ConfigError(f"images={top.images}: nothing but the background, dark or mask file itself")
+        if paths and not arrays and not any(path.exists() for path in paths):
+            raise ConfigError(f"images: none of them exists ({', '.join(map(str, paths[:3]))})")
         folder = Folder(Path(top.output_dir)) if top.output_dir and write else None
         images = references(paths, {**names, **(folder.names if folder else {})})
         images += [Reference(name, Path(name), array) for name, array in arrays.items()]
@@ -226,6 +230,8 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
     target = plan.folder or (Folder(new_folder()) if plan.write else None)
     recipe = None
     if shape is not None:
+        if target is not None and not plan.settings.overwrite:
+            target.check_shape(plan.identity, shape)
         path = target.path if target else None
         config = json.dumps(plan.pipeline.config)
         recipe = Recipe(config, tuple(plan.pipeline.stages), plan.poni, shape, shape_from, path, plan.settings.cache)
@@ -241,7 +247,7 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
     done = {image.name for image in plan.images} - {image.name for image in plan.waiting}
     records = {image.name: before[image.name] if image.name in done else _record(image) for image in plan.images}
     progress = Progress(len(plan.waiting), plan.settings.quiet)
-    made = {**_run_json(plan, values, command, started), **({} if job is None else {"job": job})}
+    made = {**_run_json(plan, values, command, started), "shape": shape, **({} if job is None else {"job": job})}
     if target is not None:
         target.begin({**made, "status": "running"}, plan.outputs(plan.waiting) if plan.waiting else {})
         save_hydra(target.path, values, command)

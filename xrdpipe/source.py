@@ -192,7 +192,8 @@ def _plain_tiff(content: bytes) -> NDArray[Any] | None:
     import tifffile
 
     try:
-        with tifffile.TiffFile(io.BytesIO(content)) as tiff:
+        # Its objects refer to each other in a ring: only the closed buffer lets go of the content at once.
+        with io.BytesIO(content) as buffer, tifffile.TiffFile(buffer) as tiff:
             page = tiff.pages.first
             plain = page.is_contiguous and len(tiff.pages) == 1 and len(page.shape) == 2
             shape = page.shape

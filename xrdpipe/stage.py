@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache, lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .frame import Frame, Image
-    from .geometry import Geometry
+    from .geometry import Geometry, Poni
 
 Step = Callable[["Frame"], "Frame"]  # in quotes: importing Frame imports numpy, which --help does not need
 
@@ -49,6 +51,9 @@ class Stage:
     def prepare(self, setup: Setup) -> Callable[..., Frame]:
         """Return the step that takes a frame and returns the next one; raise ConfigError for what cannot be."""
         raise NotImplementedError
+
+    def check(self, poni: Poni) -> None:
+        """Raise ConfigError for what cannot be, before any frame is read."""
 
     def inputs(self) -> dict[str, str]:
         """Files this stage reads besides the frames: what it is called -> path."""
@@ -128,6 +133,12 @@ def validated(cls: type[T], values: Mapping[str, Any], where: str) -> T:
 
 def build(values: Mapping[str, Any], where: str, base: type[Stage] = Stage) -> Stage:
     """Build the stage that ``values['_target_']`` names; see `validated` for what is refused and how."""
+    return _build(json.dumps(values), where, base)  # type: ignore[arg-type] # mypy: a frozen dataclass has a hash
+
+
+@lru_cache(maxsize=64)  # the jobs of a sweep ask for the same stages again and again
+def _build(text: str, where: str, base: type[Stage]) -> Stage:
+    values = json.loads(text)
     target = values.get("_target_")
     if not isinstance(target, str):
         raise ConfigError(f"{where}: no _target_, so no stage; choose an option of the group with {where}=...")
@@ -140,9 +151,8 @@ def build(values: Mapping[str, Any], where: str, base: type[Stage] = Stage) -> S
 def _resolve(target: str, where: str) -> type[Stage]:
     # Importing is running code: the package is checked before anything of it is imported.
     module, _, name = target.rpartition(".")
-    packages = {"xrdpipe", *(point.module.partition(".")[0] for point in entry_points(group="xrdpipe.stages"))}
     refused = ConfigError(f"{where}._target_={target}: not a stage of xrdpipe or of an installed plug-in")
-    if module.partition(".")[0] not in packages:
+    if module.partition(".")[0] not in ("xrdpipe", *_plugins()):
         raise refused
     try:
         cls = getattr(importlib.import_module(module), name)
@@ -151,3 +161,9 @@ def _resolve(target: str, where: str) -> type[Stage]:
     if not (isinstance(cls, type) and issubclass(cls, Stage) and dataclasses.is_dataclass(cls)):
         raise refused
     return cls
+
+
+@cache
+def _plugins() -> frozenset[str]:
+    """The packages of the installed plug-ins."""
+    return frozenset(point.module.partition(".")[0] for point in entry_points(group="xrdpipe.stages"))

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,11 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
     if ((folder / "sweep.csv").exists() or any(folder.glob("[0-9]*/run.json"))) and not top.overwrite:
         raise ConfigError(f"{folder}: holds a sweep already; say overwrite=true or choose another output_dir")
     jobs = math.prod(len(list(each.sweep_iterator())) for each in swept.values())
+    if jobs > 1 and cfg.hydra.launcher._target_.endswith("JoblibLauncher"):
+        # Workers start and import while Hydra composes and checks the configuration of every job.
+        threading.Thread(target=_start_workers, args=(cfg.hydra.launcher.n_jobs,), daemon=True).start()
+        # A value always composes, and its job refuses it; an option may not exist, and then the sweep is refused.
+        loader.elsewhere = all("." in key for key in swept)
     task = Job(tuple(images), tuple(swept), max(1, cores() // jobs), top.quiet)
     stopped = False
     try:
@@ -96,7 +102,7 @@ class Job:
             if isinstance(values.get("parallel"), dict) and values["parallel"].get("n_jobs") == -1:
                 values["parallel"] = {**values["parallel"], "n_jobs": self.n_jobs}
             result = run(values, command, job=number)
-        except ConfigError as error:
+        except (ConfigError, OSError) as error:
             record = {"program": "xrdpipe", "status": "refused", "error": str(error), "command": command, "job": number}
             write_json(folder / "run.json", {**record, "images": []})
             print(f"xrdpipe: job {number} refused: {error}", file=sys.stderr, flush=True)
@@ -109,6 +115,16 @@ class Job:
             print(f"xrdpipe: job {number}, {varied}: {done} of {len(result.frames)} done", file=sys.stderr, flush=True)
         fractions = [record.masked_fraction for record in result.frames if record.masked_fraction is not None]
         return sum(fractions) / len(fractions) if fractions else math.nan
+
+
+def _start_workers(n_jobs: int) -> None:
+    from joblib import Parallel, delayed
+
+    Parallel(n_jobs=n_jobs, backend="loky")(delayed(_import)() for _ in range(cores() if n_jobs < 0 else n_jobs))
+
+
+def _import() -> None:
+    from . import kernels  # noqa: F401
 
 
 def table(folder: Path, before: Mapping[Path, int] = MappingProxyType({})) -> list[dict[str, Any]]:
