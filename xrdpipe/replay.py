@@ -58,7 +58,7 @@ def replay(record: Path, into: Path | None = None, inputs: Path | None = None) -
         raise ConfigError(f"{file}: that run did not end; finish it first with resume=true")
     result = Comparison()
     with tempfile.TemporaryDirectory(prefix="xrdpipe-replay-") as scratch:
-        found = Inputs(inputs, Path(scratch) / "inputs")
+        found = Inputs(inputs.absolute() if inputs else None, Path(scratch) / "inputs")
         values = _at(known["config"], {each["given"]: found.find(what, each) for what, each in known["inputs"].items()})
         places = {row["name"]: found.find("image", row) for row in done}
         values |= {"images": list(places.values()), "output_dir": str(into or Path(scratch) / "again")}

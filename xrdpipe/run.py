@@ -247,7 +247,7 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
     done = {image.name for image in plan.images} - {image.name for image in plan.waiting}
     records = {image.name: before[image.name] if image.name in done else _record(image) for image in plan.images}
     progress = Progress(len(plan.waiting), plan.settings.quiet)
-    made = {**_run_json(plan, values, command, started), "shape": shape, **({} if job is None else {"job": job})}
+    made = {**_run_json(plan, values, command, started), "shape": shape or (target.run.get("shape") if target else None), **({} if job is None else {"job": job})}
     if target is not None:
         target.begin({**made, "status": "running"}, plan.outputs(plan.waiting) if plan.waiting else {})
         save_hydra(target.path, values, command)
