@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .argv import Command
     from .run import Run
 
+OTHER_JOBS = ("replay",)
 NOTHING = """\
 xrdpipe: nothing to do: images and a geometry are missing
   with data:     xrdpipe poni=geometry.poni images='data/*.tiff'
@@ -47,6 +48,8 @@ def _answer(words: list[str]) -> int:
     from .argv import UsageError, parse
 
     try:
+        if words[0] in OTHER_JOBS and not os.path.exists(words[0]):
+            return _other_job(words[0], words[1:])
         return _dispatch(parse(words), words)
     except (ConfigError, UsageError) as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
@@ -56,6 +59,12 @@ def _answer(words: list[str]) -> int:
     except KeyboardInterrupt:
         print("xrdpipe: stopped", file=sys.stderr)
         return 130
+
+
+def _other_job(job: str, words: Sequence[str]) -> int:
+    from .replay import main as replay
+
+    return {"replay": replay}[job](words)
 
 
 def _dispatch(command: Command, words: Sequence[str]) -> int:

@@ -50,6 +50,7 @@ class Settings:
     output_dir: str | None = None
     stages: list[str] = field(default_factory=list)
     overwrite: bool = False
+    resume: Any = False
     dry_run: bool = False
     quiet: bool = False
     cache: bool = True
@@ -59,6 +60,8 @@ class Settings:
         entries = [self.images] if isinstance(self.images, str) else self.images or []
         good = isinstance(entries, list) and all(isinstance(entry, str) for entry in entries)
         require(good, "images", self.images, "a path, a glob, @list.txt or a list of them expected")
+        require(self.resume in (False, True, "verify"), "resume", self.resume, "true, false or verify expected")
+        require(not (self.overwrite and self.resume), "resume", self.resume, "together with overwrite=true; choose one")
         for name in self.stages:
             require(self.stages.count(name) == 1, "stages", self.stages, f"{name} stands there twice")
 

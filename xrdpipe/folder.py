@@ -13,13 +13,17 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from .provenance import write_json, write_text
+from .provenance import file_hash, write_json, write_text
 from .stage import ConfigError
 
 
 @dataclass(frozen=True)
 class Record:
-    """What became of one image: ``status`` is done, failed or waiting; ``error`` the reason of a failure."""
+    """What became of one image: ``status`` is done, failed or waiting; ``error`` the reason of a failure.
+
+    ``hash`` is of its content, ``outputs`` are its files with the hash of each; ``metrics`` see `metrics`; ``columns``
+    are what the user wants to see of its header; ``steps`` are the seconds that each stage took.
+    """
 
     file: str
     name: str
@@ -30,11 +34,18 @@ class Record:
     hash: str = ""
     method: str = ""
     path: str = ""
+    size: int | None = None
+    mtime_ns: int | None = None
+    outputs: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    columns: dict[str, Any] = field(default_factory=dict)
+    steps: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
 FOREIGN: dict[str, Any] = {"identity": None}  # a run.json of somebody: nothing fits it, so only overwrite=true goes on
 COLUMNS = ("file", "name", "status", "masked_fraction", "seconds", "error")
+JOURNAL = "run.jsonl"  # a line a frame while a run goes on; what a killed run leaves instead of a finished run.json
 
 
 class Folder:
@@ -47,7 +58,7 @@ class Folder:
         known = {each.name for each in fields(Record)}
         try:
             records = [Record(**{key: row[key] for key in row if key in known}) for row in self.run.get("images", [])]
-            self.records = {record.name: record for record in records}
+            self.records = {record.name: record for record in [*records, *self._journal(known)]}
         except (TypeError, KeyError):
             self.run = FOREIGN
 
@@ -56,10 +67,40 @@ class Folder:
         """Names given here before -> the image (resolved path) that has it."""
         return {name: record.path for name, record in self.records.items()}
 
+    def _journal(self, known: set[str]) -> Iterator[Record]:
+        try:
+            lines = (self.path / JOURNAL).read_text(encoding="utf-8").splitlines()
+        except OSError:
+            return
+        for line in lines:
+            try:
+                row = json.loads(line)
+                yield Record(**{key: row[key] for key in row if key in known})
+            except (ValueError, TypeError):  # the line that was being written when the run was killed
+                continue
+
+    def done(self, name: str, path: Path, outputs: Sequence[str], verify: bool) -> bool:
+        """Whether a frame needs nothing more: same content, and every one of its files still there as it was written.
+
+        An image of the same size and modification time counts as unchanged, unless ``verify``.
+        """
+        record = self.records.get(name)
+        if record is None or record.status != "done" or not set(outputs) <= set(record.outputs):
+            return False
+        try:
+            state = path.stat()
+            same = not verify and (state.st_size, state.st_mtime_ns) == (record.size, record.mtime_ns)
+            if not same and file_hash(path) != record.hash:
+                return False
+            return all(file_hash(self.path / file) == digest for file, digest in record.outputs.items())
+        except OSError:
+            return False
+
     def check(self, identity: Mapping[str, Any], outputs: Mapping[str, Sequence[str]], overwrite: bool) -> None:
         """Refuse what would mix or replace results: ConfigError says how to go on. Touches nothing.
 
-        ``identity``: what decides the numbers of this run; ``outputs``: the files of every frame, by its name.
+        ``identity``: what decides the numbers of this run; ``outputs``: the files of every frame, by its name;
+        ``overwrite``: whether the user knows (also where a run is resumed).
         """
         parent = next(path for path in (self.path, *self.path.parents) if path.exists())
         if not parent.is_dir():
@@ -68,7 +109,7 @@ class Folder:
             raise ConfigError(f"output_dir={self.path}: {parent} is not writable")
         if overwrite:
             return
-        way_out = "say overwrite=true or choose another output_dir"
+        way_out = "say resume=true (go on), overwrite=true (again) or choose another output_dir"
         foreign = "run.json" if self.run == FOREIGN else "summary.csv"
         if self.run == FOREIGN or (not self.run and (self.path / foreign).exists()):
             raise ConfigError(f"output_dir={self.path}: its {foreign} is of no run of xrdpipe; {way_out}")
@@ -89,31 +130,52 @@ class Folder:
             frames = f"frames of {there[0]} x {there[1]} pixels, these have {shape[0]} x {shape[1]}"
             raise ConfigError(f"output_dir={self.path}: holds {frames}; choose another output_dir")
 
-    def begin(self, identity: Mapping[str, Any], outputs: Mapping[str, Sequence[str]]) -> None:
-        """Make the folder ready for a run that `check` let pass; results of another configuration go."""
+    def begin(self, run: Mapping[str, Any], outputs: Mapping[str, Sequence[str]]) -> None:
+        """Make the folder ready for a run that `check` let pass; results of another configuration go.
+
+        ``run``: the record of the run, ``outputs``: the files of every frame that will be done, by its name.
+        """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"output_dir={self.path}: cannot be made ({error.strerror})") from error
         before = self.run.get("outputs", {})
         going = [file for name, files in outputs.items() for file in (*files, *before.get(name, []))]
-        if self.run and self.run.get("identity") != identity:
+        if self.run and self.run.get("identity") != run["identity"]:
             going += [file for files in before.values() for file in files]
             self.records, self.run = {}, {}
         for file in going:
             if (self.path / file).resolve().is_relative_to(self.path.resolve()):  # a run.json may say anything
                 (self.path / file).unlink(missing_ok=True)
+        for part in (part for folder in (".", "masks", "figures") for part in (self.path / folder).glob(".*.part")):
+            part.unlink(missing_ok=True)
+        self._write(run)
+        (self.path / JOURNAL).unlink(missing_ok=True)
+
+    def note(self, record: Record) -> None:
+        """Keep the record of one frame at once, so that a killed run can be resumed."""
+        self.records[record.name] = record
+        with open(self.path / JOURNAL, "a", encoding="utf-8") as journal:
+            journal.write(json.dumps(asdict(record)) + "\n")
 
     def record(self, run: Mapping[str, Any], records: Iterable[Record]) -> None:
         """Write ``run.json`` and ``summary.csv`` with these records added to those that stand here."""
-        self.records |= {record.name: record for record in records}
-        rows = [asdict(record) for record in self.records.values()]
+        new = {record.name: record for record in records}
+        self.records = {name: record for name, record in self.records.items() if name not in new} | new
+        rows = [_flat(record) for record in self.records.values()]
+        found = dict.fromkeys([*COLUMNS, *(key for row in rows for key in row)])
+        columns = [*(column for column in found if column != "error"), "error"]
         text = io.StringIO()
-        table = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+        table = csv.DictWriter(text, columns, lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
         write_text(self.path / "summary.csv", text.getvalue())
+        self._write(run)
+        (self.path / JOURNAL).unlink(missing_ok=True)
+
+    def _write(self, run: Mapping[str, Any]) -> None:
         outputs = {**self.run.get("outputs", {}), **run.get("outputs", {})}
+        rows = [asdict(record) for record in self.records.values()]
         write_json(self.path / "run.json", {**run, "outputs": outputs, "images": rows})
 
     def _read_run(self) -> dict[str, Any]:
@@ -143,6 +205,13 @@ class Folder:
             logger.setLevel(level)
             root.removeHandler(handler)
             handler.close()
+
+
+def _flat(record: Record) -> dict[str, Any]:
+    """A row of summary.csv: the columns that the user named, the metrics and the seconds of each stage among them."""
+    row = {column: getattr(record, column) for column in COLUMNS}
+    seconds = {f"seconds_{name}": value for name, value in record.steps.items()}
+    return {**row, **record.columns, **record.metrics, **seconds}
 
 
 def difference(before: Any, now: Any, where: str = "") -> str:

@@ -42,7 +42,8 @@ class Pattern:
 
     ``radial`` is in ``unit`` (pyFAI's name, ``q_A^-1``), ``intensity`` in counts per pixel, ``sigma`` its standard
     error or None without an error model; all float64, shape (npt,). Bins without a pixel are NaN. ``label`` is the
-    axis in words, ``method`` which of pyFAI's methods really made it.
+    axis in words, ``method`` which of pyFAI's methods really made it,
+    ``quality`` what its making says of it (see `metrics`).
     """
 
     radial: NDArray[np.float64]
@@ -51,6 +52,7 @@ class Pattern:
     unit: str
     label: str = ""
     method: str = ""
+    quality: Mapping[str, float] = field(default_factory=dict)
 
     def _repr_png_(self) -> bytes:
         from .plot import pattern_png

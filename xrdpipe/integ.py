@@ -15,6 +15,7 @@ from .frame import Frame, FrameError, Pattern, locked
 from .geometry import Geometry, Poni
 from .stage import ConfigError, Setup, Stage, Step, choice, nearest, require
 
+SAMPLE = 1 << 18  # pixels that are looked at again for the scatter in the rings
 USUAL_UNITS = {"q_A^-1": True, "q_nm^-1": True, "2th_deg": False, "2th_rad": False, "r_mm": False}  # wavelength?
 USUAL_METHODS = [[split, "csr", "cython"] for split in ("full", "bbox", "no")]
 ERROR_MODELS = ("poisson", "azimuthal", "hybrid")
@@ -76,6 +77,7 @@ class Integ(Stage):
         nothing = locked(np.empty(0, np.float32))
         good = locked(np.zeros(starts.size - 1, np.uint8))
         azimuthal = self.error_model == "azimuthal"
+        stride = -(-good.size // SAMPLE) | 1  # odd, so that it walks through all columns
 
         def integrate(frame: Frame) -> Frame:
             image = locked(frame.image.ravel())
@@ -89,7 +91,10 @@ class Integ(Stage):
             with np.errstate(invalid="ignore", divide="ignore"):
                 intensity = signal / total
                 sigma = None if self.error_model is None else np.sqrt(scatter) / total
-            return replace(frame, pattern=self._pattern(kept["radial"], intensity, sigma, total, about))
+            pattern = self._pattern(kept["radial"], intensity, sigma, total, about)
+            found = np.zeros((3, self.npt))
+            kernels.scatter(image, mask, norm, starts, bins, coefs, intensity, stride, found)
+            return replace(frame, pattern=replace(pattern, quality=quality(sums, found, stride)))
 
         return integrate
 
@@ -185,6 +190,25 @@ class Integ(Stage):
                     f"integ.radial_range={self.radial_range}: outside the detector, which sees {first:.4g} to "
                     f"{last:.4g} {self.unit}"
                 )
+
+
+def quality(sums: NDArray[np.float64], found: NDArray[np.float64], stride: int) -> dict[str, float]:
+    """What the sums of `kernels.integrate` and `kernels.scatter` say of a frame.
+
+    ``total_intensity``: all good pixels, counts; ``ring_scatter``: standard deviation of the pixels in a bin over its
+    intensity, median over the bins; ``spottiness``: pyFAI's ``calc_spottiness`` (after doi:10.1107/S1600576713029713:
+    below 0.05 smooth, above 0.15 spotty). The latter two from every ``stride``-th pixel.
+    """
+    signal, total = sums[0], sums[1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative = np.sqrt(found[1] / found[0]) / np.abs(signal / total)
+        proportion = stride * found[2] / np.maximum(signal, 1) ** 2
+    relative = relative[np.isfinite(relative)]
+    return {
+        "total_intensity": float(signal.sum()),
+        "ring_scatter": float(np.median(relative)) if relative.size else np.nan,
+        "spottiness": float(np.sqrt(proportion.mean())),
+    }
 
 
 def radial_unit(name: str) -> Any:

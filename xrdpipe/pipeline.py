@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -91,14 +92,18 @@ class Prepared:
 
     pipeline: Pipeline
     read: Callable[[Reference], Frame]
-    steps: list[Step]
+    steps: Mapping[str, Step]
 
-    def __call__(self, reference: Reference) -> Frame:
-        """Take one frame all the way through; FrameError where it cannot go on."""
+    def __call__(self, reference: Reference) -> tuple[Frame, dict[str, float]]:
+        """Take one frame all the way through, and time each stage (seconds); FrameError where it cannot go on."""
+        clock = time.perf_counter()
         frame = self.read(reference)
-        for step in self.steps:
+        seconds = {"source": time.perf_counter() - clock}
+        for name, step in self.steps.items():
+            clock = time.perf_counter()
             frame = step(frame)
-        return frame
+            seconds[name] = time.perf_counter() - clock
+        return frame, {name: round(value, 4) for name, value in seconds.items()}
 
 
 @lru_cache(maxsize=2)
@@ -124,4 +129,5 @@ def prepared(recipe: Recipe) -> Prepared:
         any(stage.wants_variance for stage in stages),
         pipeline.provenance(recipe.poni),
     )
-    return Prepared(pipeline, pipeline.source.prepare(setup), [stage.prepare(setup) for stage in stages])
+    steps = {name: stage.prepare(setup) for name, stage in pipeline.stages.items()}
+    return Prepared(pipeline, pipeline.source.prepare(setup), steps)

@@ -10,7 +10,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -25,6 +25,7 @@ from .config import Settings, cores, new_folder, settings
 from .folder import Folder, Record
 from .frame import FrameError, Pattern, Reference
 from .geometry import Poni, geometry
+from .metrics import metrics
 from .pipeline import Pipeline, Recipe, prepared
 from .progress import Progress
 from .provenance import file_hash, versions, write_text
@@ -101,22 +102,27 @@ def run(
     write: bool = True,
     keep: bool = False,
     job: int | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> Run:
     """Process every image of a configuration (plain values, see `config.plain`).
 
     ``command``: the overrides, for the record; ``arrays``: frames by name, in place of files; ``write``: into the
-    configured folder, or nothing at all; ``keep``: patterns and masks in the result; ``job``: the number in a sweep.
+    configured folder, or nothing at all; ``keep``: patterns and masks in the result; ``job``: the number in a sweep;
+    ``names``: those that the images have (name -> path) where a run is replayed, so that its source supplies nothing.
     ConfigError where the run is refused, before anything is written.
     """
-    with tempfile.TemporaryDirectory(prefix="xrdpipe-") as scratch:
-        top, groups = settings(values)
-        source = build(groups.get("source", {}), "source", Source)
-        assert isinstance(source, Source)
-        if source.supplies and write and not top.dry_run:
-            values = {**values, "output_dir": top.output_dir or str(new_folder())}
-            scratch = str(values["output_dir"])
-        values = source.supply(dict(values), Path(scratch))
-        plan = Plan.of(values, arrays or {}, write)
+    top, groups = settings(values)
+    source = build(groups.get("source", {}), "source", Source)
+    assert isinstance(source, Source)
+    with ExitStack() as stack:
+        if source.supplies and names is None:
+            if write and not top.dry_run:
+                values = {**values, "output_dir": top.output_dir or str(new_folder())}
+                place = str(values["output_dir"])
+            else:
+                place = stack.enter_context(tempfile.TemporaryDirectory(prefix="xrdpipe-"))
+            values = source.supply(dict(values), Path(place))
+        plan = Plan.of(values, arrays or {}, write, names or {})
         if plan.settings.dry_run:
             print(plan.told())
             return Run(None)
@@ -136,8 +142,13 @@ class Plan:
     write: bool
 
     @classmethod
-    def of(cls, values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], write: bool) -> Plan:
-        """Check all that can be checked without reading a frame; ConfigError says what cannot be."""
+    def of(
+        cls, values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], write: bool, names: Mapping[str, str]
+    ) -> Plan:
+        """Check all that can be checked without reading a frame; ConfigError says what cannot be.
+
+        ``names``: names that images already have, name -> path.
+        """
         top, groups = settings(values)
         pipeline = Pipeline.of(groups, top.stages)
         poni = geometry_file(top)
@@ -157,15 +168,29 @@ class Plan:
         if paths and not arrays and not any(path.exists() for path in paths):
             raise ConfigError(f"images: none of them exists ({', '.join(map(str, paths[:3]))})")
         folder = Folder(Path(top.output_dir)) if top.output_dir and write else None
-        images = references(paths, folder.names if folder else {})
+        images = references(paths, {**names, **(folder.names if folder else {})})
         images += [Reference(name, Path(name), array) for name, array in arrays.items()]
         for name in arrays:
             fits = name and name == Path(name).name and [image.name for image in images].count(name) == 1
             require(bool(fits), "images", name, "an array needs a name of its own, without folders")
         plan = cls(top, pipeline, poni, images, [path for path in found if path not in paths], folder, write)
         if folder is not None:
-            folder.check(plan.identity, plan.outputs(), top.overwrite)
+            folder.check(plan.identity, plan.outputs(), top.overwrite or bool(top.resume))
         return plan
+
+    @cached_property
+    def waiting(self) -> list[Reference]:
+        """The images that are to be done: all, or where a run is resumed, those that are missing, failed or changed."""
+        folder, resume = self.folder, self.settings.resume
+        if folder is None or not resume or folder.run.get("identity") != self.identity:
+            return self.images
+        verify = resume == "verify"
+        return [
+            image
+            for image in self.images
+            if image.array is not None
+            or not folder.done(image.name, image.path, self.pipeline.outputs(image.name), verify)
+        ]
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -173,20 +198,22 @@ class Plan:
         provenance: dict[str, Any] = json.loads(json.dumps(self.pipeline.provenance(self.poni)))
         return provenance
 
-    def outputs(self) -> dict[str, list[str]]:
-        """The files of every frame, by its name."""
-        return {image.name: self.pipeline.outputs(image.name) for image in self.images}
+    def outputs(self, images: list[Reference] | None = None) -> dict[str, list[str]]:
+        """The files of every frame (or of some), by its name."""
+        return {image.name: self.pipeline.outputs(image.name) for image in images or self.images}
 
     def told(self) -> str:
         """What would be read, prepared and written."""
         target = self.folder.path if self.folder else Path("outputs/<date>/<time>")
-        lines = [f"would read {self.poni.path} and {len(self.images)} images:"]
-        lines += [f"  {image.path}" for image in self.images]
+        lines = [f"would read {self.poni.path} and {len(self.waiting)} images:"]
+        lines += [f"  {image.path}" for image in self.waiting]
+        if done := len(self.images) - len(self.waiting):
+            lines += [f"would leave {done} images as they are: done before"]
         lines += [f"would leave out {path}: it is a background, dark or mask file" for path in self.left_out]
         lines += [f"would read the {what} {path}" for what, path in self.pipeline.inputs().items()]
         lines += [f"would prepare {name}: {stage}" for name, stage in self.pipeline.stages.items()]
         lines += [f"would write into {target}:"]
-        lines += [f"  {file}" for files in self.outputs().values() for file in files]
+        lines += [f"  {file}" for image in self.waiting for file in self.pipeline.outputs(image.name)]
         return "\n".join([*lines, "  summary.csv, run.json, xrdpipe.log, .hydra/"])
 
 
@@ -216,19 +243,26 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
             raise
     raw_shape = plan.pipeline.source.to_raw(np.empty(shape or (0, 0), np.bool_)).shape
     result = Run(target.path if target else None, masks=Masks(raw_shape))
-    records = {image.name: _record(image) for image in plan.images}
-    progress = Progress(len(plan.images), plan.settings.quiet)
+    before = target.records if target else {}
+    done = {image.name for image in plan.images} - {image.name for image in plan.waiting}
+    records = {image.name: before[image.name] if image.name in done else _record(image) for image in plan.images}
+    progress = Progress(len(plan.waiting), plan.settings.quiet)
+    made = {**_run_json(plan, values, command, started), "shape": shape or (target.run.get("shape") if target else None), **({} if job is None else {"job": job})}
     if target is not None:
-        target.begin(plan.identity, plan.outputs())
+        target.begin({**made, "status": "running"}, plan.outputs(plan.waiting) if plan.waiting else {})
         save_hydra(target.path, values, command)
     with target.log() if target else nullcontext(), progress:
         for left in plan.left_out:
             progress.say(f"{left} is a background, dark or mask file: left out of the images")
-        log.info("%d frames, %s", len(plan.images), plan.identity["program"])
+        if done and not plan.settings.quiet:
+            progress.say(f"{len(done)} of {len(plan.images)} images were done before")
+        log.info("%d frames, %s", len(plan.waiting), plan.identity["program"])
         try:
             for outcome in _outcomes(recipe, plan, unreadable, keep):
                 name = outcome.record.name
                 records[name] = outcome.record
+                if target is not None:
+                    target.note(outcome.record)
                 _tell(progress, outcome)
                 if outcome.pattern is not None:
                     result.patterns[name] = outcome.pattern
@@ -242,8 +276,8 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
         result.patterns = {name: result.patterns[name] for name in records if name in result.patterns}
         result.masks.bits = {name: result.masks.bits[name] for name in records if name in result.masks.bits}
         if target is not None:
-            made = {**_run_json(plan, values, command, started, time.monotonic() - clock, result), "shape": shape}
-            target.record(made if job is None else {**made, "job": job}, result.frames)
+            status = "stopped" if result.stopped else "failed" if result.failed else "done"
+            target.record({**made, "status": status, "seconds": round(time.monotonic() - clock, 3)}, result.frames)
     return result
 
 
@@ -272,7 +306,7 @@ def _shape(plan: Plan) -> tuple[tuple[int, int] | None, str, dict[str, str]]:
     """
     unreadable: dict[str, str] = {}
     refused: dict[tuple[int, int], ConfigError] = {}
-    for image in plan.images:
+    for image in plan.waiting:
         try:
             shape = shaped(image, plan.pipeline.source)
         except FrameError as error:
@@ -293,21 +327,21 @@ def _shape(plan: Plan) -> tuple[tuple[int, int] | None, str, dict[str, str]]:
 
 def _outcomes(recipe: Recipe | None, plan: Plan, unreadable: Mapping[str, str], keep: bool) -> Iterator[Outcome]:
     if recipe is None:
-        for image in plan.images:
+        for image in plan.waiting:
             yield Outcome(replace(_record(image), status="failed", error=unreadable[image.name]))
         return
     _stopped.discard(recipe)
     parallel = plan.settings.parallel
-    n_jobs = min(cores() if parallel.n_jobs == -1 else parallel.n_jobs, len(plan.images))
+    n_jobs = min(cores() if parallel.n_jobs == -1 else parallel.n_jobs, len(plan.waiting))
     if n_jobs == 1:
-        yield from (process(recipe, image, keep) for image in plan.images)
+        yield from (process(recipe, image, keep) for image in plan.waiting)
         return
     from joblib import Parallel, delayed
 
-    arrays = any(image.array is not None for image in plan.images)
+    arrays = any(image.array is not None for image in plan.waiting)
     backend = "threading" if parallel.backend == "auto" or arrays else parallel.backend
     yield from Parallel(n_jobs=n_jobs, backend=backend, return_as="generator_unordered")(
-        delayed(_unless_stopped)(recipe, image, keep) for image in plan.images
+        delayed(_unless_stopped)(recipe, image, keep) for image in plan.waiting
     )
 
 
@@ -324,9 +358,15 @@ def process(recipe: Recipe, image: Reference, keep: bool) -> Outcome:
     clock = time.monotonic()
     record = _record(image)
     try:
-        frame = prepared(recipe)(image)
-    except FrameError as error:
-        return Outcome(replace(record, status="failed", error=str(error), seconds=time.monotonic() - clock))
+        if image.array is None:
+            state = image.path.stat()
+            record = replace(record, size=state.st_size, mtime_ns=state.st_mtime_ns)
+        pipeline = prepared(recipe)
+        frame, steps = pipeline(image)
+        outputs = {} if recipe.folder is None else _hashes(recipe.folder, pipeline.pipeline.outputs(image.name))
+    except (FrameError, FileNotFoundError) as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
+        return Outcome(replace(record, status="failed", error=reason, seconds=time.monotonic() - clock))
     except Exception as error:  # a full disk, a bug in a stage: it must not cost the other frames
         reason = f"{type(error).__name__}: {error}"
         failed = replace(record, status="failed", error=reason, seconds=time.monotonic() - clock)
@@ -339,12 +379,18 @@ def process(recipe: Recipe, image: Reference, keep: bool) -> Outcome:
         seconds=round(time.monotonic() - clock, 4),
         hash=frame.digest,
         method=frame.pattern.method if frame.pattern else "",
+        outputs=outputs,
+        metrics=metrics(frame),
+        steps=steps,
         notes=list(frame.notes),
     )
     if not keep:
         return Outcome(done)
-    raw = prepared(recipe).pipeline.source.to_raw(masked)
-    return Outcome(done, frame.pattern, np.packbits(raw))
+    return Outcome(done, frame.pattern, np.packbits(pipeline.pipeline.source.to_raw(masked)))
+
+
+def _hashes(folder: Path, files: list[str]) -> dict[str, str]:
+    return {file: file_hash(folder / file) for file in files if (folder / file).exists()}
 
 
 def _tell(progress: Progress, outcome: Outcome) -> None:
@@ -363,22 +409,21 @@ def _run_json(
     values: Mapping[str, Any],
     command: Sequence[str],
     started: datetime,
-    seconds: float,
-    result: Run,
 ) -> dict[str, Any]:
-    inputs = {"poni": plan.poni.path, **plan.pipeline.inputs()}
+    paths = {"poni": plan.poni.path, **plan.pipeline.inputs()}
+    inputs = {
+        what: {"path": os.path.abspath(path), "given": path, "hash": file_hash(path)} for what, path in paths.items()
+    }
     return {
         "program": "xrdpipe",
-        "status": "stopped" if result.stopped else "failed" if result.failed else "done",
         "started": started.isoformat(timespec="seconds"),
-        "seconds": round(seconds, 3),
         "host": platform.node(),
         "cwd": str(Path.cwd()),
         "command": list(command),
         "config": values,
         "identity": plan.identity,
         "versions": versions(),
-        "inputs": {what: {"path": path, "hash": file_hash(path)} for what, path in inputs.items()},
+        "inputs": inputs,
         "outputs": plan.outputs(),
     }
 

@@ -58,8 +58,11 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
         raise ConfigError(f"{given}: Hydra cannot keep a sweep in a folder with ${{ in its name")
     folder = Path(given) if given else new_folder("sweeps")
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("run.json")}
-    if ((folder / "sweep.csv").exists() or any(folder.glob("[0-9]*/run.json"))) and not top.overwrite:
-        raise ConfigError(f"{folder}: holds a sweep already; say overwrite=true or choose another output_dir")
+    if ((folder / "sweep.csv").exists() or any(folder.glob("[0-9]*/run.json"))) and not (
+        top.overwrite or top.resume
+    ):
+        way_out = "say resume=true (go on), overwrite=true (again) or choose another output_dir"
+        raise ConfigError(f"{folder}: holds a sweep already; {way_out}")
     jobs = math.prod(len(list(each.sweep_iterator())) for each in swept.values())
     if jobs > 1 and cfg.hydra.launcher._target_.endswith("JoblibLauncher"):
         # Workers start and import while Hydra composes and checks the configuration of every job.
