@@ -67,7 +67,14 @@ def test_the_frame_before_is_left_alone(data: Path, setup: Setup) -> None:
 
 @pytest.mark.parametrize(
     ("scale", "with_dark", "with_background"),
-    [(1.0, False, True), (0.5, False, True), (3.0, False, True), (1.0, True, True), (0.5, True, True), (1.0, True, False)],
+    [
+        (1.0, False, True),
+        (0.5, False, True),
+        (3.0, False, True),
+        (1.0, True, True),
+        (0.5, True, True),
+        (1.0, True, False),
+    ],
 )
 def test_the_variance_is_the_scatter_of_repeated_measurements(
     scale: float, with_dark: bool, with_background: bool, data: Path, setup: Setup
@@ -80,7 +87,9 @@ def test_the_variance_is_the_scatter_of_repeated_measurements(
         keys["file"] = constant(data, "air.tif", air)
     if with_dark:
         keys["dark_file"] = constant(data, "dark.tif", dark)
-    frame = Background(**keys).prepare(replace(setup, variance=True))(Frame("a", sample, variance=np.maximum(sample, 1)))
+    frame = Background(**keys).prepare(replace(setup, variance=True))(
+        Frame("a", sample, variance=np.maximum(sample, 1))
+    )
     assert frame.variance is not None
     assert frame.variance.dtype == np.float32
     assert frame.variance.mean() == pytest.approx(frame.image.var(), rel=5 * np.sqrt(2 / sample.size))
@@ -110,5 +119,3 @@ def test_its_files_are_named_as_inputs() -> None:
 def test_an_impossible_scale_is_refused(scale: float) -> None:
     with pytest.raises(ConfigError, match=f"scale={scale}"):
         Background(scale=scale)
-
-

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from xrdpipe.folder import COLUMNS, Folder, Record, difference
+from xrdpipe.provenance import file_hash
 from xrdpipe.stage import ConfigError
 
 A: dict[str, Any] = {"config": {"mask": {"alpha": 2.0}}}
@@ -23,17 +24,43 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "results"
 
 
-def ran(path: Path, identity: dict[str, Any], *names: str, overwrite: bool = False, status: str = "done") -> Folder:
-    """What a run does with its folder."""
+def ran(
+    path: Path,
+    identity: dict[str, Any],
+    *names: str,
+    overwrite: bool = False,
+    status: str = "done",
+    killed: bool = False,
+) -> Folder:
+    """What a run does with its folder; ``killed``: up to its last frame, and no further."""
     folder, outputs = Folder(path), {name: [f"{name}.chi", f"masks/{name}.npy"] for name in names}
+    run = {"program": "xrdpipe", "identity": identity, "outputs": outputs}
     folder.check(identity, outputs, overwrite)
-    folder.begin(identity, outputs)
-    for files in outputs.values() if status == "done" else ():
-        for file in files:
+    folder.begin({**run, "status": "running"}, outputs)
+    records = []
+    for name, files in outputs.items():
+        for file in files if status == "done" else ():
             (path / file).parent.mkdir(exist_ok=True)
             (path / file).write_text(json.dumps(identity))
-    records = [Record(f"{name}.tif", name, status, path=f"/data/{name}.tif") for name in names]
-    folder.record({"program": "xrdpipe", "identity": identity, "outputs": outputs}, records)
+        written = {file: file_hash(path / file) for file in files if (path / file).exists()}
+        image = path.parent / f"{name}.tif"
+        image.write_text(name)
+        stat = image.stat()
+        records.append(
+            Record(
+                f"{name}.tif",
+                name,
+                status,
+                hash=file_hash(image),
+                path=str(image),
+                size=stat.st_size,
+                mtime_ns=stat.st_mtime_ns,
+                outputs=written,
+            )
+        )
+        folder.note(records[-1])
+    if not killed:
+        folder.record({**run, "status": "done"}, records)
     return folder
 
 
@@ -75,7 +102,9 @@ def test_more_frames_of_the_same_configuration_are_added(path: Path) -> None:
 def test_another_configuration_is_refused_in_words_and_nothing_is_touched(path: Path) -> None:
     ran(path, A, "a")
     before = content(path)
-    with pytest.raises(ConfigError, match=r"another configuration \(config\.mask\.alpha: 2\.0 there, 3\.0 now\); say over"):
+    with pytest.raises(
+        ConfigError, match=r"another configuration \(config\.mask\.alpha: 2\.0 there, 3\.0 now\); say .*overwrite"
+    ):
         ran(path, B, "b")
     assert content(path) == before
 
@@ -95,12 +124,16 @@ def test_a_name_that_is_done_is_refused_and_nothing_is_touched(path: Path) -> No
 def test_a_file_of_the_same_name_by_somebody_else_is_refused(path: Path) -> None:
     path.mkdir()
     (path / "a.chi").write_text("mine")
-    with pytest.raises(ConfigError, match=r"a\.chi is already there; say overwrite=true or choose another output_dir"):
+    with pytest.raises(
+        ConfigError, match=r"a\.chi is already there; say .*overwrite=true .*or choose another output_dir"
+    ):
         ran(path, A, "a")
     assert content(path) == {"a.chi": b"mine"}
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"a": 1}', "\xff", '{"program": "xrdpipe", "images": [{"name": 5}]}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"a": 1}', "\xff", '{"program": "xrdpipe", "images": [{"name": 5}]}']
+)
 def test_a_run_json_of_somebody_else_is_refused(text: str, path: Path) -> None:
     path.mkdir()
     (path / "run.json").write_bytes(text.encode("latin-1"))
@@ -161,9 +194,75 @@ def test_a_job_that_was_refused_leaves_a_folder_that_is_free(path: Path) -> None
     ran(path, A, "a")
 
 
+def test_a_killed_run_keeps_what_it_had_done_and_its_configuration(path: Path) -> None:
+    ran(path, A, "a", killed=True)
+    assert Folder(path).records["a"].status == "done"
+    before = content(path)
+    with pytest.raises(ConfigError, match=r"another configuration \(config\.mask\.alpha"):
+        ran(path, B, "b")
+    with pytest.raises(ConfigError, match=r"a\.chi is already there"):
+        ran(path, A, "a")
+    assert content(path) == before
+    ran(path, A, "b")
+    assert [row["name"] for row in run_json(path)["images"]] == ["a", "b"]
+    assert not (path / "run.jsonl").exists()
+
+
+def test_a_journal_that_was_cut_short_counts_up_to_there(path: Path) -> None:
+    ran(path, A, "a", "b", killed=True)
+    journal = path / "run.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-30])
+    assert set(Folder(path).records) == {"a"}
+
+
+def test_overwriting_a_killed_run_with_another_configuration_leaves_nothing_of_it(path: Path) -> None:
+    ran(path, A, "a", "b", killed=True)
+    (path / "masks" / ".1-2.part").write_text("half")
+    ran(path, B, "b", overwrite=True)
+    assert set(content(path)) == {"b.chi", "masks/b.npy", "summary.csv", "run.json"}
+
+
+def test_a_frame_is_done_only_if_it_and_its_files_are_unchanged(path: Path) -> None:
+    ran(path, A, "a")
+    image, outputs = path.parent / "a.tif", ["a.chi", "masks/a.npy"]
+
+    def done(verify: bool = False) -> bool:
+        return Folder(path).done("a", image, outputs, verify)
+
+    assert done()
+    assert done(verify=True)
+    assert not Folder(path).done("a", image, [*outputs, "figures/a_image.png"], False)
+    assert not Folder(path).done("b", image, [], False)
+    os.utime(image, ns=(0, 0))
+    assert done()  # another time, but the same content
+    image.write_text("other")
+    assert not done()
+    image.write_text("a")
+    assert done()
+    (path / "a.chi").write_text("edited")
+    assert not done()
+    (path / "a.chi").unlink()
+    assert not done()
+
+
+def test_a_frame_that_failed_is_not_done(path: Path) -> None:
+    ran(path, A, "a", status="failed")
+    assert not Folder(path).done("a", path.parent / "a.tif", [], False)
+
+
+def test_an_image_of_the_same_size_and_time_is_read_only_to_verify(path: Path) -> None:
+    ran(path, A, "a")
+    image = path.parent / "a.tif"
+    stat = image.stat()
+    image.write_text("b")
+    os.utime(image, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert Folder(path).done("a", image, ["a.chi"], verify=False)
+    assert not Folder(path).done("a", image, ["a.chi"], verify=True)
+
+
 def test_names_given_before_are_known_with_their_image(path: Path) -> None:
     ran(path, A, "a", "b")
-    assert Folder(path).names == {"a": "/data/a.tif", "b": "/data/b.tif"}
+    assert Folder(path).names == {name: str(path.parent / f"{name}.tif") for name in "ab"}
 
 
 def test_a_folder_that_is_a_file_or_lies_in_one_is_refused(tmp_path: Path) -> None:

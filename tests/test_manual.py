@@ -25,8 +25,8 @@ def test_every_key_is_in_the_manual_with_words(group: str, option: str) -> None:
     lines = {line.split()[0]: line for line in manual().splitlines() if line.strip()}
     values = yaml.safe_load((conf_dir() / group / f"{option}.yaml").read_text())
     for key, value in values.items():
-        keys = [f"{group}.{key}", *(f"{group}.{key}.{name}" for name in value or [] if isinstance(value, dict))]
-        for name in keys:
+        inner = value if isinstance(value, dict) else {}
+        for name in (f"{group}.{key}", *(f"{group}.{key}.{name}" for name in inner)):
             if key != "_target_":
                 assert len(lines[name].split()) >= 3, name
 

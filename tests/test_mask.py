@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def ring_numbers(setup: Setup) -> NDArray[np.int64]:
     r, q, dq = ai.rArray(shape), ai.qArray(shape) / 10, ai.deltaQ(shape) / 10
     step = np.hypot(ai.pixel1, ai.pixel2) / 2
     radial = np.arange(r.min() - step, r.max() + step, step)
-    inside = [(r >= low) & (r < high) for low, high in zip(radial[:-1], radial[1:], strict=True)]
+    inside = [(r >= low) & (r < high) for low, high in pairwise(radial)]
     edges = np.cumsum(np.array([dq[ring].max() if ring.any() else 0 for ring in inside], dq.dtype))
     edges[0] = dq.min()
     edges[-1] = max(edges[-1], q.max())
@@ -38,7 +39,9 @@ def ring_numbers(setup: Setup) -> NDArray[np.int64]:
     return numbers
 
 
-def expected(image: NDArray[np.float32], numbers: NDArray[np.int64], stage: Mask, user: Any = None) -> NDArray[np.bool_]:
+def expected(
+    image: NDArray[np.float32], numbers: NDArray[np.int64], stage: Mask, user: Any = None
+) -> NDArray[np.bool_]:
     bad = np.zeros(image.shape, bool) if user is None else user.copy()
     if stage.edge:
         bad[: stage.edge] = bad[-stage.edge :] = True
@@ -247,7 +250,7 @@ def test_a_mask_with_values_other_than_0_and_1_is_refused(values: float, data: P
 
 def test_a_mask_of_another_shape_is_refused_with_both_shapes(data: Path, masked: Any) -> None:
     np.save(data / "mask.npy", user_mask().T)
-    with pytest.raises(ConfigError, match="100 x 120 pixels.*120 x 100"):
+    with pytest.raises(ConfigError, match=r"100 x 120 pixels.*120 x 100"):
         masked(np.ones(SHAPE), file=str(data / "mask.npy"))
 
 

@@ -144,5 +144,5 @@ def test_without_a_folder_nothing_is_written(setup: Setup, tmp_path: Path, monke
 
 
 def test_an_unknown_format_is_refused_with_the_nearest_one() -> None:
-    with pytest.raises(ConfigError, match="format=chii.*'chi'"):
+    with pytest.raises(ConfigError, match=r"format=chii.*'chi'"):
         Output(format="chii")

@@ -69,7 +69,10 @@ RAMP = np.tile(np.linspace(0, 1000, 100), (120, 1))
 def test_both_figures_are_drawn_by_name_and_nothing_else(setup: Setup, tmp_path: Path) -> None:
     stage = Plot({}, {})
     stage.prepare(setup)(Frame("a.b", RAMP.astype(np.float32), pattern=pattern()))
-    assert sorted(path.name for path in (tmp_path / "out" / "figures").iterdir()) == ["a.b_image.png", "a.b_pattern.png"]
+    assert sorted(path.name for path in (tmp_path / "out" / "figures").iterdir()) == [
+        "a.b_image.png",
+        "a.b_pattern.png",
+    ]
     assert stage.outputs("a.b") == ["figures/a.b_image.png", "figures/a.b_pattern.png"]
 
 
@@ -309,6 +312,7 @@ def test_no_window_and_no_state_of_pyplot_is_touched(setup: Setup) -> None:
 
     code = (
         "import sys, numpy as np; from xrdpipe.frame import Pattern; from xrdpipe.plot import pattern_png;"
-        "pattern_png(Pattern(np.arange(3.), np.arange(3.), None, 'r_mm')); assert 'matplotlib.pyplot' not in sys.modules"
+        "pattern_png(Pattern(np.arange(3.), np.arange(3.), None, 'r_mm'));"
+        "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)

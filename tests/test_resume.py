@@ -37,7 +37,9 @@ def test_a_run_killed_at_any_moment_ends_in_the_same_bytes_when_resumed(many: Pa
     assert call(*COMMAND, "output_dir=whole").status == 0
     moments = random.Random(1)
     for _ in range(4):
-        process = start(*COMMAND, "output_dir=out", "resume=true", "parallel.n_jobs=2", cwd=many, stderr=subprocess.DEVNULL)
+        process = start(
+            *COMMAND, "output_dir=out", "resume=true", "parallel.n_jobs=2", cwd=many, stderr=subprocess.DEVNULL
+        )
         wanted = moments.randint(0, 11)
         limit = time.monotonic() + LIMIT
         while process.poll() is None and len(list((many / "out").glob("*.chi"))) < wanted and time.monotonic() < limit:

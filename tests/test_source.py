@@ -38,7 +38,7 @@ def test_transforms_are_applied_in_the_order_they_are_named() -> None:
 
 
 def test_an_unknown_transform_is_refused_with_the_nearest_one() -> None:
-    with pytest.raises(ConfigError, match="transform=flip_ud.*'flipud'"):
+    with pytest.raises(ConfigError, match=r"transform=flip_ud.*'flipud'"):
         Source(transform=["flip_ud"])
 
 
@@ -104,7 +104,9 @@ def _objects(path: Path) -> None:
 def _lying_npy(path: Path) -> None:
     with open(path, "wb") as file:
         np.save(file, RAMP)
-    path.write_bytes(path.read_bytes().replace(b"(3, 4)", b"(9999999,9999999)"[:6]).replace(b"'shape': (9999", b"'shape': (9**9"))
+    path.write_bytes(
+        path.read_bytes().replace(b"(3, 4)", b"(9999999,9999999)"[:6]).replace(b"'shape': (9999", b"'shape': (9**9")
+    )
 
 
 def _huge_npy(path: Path) -> None:
@@ -271,7 +273,8 @@ def test_a_list_that_names_itself_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"), [(None, "cannot be read"), ("", "empty"), (" \n\n", "empty"), (b"\xff\xfe\x00", "cannot be read")]
+    ("text", "reason"),
+    [(None, "cannot be read"), ("", "empty"), (" \n\n", "empty"), (b"\xff\xfe\x00", "cannot be read")],
 )
 def test_a_list_that_gives_nothing_is_refused_by_name(text: Any, reason: str, tmp_path: Path) -> None:
     if text is not None:
@@ -285,7 +288,9 @@ def test_a_glob_that_matches_nothing_is_refused_by_name(tmp_path: Path) -> None:
         expand([f"{tmp_path}/nothing_*.tif"])
 
 
-@pytest.mark.parametrize("name", ["[a]*?.tif", "a,b.tif", "a=b.tif", "@a.tif", "$HOME.tif", "~.tif", " a .tif", "ä°.tif"])
+@pytest.mark.parametrize(
+    "name", ["[a]*?.tif", "a,b.tif", "a=b.tif", "@a.tif", "$HOME.tif", "~.tif", " a .tif", "ä°.tif"]
+)
 def test_a_file_that_exists_is_that_file_whatever_its_name(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,9 +84,7 @@ def _dispatch(command: Command, words: Sequence[str]) -> int:
     if options.shell_completion:
         hydra.shell_completion(name, command.overrides)
     elif options.hydra_help:
-        from hydra._internal.utils import get_args_parser
-
-        hydra.hydra_help(name, get_args_parser(), options)
+        raise ConfigError("--hydra-help: not here; Hydra's own options are in https://hydra.cc/docs/1.3/intro")
     elif options.cfg:
         hydra.show_cfg(name, overrides, options.cfg, options.package, options.resolve)
     elif options.info:

@@ -209,6 +209,10 @@ def settings(values: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
         and key not in Settings.__dataclass_fields__
     }
     top = {key: value for key, value in values.items() if key not in groups}
+    for key in top:
+        if key not in Settings.__dataclass_fields__:
+            known = [*Settings.__dataclass_fields__, *groups]
+            raise ConfigError(f"{key}: no such key or group; {nearest(str(key), known)}")
     given = top.pop("parallel", {})
     require(isinstance(given, dict), "parallel", given, "n_jobs and backend expected, as in parallel.n_jobs=2")
     parallel = validated(Parallel, given, "parallel")

@@ -45,6 +45,7 @@ class Record:
 
 FOREIGN: dict[str, Any] = {"identity": None}  # a run.json of somebody: nothing fits it, so only overwrite=true goes on
 COLUMNS = ("file", "name", "status", "masked_fraction", "seconds", "error")
+WAYS_OUT = "say resume=true (go on), overwrite=true (again) or choose another output_dir"
 JOURNAL = "run.jsonl"  # a line a frame while a run goes on; what a killed run leaves instead of a finished run.json
 
 
@@ -109,19 +110,18 @@ class Folder:
             raise ConfigError(f"output_dir={self.path}: {parent} is not writable")
         if overwrite:
             return
-        way_out = "say resume=true (go on), overwrite=true (again) or choose another output_dir"
         foreign = "run.json" if self.run == FOREIGN else "summary.csv"
         if self.run == FOREIGN or (not self.run and (self.path / foreign).exists()):
-            raise ConfigError(f"output_dir={self.path}: its {foreign} is of no run of xrdpipe; {way_out}")
+            raise ConfigError(f"output_dir={self.path}: its {foreign} is of no run of xrdpipe; {WAYS_OUT}")
         if self.run and self.run.get("identity") != identity:
             differs = difference(self.run.get("identity", {}), identity)
-            raise ConfigError(f"output_dir={self.path}: holds results of another configuration ({differs}); {way_out}")
+            raise ConfigError(f"output_dir={self.path}: holds results of another configuration ({differs}); {WAYS_OUT}")
         for name, files in outputs.items():
             done = name in self.records and self.records[name].status == "done"
             there = [file for file in files if (self.path / file).exists()]
             if done or there:
                 what = there[0] if there else f"{name} (see run.json)"
-                raise ConfigError(f"output_dir={self.path}: {what} is already there; {way_out}")
+                raise ConfigError(f"output_dir={self.path}: {what} is already there; {WAYS_OUT}")
 
     def check_shape(self, identity: Mapping[str, Any], shape: tuple[int, int]) -> None:
         """Refuse frames of another shape than those here: one folder, one axis."""
@@ -129,6 +129,11 @@ class Folder:
         if there and self.run.get("identity") == identity and tuple(there) != shape:
             frames = f"frames of {there[0]} x {there[1]} pixels, these have {shape[0]} x {shape[1]}"
             raise ConfigError(f"output_dir={self.path}: holds {frames}; choose another output_dir")
+
+    def replaced(self, identity: Mapping[str, Any]) -> int:
+        """How many frames were done here with another configuration than ``identity``, and go when a run begins."""
+        other = bool(self.run) and self.run.get("identity") != identity
+        return sum(record.status == "done" for record in self.records.values()) if other else 0
 
     def begin(self, run: Mapping[str, Any], outputs: Mapping[str, Sequence[str]]) -> None:
         """Make the folder ready for a run that `check` let pass; results of another configuration go.
@@ -163,8 +168,7 @@ class Folder:
         new = {record.name: record for record in records}
         self.records = {name: record for name, record in self.records.items() if name not in new} | new
         rows = [_flat(record) for record in self.records.values()]
-        found = dict.fromkeys([*COLUMNS, *(key for row in rows for key in row)])
-        columns = [*(column for column in found if column != "error"), "error"]
+        columns = list(dict.fromkeys([*COLUMNS, *(key for row in rows for key in row)]))
         text = io.StringIO()
         table = csv.DictWriter(text, columns, lineterminator="\n")
         table.writeheader()
@@ -183,7 +187,7 @@ class Folder:
             values = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
             if not isinstance(values, dict) or values.get("program") != "xrdpipe":
                 return FOREIGN
-            return values if values.get("images") else {}  # a job that was refused left nothing else
+            return {} if values.get("status") == "refused" else values  # a refused job of a sweep left nothing else
         except (FileNotFoundError, NotADirectoryError):
             return {}
         except (OSError, ValueError):

@@ -135,9 +135,12 @@ class Geometry:
     shape_from: str = "the frames are"
     cache: bool = False  # keep on disk what is made
 
-    @cached_property
+    @property
     def integrator(self) -> Any:
-        """pyFAI's AzimuthalIntegrator for this shape; ConfigError where the detector has another one."""
+        """A new AzimuthalIntegrator of pyFAI for this shape; ConfigError where the detector has another one.
+
+        New every time: what pyFAI keeps of one task changes the last digits of the next (q once corners are there).
+        """
         integrator = self.poni.integrator()
         detector = integrator.detector
         if not fits(detector, self.shape):

@@ -18,6 +18,10 @@ from .stage import ConfigError, Setup, Stage, Step, choice, nearest, require
 SAMPLE = 1 << 18  # pixels that are looked at again for the scatter in the rings
 USUAL_UNITS = {"q_A^-1": True, "q_nm^-1": True, "2th_deg": False, "2th_rad": False, "r_mm": False}  # wavelength?
 USUAL_METHODS = [[split, "csr", "cython"] for split in ("full", "bbox", "no")]
+MEANING = {
+    word: word for word in ("no", "bbox", "full", "lut", "csr", "csc", "histogram", "cython", "python", "opencl")
+}
+MEANING |= {"numpy": "python", "ocl": "opencl", "cpu": "opencl", "gpu": "opencl"}
 ERROR_MODELS = ("poisson", "azimuthal", "hybrid")
 
 
@@ -91,6 +95,8 @@ class Integ(Stage):
             with np.errstate(invalid="ignore", divide="ignore"):
                 intensity = signal / total
                 sigma = None if self.error_model is None else np.sqrt(scatter) / total
+                if sigma is not None:  # no scatter where all pixels are alike: then as if it were counts, never 0
+                    sigma = np.where(sigma == 0, np.sqrt(np.maximum(intensity, 1) * sums[4]) / total, sigma)
             pattern = self._pattern(kept["radial"], intensity, sigma, total, about)
             found = np.zeros((3, self.npt))
             kernels.scatter(image, mask, norm, starts, bins, coefs, intensity, stride, found)
@@ -125,7 +131,6 @@ class Integ(Stage):
             coefs = np.empty(engine.data.size, np.float32)
             transpose(engine.indptr, engine.indices, engine.data, starts, bins, coefs)
             arrays |= {"starts": starts, "bins": bins, "coefs": coefs, "norm": self._norm(integrator, shape)}
-            integrator.reset()  # what pyFAI keeps of it is not needed again
         return arrays
 
     def _norm(self, integrator: Any, shape: tuple[int, int]) -> NDArray[np.float32]:
@@ -226,35 +231,36 @@ def needs_wavelength(unit: Any) -> bool:
 
 
 def integration_method(name: Any) -> Any:
-    """pyFAI's IntegrationMethod for a name or a [split, algorithm, implementation] list.
+    """pyFAI's IntegrationMethod for a name or a [split, algorithm, implementation] list, with OpenCL also a device.
 
     ConfigError where pyFAI has none or would quietly take another one.
     """
     import pyFAI.integrator.azimuthal  # noqa: F401 - fills the registry
     from pyFAI.method_registry import IntegrationMethod
 
+    if not isinstance(name, (str, list, tuple)):
+        raise ConfigError(f"integ.method={name}: a name, or [split, algorithm, implementation] expected")
     key = f"integ.method={name if isinstance(name, str) else '[' + ','.join(map(str, name)) + ']'}"
-    registry = [method for method in IntegrationMethod._registry.values() if method.dimension == 1]
+    words = re.split(r"[_,]", name.lower()) if isinstance(name, str) else [str(word).lower() for word in name]
     if isinstance(name, str):
+        registry = [method for method in IntegrationMethod._registry.values() if method.dimension == 1]
         names = sorted({method.old_method_name for method in registry if method.old_method_name})
-        known = {"no", "nosplit", "bbox", "splitbbox", "full", "lut", "csr", "csc", "ocl", "opencl", "cython", "python"}
-        words = re.split(r"[_,]", name.lower())
-        if name.lower() not in names and not set(words) <= known | {"numpy", "cpu", "gpu"}:
+        if name.lower() not in names and not set(words) <= {*MEANING, "nosplit", "splitbbox"}:
             raise ConfigError(f"{key}: pyFAI has no such method; {nearest(name, names)}")
-        method = IntegrationMethod.select_one_available(name.lower(), dim=1, default=None, degradable=False)
-        wanted = {word for word in words if word in ("lut", "csr", "csc", "cython", "python", "bbox", "full", "no")}
-        wanted |= {"opencl"} & set(words) or ({"opencl"} if "ocl" in words else set())
-        if method is None or not wanted <= {method.split_lower, method.algo_lower, method.impl_lower}:
-            raise ConfigError(f"{key}: not available here; pyFAI would quietly take {method}")
-        return method
-    if not isinstance(name, (list, tuple)) or len(name) not in (3, 4):
-        raise ConfigError(f"{key}: a name, or [split, algorithm, implementation] expected")
-    positions = {"split": "AVAILABLE_SPLITS", "algorithm": "AVAILABLE_ALGOS", "implementation": "AVAILABLE_IMPLS"}
-    for part, (position, allowed) in zip(name, positions.items(), strict=False):
-        options = getattr(IntegrationMethod, allowed)
-        if str(part).lower() not in (*options, "*", "any", "numpy", "histo"):
-            raise ConfigError(f"{key}: {part} is no {position}; {nearest(str(part), options)}")
-    method = IntegrationMethod.select_one_available(tuple(name), dim=1, default=None, degradable=False)
-    if method is None:
+        asked: Any = name.lower()
+    else:
+        options = (("no", "bbox", "pseudo", "full"), ("histogram", "lut", "csr", "csc"), ("python", "cython", "opencl"))
+        if not 3 <= len(words) <= 3 + (words[2:3] == ["opencl"]):
+            raise ConfigError(f"{key}: [split, algorithm, implementation] expected, with opencl also a device")
+        for word, allowed in zip(words, options, strict=False):
+            if word not in (*allowed, "*", "any"):
+                raise ConfigError(f"{key}: {nearest(word, allowed)}")
+        asked = tuple(name)
+    try:
+        method = IntegrationMethod.select_one_available(asked, dim=1, default=None, degradable=False)
+    except (ValueError, AttributeError):  # so says pyFAI of some that it does not have
+        method = None
+    wanted = {MEANING[word] for word in words if word in MEANING}
+    if method is None or not wanted <= {method.split_lower, method.algo_lower, method.impl_lower}:
         raise ConfigError(f"{key}: not available here; pyFAI would quietly take another one")
     return method

@@ -13,6 +13,7 @@ USAGE
   xrdpipe poni=FILE IMAGE... [group=option ...] [group.key=value ...]
   xrdpipe -m key=value,value ...        a sweep: a job for every combination
   xrdpipe source=demo                   no data at hand: makes its own
+  xrdpipe replay FOLDER                 run a record again and compare, byte by byte
 
 EXAMPLES
   xrdpipe poni=geometry.poni images='data/*.tiff'
@@ -33,7 +34,7 @@ OPTIONS
   --config-dir DIR     a folder with your own options: DIR/mask/mine.yaml, then mask=mine
   --config-name NAME   another top-level file than config.yaml
   -sc install=bash     tab completion: eval "$(xrdpipe -sc install=bash)"
-  --version, --help, --hydra-help
+  --version, --help
 
 EXIT STATUS
   0 all done; 1 at least one image or job failed, the others are done; 2 refused before any image was tried;

@@ -6,11 +6,14 @@ import json
 import logging
 import os
 import platform
+import signal
+import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -22,7 +25,7 @@ from numpy.typing import NDArray
 
 from .argv import literal
 from .config import Settings, cores, new_folder, settings
-from .folder import Folder, Record
+from .folder import WAYS_OUT, Folder, Record
 from .frame import FrameError, Pattern, Reference
 from .geometry import Poni, geometry
 from .metrics import metrics
@@ -117,8 +120,12 @@ def run(
     with ExitStack() as stack:
         if source.supplies and names is None:
             if write and not top.dry_run:
+                if top.output_dir and Folder(Path(top.output_dir)).run and not (top.overwrite or top.resume):
+                    raise ConfigError(f"output_dir={top.output_dir}: holds results already; {WAYS_OUT}")
                 values = {**values, "output_dir": top.output_dir or str(new_folder())}
                 place = str(values["output_dir"])
+                if not top.quiet:
+                    print(f"xrdpipe: making frames in {place}", file=sys.stderr, flush=True)
             else:
                 place = stack.enter_context(tempfile.TemporaryDirectory(prefix="xrdpipe-"))
             values = source.supply(dict(values), Path(place))
@@ -206,7 +213,7 @@ class Plan:
         """What would be read, prepared and written."""
         target = self.folder.path if self.folder else Path("outputs/<date>/<time>")
         lines = [f"would read {self.poni.path} and {len(self.waiting)} images:"]
-        lines += [f"  {image.path}" for image in self.waiting]
+        lines += [f"  {image.path}{'' if image.path.exists() else '  (no such file)'}" for image in self.waiting]
         if done := len(self.images) - len(self.waiting):
             lines += [f"would leave {done} images as they are: done before"]
         lines += [f"would leave out {path}: it is a background, dark or mask file" for path in self.left_out]
@@ -247,8 +254,14 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
     done = {image.name for image in plan.images} - {image.name for image in plan.waiting}
     records = {image.name: before[image.name] if image.name in done else _record(image) for image in plan.images}
     progress = Progress(len(plan.waiting), plan.settings.quiet)
-    made = {**_run_json(plan, values, command, started), "shape": shape or (target.run.get("shape") if target else None), **({} if job is None else {"job": job})}
+    made = {
+        **_run_json(plan, values, command, started),
+        "shape": shape or (target.run.get("shape") if target else None),
+        **({} if job is None else {"job": job}),
+    }
     if target is not None:
+        if replaced := target.replaced(plan.identity):
+            progress.say(f"{replaced} results of another configuration in {target.path} are replaced")
         target.begin({**made, "status": "running"}, plan.outputs(plan.waiting) if plan.waiting else {})
         save_hydra(target.path, values, command)
     with target.log() if target else nullcontext(), progress:
@@ -340,9 +353,24 @@ def _outcomes(recipe: Recipe | None, plan: Plan, unreadable: Mapping[str, str], 
 
     arrays = any(image.array is not None for image in plan.waiting)
     backend = "threading" if parallel.backend == "auto" or arrays else parallel.backend
-    yield from Parallel(n_jobs=n_jobs, backend=backend, return_as="generator_unordered")(
-        delayed(_unless_stopped)(recipe, image, keep) for image in plan.waiting
-    )
+    with _uninterrupted(backend == "loky"):
+        outcomes = Parallel(n_jobs=n_jobs, backend=backend, return_as="generator_unordered")(
+            delayed(_unless_stopped)(recipe, image, keep) for image in plan.waiting
+        )
+    yield from outcomes
+
+
+@contextmanager
+def _uninterrupted(workers_start: bool) -> Iterator[None]:
+    # Workers inherit that Ctrl-C is ignored: it is for this process alone, which then ends them.
+    if not workers_start or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _unless_stopped(recipe: Recipe, image: Reference, keep: bool) -> Outcome:

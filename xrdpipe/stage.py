@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -70,10 +71,11 @@ class Stage:
 
 
 def nearest(name: str, allowed: Any) -> str:
-    """Say what would be right instead of ``name``: the nearest allowed name, or all of them."""
+    """Say what would be right instead of ``name``: the nearest allowed name, and all where they are few."""
     names = [str(item) for item in allowed]
     close = get_close_matches(name, names, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"allowed: {', '.join(names)}"
+    told = [f"did you mean {close[0]!r}?"] if close else []
+    return " ".join([*told, f"allowed: {', '.join(names)}"] if not close or len(names) <= 8 else told)
 
 
 def choice(key: str, value: Any, allowed: Any) -> None:
@@ -104,7 +106,9 @@ def validated(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for key in values:
         if key not in fields:
-            raise ConfigError(f"{prefix}{key}: no such key; {nearest(str(key), fields)}")
+            raise ConfigError(
+                f"{prefix}{key}: no such key; {nearest(f'{prefix}{key}', [prefix + each for each in fields])}"
+            )
     checked = OmegaConf.structured(cls)
     hints = get_type_hints(cls)
     taken = {}  # as it is: OmegaConf would look for ${...} in it
@@ -133,26 +137,31 @@ def validated(cls: type[T], values: Mapping[str, Any], where: str) -> T:
 
 def build(values: Mapping[str, Any], where: str, base: type[Stage] = Stage) -> Stage:
     """Build the stage that ``values['_target_']`` names; see `validated` for what is refused and how."""
-    return _build(json.dumps(values), where, base)  # type: ignore[arg-type] # mypy: a frozen dataclass has a hash
+    try:
+        text = json.dumps(values)
+    except TypeError as error:
+        raise ConfigError(f"{where}: {error}; numbers, text, true, false, null, lists and mappings expected") from error
+    plugins = _plugins(tuple(sys.path))
+    return _build(text, where, base, plugins)  # type: ignore[arg-type] # mypy: a class has a hash
 
 
 @lru_cache(maxsize=64)  # the jobs of a sweep ask for the same stages again and again
-def _build(text: str, where: str, base: type[Stage]) -> Stage:
+def _build(text: str, where: str, base: type[Stage], plugins: frozenset[str]) -> Stage:
     values = json.loads(text)
     target = values.get("_target_")
     if not isinstance(target, str):
         raise ConfigError(f"{where}: no _target_, so no stage; choose an option of the group with {where}=...")
-    cls = _resolve(target, where)
+    cls = _resolve(target, where, plugins)
     if not issubclass(cls, base):
         raise ConfigError(f"{where}._target_={target}: {cls.__name__} is no {base.__name__.lower()}")
     return validated(cls, {key: value for key, value in values.items() if key != "_target_"}, where)
 
 
-def _resolve(target: str, where: str) -> type[Stage]:
+def _resolve(target: str, where: str, plugins: frozenset[str]) -> type[Stage]:
     # Importing is running code: the package is checked before anything of it is imported.
     module, _, name = target.rpartition(".")
     refused = ConfigError(f"{where}._target_={target}: not a stage of xrdpipe or of an installed plug-in")
-    if module.partition(".")[0] not in ("xrdpipe", *_plugins()):
+    if module.partition(".")[0] not in ("xrdpipe", *plugins):
         raise refused
     try:
         cls = getattr(importlib.import_module(module), name)
@@ -164,6 +173,6 @@ def _resolve(target: str, where: str) -> type[Stage]:
 
 
 @cache
-def _plugins() -> frozenset[str]:
-    """The packages of the installed plug-ins."""
+def _plugins(path: tuple[str, ...]) -> frozenset[str]:
+    """The packages of the plug-ins that are installed in ``path``, which is `sys.path`."""
     return frozenset(point.module.partition(".")[0] for point in entry_points(group="xrdpipe.stages"))

@@ -22,10 +22,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from .argv import quoted
 from .config import Loader, cores, listed, new_folder, plain, settings
+from .folder import WAYS_OUT
 from .provenance import write_json, write_text
 from .run import geometry_file, run
 from .source import Source, expand, expand_user, memory
-from .stage import ConfigError, Stage, build
+from .stage import ConfigError, build
 
 MEMORY = 1 << 29  # bytes of frames that a worker keeps from job to job
 COLUMNS = ("status", "done", "failed", "masked_fraction", "seconds", "error")
@@ -45,12 +46,15 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
     top, groups = settings(plain(loader.compose(fixed, config_name)))
     if top.dry_run:
         raise ConfigError("dry_run: not for a sweep; leave out -m and give each key one value")
+    source = build(groups.get("source", {}), "source", Source)
     for name, values in groups.items():  # what varies is for each job to check
-        if not any(key.partition(".")[0] == name for key in swept):
-            build(values, name, Source if name == "source" else Stage)
-    if "poni" not in swept and "source" not in swept:
+        if name != "source" and not any(key.partition(".")[0] == name for key in swept):
+            build(values, name)
+    ours = not any(key.partition(".")[0] == "source" for key in swept)
+    supplies = ours and isinstance(source, Source) and source.supplies
+    if ours and not supplies and "poni" not in swept:
         geometry_file(top)
-    if "images" not in swept and "source" not in swept and not expand([*listed(top.images), *images]):
+    if ours and not supplies and "images" not in swept and not expand([*listed(top.images), *images]):
         raise ConfigError("images: missing; say which frames, images='data/*.tiff' or their paths")
     own = OmegaConf.to_yaml(cfg.hydra.sweep).partition("\n")[0] != "dir: ${output_dir}"
     given = expand_user(cfg.hydra.sweep.dir) if own else top.output_dir
@@ -58,18 +62,19 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
         raise ConfigError(f"{given}: Hydra cannot keep a sweep in a folder with ${{ in its name")
     folder = Path(given) if given else new_folder("sweeps")
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("run.json")}
-    if ((folder / "sweep.csv").exists() or any(folder.glob("[0-9]*/run.json"))) and not (
-        top.overwrite or top.resume
-    ):
-        way_out = "say resume=true (go on), overwrite=true (again) or choose another output_dir"
-        raise ConfigError(f"{folder}: holds a sweep already; {way_out}")
+    if ((folder / "sweep.csv").exists() or any(folder.glob("[0-9]*/run.json"))) and not (top.overwrite or top.resume):
+        raise ConfigError(f"{folder}: holds a sweep already; {WAYS_OUT}")
     jobs = math.prod(len(list(each.sweep_iterator())) for each in swept.values())
     if jobs > 1 and cfg.hydra.launcher._target_.endswith("JoblibLauncher"):
         # Workers start and import while Hydra composes and checks the configuration of every job.
         threading.Thread(target=_start_workers, args=(cfg.hydra.launcher.n_jobs,), daemon=True).start()
         # A value always composes, and its job refuses it; an option may not exist, and then the sweep is refused.
         loader.elsewhere = all("." in key for key in swept)
-    task = Job(tuple(images), tuple(swept), max(1, cores() // jobs), top.quiet)
+    supplied = None
+    if supplies and isinstance(source, Source):  # once for all jobs
+        folder.mkdir(parents=True, exist_ok=True)
+        supplied = source.supply({"background": groups.get("background", {})}, folder)
+    task = Job(tuple(images), supplied, tuple(swept), max(1, cores() // jobs), top.quiet)
     stopped = False
     try:
         Hydra("xrdpipe", loader).multirun(config_name, task, [*overrides, f"hydra.sweep.dir={quoted(str(folder))}"])
@@ -88,6 +93,7 @@ class Job:
     """One job of a sweep, in whatever process the launcher runs it: its result stays in its folder."""
 
     images: tuple[str, ...]
+    supplied: dict[str, Any] | None
     swept: tuple[str, ...]
     n_jobs: int
     quiet: bool
@@ -104,7 +110,11 @@ class Job:
             values["images"] = [*listed(values["images"]), *self.images]
             if isinstance(values.get("parallel"), dict) and values["parallel"].get("n_jobs") == -1:
                 values["parallel"] = {**values["parallel"], "n_jobs": self.n_jobs}
-            result = run(values, command, job=number)
+            if self.supplied is not None:
+                values |= {"poni": self.supplied["poni"], "images": self.supplied["images"]}
+                if isinstance(values.get("background"), dict) and not values["background"].get("file"):
+                    values["background"]["file"] = self.supplied["background"]["file"]
+            result = run(values, command, job=number, names=None if self.supplied is None else {})
         except (ConfigError, OSError) as error:
             record = {"program": "xrdpipe", "status": "refused", "error": str(error), "command": command, "job": number}
             write_json(folder / "run.json", {**record, "images": []})
