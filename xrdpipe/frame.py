@@ -42,8 +42,8 @@ class Pattern:
 
     ``radial`` is in ``unit`` (pyFAI's name, ``q_A^-1``), ``intensity`` in counts per pixel, ``sigma`` its standard
     error or None without an error model; all float64, shape (npt,). Bins without a pixel are NaN. ``label`` is the
-    axis in words, ``method`` which of pyFAI's methods really made it,
-    ``quality`` what its making says of it (see `metrics`).
+    axis in words, ``method`` which of pyFAI's methods really made it, ``quality`` what its making says of it (see
+    `metrics`).
     """
 
     radial: NDArray[np.float64]
@@ -76,7 +76,6 @@ class Frame:
     variance: Image | None = None
     mask: NDArray[np.uint8] | None = None
     pattern: Pattern | None = None
-    header: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property

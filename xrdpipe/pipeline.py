@@ -35,7 +35,6 @@ class Pipeline:
             if name not in groups or name == "source":
                 raise ConfigError(f"stages: there is no stage {name!r}; choose from {', '.join(groups)}")
         source = build(config["source"], "source", Source)
-        assert isinstance(source, Source)
         stages = {name: build(config[name], name) for name in order}
         built = {"source": source, **stages}
         return cls(

@@ -116,7 +116,6 @@ def run(
     """
     top, groups = settings(values)
     source = build(groups.get("source", {}), "source", Source)
-    assert isinstance(source, Source)
     with ExitStack() as stack:
         if source.supplies and names is None:
             if write and not top.dry_run:
@@ -207,7 +206,7 @@ class Plan:
 
     def outputs(self, images: list[Reference] | None = None) -> dict[str, list[str]]:
         """The files of every frame (or of some), by its name."""
-        return {image.name: self.pipeline.outputs(image.name) for image in images or self.images}
+        return {image.name: self.pipeline.outputs(image.name) for image in (self.images if images is None else images)}
 
     def told(self) -> str:
         """What would be read, prepared and written."""
@@ -262,7 +261,7 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
     if target is not None:
         if replaced := target.replaced(plan.identity):
             progress.say(f"{replaced} results of another configuration in {target.path} are replaced")
-        target.begin({**made, "status": "running"}, plan.outputs(plan.waiting) if plan.waiting else {})
+        target.begin({**made, "status": "running"}, plan.outputs(plan.waiting))
         save_hydra(target.path, values, command)
     with target.log() if target else nullcontext(), progress:
         for left in plan.left_out:
@@ -403,7 +402,7 @@ def process(recipe: Recipe, image: Reference, keep: bool) -> Outcome:
     done = replace(
         record,
         status="done",
-        masked_fraction=round(float(masked.mean()), 6),
+        masked_fraction=round(np.count_nonzero(masked) / masked.size, 6),
         seconds=round(time.monotonic() - clock, 4),
         hash=frame.digest,
         method=frame.pattern.method if frame.pattern else "",

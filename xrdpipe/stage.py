@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from functools import cache, lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints, overload
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -91,6 +91,7 @@ def require(condition: bool, key: str, value: Any, expected: str) -> None:
 
 
 T = TypeVar("T")
+Kind = TypeVar("Kind", bound=Stage)
 
 
 def validated(cls: type[T], values: Mapping[str, Any], where: str) -> T:
@@ -135,6 +136,10 @@ def validated(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         raise ConfigError(f"{prefix}{error}") from error
 
 
+@overload
+def build(values: Mapping[str, Any], where: str) -> Stage: ...
+@overload
+def build(values: Mapping[str, Any], where: str, base: type[Kind]) -> Kind: ...
 def build(values: Mapping[str, Any], where: str, base: type[Stage] = Stage) -> Stage:
     """Build the stage that ``values['_target_']`` names; see `validated` for what is refused and how."""
     try:

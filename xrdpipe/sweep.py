@@ -51,7 +51,7 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
         if name != "source" and not any(key.partition(".")[0] == name for key in swept):
             build(values, name)
     ours = not any(key.partition(".")[0] == "source" for key in swept)
-    supplies = ours and isinstance(source, Source) and source.supplies
+    supplies = ours and source.supplies
     if ours and not supplies and "poni" not in swept:
         geometry_file(top)
     if ours and not supplies and "images" not in swept and not expand([*listed(top.images), *images]):
@@ -71,7 +71,7 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
         # A value always composes, and its job refuses it; an option may not exist, and then the sweep is refused.
         loader.elsewhere = all("." in key for key in swept)
     supplied = None
-    if supplies and isinstance(source, Source):  # once for all jobs
+    if supplies:  # once for all jobs
         folder.mkdir(parents=True, exist_ok=True)
         supplied = source.supply({"background": groups.get("background", {})}, folder)
     task = Job(tuple(images), supplied, tuple(swept), max(1, cores() // jobs), top.quiet)
