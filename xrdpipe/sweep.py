@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import math
 import sys
 import threading
@@ -27,6 +28,8 @@ from .provenance import write_json, write_text
 from .run import geometry_file, run
 from .source import Source, expand, expand_user, memory
 from .stage import ConfigError, build
+
+log = logging.getLogger("xrdpipe")
 
 MEMORY = 1 << 29  # bytes of frames that a worker keeps from job to job
 COLUMNS = ("status", "done", "failed", "masked_fraction", "seconds", "error")
@@ -76,11 +79,14 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
         supplied = source.supply({"background": groups.get("background", {})}, folder)
     task = Job(tuple(images), supplied, tuple(swept), max(1, cores() // jobs), top.quiet)
     stopped = False
+    told, threading.excepthook = threading.excepthook, _unheard
     try:
         Hydra("xrdpipe", loader).multirun(config_name, task, [*overrides, f"hydra.sweep.dir={quoted(str(folder))}"])
     except KeyboardInterrupt:
         stopped = True
         print(f"xrdpipe: stopped; what is done is in {folder}", file=sys.stderr)
+    finally:
+        threading.excepthook = told
     rows = table(folder, before)
     write_text(folder / "sweep.csv", _csv(rows))
     if not top.quiet:
@@ -128,6 +134,11 @@ class Job:
             print(f"xrdpipe: job {number}, {varied}: {done} of {len(result.frames)} done", file=sys.stderr, flush=True)
         fractions = [record.masked_fraction for record in result.frames if record.masked_fraction is not None]
         return sum(fractions) / len(fractions) if fractions else math.nan
+
+
+def _unheard(failure: threading.ExceptHookArgs) -> None:
+    # Where Ctrl-C kills the workers, joblib's threads miss them; what concerns a job is in its folder.
+    log.debug("a thread of the launcher ended", exc_info=failure.exc_value)
 
 
 def _start_workers(n_jobs: int) -> None:
