@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -140,8 +141,14 @@ def test_a_quiet_sweep_says_nothing(here: Path) -> None:
     assert told == (0, "", "")
 
 
-@pytest.mark.parametrize("launcher", ["joblib", "basic"])
-def test_ctrl_c_stops_the_whole_sweep(launcher: str, here: Path) -> None:
+@pytest.mark.parametrize(
+    ("launcher", "send"),
+    [("joblib", lambda pid: os.killpg(pid, signal.SIGINT)),
+     ("joblib", lambda pid: os.kill(pid, signal.SIGTERM)),  # as a batch system does: its workers hear nothing
+     ("basic", lambda pid: os.killpg(pid, signal.SIGINT))],
+    ids=["joblib, Ctrl-C", "joblib, terminated", "basic, Ctrl-C"],
+)  # fmt: skip
+def test_a_stopped_sweep_keeps_what_is_done(launcher: str, send: Callable[[int], None], here: Path) -> None:
     for number in range(300):
         os.link("data/ni_1.tiff", f"data/f_{number}.tiff")
     words = ["-m", "integ.npt=range(50,62)", P, "images=data/f_*.tiff", f"hydra/launcher={launcher}", "output_dir=out"]
@@ -150,9 +157,13 @@ def test_ctrl_c_stops_the_whole_sweep(launcher: str, here: Path) -> None:
     while len(list(here.glob("out/0/*.chi"))) < 3 and process.poll() is None:
         assert time.monotonic() < end
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGINT)
+    send(process.pid)
     told = process.communicate(timeout=LIMIT)
     assert process.returncode == 130, told
     assert "Traceback" not in told[1]
     assert not (here / "out" / "3").exists()
-    assert not list(here.rglob("*.part"))
+    assert not [*here.rglob("*.part"), *here.rglob(".stop_*")]
+    kept = [json.loads(path.read_text()) for path in here.rglob("run.json")]
+    assert {run["status"] for run in kept} <= {"done", "stopped"}
+    done = [image["name"] for run in kept for image in run["images"] if image["status"] == "done"]
+    assert sorted(done) == sorted(path.stem for path in here.rglob("*.chi"))

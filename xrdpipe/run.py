@@ -6,14 +6,12 @@ import json
 import logging
 import os
 import platform
-import signal
 import sys
 import tempfile
-import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -23,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import stop
 from .argv import literal
 from .config import Settings, cores, new_folder, settings
 from .folder import WAYS_OUT, Folder, Record
@@ -263,14 +262,15 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
             progress.say(f"{replaced} results of another configuration in {target.path} are replaced")
         target.begin({**made, "status": "running"}, plan.outputs(plan.waiting))
         save_hydra(target.path, values, command)
-    with target.log() if target else nullcontext(), progress:
+    with target.log() if target else nullcontext(), progress, stop.heard():
         for left in plan.left_out:
             progress.say(f"{left} is a background, dark or mask file: left out of the images")
         if done and not plan.settings.quiet:
             progress.say(f"{len(done)} of {len(plan.images)} images were done before")
         log.info("%d frames, %s", len(plan.waiting), plan.identity["program"])
         try:
-            for outcome in _outcomes(recipe, plan, unreadable, keep):
+            outcomes = _outcomes(recipe, plan, unreadable, keep)
+            for outcome in outcomes:
                 name = outcome.record.name
                 records[name] = outcome.record
                 if target is not None:
@@ -280,6 +280,8 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
                     result.patterns[name] = outcome.pattern
                 if outcome.mask is not None:
                     result.masks.bits[name] = outcome.mask
+                if stop.asked():
+                    outcomes.throw(KeyboardInterrupt)
         except KeyboardInterrupt:
             result.stopped = True
             _tidy(plan, recipe, target, records)
@@ -337,7 +339,7 @@ def _shape(plan: Plan) -> tuple[tuple[int, int] | None, str, dict[str, str]]:
     return None, "", unreadable
 
 
-def _outcomes(recipe: Recipe | None, plan: Plan, unreadable: Mapping[str, str], keep: bool) -> Iterator[Outcome]:
+def _outcomes(recipe: Recipe | None, plan: Plan, unreadable: Mapping[str, str], keep: bool) -> Generator[Outcome]:
     if recipe is None:
         for image in plan.waiting:
             yield Outcome(replace(_record(image), status="failed", error=unreadable[image.name]))
@@ -352,24 +354,11 @@ def _outcomes(recipe: Recipe | None, plan: Plan, unreadable: Mapping[str, str], 
 
     arrays = any(image.array is not None for image in plan.waiting)
     backend = "threading" if parallel.backend == "auto" or arrays else parallel.backend
-    with _uninterrupted(backend == "loky"):
+    with stop.deaf(backend == "loky"):
         outcomes = Parallel(n_jobs=n_jobs, backend=backend, return_as="generator_unordered")(
             delayed(_unless_stopped)(recipe, image, keep) for image in plan.waiting
         )
     yield from outcomes
-
-
-@contextmanager
-def _uninterrupted(workers_start: bool) -> Iterator[None]:
-    # Workers inherit that Ctrl-C is ignored: it is for this process alone, which then ends them.
-    if not workers_start or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _unless_stopped(recipe: Recipe, image: Reference, keep: bool) -> Outcome:

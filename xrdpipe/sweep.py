@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import logging
 import math
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -21,6 +22,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from . import stop
 from .argv import quoted
 from .config import Loader, cores, listed, new_folder, plain, settings
 from .folder import WAYS_OUT
@@ -28,8 +30,6 @@ from .provenance import write_json, write_text
 from .run import geometry_file, run
 from .source import Source, expand, expand_user, memory
 from .stage import ConfigError, build
-
-log = logging.getLogger("xrdpipe")
 
 MEMORY = 1 << 29  # bytes of frames that a worker keeps from job to job
 COLUMNS = ("status", "done", "failed", "masked_fraction", "seconds", "error")
@@ -70,23 +70,24 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
     jobs = math.prod(len(list(each.sweep_iterator())) for each in swept.values())
     if jobs > 1 and cfg.hydra.launcher._target_.endswith("JoblibLauncher"):
         # Workers start and import while Hydra composes and checks the configuration of every job.
-        threading.Thread(target=_start_workers, args=(cfg.hydra.launcher.n_jobs,), daemon=True).start()
+        _start_workers(cfg.hydra.launcher.n_jobs)
         # A value always composes, and its job refuses it; an option may not exist, and then the sweep is refused.
         loader.elsewhere = all("." in key for key in swept)
     supplied = None
     if supplies:  # once for all jobs
         folder.mkdir(parents=True, exist_ok=True)
         supplied = source.supply({"background": groups.get("background", {})}, folder)
-    task = Job(tuple(images), supplied, tuple(swept), max(1, cores() // jobs), top.quiet)
-    stopped = False
-    told, threading.excepthook = threading.excepthook, _unheard
-    try:
-        Hydra("xrdpipe", loader).multirun(config_name, task, [*overrides, f"hydra.sweep.dir={quoted(str(folder))}"])
-    except KeyboardInterrupt:
-        stopped = True
+    told = folder.absolute() / f".stop_{time.time_ns()}"
+    task = Job(tuple(images), supplied, tuple(swept), max(1, cores() // jobs), top.quiet, told)
+    with stop.heard(told):
+        try:
+            Hydra("xrdpipe", loader).multirun(config_name, task, [*overrides, f"hydra.sweep.dir={quoted(str(folder))}"])
+            stopped = stop.asked()
+        except BaseException:  # also of a worker that did not live to hear of it
+            if not (stopped := stop.asked()):
+                raise
+    if stopped:
         print(f"xrdpipe: stopped; what is done is in {folder}", file=sys.stderr)
-    finally:
-        threading.excepthook = told
     rows = table(folder, before)
     write_text(folder / "sweep.csv", _csv(rows))
     if not top.quiet:
@@ -103,12 +104,18 @@ class Job:
     swept: tuple[str, ...]
     n_jobs: int
     quiet: bool
+    told: Path  # see `stop.join`
 
     def __call__(self, cfg: DictConfig) -> float:
         """Run it; the result is the mean masked fraction, NaN where the job failed. Nothing is raised."""
         memory.room = MEMORY
         hydra = HydraConfig.get()
         folder, number = Path(hydra.runtime.output_dir), int(hydra.job.num)
+        stop.join(self.told)
+        if stop.asked():
+            with suppress(OSError):  # Hydra has made it; one that holds something stays
+                folder.rmdir()
+            return math.nan
         command = [text.removeprefix("++") for text in hydra.overrides.task]
         try:
             values = plain(cfg)
@@ -126,9 +133,7 @@ class Job:
             write_json(folder / "run.json", {**record, "images": []})
             print(f"xrdpipe: job {number} refused: {error}", file=sys.stderr, flush=True)
             return math.nan
-        if result.stopped:
-            raise KeyboardInterrupt
-        if not self.quiet:
+        if not self.quiet and not result.stopped:
             done = len(result.frames) - len(result.failed)
             varied = " ".join(text for text in command if text.partition("=")[0] in self.swept)
             print(f"xrdpipe: job {number}, {varied}: {done} of {len(result.frames)} done", file=sys.stderr, flush=True)
@@ -136,15 +141,13 @@ class Job:
         return sum(fractions) / len(fractions) if fractions else math.nan
 
 
-def _unheard(failure: threading.ExceptHookArgs) -> None:
-    # Where Ctrl-C kills the workers, joblib's threads miss them; what concerns a job is in its folder.
-    log.debug("a thread of the launcher ended", exc_info=failure.exc_value)
-
-
 def _start_workers(n_jobs: int) -> None:
     from joblib import Parallel, delayed
 
-    Parallel(n_jobs=n_jobs, backend="loky")(delayed(_import)() for _ in range(cores() if n_jobs < 0 else n_jobs))
+    calls = [delayed(_import)() for _ in range(cores() if n_jobs < 0 else n_jobs)]
+    with stop.deaf():
+        imported = Parallel(n_jobs=n_jobs, backend="loky", return_as="generator_unordered")(calls)
+    threading.Thread(target=list, args=(imported,), daemon=True).start()
 
 
 def _import() -> None:
