@@ -16,7 +16,7 @@ from xrdpipe.cli import main
 
 MODULE = (sys.executable, "-m", "xrdpipe")
 SCRIPT = (str(Path(sysconfig.get_path("scripts"), "xrdpipe")),)
-FAST = ("plot=none", "integ.npt=100")
+FAST = ("plot=none", "integ.npt=100", "report=false")
 LIMIT = 120  # seconds that a process may take
 
 

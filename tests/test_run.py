@@ -491,3 +491,25 @@ def test_the_program_can_be_killed_while_it_writes_and_no_half_file_has_a_name(h
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=LIMIT)
     assert len({path.read_bytes()[-200:] for path in out.glob("*.chi")}) == 1
+
+
+def test_a_run_ends_with_a_report_and_small_pictures_of_some_frames(here: Path) -> None:
+    for number in range(9):
+        os.link("data/ni_1.tiff", f"data/f_{number}.tiff")
+    assert call(P, "images=data/f_*.tiff", "plot=none", "quiet=true", "output_dir=out").status == 0
+    assert sorted(path.name for path in (here / "out/previews").iterdir()) == [f"f_{n}.png" for n in (0, 2, 4, 6, 8)]
+    page = (here / "out/report.html").read_text()
+    assert page.count("data:image/png;base64,") == 5
+    assert "f_7" in page
+    (here / "out/report.html").unlink()
+    told = call("report", "out")
+    assert (told.status, told.out.strip()) == (0, str(Path("out/report.html")))
+    assert call(P, "images=data/f_*.tiff", *FAST, "quiet=true", "output_dir=bare").status == 0
+    assert not {"report.html", "previews"} & {path.name for path in (here / "bare").iterdir()}
+
+
+def test_a_report_of_no_run_is_refused(here: Path) -> None:
+    told = call("report", "data")
+    assert (told.status, told.out) == (2, "")
+    assert "neither a run nor a sweep" in told.err
+    assert call("report").status == 2

@@ -54,6 +54,7 @@ class Settings:
     dry_run: bool = False
     quiet: bool = False
     cache: bool = True
+    report: bool = True
     parallel: Parallel = field(default_factory=Parallel)
 
     def __post_init__(self) -> None:
@@ -70,6 +71,22 @@ def conf_dir() -> Path:
     """The folder of the shipped configuration: inside an installed package, beside it in a checkout."""
     package = Path(__file__).parent
     return next(path for path in (package / "conf", package.parent / "conf") if path.is_dir())
+
+
+def defaults() -> dict[str, Any]:
+    """What the shipped configuration says where the user says nothing, as plain values."""
+    top = _plain_yaml(conf_dir() / "config.yaml")
+    groups = {name: option for entry in top["defaults"] if isinstance(entry, dict) for name, option in entry.items()}
+    shipped = {
+        name: _plain_yaml(conf_dir() / name / f"{option}.yaml") for name, option in groups.items() if " " not in name
+    }
+    return {key: value for key, value in top.items() if key not in ("defaults", "hydra")} | shipped
+
+
+def _plain_yaml(path: Path) -> dict[str, Any]:
+    values = OmegaConf.to_container(OmegaConf.load(path))
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
 
 
 class Loader(ConfigLoaderImpl):

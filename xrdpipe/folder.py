@@ -145,17 +145,23 @@ class Folder:
         except OSError as error:
             raise ConfigError(f"output_dir={self.path}: cannot be made ({error.strerror})") from error
         before = self.run.get("outputs", {})
-        going = [file for name, files in outputs.items() for file in (*files, *before.get(name, []))]
+        going = [
+            file for name, files in outputs.items() for file in (*files, *before.get(name, []), f"previews/{name}.png")
+        ]
         if self.run and self.run.get("identity") != run["identity"]:
-            going += [file for files in before.values() for file in files]
+            going += [file for name, files in before.items() for file in (*files, f"previews/{name}.png")]
             self.records, self.run = {}, {}
         for file in going:
             if (self.path / file).resolve().is_relative_to(self.path.resolve()):  # a run.json may say anything
                 (self.path / file).unlink(missing_ok=True)
-        for part in (part for folder in (".", "masks", "figures") for part in (self.path / folder).glob(".*.part")):
+        for part in self.parts():
             part.unlink(missing_ok=True)
         self._write(run)
         (self.path / JOURNAL).unlink(missing_ok=True)
+
+    def parts(self) -> list[Path]:
+        """What stands there of files that were being written when somebody was killed."""
+        return [part for place in (".", "masks", "figures", "previews") for part in (self.path / place).glob(".*.part")]
 
     def note(self, record: Record) -> None:
         """Keep the record of one frame at once, so that a killed run can be resumed."""

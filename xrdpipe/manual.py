@@ -14,6 +14,7 @@ USAGE
   xrdpipe -m key=value,value ...        a sweep: a job for every combination
   xrdpipe source=demo                   no data at hand: makes its own
   xrdpipe replay FOLDER                 run a record again and compare, byte by byte
+  xrdpipe report FOLDER                 make report.html of a run or a sweep again
 
 EXAMPLES
   xrdpipe poni=geometry.poni images='data/*.tiff'

@@ -13,8 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Picture
 
+from .frame import Frame
+from .provenance import write_whole
+
 SIDE = 300  # pixels of a picture, at most
 PICTURES = 6  # on a page, at most
+FOLDER = "previews"  # in a run's folder
 VALUES = 1_000_000  # of patterns, at most: 5.3 MB in base64
 POINTS = 1000  # of a pattern, where there are more values than that
 # In the order of the bits in `kernels`; Okabe & Ito (2008): told apart with any colour vision, and on grey.
@@ -68,9 +72,16 @@ def preview_png(image: NDArray[np.float32], mask: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
+def write_preview(folder: Path, frame: Frame) -> None:
+    """Keep a small picture of a frame for the report of the run in ``folder``."""
+    mask = np.zeros(frame.image.shape, np.uint8) if frame.mask is None else frame.mask
+    picture = preview_png(frame.image, mask)
+    write_whole(folder / FOLDER / f"{frame.name}.png", lambda file: file.write(picture))
+
+
 def pictures(folder: Path, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The pictures in a run's folder for its page, and the share of each reason, None where there are no metrics."""
-    there = {path.stem: path for path in folder.glob("previews/*.png")}
+    there = {path.stem: path for path in folder.glob(f"{FOLDER}/*.png")}
     chosen = [record for record in records if record["name"] in there][:PICTURES]
     return [
         {

@@ -62,7 +62,7 @@ def replay(record: Path, into: Path | None = None, inputs: Path | None = None) -
         values = _at(known["config"], {each["given"]: found.find(what, each) for what, each in known["inputs"].items()})
         places = {row["name"]: found.find("image", row) for row in done}
         values |= {"images": list(places.values()), "output_dir": str(into or Path(scratch) / "again")}
-        values |= {"overwrite": False, "resume": False, "quiet": True}
+        values |= {"overwrite": False, "resume": False, "quiet": True, "report": False}
         again = run(values, known["command"], names=places)
         result.reasons += [f"the {what} has changed" for what in found.changed]
         for row in done:

@@ -16,13 +16,14 @@ from urllib.parse import quote
 
 from .preview import Chi, compared, pictures, read_chi, small_patterns
 from .provenance import write_text
+from .source import expand_user
 from .stage import ConfigError
 
 ROWS = 10_000  # of the table, at most
 REASONS = 500  # failures that are listed, at most
 JOBS = 16  # of a sweep whose patterns are drawn, at most
 SERIES = 10  # patterns from which on they are a series: heat map and waterfall
-NO_SETTINGS = ("poni", "images", "output_dir", "overwrite", "resume", "dry_run", "quiet", "cache", "parallel")
+NO_SETTINGS = ("poni", "images", "output_dir", "overwrite", "resume", "dry_run", "quiet", "cache", "report", "parallel")
 LABELS = {"name": "frame", "masked_fraction": "masked", "sigma_over_intensity": "sigma / I"}
 
 Row = Mapping[str, Any]
@@ -42,6 +43,15 @@ def write_report(folder: Path) -> Path:
     path = folder / "report.html"
     write_text(path, text)
     return path
+
+
+def main(words: Sequence[str]) -> int:
+    """``xrdpipe report FOLDER...``: make the page of each; the result is the exit status."""
+    if not words or any("=" in word and not Path(word).exists() for word in words):
+        raise ConfigError("report: say of which folder, as in xrdpipe report outputs/2026-01-31/12-00-00")
+    for word in words:
+        print(write_report(Path(expand_user(word))))
+    return 0
 
 
 def _page(template: str, **values: Any) -> str:
@@ -94,16 +104,16 @@ def _quoted(word: str) -> str:
 
 def _settings(config: Row) -> tuple[list[tuple[str, str, str]], list[tuple[str, str]]]:
     """Settings that differ from the defaults (key, value, default), and all others (key, value)."""
-    from .config import Loader, plain
+    from .config import defaults
 
     def told(value: Any) -> str:
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         return text if len(text) <= 300 else f"{text[:300]} …"
 
-    defaults = dict(_flat(plain(Loader().compose())))
-    same = {key for key, value in config.items() if key in defaults and value == defaults[key]}
+    shipped = dict(_flat(defaults()))
+    same = {key for key, value in config.items() if key in shipped and value == shipped[key]}
     same |= {key for key in config if key.split(".")[0] in NO_SETTINGS}
-    before = {key: told(value) for key, value in defaults.items()}
+    before = {key: told(value) for key, value in shipped.items()}
     changed = [(key, told(value), before.get(key, "")) for key, value in config.items() if key not in same]
     return changed, [(key, told(value)) for key, value in config.items() if key in same]
 

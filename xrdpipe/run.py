@@ -29,12 +29,15 @@ from .frame import FrameError, Pattern, Reference
 from .geometry import Poni, geometry
 from .metrics import metrics
 from .pipeline import Pipeline, Recipe, prepared
+from .preview import write_preview
 from .progress import Progress
 from .provenance import file_hash, versions, write_text
 from .source import Source, expand, references, shaped
 from .stage import ConfigError, build, require
 
 log = logging.getLogger("xrdpipe")
+
+PICTURES = 5  # of a series in its report, at most
 
 _running: set[tuple[Recipe, str]] = set()  # frames that threads of this process have in hand
 _stopped: set[Recipe] = set()  # runs of this process that take no more
@@ -207,6 +210,13 @@ class Plan:
         """The files of every frame (or of some), by its name."""
         return {image.name: self.pipeline.outputs(image.name) for image in (self.images if images is None else images)}
 
+    @cached_property
+    def shown(self) -> set[str]:
+        """The images of which the report shows a picture: first and last, and some evenly between."""
+        count = len(self.images) if self.settings.report else 0
+        chosen = {round(part * (count - 1) / (PICTURES - 1)) for part in range(PICTURES)} if count else set()
+        return {self.images[number].name for number in chosen}
+
     def told(self) -> str:
         """What would be read, prepared and written."""
         target = self.folder.path if self.folder else Path("outputs/<date>/<time>")
@@ -219,7 +229,8 @@ class Plan:
         lines += [f"would prepare {name}: {stage}" for name, stage in self.pipeline.stages.items()]
         lines += [f"would write into {target}:"]
         lines += [f"  {file}" for image in self.waiting for file in self.pipeline.outputs(image.name)]
-        return "\n".join([*lines, "  summary.csv, run.json, xrdpipe.log, .hydra/"])
+        report = "report.html, " if self.settings.report else ""
+        return "\n".join([*lines, f"  summary.csv, run.json, {report}xrdpipe.log, .hydra/"])
 
 
 def geometry_file(top: Settings) -> Poni:
@@ -292,7 +303,19 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
         if target is not None:
             status = "stopped" if result.stopped else "failed" if result.failed else "done"
             target.record({**made, "status": status, "seconds": round(time.monotonic() - clock, 3)}, result.frames)
+            if plan.settings.report:
+                _report(target.path, progress)
     return result
+
+
+def _report(folder: Path, progress: Progress) -> None:
+    from .report import write_report
+
+    try:
+        write_report(folder)
+    except Exception as error:  # a full disk, a bug: the results are there all the same
+        progress.say(f"no report.html: {error}; xrdpipe report {folder} makes it")
+        log.exception("no report.html")
 
 
 def _tidy(plan: Plan, recipe: Recipe | None, target: Folder | None, records: Mapping[str, Record]) -> None:
@@ -303,8 +326,7 @@ def _tidy(plan: Plan, recipe: Recipe | None, target: Folder | None, records: Map
     while any(each == recipe for each, _ in list(_running)):
         time.sleep(0.01)
     waiting = [name for name, record in records.items() if record.status == "waiting"]
-    parts = [path for folder in (".", "masks", "figures") for path in (target.path / folder).glob(".*.part")]
-    for path in [*parts, *(target.path / file for name in waiting for file in plan.outputs()[name])]:
+    for path in [*target.parts(), *(target.path / file for name in waiting for file in plan.outputs()[name])]:
         path.unlink(missing_ok=True)
 
 
@@ -348,7 +370,7 @@ def _outcomes(recipe: Recipe | None, plan: Plan, unreadable: Mapping[str, str], 
     parallel = plan.settings.parallel
     n_jobs = min(cores() if parallel.n_jobs == -1 else parallel.n_jobs, len(plan.waiting))
     if n_jobs == 1:
-        yield from (process(recipe, image, keep) for image in plan.waiting)
+        yield from (process(recipe, image, keep, image.name in plan.shown) for image in plan.waiting)
         return
     from joblib import Parallel, delayed
 
@@ -356,21 +378,24 @@ def _outcomes(recipe: Recipe | None, plan: Plan, unreadable: Mapping[str, str], 
     backend = "threading" if parallel.backend == "auto" or arrays else parallel.backend
     with stop.deaf(backend == "loky"):
         outcomes = Parallel(n_jobs=n_jobs, backend=backend, return_as="generator_unordered")(
-            delayed(_unless_stopped)(recipe, image, keep) for image in plan.waiting
+            delayed(_unless_stopped)(recipe, image, keep, image.name in plan.shown) for image in plan.waiting
         )
     yield from outcomes
 
 
-def _unless_stopped(recipe: Recipe, image: Reference, keep: bool) -> Outcome:
+def _unless_stopped(recipe: Recipe, image: Reference, keep: bool, show: bool) -> Outcome:
     _running.add(key := (recipe, image.name))
     try:
-        return Outcome(_record(image)) if recipe in _stopped else process(recipe, image, keep)
+        return Outcome(_record(image)) if recipe in _stopped else process(recipe, image, keep, show)
     finally:
         _running.discard(key)
 
 
-def process(recipe: Recipe, image: Reference, keep: bool) -> Outcome:
-    """One frame, in whatever process or thread; a failure is that frame's alone."""
+def process(recipe: Recipe, image: Reference, keep: bool, show: bool = False) -> Outcome:
+    """One frame, in whatever process or thread; a failure is that frame's alone.
+
+    ``keep``: pattern and mask come back; ``show``: a small picture for the report stays in the folder.
+    """
     clock = time.monotonic()
     record = _record(image)
     try:
@@ -379,6 +404,8 @@ def process(recipe: Recipe, image: Reference, keep: bool) -> Outcome:
             record = replace(record, size=state.st_size, mtime_ns=state.st_mtime_ns)
         pipeline = prepared(recipe)
         frame, steps = pipeline(image)
+        if show and recipe.folder is not None:
+            write_preview(recipe.folder, frame)
         outputs = {} if recipe.folder is None else _hashes(recipe.folder, pipeline.pipeline.outputs(image.name))
     except (FrameError, FileNotFoundError) as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)

@@ -27,6 +27,7 @@ from .argv import quoted
 from .config import Loader, cores, listed, new_folder, plain, settings
 from .folder import WAYS_OUT
 from .provenance import write_json, write_text
+from .report import write_report
 from .run import geometry_file, run
 from .source import Source, expand, expand_user, memory
 from .stage import ConfigError, build
@@ -90,6 +91,8 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
         print(f"xrdpipe: stopped; what is done is in {folder}", file=sys.stderr)
     rows = table(folder, before)
     write_text(folder / "sweep.csv", _csv(rows))
+    if top.report:
+        write_report(folder)
     if not top.quiet:
         _show(rows, folder)
     return 130 if stopped else int(any(row["status"] != "done" for row in rows))
