@@ -113,7 +113,10 @@ class Job:
     options: tuple[str, ...] = ()  # of the command line, that a job alone needs too
 
     def __call__(self, cfg: DictConfig) -> float:
-        """Run it; the result is its score, the less the better, NaN where it has none. Nothing is raised."""
+        """Run it; the result is its score, the less the better, infinite where it failed. Nothing is raised.
+
+        Not NaN, on which the sweeper of Optuna breaks off.
+        """
         memory.room = MEMORY
         hydra = HydraConfig.get()
         folder, number = Path(hydra.runtime.output_dir), int(hydra.job.num)
@@ -134,14 +137,15 @@ class Job:
             record = {"program": "xrdpipe", "status": "refused", "error": str(error), "command": command, "job": number}
             write_json(folder / "run.json", {**record, "images": []})
             print(f"xrdpipe: job {number} refused: {error}", file=sys.stderr, flush=True)
-            return math.nan
+            return math.inf
         if result.stopped:
             raise KeyboardInterrupt
         if not self.quiet:
             done = len(result.frames) - len(result.failed)
             varied = " ".join(text for text in overrides if text.partition("=")[0] in self.swept)
             print(f"xrdpipe: job {number}, {varied}: {done} of {len(result.frames)} done", file=sys.stderr, flush=True)
-        return score(means([asdict(record) for record in result.frames]), self.rank)
+        total = score(means([asdict(record) for record in result.frames]), self.rank)
+        return total if math.isfinite(total) else math.inf
 
 
 def _unheard(failure: threading.ExceptHookArgs) -> None:
@@ -249,11 +253,10 @@ def _csv(rows: list[dict[str, Any]], columns: list[str]) -> str:
 def _show(rows: list[dict[str, Any]], varied: list[str], rank: Terms, verdict: Mapping[str, Any], folder: Path) -> None:
     from .progress import show
 
-    told = dict.fromkeys(["rank", "job", *varied, "score", *(metric for _, metric in rank), "masked_fraction"])
-    told |= dict.fromkeys(["status", "done", "failed", "seconds"])
-    if len(rank) == 1 and rank[0][0] == 1:  # the score says it
-        told.pop(rank[0][1], None)
-    show([{key: row.get(key, "") for key in told} for row in rows])
+    states = ("status", "done", "failed") if verdict["failures"] else ()
+    metrics = [metric for _, metric in rank if rank != ((1.0, metric),)]  # a single one is the score
+    told = dict.fromkeys(["rank", "job", *varied, "score", *metrics, "masked_fraction", *states, "seconds"])
+    show([{key: _short(row.get(key, "")) for key in told} for row in rows])
     for failure in verdict["failures"]:
         print(f"job {failure['job']} {failure['status']} ({failure['what']}): {failure['reason']}")
     shares = [f"{each['key']} {100 * each['share']:.0f} %" for each in verdict["spreads"]]
@@ -267,3 +270,11 @@ def _show(rows: list[dict[str, Any]], varied: list[str], rank: Terms, verdict: M
         missing = ", ".join(metric for _, metric in rank if all(metric not in row for row in rows))
         print(f"no job is ranked: none has {missing}; name another metric with sweep.rank=...")
     print(f"{len(rows)} jobs in {folder}, see sweep.csv there")
+
+
+def _short(value: Any) -> Any:
+    """A cell for the terminal: no number with more digits than mean anything."""
+    try:
+        return f"{float(value):.4g}" if len(str(value)) > 6 else value
+    except ValueError:
+        return value

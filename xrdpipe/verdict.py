@@ -17,7 +17,7 @@ Row = Mapping[str, Any]
 
 NEAR = 0.01  # of the best score: who is no further from it is as good
 TERM = re.compile(r"\s*(?:(?P<sign>-)|(?P<weight>[-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*\*)?\s*(?P<metric>\w+)\s*")
-OF_THE_SWEEP = ("output_dir", "overwrite", "resume", "quiet")  # a job alone has a folder of its own
+OF_THE_SWEEP = ("output_dir", "overwrite", "resume", "quiet", "sweep", "sweep.rank")  # nothing to a job alone
 
 
 def terms(rank: Any) -> Terms:
