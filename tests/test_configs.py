@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from xrdpipe.config import Loader, Parallel, Settings, conf_dir, plain, settings
+from xrdpipe.config import Loader, Parallel, Settings, Sweep, conf_dir, plain, settings
 from xrdpipe.manual import GROUPS
 from xrdpipe.pipeline import Pipeline
 from xrdpipe.source import Source
@@ -21,8 +21,8 @@ each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.pare
 
 def stage_of(path: Path) -> Any:
     values = yaml.safe_load(path.read_text())
-    if path.parent.name == "parallel":
-        return validated(Parallel, values, "parallel")
+    if path.parent.name in ("parallel", "sweep"):
+        return validated({"parallel": Parallel, "sweep": Sweep}[path.parent.name], values, path.parent.name)
     return build(values, path.parent.name, Source if path.parent.name == "source" else Stage)
 
 
@@ -70,6 +70,7 @@ def test_the_default_option_holds_the_defaults_of_the_class(group: str) -> None:
         ("plot", {"none", "image", "pattern"}),
         ("output", set()),
         ("parallel", {"serial"}),
+        ("sweep", set()),
     ],
 )
 def test_the_options_of_the_contract_are_shipped(group: str, options: set[str]) -> None:
@@ -114,7 +115,7 @@ def test_the_usual_keys_of_matplotlib_are_there_without_a_plus() -> None:
 def test_the_top_level_lists_every_setting_with_words_and_nothing_else() -> None:
     text = (conf_dir() / "config.yaml").read_text()
     keys = set(yaml.safe_load(text)) - {"defaults", "hydra"}
-    assert keys == {field.name for field in dataclasses.fields(Settings)} - {"parallel"}
+    assert keys == {field.name for field in dataclasses.fields(Settings)} - {"parallel", "sweep"}
     for key in keys:
         line = next(line for line in text.splitlines() if line.startswith(f"{key}:"))
         assert len(line.partition("#")[2].split()) >= 2, line

@@ -24,8 +24,9 @@ def here(data: Path, poni: Path, frames: list[Path], air: Path, monkeypatch: pyt
 
 
 def table(folder: Path) -> list[dict[str, str]]:
+    """The rows of sweep.csv by job; their order there is for test_verdict.py."""
     with (folder / "sweep.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+        return sorted(csv.DictReader(file), key=lambda row: int(row["job"]))
 
 
 def test_a_sweep_leaves_a_complete_folder_a_job_whatever_the_launcher(here: Path) -> None:

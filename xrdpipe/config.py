@@ -23,6 +23,7 @@ from yaml import YAMLError
 from .argv import PATH_KEYS
 from .source import expand_user
 from .stage import ConfigError, choice, nearest, require, validated
+from .verdict import terms
 
 BACKENDS = ("auto", "threading", "loky")
 
@@ -42,6 +43,16 @@ class Parallel:
 
 
 @dataclass(frozen=True)
+class Sweep:
+    """What decides which job of a sweep is best: ``rank``, see `verdict.terms`."""
+
+    rank: Any = "ring_bias"
+
+    def __post_init__(self) -> None:
+        terms(self.rank)
+
+
+@dataclass(frozen=True)
 class Settings:
     """The top level of the configuration, the groups of the stages aside."""
 
@@ -56,6 +67,7 @@ class Settings:
     cache: bool = True
     report: bool = True
     parallel: Parallel = field(default_factory=Parallel)
+    sweep: Sweep = field(default_factory=Sweep)
 
     def __post_init__(self) -> None:
         entries = [self.images] if isinstance(self.images, str) else self.images or []
@@ -108,6 +120,7 @@ class Loader(ConfigLoaderImpl):
             plugin().manipulate_search_path(path)  # type: ignore[attr-defined]
         path.append("schema", "structured://")
         super().__init__(path)
+        self.config_dir = config_dir
         self._files: dict[str, Any] = {}
         self.elsewhere = False  # whether jobs are composed in other processes, and need no check in this one
 
@@ -230,10 +243,11 @@ def settings(values: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
         if key not in Settings.__dataclass_fields__:
             known = [*Settings.__dataclass_fields__, *groups]
             raise ConfigError(f"{key}: no such key or group; {nearest(str(key), known)}")
-    given = top.pop("parallel", {})
-    require(isinstance(given, dict), "parallel", given, "n_jobs and backend expected, as in parallel.n_jobs=2")
-    parallel = validated(Parallel, given, "parallel")
-    return replace(validated(Settings, top, ""), parallel=parallel), groups
+    given = {name: top.pop(name, {}) for name in ("parallel", "sweep")}
+    for name, example in (("parallel", "parallel.n_jobs=2"), ("sweep", "sweep.rank=ring_bias")):
+        require(isinstance(given[name], dict), name, given[name], f"its keys expected, as in {example}")
+    parallel, sweep = validated(Parallel, given["parallel"], "parallel"), validated(Sweep, given["sweep"], "sweep")
+    return replace(validated(Settings, top, ""), parallel=parallel, sweep=sweep), groups
 
 
 def new_folder(kind: str = "") -> Path:

@@ -19,7 +19,7 @@ from .provenance import content_hash, versions
 from .stage import ConfigError, nearest
 
 _NUMBERS = ("distance", "poni1", "poni2", "rot1", "rot2", "rot3", "wavelength", "pixelsize1", "pixelsize2")
-LAYOUT = 1  # of the arrays that are kept on disk: raise it whenever their meaning changes
+LAYOUT = 2  # of the arrays that are kept on disk: raise it whenever their meaning changes
 MOST_KEPT = 4  # sets of arrays in memory, some 50 MB each: a sweep over npt makes many
 _LARGEST_PONI = 1_000_000  # bytes; a real one has a few hundred
 

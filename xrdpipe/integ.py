@@ -71,6 +71,7 @@ class Integ(Stage):
 
     def prepare(self, setup: Setup) -> Step:
         from . import kernels
+        from .bias import ring_bias
 
         geometry = setup.geometry
         kept = geometry.kept("pattern", self._settings(), lambda: self._make(geometry))
@@ -100,7 +101,8 @@ class Integ(Stage):
             pattern = self._pattern(kept["radial"], intensity, sigma, total, about)
             found = np.zeros((3, self.npt))
             kernels.scatter(image, mask, norm, starts, bins, coefs, intensity, stride, found)
-            return replace(frame, pattern=replace(pattern, quality=quality(sums, found, stride)))
+            told = {**quality(sums, found, stride), "ring_bias": ring_bias(image, mask, pattern.intensity, kept)}
+            return replace(frame, pattern=replace(pattern, quality=told))
 
         return integrate
 
@@ -111,6 +113,7 @@ class Integ(Stage):
     def _make(self, geometry: Geometry) -> dict[str, NDArray[Any]]:
         # One integration by pyFAI checks the settings and makes axis and matrix; where its method works with a sparse
         # matrix, ours is that matrix, pixel by pixel.
+        from .bias import sampled
         from .kernels import transpose
 
         unit, method = radial_unit(self.unit), integration_method(self.method)
@@ -131,6 +134,7 @@ class Integ(Stage):
             coefs = np.empty(engine.data.size, np.float32)
             transpose(engine.indptr, engine.indices, engine.data, starts, bins, coefs)
             arrays |= {"starts": starts, "bins": bins, "coefs": coefs, "norm": self._norm(integrator, shape)}
+            arrays |= sampled(engine.indptr, engine.indices, engine.data, arrays["norm"], starts.size - 1)
         return arrays
 
     def _norm(self, integrator: Any, shape: tuple[int, int]) -> NDArray[np.float32]:

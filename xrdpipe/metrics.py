@@ -11,6 +11,20 @@ from .frame import Frame, Pattern
 
 STRONGEST = 5  # peaks that count
 REASONS = ("user", "detector", "edge", "lower", "upper", "outlier", "not_finite")  # the bits of a mask, lowest first
+METRICS = (  # all there are; `sweep.rank` knows no others
+    "ring_bias",
+    "ring_scatter",
+    "spottiness",
+    "signal_to_background",
+    "peak_width",
+    "sigma_over_intensity",
+    "total_intensity",
+    "negative_bins",
+    "empty_bins",
+    "masked_fraction",
+    *(f"masked_{reason}" for reason in REASONS),
+    "seconds",
+)
 
 
 def metrics(frame: Frame) -> dict[str, float]:

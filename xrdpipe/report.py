@@ -7,7 +7,6 @@ import csv
 import hashlib
 import json
 import math
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -18,12 +17,25 @@ from .preview import Chi, compared, pictures, read_chi, small_patterns
 from .provenance import write_text
 from .source import expand_user
 from .stage import ConfigError
+from .verdict import alone
 
 ROWS = 10_000  # of the table, at most
 REASONS = 500  # failures that are listed, at most
 JOBS = 16  # of a sweep whose patterns are drawn, at most
 SERIES = 10  # patterns from which on they are a series: heat map and waterfall
-NO_SETTINGS = ("poni", "images", "output_dir", "overwrite", "resume", "dry_run", "quiet", "cache", "report", "parallel")
+NO_SETTINGS = (
+    "poni",
+    "images",
+    "output_dir",
+    "overwrite",
+    "resume",
+    "dry_run",
+    "quiet",
+    "cache",
+    "report",
+    "parallel",
+    "sweep",
+)
 LABELS = {"name": "frame", "masked_fraction": "masked", "sigma_over_intensity": "sigma / I"}
 
 Row = Mapping[str, Any]
@@ -81,25 +93,16 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 def _what(folder: Path, run: Row) -> dict[str, Any]:
     """What ran, as both pages say it."""
-    words, config = [str(word) for word in run.get("command", [])], dict(_flat(run.get("config", {})))
-    if run.get("job") is not None:  # alone it needs its own folder, and images that may have been bare paths
-        words = [word for word in words if word.partition("=")[0] not in ("output_dir", "overwrite", "resume", "quiet")]
-        bare = not any(word.startswith("images=") for word in words)
-        words += [str(path) for path in config.get("images") or [] if bare]
+    config = dict(_flat(run.get("config", {})))
     changed, rest = _settings(config)
     return {
         "folder": folder.resolve().name,
         "run": run,
-        "command": " ".join(map(_quoted, ["xrdpipe", *words])),
+        "command": alone(run),
         "changed": changed,
         "rest": rest,
         "inputs": run.get("inputs", {}),
     }
-
-
-def _quoted(word: str) -> str:
-    """A word as one types it into a shell; Hydra's own quotes stay readable."""
-    return f'"{word}"' if "'" in word and not set('"$`\\!') & set(word) else shlex.quote(word)
 
 
 def _settings(config: Row) -> tuple[list[tuple[str, str, str]], list[tuple[str, str]]]:

@@ -9,9 +9,9 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 from hydra._internal.hydra import Hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
@@ -26,14 +27,17 @@ from . import stop
 from .argv import quoted
 from .config import Loader, cores, listed, new_folder, plain, settings
 from .folder import WAYS_OUT
+from .metrics import METRICS
 from .provenance import write_json, write_text
 from .report import write_report
 from .run import geometry_file, run
 from .source import Source, expand, expand_user, memory
 from .stage import ConfigError, build
+from .verdict import Terms, alone, as_good, means, ranked, score, spreads, terms
 
 MEMORY = 1 << 29  # bytes of frames that a worker keeps from job to job
-COLUMNS = ("status", "done", "failed", "masked_fraction", "seconds", "error")
+FIRST, LAST = ("rank", "score", "status", "done", "failed"), ("error",)  # columns, with the metrics between them
+LONGEST = 2000  # characters of a command line on the terminal
 
 
 def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], config_name: str = "config") -> int:
@@ -46,6 +50,9 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
     if "output_dir" in swept:
         raise ConfigError("output_dir: cannot vary in a sweep; each job has a numbered folder in it")
     cfg = loader.load_configuration(config_name, list(overrides), RunMode.MULTIRUN)
+    swept |= dict(_searched(cfg))
+    if any(key.partition(".")[0] == "sweep" for key in swept):
+        raise ConfigError("sweep.rank: cannot vary in a sweep; several metrics are a list, [ring_bias,-peak_width]")
     fixed = [str(each.input_line) for each in parsed if not each.is_sweep_override()]
     top, groups = settings(plain(loader.compose(fixed, config_name)))
     if top.dry_run:
@@ -68,7 +75,7 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("run.json")}
     if ((folder / "sweep.csv").exists() or any(folder.glob("[0-9]*/run.json"))) and not (top.overwrite or top.resume):
         raise ConfigError(f"{folder}: holds a sweep already; {WAYS_OUT}")
-    jobs = math.prod(len(list(each.sweep_iterator())) for each in swept.values())
+    jobs = _at_once(cfg, swept)
     if jobs > 1 and cfg.hydra.launcher._target_.endswith("JoblibLauncher"):
         # Workers start and import while Hydra composes and checks the configuration of every job.
         _start_workers(cfg.hydra.launcher.n_jobs)
@@ -78,8 +85,10 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
     if supplies:  # once for all jobs
         folder.mkdir(parents=True, exist_ok=True)
         supplied = source.supply({"background": groups.get("background", {})}, folder)
+    rank = terms(top.sweep.rank)
+    words = _options(loader, config_name)
     told = folder.absolute() / f".stop_{time.time_ns()}"
-    task = Job(tuple(images), supplied, tuple(swept), max(1, cores() // jobs), top.quiet, told)
+    task = Job(tuple(images), supplied, tuple(swept), max(1, cores() // jobs), top.quiet, told, rank, words)
     with stop.heard(told):
         try:
             Hydra("xrdpipe", loader).multirun(config_name, task, [*overrides, f"hydra.sweep.dir={quoted(str(folder))}"])
@@ -89,12 +98,9 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
                 raise
     if stopped:
         print(f"xrdpipe: stopped; what is done is in {folder}", file=sys.stderr)
-    rows = table(folder, before)
-    write_text(folder / "sweep.csv", _csv(rows))
+    rows = conclude(folder, rank, before, quiet=top.quiet)
     if top.report:
         write_report(folder)
-    if not top.quiet:
-        _show(rows, folder)
     return 130 if stopped else int(any(row["status"] != "done" for row in rows))
 
 
@@ -108,9 +114,14 @@ class Job:
     n_jobs: int
     quiet: bool
     told: Path  # see `stop.join`
+    rank: Terms
+    options: tuple[str, ...] = ()  # of the command line, that a job alone needs too
 
     def __call__(self, cfg: DictConfig) -> float:
-        """Run it; the result is the mean masked fraction, NaN where the job failed. Nothing is raised."""
+        """Run it; the result is its score, the less the better, infinite where it failed. Nothing is raised.
+
+        Not NaN, on which the sweeper of Optuna breaks off.
+        """
         memory.room = MEMORY
         hydra = HydraConfig.get()
         folder, number = Path(hydra.runtime.output_dir), int(hydra.job.num)
@@ -118,8 +129,9 @@ class Job:
         if stop.asked():
             with suppress(OSError):  # Hydra has made it; one that holds something stays
                 folder.rmdir()
-            return math.nan
-        command = [text.removeprefix("++") for text in hydra.overrides.task]
+            return math.inf
+        overrides = [text.removeprefix("++") for text in hydra.overrides.task]
+        command = [*self.options, *overrides, *self.images]
         try:
             values = plain(cfg)
             values["output_dir"], values["quiet"] = str(folder), True
@@ -135,13 +147,13 @@ class Job:
             record = {"program": "xrdpipe", "status": "refused", "error": str(error), "command": command, "job": number}
             write_json(folder / "run.json", {**record, "images": []})
             print(f"xrdpipe: job {number} refused: {error}", file=sys.stderr, flush=True)
-            return math.nan
+            return math.inf
         if not self.quiet and not result.stopped:
             done = len(result.frames) - len(result.failed)
-            varied = " ".join(text for text in command if text.partition("=")[0] in self.swept)
+            varied = " ".join(text for text in overrides if text.partition("=")[0] in self.swept)
             print(f"xrdpipe: job {number}, {varied}: {done} of {len(result.frames)} done", file=sys.stderr, flush=True)
-        fractions = [record.masked_fraction for record in result.frames if record.masked_fraction is not None]
-        return sum(fractions) / len(fractions) if fractions else math.nan
+        total = score(means([asdict(record) for record in result.frames]), self.rank)
+        return total if math.isfinite(total) else math.inf
 
 
 def _start_workers(n_jobs: int) -> None:
@@ -157,10 +169,36 @@ def _import() -> None:
     from . import kernels  # noqa: F401
 
 
-def table(folder: Path, before: Mapping[Path, int] = MappingProxyType({})) -> list[dict[str, Any]]:
-    """A row a job: number, what varied, `COLUMNS`; read from the record that each job left in its folder.
+def _searched(cfg: DictConfig) -> Iterator[tuple[str, Override]]:
+    """What a sweeper varies that is not on the command line: ``hydra.sweeper.params``."""
+    params = [f"{key}={value}" for key, value in (cfg.hydra.sweeper.get("params") or {}).items()]
+    for each in OverridesParser.create().parse_overrides(params):
+        if each.is_sweep_override():
+            yield each.get_key_element().lstrip("+"), each
 
-    ``before``: records of an earlier sweep, path -> mtime in ns; those that are unchanged are no jobs of this one.
+
+def _at_once(cfg: DictConfig, swept: Mapping[str, Override]) -> int:
+    """How many jobs there may be at the same time: all of them, or where a sweeper searches, as many as it asks for."""
+    if "n_trials" not in cfg.hydra.sweeper:
+        return math.prod(len(list(each.sweep_iterator())) for each in swept.values())
+    direction = cfg.hydra.sweeper.direction
+    if str(getattr(direction, "name", direction)) != "minimize":
+        raise ConfigError(f"hydra.sweeper.direction={direction}: the least score is best; turn a sign in sweep.rank")
+    return int(cfg.hydra.sweeper.n_jobs)
+
+
+def _options(loader: Loader, config_name: str) -> tuple[str, ...]:
+    given = {"--config-dir": loader.config_dir, "--config-name": config_name if config_name != "config" else None}
+    return tuple(f"{name}={value}" for name, value in given.items() if value is not None)
+
+
+def conclude(
+    folder: Path, rank: Terms, before: Mapping[Path, int] = MappingProxyType({}), *, quiet: bool = False
+) -> list[dict[str, Any]]:
+    """Write ``sweep.csv`` (a row a job, best first) and ``sweep.json`` (the verdict), show both, return the rows.
+
+    Read from the records that the jobs left. ``before``: those of an earlier sweep, path -> mtime in ns; where it is
+    unchanged, they are no jobs of this one.
     """
     records = [path for path in folder.rglob("run.json") if path.stat().st_mtime_ns != before.get(path)]
     runs = [json.loads(path.read_text(encoding="utf-8")) for path in records]
@@ -168,35 +206,81 @@ def table(folder: Path, before: Mapping[Path, int] = MappingProxyType({})) -> li
     commands = [dict(text.lstrip("+").partition("=")[::2] for text in each["command"]) for each in runs]
     keys = list(dict.fromkeys(key for command in commands for key in command))
     varied = [key for key in keys if len({command.get(key) for command in commands}) > 1]
-    return [_row(each, command, varied) for each, command in zip(runs, commands, strict=True)]
+    rows = ranked([_row(each, command, varied, rank) for each, command in zip(runs, commands, strict=True)])
+    columns = ["job", *varied, *FIRST, *(name for name in METRICS if any(name in row for row in rows)), *LAST]
+    write_text(folder / "sweep.csv", _csv(rows, columns))
+    best = next((row["job"] for row in rows if row["rank"] == 1), None)
+    verdict = {
+        "program": "xrdpipe",
+        "rank": [{"metric": metric, "weight": weight} for weight, metric in rank],
+        "best": best,
+        "command": next((alone(each) for each in runs if each["job"] == best), ""),
+        "as_good": as_good(rows),
+        "spreads": spreads(rows, varied),
+        "failures": [_failure(row, varied) for row in rows if row["status"] != "done"],
+    }
+    write_json(folder / "sweep.json", verdict)
+    if not quiet:
+        _show(rows, varied, rank, verdict, folder)
+    return rows
 
 
-def _row(each: dict[str, Any], command: dict[str, str], varied: list[str]) -> dict[str, Any]:
+def _row(each: dict[str, Any], command: dict[str, str], varied: list[str], rank: Terms) -> dict[str, Any]:
     images = each["images"]
-    fractions = [image["masked_fraction"] for image in images if image["status"] == "done"]
     failures = [f"{image['file']}: {image['error']}" for image in images if image["status"] == "failed"]
+    metrics = means(images)
+    total = score(metrics, rank)
     return {
         "job": each["job"],
         **{key: command.get(key, "") for key in varied},
+        "score": float(f"{total:.6g}") if math.isfinite(total) else "",
         "status": each["status"],
-        "done": len(fractions),
+        "done": sum(image["status"] == "done" for image in images),
         "failed": len(failures),
-        "masked_fraction": round(sum(fractions) / len(fractions), 6) if fractions else "",
+        **{name: float(f"{value:.6g}") for name, value in metrics.items()},
         "seconds": each.get("seconds", ""),
         "error": each.get("error", "; ".join(failures)),
     }
 
 
-def _csv(rows: list[dict[str, Any]]) -> str:
+def _failure(row: Mapping[str, Any], varied: Sequence[str]) -> dict[str, Any]:
+    what = " ".join(f"{key}={row[key]}" for key in varied)
+    return {"job": row["job"], "what": what, "status": row["status"], "reason": row["error"]}
+
+
+def _csv(rows: list[dict[str, Any]], columns: list[str]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else ["job", *COLUMNS], lineterminator="\n")
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
 
 
-def _show(rows: list[dict[str, Any]], folder: Path) -> None:
+def _show(rows: list[dict[str, Any]], varied: list[str], rank: Terms, verdict: Mapping[str, Any], folder: Path) -> None:
     from .progress import show
 
-    show(rows)
+    states = ("status", "done", "failed") if verdict["failures"] else ()
+    metrics = [metric for _, metric in rank if rank != ((1.0, metric),)]  # a single one is the score
+    told = dict.fromkeys(["rank", "job", *varied, "score", *metrics, "masked_fraction", *states, "seconds"])
+    show([{key: _short(row.get(key, "")) for key in told} for row in rows])
+    for failure in verdict["failures"]:
+        print(f"job {failure['job']} {failure['status']} ({failure['what']}): {failure['reason']}")
+    shares = [f"{each['key']} {100 * each['share']:.0f} %" for each in verdict["spreads"]]
+    if shares:
+        print(f"what matters (means of its values apart, of the spread of all scores): {', '.join(shares)}")
+    if verdict["best"] is not None:
+        equals = ", ".join(map(str, verdict["as_good"]))
+        line = verdict["command"] if len(verdict["command"]) <= LONGEST else "(its command line is in sweep.json)"
+        print(f"best: job {verdict['best']}{f', within 1 % of it job {equals}' if equals else ''}; it alone:\n  {line}")
+    elif any(row["status"] == "done" for row in rows):
+        missing = ", ".join(metric for _, metric in rank if all(metric not in row for row in rows))
+        print(f"no job is ranked: none has {missing}; name another metric with sweep.rank=...")
     print(f"{len(rows)} jobs in {folder}, see sweep.csv there")
+
+
+def _short(value: Any) -> Any:
+    """A cell for the terminal: no number with more digits than mean anything."""
+    try:
+        return f"{float(value):.4g}" if len(str(value)) > 6 else value
+    except ValueError:
+        return value

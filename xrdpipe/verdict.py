@@ -1,0 +1,126 @@
+"""The verdict of a sweep: which job is best by `sweep.rank`, how clearly, and which setting matters."""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from statistics import fmean, median
+from typing import Any
+
+from .metrics import METRICS
+from .stage import ConfigError, nearest
+
+Terms = tuple[tuple[float, str], ...]  # weight, metric
+Row = Mapping[str, Any]
+
+NEAR = 0.01  # of the best score: who is no further from it is as good
+TERM = re.compile(r"\s*(?:(?P<sign>-)|(?P<weight>[-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*\*)?\s*(?P<metric>\w+)\s*")
+OF_THE_SWEEP = ("output_dir", "overwrite", "resume", "quiet", "sweep", "sweep.rank")  # nothing to a job alone
+
+
+def terms(rank: Any) -> Terms:
+    """What `sweep.rank` says: a metric, ``-metric`` or ``weight*metric``, or a list of these.
+
+    The score of a job is the sum of weight times metric, and the least is best: a minus where more is better.
+    ConfigError with the nearest name where there is no such metric.
+    """
+    entries = [rank] if isinstance(rank, str) else rank
+    if not isinstance(entries, (list, tuple)) or not entries:
+        raise ConfigError(f"rank={rank}: a metric, or a list of them, as in [ring_bias,-0.1*signal_to_background]")
+    found = []
+    for entry in entries:
+        match = TERM.fullmatch(str(entry))
+        try:
+            weight = -1.0 if match and match["sign"] else float((match and match["weight"]) or 1.0)
+        except ValueError:
+            match = None
+        if match is None or not math.isfinite(weight):
+            raise ConfigError(f"rank={entry}: a metric expected, -metric or weight*metric")
+        if match["metric"] not in METRICS:
+            raise ConfigError(f"rank={entry}: no such metric; {nearest(match['metric'], METRICS)}")
+        found.append((weight, match["metric"]))
+    return tuple(found)
+
+
+def means(images: Sequence[Row]) -> dict[str, float]:
+    """The metrics of a job: of each the median over the frames (as `folder.Record` has them) that are done."""
+    done = [each for each in images if each["status"] == "done"]
+    values = [
+        {**each.get("metrics", {}), **{key: each[key] for key in ("masked_fraction", "seconds")}} for each in done
+    ]
+    found = {name: [each[name] for each in values if each.get(name) is not None] for name in METRICS}
+    return {name: median(numbers) for name, numbers in found.items() if numbers}
+
+
+def score(metrics: Mapping[str, float], rank: Terms) -> float:
+    """The sum of weight times metric; NaN where the job lacks one of them."""
+    return math.fsum(weight * metrics.get(metric, math.nan) for weight, metric in rank)
+
+
+def ranked(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of a sweep, best first, each with its ``rank`` (from 1; "" without a score).
+
+    A job that lost frames comes after those that lost fewer, whatever its score: the rest may be the easy ones.
+    """
+    judged = sorted((row for row in rows if row["score"] != ""), key=lambda row: (row["failed"], row["score"]))
+    places = {row["job"]: place for place, row in enumerate(judged, 1)}
+    order = sorted(rows, key=lambda row: (places.get(row["job"], math.inf), row["job"]))
+    return [{**row, "rank": places.get(row["job"], "")} for row in order]
+
+
+def as_good(rows: Sequence[Row]) -> list[int]:
+    """The jobs that the best one (rows come best first) beats by no more than `NEAR` of its score."""
+    judged = [row for row in rows if row["rank"] != ""]
+    return [
+        row["job"]
+        for row in judged[1:]
+        if row["failed"] == judged[0]["failed"]
+        and row["score"] - judged[0]["score"] <= NEAR * max(abs(judged[0]["score"]), abs(row["score"]))
+    ]
+
+
+def spreads(rows: Sequence[Row], varied: Sequence[str]) -> list[dict[str, Any]]:
+    """Which setting matters: for each key the mean score at each of its values, and how far these means are apart.
+
+    ``spread`` is the distance of the highest mean from the lowest, ``share`` the same over that of all scores. Where a
+    key of several has nearly as many values as there are jobs (a search between limits), its lower and upper half are
+    compared. The key that matters most comes first.
+    """
+    judged = [row for row in rows if row["score"] != ""]
+    if len(judged) < 2:
+        return []
+    whole = max(row["score"] for row in judged) - min(row["score"] for row in judged)
+    found = []
+    for key in varied:
+        groups: dict[str, list[float]] = {}
+        values = [row[key] for row in judged]
+        cut = _halves(values) if len(varied) > 1 and len(set(values)) > len(judged) / 2 else None
+        for row in judged:
+            name = row[key] if cut is None else f"{'<' if float(row[key]) < cut else '>='} {cut:.4g}"
+            groups.setdefault(str(name), []).append(row["score"])
+        averages = {name: fmean(scores) for name, scores in groups.items()}
+        spread = max(averages.values()) - min(averages.values())
+        found.append({"key": key, "spread": spread, "share": spread / whole if whole else 0.0, "means": averages})
+    return sorted(found, key=lambda each: -each["spread"])
+
+
+def _halves(values: Sequence[Any]) -> float | None:
+    try:
+        return median(float(value) for value in values)
+    except ValueError:  # not numbers
+        return None
+
+
+def alone(run: Row) -> str:
+    """The command line that repeats a run or one job of a sweep, for a shell; the folder is left to the user."""
+    words = [str(word) for word in run.get("command", [])]
+    if run.get("job") is not None:
+        words = [word for word in words if word.partition("=")[0] not in OF_THE_SWEEP]
+    return " ".join(map(_quoted, ["xrdpipe", *words]))
+
+
+def _quoted(word: str) -> str:
+    """A word as one types it into a shell; Hydra's own quotes stay readable."""
+    return f'"{word}"' if "'" in word and not set('"$`\\!') & set(word) else shlex.quote(word)
