@@ -14,7 +14,8 @@ from statistics import median
 from typing import Any
 from urllib.parse import quote
 
-from .preview import Chi, compared, pictures, read_chi, small_patterns
+from .patterns import Chi, read_chi
+from .preview import compared, pictures, small_patterns
 from .provenance import write_text
 from .stage import ConfigError
 
