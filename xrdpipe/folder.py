@@ -147,7 +147,7 @@ class Folder:
         before = self.run.get("outputs", {})
         going = [file for name, files in outputs.items() for file in (*files, *before.get(name, []))]
         if self.run and self.run.get("identity") != run["identity"]:
-            going += [file for files in before.values() for file in files]
+            going += [file for files in before.values() for file in files] + self.run.get("finishes", [])
             self.records, self.run = {}, {}
         for file in going:
             if (self.path / file).resolve().is_relative_to(self.path.resolve()):  # a run.json may say anything

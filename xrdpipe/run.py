@@ -220,6 +220,7 @@ class Plan:
         lines += [f"would prepare {name}: {stage}" for name, stage in self.pipeline.stages.items()]
         lines += [f"would write into {target}:"]
         lines += [f"  {file}" for image in self.waiting for file in self.pipeline.outputs(image.name)]
+        lines += [f"  {file}" for file in self.pipeline.finishes()]
         return "\n".join([*lines, "  summary.csv, run.json, xrdpipe.log, .hydra/"])
 
 
@@ -290,7 +291,20 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
         if target is not None:
             status = "stopped" if result.stopped else "failed" if result.failed else "done"
             target.record({**made, "status": status, "seconds": round(time.monotonic() - clock, 3)}, result.frames)
+            _finish(plan, target, progress)
     return result
+
+
+def _finish(plan: Plan, target: Folder, progress: Progress) -> None:
+    for name, stage in plan.pipeline.stages.items():
+        try:
+            notes = stage.finish(target.path, list(target.records.values()))
+        except Exception as error:  # the frames are done and recorded: a figure of them all must not cost that
+            notes = [f"{name}: {type(error).__name__}: {error}"]
+            log.error("%s", traceback.format_exc())
+        for note in notes:
+            progress.say(note)
+            log.warning("%s", note)
 
 
 def _tidy(plan: Plan, recipe: Recipe | None, target: Folder | None, records: Mapping[str, Record]) -> None:
@@ -452,6 +466,7 @@ def _run_json(
         "versions": versions(),
         "inputs": inputs,
         "outputs": plan.outputs(),
+        "finishes": plan.pipeline.finishes(),
     }
 
 
