@@ -21,8 +21,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from .argv import quoted
-from .config import Loader, cores, listed, new_folder, plain, settings
+from .argv import quoted, translate
+from .config import Loader, cores, forced, listed, new_folder, plain, settings
 from .folder import WAYS_OUT
 from .provenance import write_json, write_text
 from .run import geometry_file, run
@@ -40,11 +40,12 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
 
     ``images``: bare paths, beyond those in ``overrides``. ConfigError where the whole sweep is refused.
     """
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    cfg = loader.load_configuration(config_name, list(overrides), RunMode.MULTIRUN)
+    overrides = [*_params(cfg, overrides), *overrides]
+    parsed = OverridesParser.create().parse_overrides(overrides)
     swept = {each.get_key_element().lstrip("+"): each for each in parsed if each.is_sweep_override()}
     if "output_dir" in swept:
         raise ConfigError("output_dir: cannot vary in a sweep; each job has a numbered folder in it")
-    cfg = loader.load_configuration(config_name, list(overrides), RunMode.MULTIRUN)
     fixed = [str(each.input_line) for each in parsed if not each.is_sweep_override()]
     top, groups = settings(plain(loader.compose(fixed, config_name)))
     if top.dry_run:
@@ -92,6 +93,15 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
     if not top.quiet:
         _show(rows, folder)
     return 130 if stopped else int(any(row["status"] != "done" for row in rows))
+
+
+def _params(cfg: DictConfig, overrides: Sequence[str]) -> list[str]:
+    """The sweep that the configuration itself names, as overrides; what was typed wins, as it does elsewhere."""
+    if not cfg.hydra.sweeper._target_.endswith("BasicSweeper") or not cfg.hydra.sweeper.params:
+        return []
+    typed = {override.lstrip("+~").partition("=")[0] for override in overrides}
+    words = [f"{key}={value}" for key, value in cfg.hydra.sweeper.params.items() if key.lstrip("+") not in typed]
+    return [*forced(translate(words, multirun=True)[0]), "hydra.sweeper.params=null"]
 
 
 @dataclass(frozen=True)
