@@ -44,8 +44,7 @@ STYLE: Any = {
     "ytick.major.width": 0.6,
     "xtick.direction": "in",
     "ytick.direction": "in",
-    "axes.formatter.use_mathtext": True,
-    "axes.formatter.limits": (-3, 5),
+    "axes.formatter.limits": (-4, 7),  # counts in full
     "pdf.fonttype": 42,  # TrueType, embedded: journals take no Type 3, and text stays text
     "svg.fonttype": "path",  # the same everywhere, whatever fonts there are
     "svg.hashsalt": "xrdpipe",
@@ -207,6 +206,8 @@ class Paper(Stage):
     def _write(self, folder: Path, name: str, draw: Callable[[], Figure]) -> None:
         with _styled():
             figure = draw()
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")  # placed, once for all formats
             for kind in self.format:
                 write_whole(
                     folder / f"{name}.{kind}",
@@ -287,7 +288,8 @@ def pattern_figure(pattern: Pattern, keys: Line, width: float) -> Figure:
     axes.plot(radial, intensity, color=keys.color, linewidth=keys.linewidth)
     _scale(axes, keys.scale)
     axes.set(xlabel=AXES.get(pattern.unit) or pattern.label or pattern.unit, ylabel="Intensity (counts)")
-    axes.set_xlim(float(radial.min()), float(radial.max()))
+    filled = radial[np.isfinite(intensity)] if np.isfinite(intensity).sum() > 1 else radial
+    axes.set_xlim(float(filled.min()), float(filled.max()))
     axes.minorticks_on()
     return figure
 
@@ -303,12 +305,13 @@ def offset_lines(series: Series, labels: Sequence[Any], title: str, keys: Waterf
     offset = keys.offset if keys.offset is not None else float(f"{min(3 / number, 0.6) * span:.1g}")
     colours = matplotlib.colormaps[keys.cmap](np.linspace(0, 0.8, number))  # the last ones are too light for a line
     last = float(series.radial[-1])
-    room = 9 * POINT * (number * offset + span) / (height * 0.85)  # counts that a line of text takes
+    room = 9 * POINT * 1.1 * (number * offset + span) / (height - 12)  # counts that a line of text takes
     every = max(1, int(np.ceil(room / abs(offset)))) if offset else number
     for row, (intensity, colour) in enumerate(zip(series.intensity, colours, strict=True)):
         axes.plot(series.radial, intensity + row * offset, color=colour, linewidth=0.7, zorder=3 + number - row)
-    ends = [row[np.isfinite(row)][-20:] for row in series.intensity]
-    heights = [row * offset + (float(np.median(end)) if end.size else 0.0) for row, end in enumerate(ends)]
+    end = series.intensity[:, -20:]
+    level = float(np.nanmedian(end)) if np.isfinite(end).any() else 0.0  # of all: so that labels are evenly spaced
+    heights = [row * offset + level for row in range(number)]
     named = slice(None, None, every)
     beside = axes.secondary_yaxis("right")
     beside.set_yticks(heights[named], [_text(label) for label in labels[named]])
