@@ -67,7 +67,7 @@ def test_the_default_option_holds_the_defaults_of_the_class(group: str) -> None:
         ("background", {"none"}),
         ("mask", {"strict", "gentle", "none"}),
         ("integ", {"two_theta"}),
-        ("plot", {"none", "image", "pattern"}),
+        ("plot", {"none", "image", "pattern", "paper", "waterfall"}),
         ("output", set()),
         ("parallel", {"serial"}),
         ("sweep", set()),

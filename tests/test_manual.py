@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
 
 from xrdpipe.config import conf_dir
-from xrdpipe.manual import GROUPS, manual
+from xrdpipe.manual import GROUPS, _keys, manual
 
 OPTIONS = [(path.parent.name, path.stem) for group in GROUPS for path in sorted((conf_dir() / group).glob("*.yaml"))]
 
@@ -45,8 +46,22 @@ def test_defaults_in_the_manual_are_those_of_the_default_option() -> None:
     assert lines["plot.image.cmap"].endswith("(viridis)")
 
 
+def test_a_value_with_a_number_sign_keeps_its_words(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text('color: "#0072b2"  # of the line\n')
+    assert _keys(tmp_path / "a.yaml")["color"].split() == ["color", "of", "the", "line", '("#0072b2")']
+
+
 def test_the_manual_has_what_manual_pages_have() -> None:
-    for title in ("USAGE", "EXAMPLES", "ARGUMENTS", "TOP LEVEL", "OPTIONS", "EXIT STATUS", *map(str.upper, GROUPS)):
+    for title in (
+        "USAGE",
+        "EXAMPLES",
+        "ARGUMENTS",
+        "TOP LEVEL",
+        "EXPERIMENT",
+        "OPTIONS",
+        "EXIT STATUS",
+        *map(str.upper, GROUPS),
+    ):
         assert title in manual().splitlines()
     assert max(map(len, manual().splitlines())) <= 160
 

@@ -21,7 +21,8 @@ from PIL import Image
 
 from xrdpipe import ConfigError, integrate, kernels
 from xrdpipe.demo import Simulation
-from xrdpipe.preview import COLOURS, SIDE, preview_png, read_chi
+from xrdpipe.patterns import read_chi
+from xrdpipe.preview import COLOURS, SIDE, preview_png
 from xrdpipe.report import write_report
 
 SMALL = Simulation(shape=(120, 100), pixel=(1e-3, 1e-3), dist=0.5, poni=(0.504, 0.493), counts=2000.0, lines=0)

@@ -87,17 +87,25 @@ def _dispatch(command: Command, words: Sequence[str]) -> int:
     elif options.hydra_help:
         raise ConfigError("--hydra-help: not here; Hydra's own options are in https://hydra.cc/docs/1.3/intro")
     elif options.cfg:
-        hydra.show_cfg(name, overrides, options.cfg, options.package, options.resolve)
+        if options.cfg == "job":
+            from .origin import told
+
+            package, resolve = options.package, options.resolve
+            print(told(options.config_dir, overrides, name, images=command.images, package=package, resolve=resolve))
+        else:
+            hydra.show_cfg(name, overrides, options.cfg, options.package, options.resolve)
     elif options.info:
         hydra.show_info(options.info, name, overrides, RunMode.MULTIRUN if options.multirun else RunMode.RUN)
-    elif options.multirun or "hydra.mode=MULTIRUN" in command.overrides:
-        from .sweep import sweep
-
-        return sweep(loader, overrides, command.images, name)
     else:
+        sweeps = options.multirun or "hydra.mode=MULTIRUN" in command.overrides
+        cfg = None if sweeps else loader.compose(overrides, name)
+        if cfg is None or cfg.hydra.mode == RunMode.MULTIRUN:
+            from .sweep import sweep
+
+            return sweep(loader, overrides, command.images, name)
         from .run import run
 
-        values = plain(loader.compose(overrides, name))
+        values = plain(cfg)
         values["images"] = [*listed(values.get("images")), *command.images]
         result = run(values, words)
         if not values["quiet"] and result.folder is not None:

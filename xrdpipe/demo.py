@@ -224,7 +224,8 @@ class Demo(NamedTuple):
 def write_demo(folder: Path, frames: int = 6, seed: int = 0) -> Demo:
     """Write `ni_300K.tiff` to `ni_800K.tiff` (nickel while it is heated), `air.tiff` and `geometry.poni`.
 
-    Image i is frame i of `Simulation(seed=seed)`. Same seed, same bytes; each file appears whole or not at all.
+    Image i is frame i of `Simulation(seed=seed)`; its header says the temperature (K). Same seed, same bytes; each file
+    appears whole or not at all.
     ValueError where `frames` is not from 1 to 501: names have whole kelvins.
     """
     if not 1 <= frames <= 501:
@@ -237,7 +238,8 @@ def write_demo(folder: Path, frames: int = 6, seed: int = 0) -> Demo:
     _write(demo.poni, lambda part: part.write_bytes(simulation.poni_text().encode()))
     for number, path in enumerate([demo.air, *demo.images], -1):
         image = simulation.frame(number, kelvins[number]) if number >= 0 else simulation.air_frame()
-        _write(path, partial(tifffile.imwrite, data=image, software=False, metadata=None))
+        header = f"temperature: {kelvins[number]}" if number >= 0 else ""
+        _write(path, partial(tifffile.imwrite, data=image, software=False, metadata=None, description=header or None))
     return demo
 
 

@@ -150,6 +150,7 @@ class Folder:
         ]
         if self.run and self.run.get("identity") != run["identity"]:
             going += [file for name, files in before.items() for file in (*files, f"previews/{name}.png")]
+            going += self.run.get("finishes", [])
             self.records, self.run = {}, {}
         for file in going:
             if (self.path / file).resolve().is_relative_to(self.path.resolve()):  # a run.json may say anything

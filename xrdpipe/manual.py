@@ -21,6 +21,7 @@ EXAMPLES
   xrdpipe poni=geometry.poni data/*.tiff mask=strict integ.unit=2th_deg
   xrdpipe poni=geometry.poni @list.txt background.file=air.tiff background.scale=0.1 output_dir=run_7
   xrdpipe -m mask.alpha=1.5,2,3 integ.npt=1024,2048 poni=geometry.poni data/*.tiff
+  xrdpipe experiment=temperature_series poni=geometry.poni data/*.tiff plot.width=85
 
 ARGUMENTS
   Bare paths are images; globs (also **) may be quoted; @list.txt names a file with one path a line.
@@ -30,8 +31,8 @@ ARGUMENTS
 TAIL = """\
 OPTIONS
   -m, --multirun       a sweep
-  --cfg job            show the resulting configuration and stop (--cfg hydra: Hydra's own)
-  --info [defaults]    show where the configuration comes from
+  --cfg job            show the resulting configuration, and where each value is from (--cfg hydra: Hydra's own)
+  --info [defaults]    show which files it is made of, in which order; searchpath: the folders they are looked for in
   --config-dir DIR     a folder with your own options: DIR/mask/mine.yaml, then mask=mine
   --config-name NAME   another top-level file than config.yaml
   -sc install=bash     tab completion: eval "$(xrdpipe -sc install=bash)"
@@ -57,11 +58,14 @@ def manual() -> str:
             *keys.values(),
             "",
         ]
+    experiments = sorted((conf / "experiment").glob("*.yaml"))
+    parts += ["EXPERIMENT", *(f"  {f'experiment={path.stem}':<30} {_title(path)}" for path in experiments), ""]
     return "\n".join([*parts, TAIL])
 
 
 def _title(path: Path) -> str:
-    return path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return next(line for line in lines if not line.startswith("# @package")).lstrip("# ")
 
 
 def _keys(path: Path, prefix: str = "") -> dict[str, str]:
@@ -73,7 +77,7 @@ def _keys(path: Path, prefix: str = "") -> dict[str, str]:
             break
         if not colon or key.lstrip().startswith(("#", "_", "-")) or key == "defaults":
             continue
-        value, _, words = rest.partition("#")
+        value, _, words = rest.partition(" #")  # a colour begins with # too
         parent = parent if line.startswith(" ") else ""
         name = f"{prefix}{parent}{key.strip()}"
         lines[name] = f"  {name:<28} {words.strip()}{f' ({value.strip()})' if value.strip() else ''}"

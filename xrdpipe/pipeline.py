@@ -49,6 +49,10 @@ class Pipeline:
         """Files that the frame ``name`` leaves, relative to the run's folder."""
         return [path for stage in self.stages.values() for path in stage.outputs(name)]
 
+    def finishes(self) -> list[str]:
+        """Files that a run leaves when it ends, relative to its folder."""
+        return [path for stage in self.stages.values() for path in stage.finishes()]
+
     def identity(self) -> dict[str, Any]:
         """The configuration that decides the numbers, files by base name: the same for the same result."""
         files = {path: Path(path).name for path in self.inputs().values()}
@@ -127,6 +131,7 @@ def prepared(recipe: Recipe) -> Prepared:
         recipe.folder,
         any(stage.wants_variance for stage in stages),
         pipeline.provenance(recipe.poni),
+        tuple(getattr(pipeline.source, "columns", ())),
     )
     steps = {name: stage.prepare(setup) for name, stage in pipeline.stages.items()}
     return Prepared(pipeline, pipeline.source.prepare(setup), steps)

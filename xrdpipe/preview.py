@@ -7,13 +7,14 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Picture
 
 from .frame import Frame
+from .patterns import AXES, Chi, Floats, first_chi, read_series
 from .provenance import write_whole
 
 SIDE = 300  # pixels of a picture, at most
@@ -31,10 +32,6 @@ COLOURS = {
     "outlier": "#d55e00",
     "not_finite": "#009e73",
 }
-
-AXES = {"q_A^-1": "q (Å⁻¹)", "q_nm^-1": "q (nm⁻¹)", "2th_deg": "2θ (°)", "2th_rad": "2θ (rad)", "r_mm": "r (mm)"}
-
-Floats = NDArray[np.float64]
 
 
 def preview_png(image: NDArray[np.float32], mask: NDArray[np.uint8]) -> bytes:
@@ -98,48 +95,25 @@ def pictures(folder: Path, records: Sequence[Mapping[str, Any]]) -> list[dict[st
     ]
 
 
-class Chi(NamedTuple):
-    """A pattern as its file has it: radial in ``unit``, intensity in counts; no row for an empty bin."""
-
-    unit: str
-    radial: Floats
-    intensity: Floats
-
-
-def read_chi(folder: Path, name: str) -> Chi | None:
-    """The pattern of a frame; None where the folder holds none."""
-    try:
-        if Path(name).name != name:  # a run.json may say anything
-            return None
-        text = (folder / f"{name}.chi").read_text(encoding="utf-8", errors="replace")
-        columns, _, body = text[text.rfind("\n#") + 2 :].partition("\n")
-        if body.count("\n") < 2:
-            return None
-        rows = np.loadtxt(body.splitlines(), usecols=(0, 1))
-        return Chi(columns.split()[0], rows[:, 0], rows[:, 1])
-    except (OSError, ValueError, IndexError):
-        return None
-
-
 def small_patterns(folder: Path, names: Sequence[str], done: Sequence[int]) -> tuple[list[int], dict[str, Any], str]:
     """Which of the frames ``done`` (numbers in ``names``) are drawn, their patterns, and in words what is left out.
 
     The patterns are on one radial axis and have no more than `VALUES` in all.
     """
-    first = next((chi for number in done if (chi := read_chi(folder, names[number]))), None)
+    first = first_chi(folder, (names[number] for number in done))
     if first is None:
         return [], {}, ""
     points = len(first.radial)
     block = math.ceil(points / POINTS) if len(done) * points > VALUES else 1
     every = math.ceil(len(done) * (points // block) / VALUES)
-    read = {number: read_chi(folder, names[number]) for number in done[::every]}
-    found = {number: chi for number, chi in read.items() if chi is not None and chi.unit == first.unit}
-    axis = max((chi.radial for chi in found.values()), key=len, default=first.radial)
-    axis = axis[: len(axis) // block * block]
-    rows = np.array([_thin(_onto(axis, chi), block) for chi in found.values()])
-    drawn = {"axis": AXES.get(first.unit, first.unit), "radial": packed(_thin(axis, block)), "intensity": packed(rows)}
+    numbers = {names[number]: number for number in done[::every]}
+    series = read_series(folder, numbers, block)
+    if series is None:
+        return [], {}, ""
+    drawn = {"axis": AXES.get(series.unit, series.unit), "radial": packed(series.radial)}
     told = [f"one in {every} is drawn"] * (every > 1) + [f"each point is the mean of {block} bins"] * (block > 1)
-    return list(found), drawn, " and ".join(told)
+    shown = [numbers[name] for name in series.names]
+    return shown, {**drawn, "intensity": packed(series.intensity)}, " and ".join(told)
 
 
 def compared(chis: Mapping[int, Chi]) -> tuple[str, dict[int, dict[str, str]]]:
@@ -162,18 +136,3 @@ def compared(chis: Mapping[int, Chi]) -> tuple[str, dict[int, dict[str, str]]]:
 def packed(values: Floats) -> str:
     """Base64 of float32, little endian."""
     return base64.b64encode(values.astype("<f4").tobytes()).decode()
-
-
-def _onto(axis: Floats, chi: Chi) -> Floats:
-    """A pattern on another axis by the nearest bin; NaN where that is further than half a step: an empty bin."""
-    right = np.clip(np.searchsorted(chi.radial, axis), 1, len(chi.radial) - 1)
-    nearest = np.where(axis - chi.radial[right - 1] < chi.radial[right] - axis, right - 1, right)
-    close = abs(chi.radial[nearest] - axis) <= np.median(np.diff(axis)) / 2
-    return np.where(close, chi.intensity[nearest], np.nan)
-
-
-def _thin(values: Floats, block: int) -> Floats:
-    """The mean of every ``block`` values; NaN where none of them is finite."""
-    tiles = values.reshape(-1, block)
-    counts = np.isfinite(tiles).sum(axis=1)
-    return np.where(counts, np.nansum(tiles, axis=1) / np.maximum(counts, 1), np.nan)

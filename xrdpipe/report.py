@@ -13,7 +13,8 @@ from statistics import median
 from typing import Any
 from urllib.parse import quote
 
-from .preview import Chi, compared, pictures, read_chi, small_patterns
+from .patterns import Chi, read_chi
+from .preview import compared, pictures, small_patterns
 from .provenance import write_text
 from .source import expand_user
 from .stage import ConfigError
@@ -24,18 +25,8 @@ REASONS = 500  # failures that are listed, at most
 JOBS = 16  # of a sweep whose patterns are drawn, at most
 SERIES = 10  # patterns from which on they are a series: heat map and waterfall
 NO_SETTINGS = (
-    "poni",
-    "images",
-    "output_dir",
-    "overwrite",
-    "resume",
-    "dry_run",
-    "quiet",
-    "cache",
-    "report",
-    "parallel",
-    "sweep",
-)
+    "poni", "images", "output_dir", "overwrite", "resume", "dry_run", "quiet", "cache", "report", "parallel", "sweep"
+)  # fmt: skip
 LABELS = {"name": "frame", "masked_fraction": "masked", "sigma_over_intensity": "sigma / I"}
 
 Row = Mapping[str, Any]

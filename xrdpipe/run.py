@@ -32,6 +32,7 @@ from .pipeline import Pipeline, Recipe, prepared
 from .preview import write_preview
 from .progress import Progress
 from .provenance import file_hash, versions, write_text
+from .report import write_report
 from .source import Source, expand, references, shaped
 from .stage import ConfigError, build, require
 
@@ -229,6 +230,7 @@ class Plan:
         lines += [f"would prepare {name}: {stage}" for name, stage in self.pipeline.stages.items()]
         lines += [f"would write into {target}:"]
         lines += [f"  {file}" for image in self.waiting for file in self.pipeline.outputs(image.name)]
+        lines += [f"  {file}" for file in self.pipeline.finishes()]
         report = "report.html, " if self.settings.report else ""
         return "\n".join([*lines, f"  summary.csv, run.json, {report}xrdpipe.log, .hydra/"])
 
@@ -303,19 +305,28 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
         if target is not None:
             status = "stopped" if result.stopped else "failed" if result.failed else "done"
             target.record({**made, "status": status, "seconds": round(time.monotonic() - clock, 3)}, result.frames)
-            if plan.settings.report:
-                _report(target.path, progress)
+            _finish(plan, target, progress)
     return result
 
 
-def _report(folder: Path, progress: Progress) -> None:
-    from .report import write_report
-
-    try:
-        write_report(folder)
-    except Exception as error:  # a full disk, a bug: the results are there all the same
-        progress.say(f"no report.html: {error}; xrdpipe report {folder} makes it")
-        log.exception("no report.html")
+def _finish(plan: Plan, target: Folder, progress: Progress) -> None:
+    # The frames are done and recorded: a full disk or a bug here must not cost that.
+    notes = []
+    for name, stage in plan.pipeline.stages.items():
+        try:
+            notes += stage.finish(target.path, list(target.records.values()))
+        except Exception as error:
+            notes.append(f"{name}: {type(error).__name__}: {error}")
+            log.exception("%s could not finish", name)
+    if plan.settings.report:
+        try:
+            write_report(target.path)
+        except Exception as error:
+            notes.append(f"no report.html: {error}; xrdpipe report {target.path} makes it")
+            log.exception("no report.html")
+    for note in notes:
+        progress.say(note)
+        log.warning("%s", note)
 
 
 def _tidy(plan: Plan, recipe: Recipe | None, target: Folder | None, records: Mapping[str, Record]) -> None:
@@ -468,6 +479,7 @@ def _run_json(
         "versions": versions(),
         "inputs": inputs,
         "outputs": plan.outputs(),
+        "finishes": plan.pipeline.finishes(),
     }
 
 

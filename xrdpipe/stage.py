@@ -6,7 +6,7 @@ import dataclasses
 import importlib
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache, lru_cache
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints, overload
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .folder import Record
     from .frame import Frame, Image
     from .geometry import Geometry, Poni
 
@@ -34,6 +35,7 @@ class Setup:
     ``read`` gives a file's image as float32 in the orientation of the frames; ``to_raw`` turns an array back into the
     orientation of the files. ``folder`` is None where nothing is to be written. ``variance`` says whether a stage
     wants the frame's variance. ``provenance`` is what every result says about its making: name -> JSON value.
+    ``columns`` are the names of what the source reads of every header.
     """
 
     geometry: Geometry
@@ -42,6 +44,7 @@ class Setup:
     folder: Path | None = None
     variance: bool = False
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    columns: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,17 @@ class Stage:
 
     def outputs(self, name: str) -> list[str]:
         """Files this stage writes for the frame ``name``, relative to the run's folder."""
+        return []
+
+    def finish(self, folder: Path, records: Sequence[Record]) -> list[str]:
+        """Called once when a run ends, also a stopped one, with the records of all frames that its folder holds.
+
+        Returns what the user should know.
+        """
+        return []
+
+    def finishes(self) -> list[str]:
+        """Files that `finish` writes, relative to the run's folder."""
         return []
 
     @property

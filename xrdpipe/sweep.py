@@ -24,8 +24,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from . import stop
-from .argv import quoted
-from .config import Loader, cores, listed, new_folder, plain, settings
+from .argv import quoted, translate
+from .config import Loader, cores, forced, listed, new_folder, plain, settings
 from .folder import WAYS_OUT
 from .metrics import METRICS
 from .provenance import write_json, write_text
@@ -45,11 +45,12 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
 
     ``images``: bare paths, beyond those in ``overrides``. ConfigError where the whole sweep is refused.
     """
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    cfg = loader.load_configuration(config_name, list(overrides), RunMode.MULTIRUN)
+    overrides = [*_params(cfg, overrides), *overrides]
+    parsed = OverridesParser.create().parse_overrides(overrides)
     swept = {each.get_key_element().lstrip("+"): each for each in parsed if each.is_sweep_override()}
     if "output_dir" in swept:
         raise ConfigError("output_dir: cannot vary in a sweep; each job has a numbered folder in it")
-    cfg = loader.load_configuration(config_name, list(overrides), RunMode.MULTIRUN)
     swept |= dict(_searched(cfg))
     if any(key.partition(".")[0] == "sweep" for key in swept):
         raise ConfigError("sweep.rank: cannot vary in a sweep; several metrics are a list, [ring_bias,-peak_width]")
@@ -102,6 +103,15 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
     if top.report:
         write_report(folder)
     return 130 if stopped else int(any(row["status"] != "done" for row in rows))
+
+
+def _params(cfg: DictConfig, overrides: Sequence[str]) -> list[str]:
+    """The sweep that the configuration itself names, as overrides; what was typed wins, as it does elsewhere."""
+    if not cfg.hydra.sweeper._target_.endswith("BasicSweeper") or not cfg.hydra.sweeper.params:
+        return []
+    typed = {override.lstrip("+~").partition("=")[0] for override in overrides}
+    words = [f"{key}={value}" for key, value in cfg.hydra.sweeper.params.items() if key.lstrip("+") not in typed]
+    return [*forced(translate(words, multirun=True)[0]), "hydra.sweeper.params=null"]
 
 
 @dataclass(frozen=True)
@@ -170,7 +180,9 @@ def _import() -> None:
 
 
 def _searched(cfg: DictConfig) -> Iterator[tuple[str, Override]]:
-    """What a sweeper varies that is not on the command line: ``hydra.sweeper.params``."""
+    """What a sweeper other than Hydra's own, see `_params`, varies besides the command line."""
+    if cfg.hydra.sweeper._target_.endswith("BasicSweeper"):
+        return
     params = [f"{key}={value}" for key, value in (cfg.hydra.sweeper.get("params") or {}).items()]
     for each in OverridesParser.create().parse_overrides(params):
         if each.is_sweep_override():
