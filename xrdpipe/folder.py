@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from .metrics import NAMES
 from .provenance import file_hash, write_json, write_text
 from .stage import ConfigError
 
@@ -45,6 +46,7 @@ class Record:
 
 FOREIGN: dict[str, Any] = {"identity": None}  # a run.json of somebody: nothing fits it, so only overwrite=true goes on
 COLUMNS = ("file", "name", "status", "masked_fraction", "seconds", "error")
+TAKEN = frozenset({*(each.name for each in fields(Record)), *NAMES})  # names of what else is said of a frame
 WAYS_OUT = "say resume=true (go on), overwrite=true (again) or choose another output_dir"
 JOURNAL = "run.jsonl"  # a line a frame while a run goes on; what a killed run leaves instead of a finished run.json
 

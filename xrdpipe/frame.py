@@ -67,6 +67,9 @@ class Frame:
     ``image`` and ``variance`` are float32 in counts, ``mask`` is uint8 with 0 = good, anything else = masked; all of
     shape (slow, fast), after ``source.transform``. ``variance`` is there when a later stage wants it. ``file`` and
     ``digest`` are the base name and the content hash of the file it came from; ``notes`` what the user should know.
+    ``header`` is what the file says besides: ``header[key]`` is a number or text, KeyError if there is none. It is read
+    when it is asked for. A key that begins with ``/`` is a path in an HDF5 file; of a dataset with a value for each
+    frame it gives that of this one.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Frame:
     mask: NDArray[np.uint8] | None = None
     pattern: Pattern | None = None
     notes: tuple[str, ...] = ()
+    header: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def masked(self) -> NDArray[np.bool_]:

@@ -12,6 +12,12 @@ from .frame import Frame, Pattern
 STRONGEST = 5  # peaks that count
 REASONS = ("user", "detector", "edge", "lower", "upper", "outlier", "not_finite")  # the bits of a mask, lowest first
 
+NAMES = (
+    *(f"masked_{reason}" for reason in REASONS),
+    *("negative_bins", "empty_bins", "total_intensity", "ring_scatter", "spottiness", "sigma_over_intensity"),
+    *("signal_to_background", "peak_width"),
+)
+
 
 def metrics(frame: Frame) -> dict[str, float]:
     """All metrics of a processed frame, name -> value; those that do not apply are left out."""

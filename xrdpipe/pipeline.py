@@ -57,6 +57,7 @@ class Pipeline:
             for name, values in self.config.items()
             if name != SHOWN
         }
+        stages["source"].pop("columns", None)  # they change no number either
         return {"stages": [name for name in self.stages if name != SHOWN], **stages}
 
     def provenance(self, poni: Poni) -> dict[str, Any]:

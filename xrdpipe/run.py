@@ -25,9 +25,10 @@ from numpy.typing import NDArray
 
 from .argv import literal
 from .config import Settings, cores, new_folder, settings
-from .folder import WAYS_OUT, Folder, Record
+from .folder import TAKEN, WAYS_OUT, Folder, Record
 from .frame import FrameError, Pattern, Reference
 from .geometry import Poni, geometry
+from .header import header
 from .metrics import metrics
 from .pipeline import Pipeline, Recipe, prepared
 from .progress import Progress
@@ -166,6 +167,9 @@ class Plan:
                 raise ConfigError(f"{what} file {path}: {'not a file' if Path(path).exists() else 'no such file'}")
         for stage in pipeline.stages.values():
             stage.check(poni)
+        for name in pipeline.source.columns:
+            taken = name in TAKEN or name.startswith("seconds_")
+            require(not taken, "source.columns", name, "a column of this name is there already, see docs/metrics.md")
         own = {Path(path).resolve() for path in inputs.values()}
         found = expand(top.images or [])
         paths = [path for path in found if path.resolve() not in own]
@@ -252,6 +256,8 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
     before = target.records if target else {}
     done = {image.name for image in plan.images} - {image.name for image in plan.waiting}
     records = {image.name: before[image.name] if image.name in done else _record(image) for image in plan.images}
+    images = {image.name: image for image in plan.images}
+    lacking: dict[str, int] = {}
     progress = Progress(len(plan.waiting), plan.settings.quiet)
     made = {
         **_run_json(plan, values, command, started),
@@ -276,6 +282,7 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
                 if target is not None:
                     target.note(outcome.record)
                 _tell(progress, outcome)
+                _tell_missing(progress, outcome.record, images[name], lacking)
                 if outcome.pattern is not None:
                     result.patterns[name] = outcome.pattern
                 if outcome.mask is not None:
@@ -284,6 +291,9 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
             result.stopped = True
             _tidy(plan, recipe, target, records)
             progress.say(f"stopped after {progress.done} of {progress.total} frames; what is done is saved")
+        for column, count in lacking.items():
+            some = f"{count} of {progress.done}" if count < progress.done else "all"
+            progress.say(f"source.columns={column}: empty for {some} frames")
         result.frames = list(records.values())
         result.patterns = {name: result.patterns[name] for name in records if name in result.patterns}
         result.masks.bits = {name: result.masks.bits[name] for name in records if name in result.masks.bits}
@@ -408,6 +418,7 @@ def process(recipe: Recipe, image: Reference, keep: bool) -> Outcome:
         method=frame.pattern.method if frame.pattern else "",
         outputs=outputs,
         metrics=metrics(frame),
+        columns=pipeline.pipeline.source.values(frame.header),
         steps=steps,
         notes=list(frame.notes),
     )
@@ -429,6 +440,15 @@ def _tell(progress: Progress, outcome: Outcome) -> None:
     for note in record.notes:
         progress.say(f"{record.file}: {note}")
         log.warning("%s: %s", record.file, note)
+
+
+def _tell_missing(progress: Progress, record: Record, image: Reference, lacking: dict[str, int]) -> None:
+    """Say of each column the first time that a frame has no value for it; count the others in ``lacking``."""
+    for name, value in record.columns.items():
+        if value is None:
+            lacking[name] = lacking.get(name, 0) + 1
+            if lacking[name] == 1:
+                progress.say(f"source.columns={name}: {record.file}: {header(image).missing(name)}")
 
 
 def _run_json(

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .frame import Frame, FrameError, Image, Reference
+from .header import header
 from .provenance import content_hash
 from .stage import ConfigError, Setup, Stage, choice, require
 
@@ -33,14 +34,18 @@ class Source(Stage):
     """Image files of any format that fabio reads, one frame a file.
 
     ``transform``: any of flipud, fliplr, rot90, transpose, in order, applied to every raw frame read, so that it fits
-    the orientation of the PONI.
+    the orientation of the PONI. ``columns``: keys of the frame's header whose values become columns of the record.
     """
 
     transform: list[str] = field(default_factory=list)
+    columns: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for name in self.transform:
             choice("transform", name, TRANSFORMS)
+        for name in self.columns:
+            require(bool(name.strip()), "columns", self.columns, "keys of the frame's header expected")
+            require(self.columns.count(name) == 1, "columns", self.columns, f"{name} stands there twice")
 
     supplies: ClassVar[bool] = False  # whether this source brings its own frames, and writes them into the run's folder
 
@@ -64,6 +69,16 @@ class Source(Stage):
         """The image of a file, float32, contiguous, in the orientation of the frames; FrameError if it has none."""
         return self._image(memory.read(Path(path))[0])
 
+    def values(self, header: Mapping[str, Any]) -> dict[str, Any]:
+        """What ``columns`` names of a frame's header; None where it has no such key."""
+        found: dict[str, Any] = {}
+        for name in self.columns:
+            try:
+                found[name] = header[name]
+            except KeyError:
+                found[name] = None
+        return found
+
     def prepare(self, setup: Setup) -> Callable[[Reference], Frame]:
         shape = setup.geometry.shape
 
@@ -80,7 +95,7 @@ class Source(Stage):
                     f"{shape[0]} x {shape[1]}"
                 )
             variance = np.maximum(image, np.float32(1)) if setup.variance else None
-            return Frame(reference.name, image, reference.path.name, digest, variance)
+            return Frame(reference.name, image, reference.path.name, digest, variance, header=header(reference))
 
         return read
 
