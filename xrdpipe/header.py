@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
@@ -61,27 +61,48 @@ class Header(Mapping[str, Any]):
 
 def header(reference: Reference) -> Header:
     """The header of a frame; that of an array, or of a file that has none, is empty. Nothing is read yet."""
-    return Header(lambda: {} if reference.array is not None else _read(reference.path))
+    if reference.parts:
+        return Header(lambda: Merged([header(part) for part in reference.parts]))
+    return Header(lambda: {} if reference.array is not None else _read(reference))
 
 
-def _read(path: Path) -> Mapping[str, Any]:
+class Merged(Mapping[str, Any]):
+    """The headers of merged frames: of numbers their mean, of all else what the first one says."""
+
+    def __init__(self, headers: Sequence[Header]) -> None:
+        self.headers = headers
+
+    def __getitem__(self, key: str) -> Any:
+        values = [each[key] for each in self.headers]
+        numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
+        return values[0] if not numbers or len(set(values)) == 1 else sum(values) / len(values)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.headers[0])
+
+    def __len__(self) -> int:
+        return len(self.headers[0])
+
+
+def _read(reference: Reference) -> Mapping[str, Any]:
+    path, frame = reference.path, reference.index or 0
     try:
         with open(path, "rb") as file:
             start = file.read(8)
         if start == b"\x89HDF\r\n\x1a\n":
-            return _Inside(path, None, 1)
+            return _Inside(reference)
         if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-            return _tiff(path)
-        return {} if start[:6] == b"\x93NUMPY" else _fabio(path)
+            return _tiff(path, frame)
+        return {} if start[:6] == b"\x93NUMPY" else _fabio(path, frame)
     except Exception:  # tifffile and fabio raise anything; the frame itself was read, so its header just has nothing
         return {}
 
 
 class _Inside(Mapping[str, Any]):
-    """The values in an HDF5 file: by path, those that are one a frame by the frame's ``index`` of ``count``."""
+    """The values in an HDF5 file: by path; of what has a value for each frame, that of the frame's ``index``."""
 
-    def __init__(self, path: Path, index: int | None, count: int) -> None:
-        self.path, self.index, self.count = path, index, count
+    def __init__(self, reference: Reference) -> None:
+        self.path, self.dataset, self.index = reference.path, reference.dataset, reference.index
 
     @cached_property
     def _paths(self) -> tuple[str, ...]:
@@ -93,9 +114,10 @@ class _Inside(Mapping[str, Any]):
             return ()
 
     def __getitem__(self, key: str) -> Any:
-        from .hdf5 import value
+        from .hdf5 import stack, value
 
-        return value(self.path, key, self.index, self.count)
+        count = 1 if self.index is None else stack(self.path, self.dataset).count
+        return value(self.path, key, self.index, count)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._paths)
@@ -104,7 +126,7 @@ class _Inside(Mapping[str, Any]):
         return len(self._paths)
 
 
-def _tiff(path: Path, page: int = 0) -> Mapping[str, Any]:
+def _tiff(path: Path, page: int) -> Mapping[str, Any]:
     import tifffile
 
     with tifffile.TiffFile(path) as tiff:
@@ -114,7 +136,7 @@ def _tiff(path: Path, page: int = 0) -> Mapping[str, Any]:
     return {**plain, **{key: value for text in texts for key, value in described(text).items()}}
 
 
-def _fabio(path: Path, frame: int = 0) -> Mapping[str, Any]:
+def _fabio(path: Path, frame: int) -> Mapping[str, Any]:
     import fabio
 
     with fabio.openheader(str(path)) as file:

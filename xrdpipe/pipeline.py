@@ -10,9 +10,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from .files import content_of
 from .frame import Frame, FrameError, Image, Reference
 from .geometry import Poni, geometry
-from .provenance import content_hash, file_hash, versions
+from .paths import base_name
+from .provenance import content_hash, versions
 from .source import Source
 from .stage import ConfigError, Setup, Stage, Step, build
 
@@ -51,7 +53,7 @@ class Pipeline:
 
     def identity(self) -> dict[str, Any]:
         """The configuration that decides the numbers, files by base name: the same for the same result."""
-        files = {path: Path(path).name for path in self.inputs().values()}
+        files = {path: base_name(path) for path in self.inputs().values()}
         stages = {
             name: {key: files.get(value, value) if isinstance(value, str) else value for key, value in values.items()}
             for name, values in self.config.items()
@@ -62,7 +64,7 @@ class Pipeline:
 
     def provenance(self, poni: Poni) -> dict[str, Any]:
         """What every result says about its making: no time, no host, no folder, so that it repeats to the byte."""
-        hashes = {what: f"{Path(path).name} {file_hash(path)}" for what, path in self.inputs().items()}
+        hashes = {what: f"{base_name(path)} {content_of(path)}" for what, path in self.inputs().items()}
         installed = versions()
         return {
             "program": f"xrdpipe {installed['xrdpipe']}, pyFAI {installed['pyFAI']}",

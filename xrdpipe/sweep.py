@@ -24,9 +24,10 @@ from omegaconf import DictConfig, OmegaConf
 from .argv import quoted
 from .config import Loader, cores, listed, new_folder, plain, settings
 from .folder import WAYS_OUT
+from .paths import expand, expand_user
 from .provenance import write_json, write_text
 from .run import geometry_file, run
-from .source import Source, expand, expand_user, memory
+from .source import Source, memory
 from .stage import ConfigError, build
 
 log = logging.getLogger("xrdpipe")
