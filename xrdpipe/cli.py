@@ -110,7 +110,7 @@ def _report(result: Run) -> None:
 
     rows = [
         {
-            "image": record.file,
+            "image": record.name if "::" in record.file else record.file,
             "status": record.status,
             "masked": "" if record.masked_fraction is None else f"{100 * record.masked_fraction:.1f} %",
             "seconds": "" if record.seconds is None else f"{record.seconds:.2f}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from math import prod
@@ -17,7 +18,6 @@ from numpy.typing import NDArray
 from .frame import LARGEST_IMAGE, FrameError
 from .opened import Opened, state
 from .paths import natural
-from .stage import nearest
 
 if TYPE_CHECKING:
     import h5py
@@ -177,8 +177,7 @@ def follow(path: Path, inside: str, depth: int = 0) -> tuple[Path, h5py.Group | 
             here = "/".join(["", *parts[:at]])
             link = node.get(part, getlink=True) if isinstance(node, h5py.Group) else None
             if link is None:
-                there = list(node)[:100] if isinstance(node, h5py.Group) else []
-                told = f"; {nearest(part, there)}" if there else ""
+                told = _near(part, node) if isinstance(node, h5py.Group) else ""
                 raise FrameError(f"{path.name} has no {'/'.join(['', *parts])}: no {part!r} in {here or '/'}{told}")
             rest = parts[at + 1 :]
             if isinstance(link, h5py.SoftLink):
@@ -191,6 +190,13 @@ def follow(path: Path, inside: str, depth: int = 0) -> tuple[Path, h5py.Group | 
             except (KeyError, OSError) as error:
                 raise FrameError(f"{path.name}: {here}/{part} cannot be read") from error
         return path, node
+
+
+def _near(name: str, group: h5py.Group) -> str:
+    there = list(group)
+    close = get_close_matches(name, there, n=1)
+    told = f"did you mean {close[0]!r}?" if close else f"there is {', '.join(there[:8])}{', ...' * (len(there) > 8)}"
+    return f"; {told}" if there else ""
 
 
 def _linked(path: Path, name: str) -> Path:
@@ -313,7 +319,7 @@ def _piece(file: Path, node: Any) -> Piece:
 
     name = node.name
     if not isinstance(node, h5py.Dataset):
-        raise FrameError(f"{name} is a group; {nearest(name, [f'{name}/{each}' for each in list(node)[:8]])}")
+        raise FrameError(f"{name} is a group, no dataset{_near(name, node)}")
     shape = node.shape or ()
     if len(shape) < 2 or node.dtype.kind not in "uifb":
         raise FrameError(f"{name} holds no images but {' x '.join(map(str, shape)) or 'one'} of type {node.dtype}")

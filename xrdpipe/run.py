@@ -137,6 +137,7 @@ def run(
         if plan.settings.dry_run:
             print(plan.told())
             return Run(None)
+        stack.callback(files.forget)
         return _execute(plan, values, command, keep, job)
 
 
