@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .argv import Command
     from .run import Run
 
-OTHER_JOBS = ("replay",)
+OTHER_JOBS = ("inspect", "replay")
 NOTHING = """\
 xrdpipe: nothing to do: images and a geometry are missing
   with data:     xrdpipe poni=geometry.poni images='data/*.tiff'
@@ -62,9 +62,9 @@ def _answer(words: list[str]) -> int:
 
 
 def _other_job(job: str, words: Sequence[str]) -> int:
-    from .replay import main as replay
+    from importlib import import_module
 
-    return {"replay": replay}[job](words)
+    return int(import_module(f".{job}", __package__).main(words))
 
 
 def _dispatch(command: Command, words: Sequence[str]) -> int:
