@@ -127,3 +127,11 @@ def test_columns_are_no_part_of_a_results_identity(heated: list[Path]) -> None:
     assert call(*RUN, "output_dir=out").status == 0
     assert call(*RUN, "source.columns=[temperature]", "output_dir=more").status == 0
     assert Path("out/ni_2.chi").read_bytes() == Path("more/ni_2.chi").read_bytes()
+
+
+def test_columns_can_be_added_to_a_run_that_goes_on(heated: list[Path]) -> None:
+    assert call(*RUN, "output_dir=out").status == 0
+    told = call(*RUN, "source.columns=[temperature]", "output_dir=out", "resume=true")
+    assert "3 of 3 images were done before" in told.err
+    with open("out/summary.csv") as file:
+        assert [row["temperature"] for row in csv.DictReader(file)] == ["", "310", "320"]

@@ -20,6 +20,7 @@ from .provenance import content_hash, file_hash
 from .stage import ConfigError
 
 _TIFF = {b"II*\0": "<HIHH", b"MM\0*": ">HIHH", b"II+\0": "<QQHH", b"MM\0+": ">QQHH"}
+_TIFF_NUMBERS = {3: "H", 4: "I", 16: "Q"}  # types of offsets and lengths
 _NPY = b"\x93NUMPY"
 
 
@@ -72,15 +73,12 @@ def read(reference: Reference) -> tuple[NDArray[Any], str]:
     FrameError says why there is no image.
     """
     path, index = reference.path, reference.index
+    if index is None and not reference.dataset:
+        return read_file(path)
     kind = _kind(path)
     if reference.dataset and kind != "hdf5":
         raise FrameError("not an HDF5 file, so there are no datasets in it")
-    if kind == "hdf5":
-        raw = hdf5.image(path, reference.dataset, index)
-    elif index is None:
-        return read_file(path)
-    else:
-        raw = _one_of_many(path, kind, index)
+    raw = hdf5.image(path, reference.dataset, index) if kind == "hdf5" else _one_of_many(path, kind, index or 0)
     raw = np.ascontiguousarray(as_image(raw))
     return raw, content_hash(raw)
 
@@ -133,7 +131,7 @@ def _kind(path: Path) -> str:
     """What kind of file it is, by its first bytes and, where those say nothing, its suffix."""
     state(path)
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", buffering=0) as file:
             start = file.read(8)
     except OSError as error:
         raise FrameError(f"cannot be read ({error.strerror})") from error
@@ -180,8 +178,8 @@ def _tiff_page(file: BinaryIO, at: int, order: str, big: bool, size: int) -> tup
     found: dict[int, tuple[int, ...]] = {}
     for start in range(0, len(directory), entry):
         tag, kind, count = struct.unpack_from(f"{order}HH{word}", directory, start)
-        if tag in (273, 279, 324, 325) and kind in (3, 4, 16) and count <= 1 << 20:  # offsets and lengths
-            values = f"{order}{count}{ {3: 'H', 4: 'I', 16: 'Q'}[kind] }".replace(" ", "")
+        if tag in (273, 279, 324, 325) and kind in _TIFF_NUMBERS and count <= 1 << 20:
+            values = f"{order}{count}{_TIFF_NUMBERS[kind]}"
             content = directory[start + entry - struct.calcsize(word) : start + entry]
             if struct.calcsize(values) > len(content):
                 file.seek(struct.unpack(f"{order}{word}", content)[0])
@@ -286,22 +284,23 @@ def read_file(path: Path) -> tuple[NDArray[Any], str]:
 
     FrameError says why there is no image: no such file, empty, truncated, a format nobody knows, not two-dimensional.
     """
+    state(path)
     try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise FrameError("no such file") from error
-    except IsADirectoryError as error:
-        raise FrameError("is a folder, not an image") from error
+        with open(path, "rb", buffering=0) as file:  # no buffer, so that its content is not copied
+            if file.read(8) == hdf5.SIGNATURE:
+                raw = np.ascontiguousarray(as_image(hdf5.image(path, "", None)))
+                return raw, content_hash(raw)
+            file.seek(0)
+            content = file.readall()
     except OSError as error:
         raise FrameError(f"cannot be read ({error.strerror})") from error
     if not content:
         raise FrameError("the file is empty")
     digest = content_hash(content)
     if content[:6] == _NPY:
-        raw: NDArray[Any] | None = _npy(content)
-    else:
-        raw = _plain_tiff(content) if content[:4] in (b"II*\0", b"MM\0*") else None
-    return as_image(_read_with_fabio(path) if raw is None else raw), digest
+        return as_image(_npy(content)), digest
+    plain = _plain_tiff(content) if content[:4] in (b"II*\0", b"MM\0*") else None
+    return as_image(_read_with_fabio(path) if plain is None else plain), digest
 
 
 def as_image(raw: NDArray[Any]) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -58,8 +59,8 @@ def state(path: Path) -> tuple[int, int]:
         raise FrameError("no such file") from error
     except OSError as error:
         raise FrameError(f"cannot be read ({error.strerror})") from error
-    if path.is_dir():
+    if stat.S_ISDIR(status.st_mode):
         raise FrameError("is a folder, not an image")
-    if not path.is_file():  # a FIFO or a device would never end
+    if not stat.S_ISREG(status.st_mode):  # a FIFO or a device would never end
         raise FrameError("not a regular file")
     return status.st_size, status.st_mtime_ns

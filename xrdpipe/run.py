@@ -197,7 +197,7 @@ class Plan:
         for name in arrays:
             fits = name and name == Path(name).name and [image.name for image in images].count(name) == 1
             require(bool(fits), "images", name, "an array needs a name of its own, without folders")
-        left_out = [each.location for each in found.values() if each not in frames] if own else []
+        left_out = [each.location for each in found.values() if own and _real(each) in own]
         plan = cls(top, pipeline, poni, images, left_out, notes, folder, write)
         if folder is not None:
             folder.check(plan.identity, plan.outputs(), top.overwrite or bool(top.resume))
@@ -295,7 +295,10 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
     result = Run(target.path if target else None, masks=Masks(raw_shape))
     before = target.records if target else {}
     done = {image.name for image in plan.images} - {image.name for image in plan.waiting}
-    records = {image.name: before[image.name] if image.name in done else _record(image) for image in plan.images}
+    records = {
+        image.name: _with_columns(before[image.name], image, plan) if image.name in done else _record(image)
+        for image in plan.images
+    }
     images = {image.name: image for image in plan.images}
     lacking: dict[str, int] = {}
     progress = Progress(len(plan.waiting), plan.settings.quiet)
@@ -482,6 +485,13 @@ def _tell(progress: Progress, outcome: Outcome) -> None:
     for note in record.notes:
         progress.say(f"{record.file}: {note}")
         log.warning("%s: %s", record.file, note)
+
+
+def _with_columns(record: Record, image: Reference, plan: Plan) -> Record:
+    """The record of a frame that was done before, with the columns that are wanted now."""
+    if list(record.columns) == plan.pipeline.source.columns:
+        return record
+    return replace(record, columns=plan.pipeline.source.values(header(image)))
 
 
 def _tell_missing(progress: Progress, record: Record, image: Reference, lacking: dict[str, int]) -> None:
