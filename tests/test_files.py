@@ -429,6 +429,14 @@ def test_a_changed_frame_of_a_stack_is_done_again_and_the_others_stay(scan: Path
     assert "4 of 5 images were done before" in call(*RUN, "output_dir=out", "resume=true").err
 
 
+def test_a_merged_frame_is_done_again_when_any_of_its_files_has_changed(scan: Path) -> None:
+    words = (*RUN, "source.average=3", "output_dir=out")  # frames 0 to 2 lie in two files
+    assert call(*words).status == 0
+    with h5py.File(scan.parent / "scan_data_000001.h5", "a") as file:
+        file["entry/data/data"][0] += 5
+    assert "1 of 2 images were done before" in call(*words, "resume=true").err
+
+
 @pytest.mark.parametrize("words", [(), ("source.average=2",), ("images=data/scan_master.h5::[1:3]",)])
 def test_a_run_over_a_stack_is_replayed(words: tuple[str, ...], scan: Path) -> None:
     images = () if words and words[0].startswith("images") else RUN[1:2]
@@ -469,9 +477,15 @@ def test_background_dark_and_mask_may_be_in_hdf5_files(scan: Path, air: Path) ->
     assert call(*RUN, f"background.file={air}", "mask.file=data/bad.npy", "output_dir=files").status == 0
     assert results(Path("inside"), "masks/*.npy") == results(Path("files"), "masks/*.npy")
     assert "# background: more.h5::/air xxh128:" in Path("inside/scan_master_0000.chi").read_text()
-    told = call(*RUN, "background.file=data/more.h5::/stack", "output_dir=no")
-    assert told.status == 2
-    assert "holds 2 frames; say which, as in data/more.h5::/stack[0]" in told.err
+    for tail, reason in {
+        "::/stack": "holds 2 frames; say which, as in data/more.h5::/stack[0]",
+        "::/ari": "data/more.h5::/ari: more.h5 has no /ari: no 'ari' in /; did you mean 'air'?",
+        "::/stack[5]": "there is no frame 5",
+        "::air": "after :: the path of a dataset",
+    }.items():
+        told = call(*RUN, f"background.file=data/more.h5{tail}", "output_dir=no")
+        assert (told.status, len(told.err.splitlines())) == (2, 1)
+        assert reason in told.err
 
 
 def test_a_frame_of_the_stack_that_is_the_background_is_left_out(scan: Path) -> None:

@@ -100,21 +100,20 @@ def changed(reference: Reference) -> tuple[int, int]:
 
     They stay as they are as long as the frame does.
     """
-    if reference.parts:
-        places = {(each.path, each.dataset): each for each in reference.parts}
-        states = [changed(each) for each in places.values()]
-    elif reference.dataset:
-        files = hdf5.stack(reference.path, reference.dataset).locate(reference.index or 0)[0].files
-        states = [state(file) for file in dict.fromkeys([reference.path, *files])]
-    else:
+    if not reference.parts and not reference.dataset:
         return state(reference.path)
+    files = dict.fromkeys(each.path for each in reference.parts or (reference,))
+    for each in reference.parts or (reference,):
+        if each.dataset:
+            files |= dict.fromkeys(hdf5.locate(each.path, each.dataset, each.index)[0].files)
+    states = [state(file) for file in files]
     return sum(size for size, _ in states), max(time for _, time in states)
 
 
 def content_of(path: str | Path) -> str:
-    """The hash of an input: of the file, or where a part of it is named, of the frames there; FrameError if none."""
+    """The hash of an input: of the file, or in HDF5 and where a part is named, of the frames; FrameError if none."""
     file, inside, wanted = split(path)
-    if not inside and wanted is None:
+    if not inside and wanted is None and _kind(file) != "hdf5":
         return digest(Reference("", file))
     hashes = [digest(each) for each in look(path).references]
     return hashes[0] if len(hashes) == 1 else content_hash("".join(hashes).encode())

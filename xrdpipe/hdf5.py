@@ -143,14 +143,19 @@ def forget() -> None:
         kept.cache_clear()
 
 
+def locate(path: Path, inside: str, index: int | None) -> tuple[Piece, int]:
+    """The dataset that has an image, and its number there; FrameError if there is no such image."""
+    try:
+        return stack(path, inside).locate(index or 0)
+    except FrameError:  # a file that it leads to may have grown, or come
+        _stack.cache_clear()
+        return stack(path, inside).locate(index or 0)
+
+
 def image(path: Path, inside: str, index: int | None) -> NDArray[Any]:
     """One image, as it is stored; FrameError says why there is none."""
     with opened.access(path):
-        try:
-            piece, at = stack(path, inside).locate(index or 0)
-        except FrameError:  # a file that it leads to may have grown, or come
-            _stack.cache_clear()
-            piece, at = stack(path, inside).locate(index or 0)
+        piece, at = locate(path, inside, index)
         dataset = follow(piece.file, piece.inside)[1]
         if dataset.shape[-2:] != piece.shape[-2:]:
             raise FrameError(f"{inside} has changed its shape")

@@ -63,8 +63,16 @@ class Pipeline:
         return {"stages": [name for name in self.stages if name != SHOWN], **stages}
 
     def provenance(self, poni: Poni) -> dict[str, Any]:
-        """What every result says about its making: no time, no host, no folder, so that it repeats to the byte."""
-        hashes = {what: f"{base_name(path)} {content_of(path)}" for what, path in self.inputs().items()}
+        """What every result says about its making: no time, no host, no folder, so that it repeats to the byte.
+
+        ConfigError where an input cannot be read.
+        """
+        hashes = {}
+        for what, path in self.inputs().items():
+            try:
+                hashes[what] = f"{base_name(path)} {content_of(path)}"
+            except FrameError as error:
+                raise ConfigError(f"{what} file {path}: {error}") from error
         installed = versions()
         return {
             "program": f"xrdpipe {installed['xrdpipe']}, pyFAI {installed['pyFAI']}",
