@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import fabio
@@ -15,6 +16,8 @@ import numpy as np
 import pytest
 import tifffile
 from command import FAST, call, results, xrdpipe
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from xrdpipe import files, hdf5
@@ -212,6 +215,18 @@ def test_a_truncated_tiff_gives_its_whole_pages_and_says_so(tmp_path: Path) -> N
     assert 0 < len(content.references) < 6
     assert "truncated" in content.notes[0]
     np.testing.assert_array_equal(arrays(path), IMAGES[: len(content.references)])
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # fabio leaves files open that it cannot read
+@given(st.sampled_from([b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"]), st.binary(max_size=60), st.integers(0, 40))
+@settings(max_examples=50, deadline=None)
+def test_a_tiff_of_nonsense_is_a_frame_that_fails(start: bytes, rest: bytes, at: int) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "a.tif")
+        path.write_bytes(start + at.to_bytes(4, "little") + rest)
+        for reference in files.look(path).references:
+            with pytest.raises(FrameError):
+                files.read(reference)
 
 
 def test_values_of_each_frame_and_of_the_file_are_its_header(tmp_path: Path) -> None:

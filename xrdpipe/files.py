@@ -60,7 +60,7 @@ def look(path: str | Path) -> Content:
     elif wanted is not None:
         inside_slice = set(range(total)[wanted])
         if not inside_slice.intersection(there):
-            raise ConfigError(f"images={path}: none of the {len(there)} frames that {file} has")
+            raise ConfigError(f"{path}: none of the {len(there)} frames that {file} has")
         there = [each for each in there if each in inside_slice]
     elif not there:
         notes = notes or [f"{file}: has no frames yet"]
@@ -144,24 +144,23 @@ def _kind(path: Path) -> str:
 
 def _count_tiff(path: Path) -> tuple[int, bool]:
     """How many pages are there whole, and whether there should be more. A file of one page is not looked at further."""
-    size = path.stat().st_size
+    size, count, seen = path.stat().st_size, 0, set()
     with open(path, "rb") as file:
-        start = file.read(16)
-        form = _TIFF[start[:4]]
-        big = form[1] == "Q"
-        at = struct.unpack_from(f"{form[0]}{'Q' if big else 'I'}", start, 8 if big else 4)[0]
-        count, seen = 0, set()
-        while at and at not in seen:
-            seen.add(at)
-            try:
+        try:
+            start = file.read(16)
+            form = _TIFF[start[:4]]
+            big = form[1] == "Q"
+            (at,) = struct.unpack_from(f"{form[0]}{'Q' if big else 'I'}", start, 8 if big else 4)
+            while at and at not in seen:
+                seen.add(at)
                 whole, following = _tiff_page(file, at, form[0], big, size)
-            except (struct.error, OverflowError):
-                return max(count, 1), count > 0
-            if count == 0 and following == 0:
-                return 1, False
-            if not whole:
-                return count, True
-            count, at = count + 1, following
+                if count == 0 and following == 0:
+                    return 1, False
+                if not whole:
+                    return count, True
+                count, at = count + 1, following
+        except (struct.error, ValueError, OverflowError, OSError):  # the file ends before a page does
+            return max(count, 1), count > 0
     return max(count, 1), False
 
 

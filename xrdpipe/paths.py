@@ -36,7 +36,7 @@ def split(path: str | Path) -> Place:
         assert len(numbers) <= 3
     except (AssertionError, ValueError) as error:
         raise ConfigError(
-            f"images={path}: after :: the path of a dataset is expected, or [number], [first:end], or both, as in "
+            f"{path}: after :: the path of a dataset is expected, or [number], [first:end], or both, as in "
             f"{file}::/entry/data/data[0:10]"
         ) from error
     wanted = None if match["wanted"] is None else numbers[0] if len(numbers) == 1 else slice(*numbers)
