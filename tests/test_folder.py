@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from xrdpipe.folder import COLUMNS, Folder, Record, difference
+from xrdpipe.frame import Reference
 from xrdpipe.provenance import file_hash
 from xrdpipe.stage import ConfigError
 
@@ -227,12 +228,12 @@ def test_a_frame_is_done_only_if_it_and_its_files_are_unchanged(path: Path) -> N
     image, outputs = path.parent / "a.tif", ["a.chi", "masks/a.npy"]
 
     def done(verify: bool = False) -> bool:
-        return Folder(path).done("a", image, outputs, verify)
+        return Folder(path).done(Reference("a", image), outputs, verify)
 
     assert done()
     assert done(verify=True)
-    assert not Folder(path).done("a", image, [*outputs, "figures/a_image.png"], False)
-    assert not Folder(path).done("b", image, [], False)
+    assert not Folder(path).done(Reference("a", image), [*outputs, "figures/a_image.png"], False)
+    assert not Folder(path).done(Reference("b", image), [], False)
     os.utime(image, ns=(0, 0))
     assert done()  # another time, but the same content
     image.write_text("other")
@@ -247,7 +248,7 @@ def test_a_frame_is_done_only_if_it_and_its_files_are_unchanged(path: Path) -> N
 
 def test_a_frame_that_failed_is_not_done(path: Path) -> None:
     ran(path, A, "a", status="failed")
-    assert not Folder(path).done("a", path.parent / "a.tif", [], False)
+    assert not Folder(path).done(Reference("a", path.parent / "a.tif"), [], False)
 
 
 def test_an_image_of_the_same_size_and_time_is_read_only_to_verify(path: Path) -> None:
@@ -256,8 +257,8 @@ def test_an_image_of_the_same_size_and_time_is_read_only_to_verify(path: Path) -
     stat = image.stat()
     image.write_text("b")
     os.utime(image, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert Folder(path).done("a", image, ["a.chi"], verify=False)
-    assert not Folder(path).done("a", image, ["a.chi"], verify=True)
+    assert Folder(path).done(Reference("a", image), ["a.chi"], verify=False)
+    assert not Folder(path).done(Reference("a", image), ["a.chi"], verify=True)
 
 
 def test_names_given_before_are_known_with_their_image(path: Path) -> None:

@@ -15,8 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from xrdpipe.files import read_file
 from xrdpipe.frame import FrameError, Reference
-from xrdpipe.source import TRANSFORMS, Demo, Source, expand, natural, read_file, references
+from xrdpipe.paths import expand, natural
+from xrdpipe.source import TRANSFORMS, Demo, Source, references
 from xrdpipe.stage import ConfigError, Setup
 
 RAMP = np.arange(12, dtype=np.uint16).reshape(3, 4)

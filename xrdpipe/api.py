@@ -37,8 +37,8 @@ def integrate(
     """
     from . import argv
     from .config import Loader, expand_paths, forced, listed, merge, plain
+    from .paths import expand_user
     from .run import run
-    from .source import expand_user
 
     chosen, values = [], {}
     for group, value in groups.items():

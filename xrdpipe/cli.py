@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .argv import Command
     from .run import Run
 
-OTHER_JOBS = ("replay", "report")
+OTHER_JOBS = ("inspect", "replay", "report")
 NOTHING = """\
 xrdpipe: nothing to do: images and a geometry are missing
   with data:     xrdpipe poni=geometry.poni images='data/*.tiff'
@@ -64,8 +64,7 @@ def _answer(words: list[str]) -> int:
 def _other_job(job: str, words: Sequence[str]) -> int:
     from importlib import import_module
 
-    status: int = import_module(f"xrdpipe.{job}").main(words)
-    return status
+    return int(import_module(f".{job}", __package__).main(words))
 
 
 def _dispatch(command: Command, words: Sequence[str]) -> int:
@@ -119,7 +118,7 @@ def _report(result: Run) -> None:
 
     rows = [
         {
-            "image": record.file,
+            "image": record.name if "::" in record.file else record.file,
             "status": record.status,
             "masked": "" if record.masked_fraction is None else f"{100 * record.masked_fraction:.1f} %",
             "seconds": "" if record.seconds is None else f"{record.seconds:.2f}",

@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from .argv import PATH_KEYS
-from .source import expand_user
+from .paths import expand_user
 from .stage import ConfigError, choice, nearest, require, validated
 from .verdict import terms
 

@@ -13,6 +13,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from .files import changed, digest
+from .frame import FrameError, Reference
+from .metrics import NAMES
 from .provenance import file_hash, write_json, write_text
 from .stage import ConfigError
 
@@ -22,7 +25,8 @@ class Record:
     """What became of one image: ``status`` is done, failed or waiting; ``error`` the reason of a failure.
 
     ``hash`` is of its content, ``outputs`` are its files with the hash of each; ``metrics`` see `metrics`; ``columns``
-    are what the user wants to see of its header; ``steps`` are the seconds that each stage took.
+    are what the user wants to see of its header; ``steps`` are the seconds that each stage took; ``parts``
+    are the paths of the frames that are merged in it.
     """
 
     file: str
@@ -34,6 +38,7 @@ class Record:
     hash: str = ""
     method: str = ""
     path: str = ""
+    parts: list[str] = field(default_factory=list)
     size: int | None = None
     mtime_ns: int | None = None
     outputs: dict[str, str] = field(default_factory=dict)
@@ -45,6 +50,7 @@ class Record:
 
 FOREIGN: dict[str, Any] = {"identity": None}  # a run.json of somebody: nothing fits it, so only overwrite=true goes on
 COLUMNS = ("file", "name", "status", "masked_fraction", "seconds", "error")
+TAKEN = frozenset({*(each.name for each in fields(Record)), *NAMES})  # names of what else is said of a frame
 WAYS_OUT = "say resume=true (go on), overwrite=true (again) or choose another output_dir"
 JOURNAL = "run.jsonl"  # a line a frame while a run goes on; what a killed run leaves instead of a finished run.json
 
@@ -80,21 +86,20 @@ class Folder:
             except (ValueError, TypeError):  # the line that was being written when the run was killed
                 continue
 
-    def done(self, name: str, path: Path, outputs: Sequence[str], verify: bool) -> bool:
+    def done(self, frame: Reference, outputs: Sequence[str], verify: bool) -> bool:
         """Whether a frame needs nothing more: same content, and every one of its files still there as it was written.
 
         An image of the same size and modification time counts as unchanged, unless ``verify``.
         """
-        record = self.records.get(name)
+        record = self.records.get(frame.name)
         if record is None or record.status != "done" or not set(outputs) <= set(record.outputs):
             return False
         try:
-            state = path.stat()
-            same = not verify and (state.st_size, state.st_mtime_ns) == (record.size, record.mtime_ns)
-            if not same and file_hash(path) != record.hash:
+            same = not verify and changed(frame) == (record.size, record.mtime_ns)
+            if not same and digest(frame) != record.hash:
                 return False
             return all(file_hash(self.path / file) == digest for file, digest in record.outputs.items())
-        except OSError:
+        except (OSError, FrameError):
             return False
 
     def check(self, identity: Mapping[str, Any], outputs: Mapping[str, Sequence[str]], overwrite: bool) -> None:

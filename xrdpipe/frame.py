@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 Image = NDArray[np.float32]
 
 
+LARGEST_IMAGE = 1 << 30  # pixels: a header may lie about its size
+
+
 class FrameError(ValueError):
     """A frame that cannot be processed; it fails alone, the message is its reason."""
 
@@ -29,11 +32,30 @@ def locked(array: NDArray[Scalar]) -> NDArray[Scalar]:
 
 @dataclass(frozen=True)
 class Reference:
-    """Where a frame is, before it is read: a file, or an array (slow, fast) handed over in Python."""
+    """Where a frame is, before it is read: a file, or an array (slow, fast) handed over in Python.
+
+    ``index`` is its number in a file of several, from 0; ``dataset`` says where in an HDF5 file it is, and may be a
+    pattern (``/entry/data/data_*``) whose datasets follow one another. ``parts`` are the frames that are merged in it,
+    ``path`` and the rest are then those of the first.
+    """
 
     name: str
     path: Path
     array: NDArray[Any] | None = None
+    dataset: str = ""
+    index: int | None = None
+    parts: tuple[Reference, ...] = ()
+
+    @property
+    def tail(self) -> str:
+        """What follows the path where a frame of several is named: ``::/entry/data/data[3]``, or nothing."""
+        number = "" if self.index is None else f"[{self.index}]"
+        return f"::{self.dataset}{number}" if self.dataset or number else ""
+
+    @property
+    def location(self) -> str:
+        """The frame as one may type it: ``scan.h5::/entry/data/data[3]``."""
+        return f"{self.path}{self.tail}"
 
 
 @dataclass(frozen=True)
@@ -66,7 +88,11 @@ class Frame:
 
     ``image`` and ``variance`` are float32 in counts, ``mask`` is uint8 with 0 = good, anything else = masked; all of
     shape (slow, fast), after ``source.transform``. ``variance`` is there when a later stage wants it. ``file`` and
-    ``digest`` are the base name and the content hash of the file it came from; ``notes`` what the user should know.
+    ``digest`` are the base name and the content hash of the file it came from; ``notes`` what the user should know;
+    ``exposures`` of how many frames it is the sum.
+    ``header`` is what the file says besides: ``header[key]`` is a number or text, KeyError if there is none. It is read
+    when it is asked for. A key that begins with ``/`` is a path in an HDF5 file; of a dataset with a value for each
+    frame it gives that of this one.
     """
 
     name: str
@@ -77,6 +103,8 @@ class Frame:
     mask: NDArray[np.uint8] | None = None
     pattern: Pattern | None = None
     notes: tuple[str, ...] = ()
+    exposures: int = 1
+    header: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def masked(self) -> NDArray[np.bool_]:

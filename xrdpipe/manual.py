@@ -13,6 +13,7 @@ USAGE
   xrdpipe poni=FILE IMAGE... [group=option ...] [group.key=value ...]
   xrdpipe -m key=value,value ...        a sweep: a job for every combination
   xrdpipe source=demo                   no data at hand: makes its own
+  xrdpipe inspect FILE...               what is inside: frames, datasets, statistics, header
   xrdpipe replay FOLDER                 run a record again and compare, byte by byte
   xrdpipe report FOLDER                 make report.html of a run or a sweep again
 

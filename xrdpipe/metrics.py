@@ -26,6 +26,12 @@ METRICS = (  # all there are; `sweep.rank` knows no others
     "seconds",
 )
 
+NAMES = (
+    *(f"masked_{reason}" for reason in REASONS),
+    *("negative_bins", "empty_bins", "total_intensity", "ring_scatter", "spottiness", "sigma_over_intensity"),
+    *("signal_to_background", "peak_width"),
+)
+
 
 def metrics(frame: Frame) -> dict[str, float]:
     """All metrics of a processed frame, name -> value; those that do not apply are left out."""

@@ -10,9 +10,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from .files import content_of
 from .frame import Frame, FrameError, Image, Reference
 from .geometry import Poni, geometry
-from .provenance import content_hash, file_hash, versions
+from .paths import base_name
+from .provenance import content_hash, versions
 from .source import Source
 from .stage import ConfigError, Setup, Stage, Step, build
 
@@ -55,17 +57,26 @@ class Pipeline:
 
     def identity(self) -> dict[str, Any]:
         """The configuration that decides the numbers, files by base name: the same for the same result."""
-        files = {path: Path(path).name for path in self.inputs().values()}
+        files = {path: base_name(path) for path in self.inputs().values()}
         stages = {
             name: {key: files.get(value, value) if isinstance(value, str) else value for key, value in values.items()}
             for name, values in self.config.items()
             if name != SHOWN
         }
+        stages["source"].pop("columns", None)  # they change no number either
         return {"stages": [name for name in self.stages if name != SHOWN], **stages}
 
     def provenance(self, poni: Poni) -> dict[str, Any]:
-        """What every result says about its making: no time, no host, no folder, so that it repeats to the byte."""
-        hashes = {what: f"{Path(path).name} {file_hash(path)}" for what, path in self.inputs().items()}
+        """What every result says about its making: no time, no host, no folder, so that it repeats to the byte.
+
+        ConfigError where an input cannot be read.
+        """
+        hashes = {}
+        for what, path in self.inputs().items():
+            try:
+                hashes[what] = f"{base_name(path)} {content_of(path)}"
+            except FrameError as error:
+                raise ConfigError(f"{what} file {path}: {error}") from error
         installed = versions()
         return {
             "program": f"xrdpipe {installed['xrdpipe']}, pyFAI {installed['pyFAI']}",

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from . import files
 from .folder import JOURNAL
+from .frame import FrameError
+from .paths import split
 from .provenance import file_hash, versions
 from .run import run
 from .stage import ConfigError
@@ -60,10 +63,11 @@ def replay(record: Path, into: Path | None = None, inputs: Path | None = None) -
     with tempfile.TemporaryDirectory(prefix="xrdpipe-replay-") as scratch:
         found = Inputs(inputs.absolute() if inputs else None, Path(scratch) / "inputs")
         values = _at(known["config"], {each["given"]: found.find(what, each) for what, each in known["inputs"].items()})
-        places = {row["name"]: found.find("image", row) for row in done}
-        values |= {"images": list(places.values()), "output_dir": str(into or Path(scratch) / "again")}
+        places = {row["name"]: found.find_frames(row) for row in done}
+        images = [path for paths in places.values() for path in paths]
+        values |= {"images": images, "output_dir": str(into or Path(scratch) / "again")}
         values |= {"overwrite": False, "resume": False, "quiet": True, "report": False}
-        again = run(values, known["command"], names=places)
+        again = run(values, known["command"], names={name: paths[0] for name, paths in places.items()})
         result.reasons += [f"the {what} has changed" for what in found.changed]
         for row in done:
             for name, digest in row["outputs"].items():
@@ -87,20 +91,44 @@ class Inputs:
         self.changed: list[str] = []
         self.hashes: dict[str, Path] = {}
 
+    def find_frames(self, row: Mapping[str, Any]) -> list[str]:
+        """Where an image of the record is now, or where it was merged of several, all of them."""
+        if not row.get("parts"):
+            return [self.find("image", row)]
+        parts = [self._moved(part) or part for part in row["parts"]]
+        frames = tuple(frame for part in parts for frame in files.look(part).references)
+        if not all(frame.path.is_file() for frame in frames):
+            raise ConfigError(f"the images {row['file']} are gone; say where they may be with inputs=FOLDER")
+        if files.digest(replace(frames[0], parts=frames)) != row["hash"]:
+            self.changed.append(f"image {row['file']}")
+        return parts
+
+    def _moved(self, location: str, digest: str = "") -> str | None:
+        # A stack has no hash of its own, so it is looked for by its name.
+        path = split(location).file
+        if self.folder is None or path.is_file():
+            return None
+        files_there = (each for each in sorted(self.folder.rglob("*")) if each.name == path.name)
+        named = (f"{each}{location[len(str(path)) :]}" for each in files_there)
+        return next((each for each in named if not digest or _same(each, digest)), None)
+
     def find(self, what: str, recorded: Mapping[str, Any]) -> str:
         """The path of an input now; ConfigError where it is gone."""
-        path = Path(recorded["path"])
-        if path.is_file() and file_hash(path) == recorded["hash"]:
-            return str(path)
-        if self.folder is not None:
+        location, path = str(recorded["path"]), split(recorded["path"]).file
+        if path.is_file() and _same(location, recorded["hash"]):
+            return location
+        if str(path) != location:
+            if there := self._moved(location, recorded["hash"]):
+                return there
+        elif self.folder is not None:
             if not self.hashes:
                 self.hashes = {file_hash(each): each for each in self.folder.rglob("*") if each.is_file()}
             if moved := self.hashes.get(recorded["hash"]):
                 return str(moved if moved.name == path.name else self._named(moved, path.name))
         if not path.is_file():
             raise ConfigError(f"the {what} {path} is gone; say where it may be with inputs=FOLDER")
-        self.changed.append(f"{what} {path}")
-        return str(path)
+        self.changed.append(f"{what} {location}")
+        return location
 
     def _named(self, moved: Path, name: str) -> Path:
         # Names are part of the record, so a renamed input is used under its old one.
@@ -108,6 +136,13 @@ class Inputs:
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(moved.read_bytes())
         return copy
+
+
+def _same(location: str, digest: str) -> bool:
+    try:
+        return files.content_of(location) == digest
+    except FrameError:
+        return False
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -13,10 +13,10 @@ from statistics import median
 from typing import Any
 from urllib.parse import quote
 
+from .paths import expand_user
 from .patterns import Chi, read_chi
 from .preview import compared, pictures, small_patterns
 from .provenance import write_text
-from .source import expand_user
 from .stage import ConfigError
 from .verdict import alone
 

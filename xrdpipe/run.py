@@ -15,31 +15,34 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import stop
+from . import files, stop
 from .argv import literal
 from .config import Settings, cores, new_folder, settings
-from .folder import WAYS_OUT, Folder, Record
+from .folder import TAKEN, WAYS_OUT, Folder, Record
 from .frame import FrameError, Pattern, Reference
 from .geometry import Poni, geometry
+from .header import header
 from .metrics import metrics
+from .paths import expand, split
 from .pipeline import Pipeline, Recipe, prepared
 from .preview import write_preview
 from .progress import Progress
 from .provenance import file_hash, versions, write_text
 from .report import write_report
-from .source import Source, expand, references, shaped
+from .source import Source, absolute, given, named, shaped
 from .stage import ConfigError, build, require
 
 log = logging.getLogger("xrdpipe")
 
 PICTURES = 5  # of a series in its report, at most
-
+SHOWN = 20  # frames of a stack whose files a dry run lists
 _running: set[tuple[Recipe, str]] = set()  # frames that threads of this process have in hand
 _stopped: set[Recipe] = set()  # runs of this process that take no more
 
@@ -135,6 +138,7 @@ def run(
         if plan.settings.dry_run:
             print(plan.told())
             return Run(None)
+        stack.callback(files.forget)
         return _execute(plan, values, command, keep, job)
 
 
@@ -146,7 +150,8 @@ class Plan:
     pipeline: Pipeline
     poni: Poni
     images: list[Reference]
-    left_out: list[Path]
+    left_out: list[str]
+    notes: list[str]  # what is to be said of the images
     folder: Folder | None  # None: nothing is written, or the folder is still to be made
     write: bool
 
@@ -165,24 +170,36 @@ class Plan:
             raise ConfigError("images: missing; say which frames, images='data/*.tiff' or their paths")
         inputs = pipeline.inputs()
         for what, path in inputs.items():
-            if not Path(path).is_file():
-                raise ConfigError(f"{what} file {path}: {'not a file' if Path(path).exists() else 'no such file'}")
+            file = split(path).file
+            if not file.is_file():
+                raise ConfigError(f"{what} file {path}: {'not a file' if file.exists() else 'no such file'}")
         for stage in pipeline.stages.values():
             stage.check(poni)
-        own = {Path(path).resolve() for path in inputs.values()}
-        found = expand(top.images or [])
-        paths = [path for path in found if path.resolve() not in own]
-        if found and not paths:
+        for name in pipeline.source.columns:
+            taken = name in TAKEN or name.startswith("seconds_")
+            require(not taken, "source.columns", name, "a column of this name is there already, see docs/metrics.md")
+        files.forget()  # they may have grown since
+        contents = [files.look(path) for path in expand(top.images or [])]
+        own = {_real(each) for path in inputs.values() for each in files.look(path).references}
+        found = {absolute(each): each for content in contents for each in content.references}
+        frames = [each for each in found.values() if not own or _real(each) not in own]
+        notes = [note for content in contents for note in content.notes]
+        if found and not frames:
             raise ConfigError(f"images={top.images}: nothing but the background, dark or mask file itself")
-        if paths and not arrays and not any(path.exists() for path in paths):
-            raise ConfigError(f"images: none of them exists ({', '.join(map(str, paths[:3]))})")
+        if frames and not arrays and not any(path.exists() for path in {each.path for each in frames}):
+            raise ConfigError(f"images: none of them exists ({', '.join(each.location for each in frames[:3])})")
+        if not frames and not arrays:
+            raise ConfigError(f"images: no frames ({'; '.join(notes[:3])})")
         folder = Folder(Path(top.output_dir)) if top.output_dir and write else None
-        images = references(paths, {**names, **(folder.names if folder else {})})
+        images = pipeline.source.merged(named(frames, {**names, **(folder.names if folder else {})}))
+        size = max(len(image.parts) for image in images) if images else 0
+        notes += [f"{image.name} is of {n} frames, not {size}" for image in images if (n := len(image.parts)) < size]
         images += [Reference(name, Path(name), array) for name, array in arrays.items()]
         for name in arrays:
             fits = name and name == Path(name).name and [image.name for image in images].count(name) == 1
             require(bool(fits), "images", name, "an array needs a name of its own, without folders")
-        plan = cls(top, pipeline, poni, images, [path for path in found if path not in paths], folder, write)
+        left_out = [each.location for each in found.values() if own and _real(each) in own]
+        plan = cls(top, pipeline, poni, images, left_out, notes, folder, write)
         if folder is not None:
             folder.check(plan.identity, plan.outputs(), top.overwrite or bool(top.resume))
         return plan
@@ -197,8 +214,7 @@ class Plan:
         return [
             image
             for image in self.images
-            if image.array is not None
-            or not folder.done(image.name, image.path, self.pipeline.outputs(image.name), verify)
+            if image.array is not None or not folder.done(image, self.pipeline.outputs(image.name), verify)
         ]
 
     @cached_property
@@ -222,17 +238,43 @@ class Plan:
         """What would be read, prepared and written."""
         target = self.folder.path if self.folder else Path("outputs/<date>/<time>")
         lines = [f"would read {self.poni.path} and {len(self.waiting)} images:"]
-        lines += [f"  {image.path}{'' if image.path.exists() else '  (no such file)'}" for image in self.waiting]
+        lines += [f"  {line}" for line in _listed(self.waiting)]
+        lines += self.notes
         if done := len(self.images) - len(self.waiting):
             lines += [f"would leave {done} images as they are: done before"]
         lines += [f"would leave out {path}: it is a background, dark or mask file" for path in self.left_out]
         lines += [f"would read the {what} {path}" for what, path in self.pipeline.inputs().items()]
         lines += [f"would prepare {name}: {stage}" for name, stage in self.pipeline.stages.items()]
         lines += [f"would write into {target}:"]
-        lines += [f"  {file}" for image in self.waiting for file in self.pipeline.outputs(image.name)]
+        for stack in _stacks(self.waiting):
+            shown = stack if len(stack) <= SHOWN else [stack[0], stack[-1]]
+            told = [file for image in shown for file in self.pipeline.outputs(image.name)]
+            if len(stack) > SHOWN:
+                told.insert(len(told) // 2, f"... and for {len(stack) - 2} frames between")
+            lines += [f"  {line}" for line in told]
         lines += [f"  {file}" for file in self.pipeline.finishes()]
         report = "report.html, " if self.settings.report else ""
         return "\n".join([*lines, f"  summary.csv, run.json, {report}xrdpipe.log, .hydra/"])
+
+
+def _stacks(images: list[Reference]) -> list[list[Reference]]:
+    """Images, those of one stack together."""
+    rows = groupby(enumerate(images), lambda each: (each[1].path, each[1].dataset) if each[1].tail else each[0])
+    return [[image for _, image in row] for _, row in rows]
+
+
+def _listed(images: list[Reference]) -> Iterator[str]:
+    for stack in _stacks(images):
+        first, last = stack[0], (stack[-1].parts or stack[-1:])[-1]
+        missing = "" if first.path.exists() else "  (no such file)"
+        if len(stack) == 1:
+            yield f"{given(first)}{missing}"
+        else:
+            yield f"{first.path}::{first.dataset}[{first.index}:{(last.index or 0) + 1}]  ({len(stack)} frames)"
+
+
+def _real(frame: Reference) -> tuple[Path, str]:
+    return frame.path.resolve(), frame.tail
 
 
 def geometry_file(top: Settings) -> Poni:
@@ -263,7 +305,12 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
     result = Run(target.path if target else None, masks=Masks(raw_shape))
     before = target.records if target else {}
     done = {image.name for image in plan.images} - {image.name for image in plan.waiting}
-    records = {image.name: before[image.name] if image.name in done else _record(image) for image in plan.images}
+    records = {
+        image.name: _with_columns(before[image.name], image, plan) if image.name in done else _record(image)
+        for image in plan.images
+    }
+    images = {image.name: image for image in plan.images}
+    lacking: dict[str, int] = {}
     progress = Progress(len(plan.waiting), plan.settings.quiet)
     made = {
         **_run_json(plan, values, command, started),
@@ -276,6 +323,9 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
         target.begin({**made, "status": "running"}, plan.outputs(plan.waiting))
         save_hydra(target.path, values, command)
     with target.log() if target else nullcontext(), progress, stop.heard():
+        for note in plan.notes:
+            progress.say(note)
+            log.warning("%s", note)
         for left in plan.left_out:
             progress.say(f"{left} is a background, dark or mask file: left out of the images")
         if done and not plan.settings.quiet:
@@ -289,6 +339,7 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
                 if target is not None:
                     target.note(outcome.record)
                 _tell(progress, outcome)
+                _tell_missing(progress, outcome.record, images[name], lacking)
                 if outcome.pattern is not None:
                     result.patterns[name] = outcome.pattern
                 if outcome.mask is not None:
@@ -299,6 +350,9 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
             result.stopped = True
             _tidy(plan, recipe, target, records)
             progress.say(f"stopped after {progress.done} of {progress.total} frames; what is done is saved")
+        for column, count in lacking.items():
+            some = f"{count} of {progress.done}" if count < progress.done else "all"
+            progress.say(f"source.columns={column}: empty for {some} frames")
         result.frames = list(records.values())
         result.patterns = {name: result.patterns[name] for name in records if name in result.patterns}
         result.masks.bits = {name: result.masks.bits[name] for name in records if name in result.masks.bits}
@@ -342,8 +396,8 @@ def _tidy(plan: Plan, recipe: Recipe | None, target: Folder | None, records: Map
 
 
 def _record(image: Reference) -> Record:
-    path = "" if image.array is not None else os.path.abspath(image.path)
-    return Record(str(image.path), image.name, path=path)
+    path = "" if image.array is not None else absolute(image)
+    return Record(given(image), image.name, path=path, parts=[absolute(part) for part in image.parts])
 
 
 def _shape(plan: Plan) -> tuple[tuple[int, int] | None, str, dict[str, str]]:
@@ -362,7 +416,7 @@ def _shape(plan: Plan) -> tuple[tuple[int, int] | None, str, dict[str, str]]:
         if shape in refused:
             continue
         try:
-            where = f"{image.path} has"
+            where = f"{image.location} has"
             geometry(plan.poni, shape, where, plan.settings.cache).check()
             return shape, where, unreadable
         except ConfigError as error:
@@ -411,16 +465,15 @@ def process(recipe: Recipe, image: Reference, keep: bool, show: bool = False) ->
     record = _record(image)
     try:
         if image.array is None:
-            state = image.path.stat()
-            record = replace(record, size=state.st_size, mtime_ns=state.st_mtime_ns)
+            size, mtime_ns = files.changed(image)
+            record = replace(record, size=size, mtime_ns=mtime_ns)
         pipeline = prepared(recipe)
         frame, steps = pipeline(image)
         if show and recipe.folder is not None:
             write_preview(recipe.folder, frame)
         outputs = {} if recipe.folder is None else _hashes(recipe.folder, pipeline.pipeline.outputs(image.name))
-    except (FrameError, FileNotFoundError) as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
-        return Outcome(replace(record, status="failed", error=reason, seconds=time.monotonic() - clock))
+    except FrameError as error:
+        return Outcome(replace(record, status="failed", error=str(error), seconds=time.monotonic() - clock))
     except Exception as error:  # a full disk, a bug in a stage: it must not cost the other frames
         reason = f"{type(error).__name__}: {error}"
         failed = replace(record, status="failed", error=reason, seconds=time.monotonic() - clock)
@@ -435,6 +488,7 @@ def process(recipe: Recipe, image: Reference, keep: bool, show: bool = False) ->
         method=frame.pattern.method if frame.pattern else "",
         outputs=outputs,
         metrics=metrics(frame),
+        columns=pipeline.pipeline.source.values(frame.header),
         steps=steps,
         notes=list(frame.notes),
     )
@@ -458,6 +512,22 @@ def _tell(progress: Progress, outcome: Outcome) -> None:
         log.warning("%s: %s", record.file, note)
 
 
+def _with_columns(record: Record, image: Reference, plan: Plan) -> Record:
+    """The record of a frame that was done before, with the columns that are wanted now."""
+    if list(record.columns) == plan.pipeline.source.columns:
+        return record
+    return replace(record, columns=plan.pipeline.source.values(header(image)))
+
+
+def _tell_missing(progress: Progress, record: Record, image: Reference, lacking: dict[str, int]) -> None:
+    """Say of each column the first time that a frame has no value for it; count the others in ``lacking``."""
+    for name, value in record.columns.items():
+        if value is None:
+            lacking[name] = lacking.get(name, 0) + 1
+            if lacking[name] == 1:
+                progress.say(f"source.columns={name}: {record.file}: {header(image).missing(name)}")
+
+
 def _run_json(
     plan: Plan,
     values: Mapping[str, Any],
@@ -466,7 +536,8 @@ def _run_json(
 ) -> dict[str, Any]:
     paths = {"poni": plan.poni.path, **plan.pipeline.inputs()}
     inputs = {
-        what: {"path": os.path.abspath(path), "given": path, "hash": file_hash(path)} for what, path in paths.items()
+        what: {"path": os.path.abspath(path), "given": path, "hash": files.content_of(path)}
+        for what, path in paths.items()
     }
     return {
         "program": "xrdpipe",

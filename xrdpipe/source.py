@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import os
-import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import files
+from .files import as_image
 from .frame import Frame, FrameError, Image, Reference
+from .header import header
 from .provenance import content_hash
 from .stage import ConfigError, Setup, Stage, choice, require
 
@@ -25,22 +27,32 @@ TRANSFORMS: Mapping[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
     "rot90": np.rot90,
     "transpose": np.transpose,
 }
-_LARGEST_IMAGE = 1 << 30  # pixels: a header may lie about its size
 
 
 @dataclass(frozen=True)
 class Source(Stage):
-    """Image files of any format that fabio reads, one frame a file.
+    """Frames from files of any format that fabio reads and from HDF5, one or many a file.
 
     ``transform``: any of flipud, fliplr, rot90, transpose, in order, applied to every raw frame read, so that it fits
-    the orientation of the PONI.
+    the orientation of the PONI. ``columns``: keys of the frame's header whose values become columns of the record.
+    ``average`` or ``sum``: so many frames in a row are one, their errors independent of each other.
     """
 
     transform: list[str] = field(default_factory=list)
+    columns: list[str] = field(default_factory=list)
+    average: int | None = None
+    sum: int | None = None
 
     def __post_init__(self) -> None:
         for name in self.transform:
             choice("transform", name, TRANSFORMS)
+        for name in self.columns:
+            require(bool(name.strip()), "columns", self.columns, "keys of the frame's header expected")
+            require(self.columns.count(name) == 1, "columns", self.columns, f"{name} stands there twice")
+        for key in ("average", "sum"):
+            number = getattr(self, key)
+            require(number is None or number >= 1, key, number, "a number of frames >= 1 expected, or null")
+        require(self.average is None or self.sum is None, "sum", self.sum, f"together with average={self.average}")
 
     supplies: ClassVar[bool] = False  # whether this source brings its own frames, and writes them into the run's folder
 
@@ -61,15 +73,49 @@ class Source(Stage):
         return array
 
     def read(self, path: str | Path) -> Image:
-        """The image of a file, float32, contiguous, in the orientation of the frames; FrameError if it has none."""
-        return self._image(memory.read(Path(path))[0])
+        """The image of a file, float32, contiguous, in the orientation of the frames; FrameError if it has none, or
+        several and none is named."""
+        found = files.look(path).references
+        if len(found) != 1:
+            raise FrameError(f"holds {len(found)} frames; say which, as in {found[0].location if found else path}")
+        return self._image(memory.read(found[0])[0])
+
+    def images(self, path: str | Path) -> Iterator[Image]:
+        """All images of a file, one after another, each as `read` gives it."""
+        for reference in files.look(path).references:
+            yield self._image(memory.read(reference)[0])
+
+    def merged(self, references: Sequence[Reference]) -> list[Reference]:
+        """The frames as they are processed: with ``average`` or ``sum``, so many in a row are one, named as the first.
+
+        Frames of different stacks are not merged; what is left at the end of one is a smaller group.
+        """
+        size = self.average or self.sum or 1
+        if size == 1:
+            return list(references)
+        groups: list[Reference] = []
+        for _, row in groupby(references, lambda each: each.index is not None and (each.path, each.dataset)):
+            frames = tuple(row)
+            for start in range(0, len(frames), size):
+                groups.append(replace(frames[start], parts=frames[start : start + size]))
+        return groups
+
+    def values(self, header: Mapping[str, Any]) -> dict[str, Any]:
+        """What ``columns`` names of a frame's header; None where it has no such key."""
+        found: dict[str, Any] = {}
+        for name in self.columns:
+            try:
+                found[name] = header[name]
+            except KeyError:
+                found[name] = None
+        return found
 
     def prepare(self, setup: Setup) -> Callable[[Reference], Frame]:
         shape = setup.geometry.shape
 
         def read(reference: Reference) -> Frame:
             if reference.array is None:
-                raw, digest = memory.read(reference.path)
+                raw, digest = memory.read(reference)
             else:
                 raw = as_image(reference.array)
                 digest = content_hash(np.ascontiguousarray(raw))
@@ -80,9 +126,38 @@ class Source(Stage):
                     f"{shape[0]} x {shape[1]}"
                 )
             variance = np.maximum(image, np.float32(1)) if setup.variance else None
-            return Frame(reference.name, image, reference.path.name, digest, variance)
+            file = f"{reference.path.name}{reference.tail}"
+            return Frame(reference.name, image, file, digest, variance, header=header(reference))
 
-        return read
+        def merge(reference: Reference) -> Frame:
+            if not reference.parts:
+                return read(reference)
+            count = len(reference.parts)
+            divisor = count if self.average else 1
+            image, noise, digests = np.zeros(shape), np.zeros(shape), []  # float64: the sum of many counts is exact
+            for part in reference.parts:
+                try:
+                    frame = read(part)
+                except FrameError as error:
+                    raise FrameError(f"{part.location}: {error}") from error
+                image += frame.image
+                digests.append(frame.digest)
+                if frame.variance is not None:
+                    noise += frame.variance
+            image /= divisor
+            noise /= divisor**2  # errors of independent frames, times 1 / divisor
+            return replace(
+                frame,
+                name=reference.name,
+                file=given(reference, folders=False),
+                image=image.astype(np.float32),
+                variance=noise.astype(np.float32) if setup.variance else None,
+                digest=content_hash("".join(digests).encode()),
+                header=header(reference),
+                exposures=count // divisor,
+            )
+
+        return merge
 
     def _image(self, raw: NDArray[Any]) -> Image:
         return np.require(self.to_frame(raw), np.float32, ["C", "ALIGNED"])
@@ -128,194 +203,79 @@ class Memory:
     def __init__(self) -> None:
         self.files: OrderedDict[tuple[str, int, int], tuple[NDArray[Any], str]] = OrderedDict()
 
-    def read(self, path: Path) -> tuple[NDArray[Any], str]:
-        """As `read_file`, from memory where it can be."""
-        if not self.room or not path.is_file():
-            return read_file(path)
-        state = path.stat()
-        key = (str(path.resolve()), state.st_size, state.st_mtime_ns)
+    def read(self, reference: Reference) -> tuple[NDArray[Any], str]:
+        """As `files.read`, from memory where it can be."""
+        if not self.room or not reference.path.is_file():
+            return files.read(reference)
+        key = (f"{reference.path.resolve()}{reference.tail}", *files.changed(reference))
         if key not in self.files:
-            self.files[key] = read_file(path)
+            self.files[key] = files.read(reference)
             while sum(array.nbytes for array, _ in self.files.values()) > self.room:
                 self.files.popitem(last=False)
-        return self.files[key] if key in self.files else read_file(path)
+        return self.files[key] if key in self.files else files.read(reference)
 
 
 memory = Memory()
 
 
-def read_file(path: Path) -> tuple[NDArray[Any], str]:
-    """Read an image file: the raw array (slow, fast) and the hash of the file's content.
+def references(paths: Iterable[str | Path], taken: Mapping[str, str] | None = None) -> list[Reference]:
+    """The frames of files, each with its name; see `named`."""
+    return named([each for path in paths for each in files.look(path).references], taken)
 
-    FrameError says why there is no image: no such file, empty, truncated, a format nobody knows, not two-dimensional.
+
+def named(frames: Sequence[Reference], taken: Mapping[str, str] | None = None) -> list[Reference]:
+    """Give every frame its name: the file's stem, or where several share it, the shortest path that tells them apart;
+    and in a stack the frame's number in it, from 0, with four digits or more.
+
+    ``taken``: names given in the folder before -> the frame (absolute path and tail) that has it and keeps it. Names
+    differ by more than upper and lower case, for file systems that cannot tell.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise FrameError("no such file") from error
-    except IsADirectoryError as error:
-        raise FrameError("is a folder, not an image") from error
-    except OSError as error:
-        raise FrameError(f"cannot be read ({error.strerror})") from error
-    if not content:
-        raise FrameError("the file is empty")
-    digest = content_hash(content)
-    if content[:6] == b"\x93NUMPY":
-        raw: NDArray[Any] | None = _npy(content)
-    else:
-        raw = _plain_tiff(content) if content[:4] in (b"II*\0", b"MM\0*") else None
-    return as_image(_read_with_fabio(path) if raw is None else raw), digest
-
-
-def as_image(raw: NDArray[Any]) -> NDArray[Any]:
-    """Check that an array is one picture of real numbers; FrameError if not."""
-    if raw.ndim != 2:
-        kind = "a colour picture" if raw.ndim == 3 and raw.shape[-1] in (3, 4) else f"{raw.ndim}-dimensional"
-        raise FrameError(f"not one greyscale frame but {kind}, shape {' x '.join(map(str, raw.shape))}")
-    if raw.dtype.kind not in "uifb":
-        raise FrameError(f"its pixels are of type {raw.dtype}, real numbers are expected")
-    if raw.size == 0:
-        raise FrameError("it has no pixels")
-    return raw
-
-
-def _npy(content: bytes) -> NDArray[Any]:
-    try:
-        array: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
-    except Exception as error:  # ValueError as a rule; MemoryError or SyntaxError where the header lies
-        raise FrameError(f"not a plain .npy array ({_first_line(error)})") from error
-    return array
-
-
-def _plain_tiff(content: bytes) -> NDArray[Any] | None:
-    # The quick way for one uncompressed page, in place: 1.5 ms for 4 Mpixels where fabio takes 12. None for others.
-    import tifffile
-
-    try:
-        # Its objects refer to each other in a ring: only the closed buffer lets go of the content at once.
-        with io.BytesIO(content) as buffer, tifffile.TiffFile(buffer) as tiff:
-            page = tiff.pages.first
-            plain = page.is_contiguous and len(tiff.pages) == 1 and len(page.shape) == 2
-            shape = page.shape
-            dtype = page.dtype.newbyteorder(tiff.byteorder)
-            offset = page.dataoffsets[0]
-            end = offset + dtype.itemsize * shape[0] * shape[1]
-            if not plain:
-                end = max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True)))
-    except Exception:  # whatever tifffile says: fabio may know better
-        return None
-    if end > len(content):  # also where fabio would read it: Pillow makes zeros of what is missing
-        raise FrameError(f"the file is truncated, {end - len(content)} bytes are missing")
-    if not plain:
-        return None
-    return np.frombuffer(content, dtype, shape[0] * shape[1], offset).reshape(shape)
-
-
-def _read_with_fabio(path: Path) -> NDArray[Any]:
-    import fabio
-
-    try:
-        with fabio.open(str(path)) as file:
-            pixels = int(np.prod([int(size) for size in file.shape]))
-            if pixels > _LARGEST_IMAGE:
-                raise FrameError(f"the header speaks of {pixels} pixels")
-            if file.nframes > 1:
-                raise FrameError(f"holds {file.nframes} frames, one a file is expected")
-            data = file.data
-    except FrameError:
-        raise
-    except Exception as error:  # fabio raises anything, from struct.error to TypeError
-        raise FrameError(f"not an image that fabio can read ({_first_line(error)})") from error
-    if data is None:
-        raise FrameError("fabio found no image in it")
-    return np.asarray(data)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
-def expand(images: str | Iterable[str]) -> list[Path]:
-    """Paths, globs (also ``**``) and ``@list.txt`` -> image files.
-
-    Globs are sorted naturally, lists keep their order, duplicates are dropped. ConfigError names the glob or the list
-    that gives nothing. An entry that names an existing file is that file, whatever characters it has.
-    """
-    found: dict[str, Path] = {}
-    for entry in [images] if isinstance(images, str) else images:
-        for path in _expand_one(entry):
-            found.setdefault(os.path.abspath(path), path)
-    return list(found.values())
-
-
-def expand_user(path: str) -> str:
-    """Expand ``~`` and ``$VAR``, unless a file of that very name exists."""
-    return path if os.path.lexists(path) else os.path.expanduser(os.path.expandvars(path))
-
-
-def _expand_one(entry: str, lists: tuple[str, ...] = ()) -> Iterator[Path]:
-    entry = expand_user(entry)
-    if os.path.lexists(entry):
-        yield Path(entry)
-    elif entry.startswith("@"):
-        if entry in lists:
-            raise ConfigError(f"images={entry}: the list names itself")
-        lines = _lines(entry[1:])
-        if not lines:
-            raise ConfigError(f"images={entry}: the list is empty")
-        for line in lines:
-            yield from _expand_one(line, (*lists, entry))
-    elif any(character in entry for character in "*?["):
-        from glob import iglob
-
-        found = (match for match in iglob(entry, recursive=True) if os.path.isfile(match))
-        matches = sorted(found, key=lambda match: (natural(match), match))  # f_1 and f_01 too have an order
-        if not matches:
-            raise ConfigError(f"images={entry}: no file matches (looked in {Path.cwd()})")
-        yield from map(Path, matches)
-    else:
-        yield Path(entry)  # a file that does not exist fails alone, with its name
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        text = Path(expand_user(path)).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"images=@{path}: the list cannot be read ({error})") from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
-
-
-def natural(text: str) -> list[tuple[int, int | str]]:
-    """Sort key that puts ``f_2`` before ``f_10``."""
-    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", text) if part]
-
-
-def references(paths: Iterable[Path], taken: Mapping[str, str] | None = None) -> list[Reference]:
-    """Give every image its name: the stem, or where several share it, the shortest path that tells them apart.
-
-    ``taken``: names given in the folder before -> the image (absolute path) that has it and keeps it. Names differ by
-    more than upper and lower case, for file systems that cannot tell.
-    """
-    paths = list(paths)
-    owners = {name.casefold(): path for name, path in (taken or {}).items()}
-    known = {path: name for name, path in (taken or {}).items()}
-    names: dict[Path, str] = {path: known[key] for path in paths if (key := os.path.abspath(path)) in known}
-    waiting = [path for path in paths if path not in names]
-    depth, longest = 0, max((2 * len(Path(os.path.abspath(path)).parts) - 3 for path in waiting), default=0)
-    while waiting:
-        proposals = {path: _proposal(path, depth) for path in waiting}
+    owners = {name.casefold(): where for name, where in (taken or {}).items()}
+    known = {where: name for name, where in (taken or {}).items()}
+    places = [absolute(frame) for frame in frames]
+    names = {place: known[place] for place in places if place in known}
+    stacks: dict[tuple[Path, str], dict[str, Reference]] = {}  # the frames of a stack are named alike
+    for place, frame in zip(places, frames, strict=True):
+        if place not in names:
+            stacks.setdefault((frame.path, frame.dataset), {})[place] = frame
+    depth, longest = 0, max((2 * len(Path(os.path.abspath(path)).parts) - 3 for path, _ in stacks), default=0)
+    while stacks:
+        proposals = {key: _proposals(stack, depth) for key, stack in stacks.items()}
         wanted: dict[str, int] = {}
-        for name in proposals.values():
-            wanted[name.casefold()] = wanted.get(name.casefold(), 0) + 1
-        for path, name in proposals.items():
-            alone = wanted[name.casefold()] == 1 or depth > longest  # beyond, numbers go to who comes first
+        for proposal in proposals.values():
+            for name in proposal.values():
+                wanted[name.casefold()] = wanted.get(name.casefold(), 0) + 1
+        for (path, dataset), proposal in proposals.items():
+            folded = {name.casefold() for name in proposal.values()}
+            alone = depth > longest or all(wanted[name] == 1 for name in folded)  # beyond, who comes first has it
             other = Path(owners.get(path.stem.casefold(), ""))  # x.tif is told from it by its folder, not as x_tif
-            if alone and name.casefold() not in owners and (depth != 1 or path.suffix != other.suffix):
-                owners[name.casefold()] = os.path.abspath(path)
-                names[path] = name
-        waiting = [path for path in waiting if path not in names]
+            if alone and folded.isdisjoint(owners) and (depth != 1 or path.suffix != other.suffix):
+                names |= proposal
+                owners |= {name.casefold(): place for place, name in proposal.items()}
+                del stacks[path, dataset]
         depth += 1
-    return [Reference(names[path], path) for path in paths]
+    return [replace(frame, name=names[place]) for place, frame in zip(places, frames, strict=True)]
+
+
+def absolute(frame: Reference) -> str:
+    """Where a frame is, wherever one stands: absolute path and tail."""
+    return f"{os.path.abspath(frame.path)}{frame.tail}"
+
+
+def given(frame: Reference, folders: bool = True) -> str:
+    """A frame as it was given, or where frames are merged, the first and the last of them."""
+    parts = frame.parts or (frame,)
+    first, last = (f"{part.path if folders else part.path.name}{part.tail}" for part in (parts[0], parts[-1]))
+    return first if first == last else f"{first} ... {last if parts[0].index is None else parts[-1].tail[2:]}"
+
+
+def _proposals(stack: Mapping[str, Reference], depth: int) -> dict[str, str]:
+    frame = next(iter(stack.values()))
+    name = _proposal(frame.path, depth)
+    if depth and frame.dataset:  # two datasets of one file
+        inside = [part for part in frame.dataset.replace("*", "").split("/") if part]
+        name = "_".join([name, *inside[-depth:]])
+    return {place: name if each.index is None else f"{name}_{each.index:04d}" for place, each in stack.items()}
 
 
 def _proposal(path: Path, depth: int) -> str:
@@ -333,6 +293,6 @@ def _proposal(path: Path, depth: int) -> str:
 
 def shaped(reference: Reference, source: Source) -> tuple[int, int]:
     """The shape of one frame as the pipeline sees it; FrameError if it cannot be read."""
-    raw = reference.array if reference.array is not None else memory.read(reference.path)[0]
+    raw = reference.array if reference.array is not None else memory.read((reference.parts or (reference,))[0])[0]
     slow, fast = source.to_frame(as_image(raw)).shape
     return slow, fast

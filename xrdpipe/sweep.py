@@ -28,10 +28,11 @@ from .argv import quoted, translate
 from .config import Loader, cores, forced, listed, new_folder, plain, settings
 from .folder import WAYS_OUT
 from .metrics import METRICS
+from .paths import expand, expand_user
 from .provenance import write_json, write_text
 from .report import write_report
 from .run import geometry_file, run
-from .source import Source, expand, expand_user, memory
+from .source import Source, memory
 from .stage import ConfigError, build
 from .verdict import Terms, alone, as_good, means, ranked, score, spreads, terms
 
