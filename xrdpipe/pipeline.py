@@ -14,7 +14,7 @@ from .frame import Frame, FrameError, Image, Reference
 from .geometry import Poni, geometry
 from .provenance import content_hash, file_hash, versions
 from .source import Source
-from .stage import ConfigError, Setup, Stage, Step, build
+from .stage import ConfigError, Setup, Stage, Step, build, file_part
 
 SHOWN = "plot"  # the group that changes no number, so its values are no part of a result's identity
 
@@ -52,8 +52,15 @@ class Pipeline:
     def identity(self) -> dict[str, Any]:
         """The configuration that decides the numbers, files by base name: the same for the same result."""
         files = {path: Path(path).name for path in self.inputs().values()}
+
+        def short(value: Any) -> Any:
+            if isinstance(value, list):
+                return [short(each) for each in value]
+            file = file_part(value) if isinstance(value, str) else ""
+            return files[file] + value.removeprefix(file) if file in files else value
+
         stages = {
-            name: {key: files.get(value, value) if isinstance(value, str) else value for key, value in values.items()}
+            name: {key: short(value) for key, value in values.items()}
             for name, values in self.config.items()
             if name != SHOWN
         }

@@ -14,7 +14,7 @@ import numpy as np
 from .folder import JOURNAL
 from .provenance import file_hash, versions
 from .run import run
-from .stage import ConfigError
+from .stage import ConfigError, file_part
 
 COMPARED = (".chi", ".npy")  # figures depend on fonts, so they are not compared
 
@@ -126,7 +126,12 @@ def _at(values: Any, places: Mapping[str, str]) -> Any:
     """The configuration with every input at the place where it is now."""
     if isinstance(values, dict):
         return {key: _at(value, places) for key, value in values.items()}
-    return places.get(values, values) if isinstance(values, str) else values
+    if isinstance(values, list):
+        return [_at(value, places) for value in values]
+    if not isinstance(values, str) or values in places:
+        return places.get(values, values) if isinstance(values, str) else values
+    file = file_part(values)
+    return places.get(file, file) + values.removeprefix(file)
 
 
 def _compare(name: str, there: Path, here: Path, digest: str, result: Comparison) -> None:

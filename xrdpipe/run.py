@@ -268,6 +268,7 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
             progress.say(f"{left} is a background, dark or mask file: left out of the images")
         if done and not plan.settings.quiet:
             progress.say(f"{len(done)} of {len(plan.images)} images were done before")
+        told: set[str] = set()
         log.info("%d frames, %s", len(plan.waiting), plan.identity["program"])
         try:
             for outcome in _outcomes(recipe, plan, unreadable, keep):
@@ -275,7 +276,7 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
                 records[name] = outcome.record
                 if target is not None:
                     target.note(outcome.record)
-                _tell(progress, outcome)
+                _tell(progress, outcome, told)
                 if outcome.pattern is not None:
                     result.patterns[name] = outcome.pattern
                 if outcome.mask is not None:
@@ -288,6 +289,9 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
         result.patterns = {name: result.patterns[name] for name in records if name in result.patterns}
         result.masks.bits = {name: result.masks.bits[name] for name in records if name in result.masks.bits}
         if target is not None:
+            done_here = [name for name, record in {**target.records, **records}.items() if record.status == "done"]
+            for stage in plan.pipeline.stages.values():
+                stage.finish(target.path, done_here)
             status = "stopped" if result.stopped else "failed" if result.failed else "done"
             target.record({**made, "status": status, "seconds": round(time.monotonic() - clock, 3)}, result.frames)
     return result
@@ -420,14 +424,16 @@ def _hashes(folder: Path, files: list[str]) -> dict[str, str]:
     return {file: file_hash(folder / file) for file in files if (folder / file).exists()}
 
 
-def _tell(progress: Progress, outcome: Outcome) -> None:
+def _tell(progress: Progress, outcome: Outcome, told: set[str]) -> None:
     record = outcome.record
     failure = f"{record.file}: {record.error}" if record.status == "failed" else ""
     progress.advance(failure)
     if failure:
         log.error("%s%s", failure, f"\n{outcome.trace}" if outcome.trace else "")
     for note in record.notes:
-        progress.say(f"{record.file}: {note}")
+        if note not in told:  # the same words are said once a run, of the first frame
+            progress.say(f"{record.file}: {note}")
+            told.add(note)
         log.warning("%s: %s", record.file, note)
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .frame import Frame, FrameError, Image, Reference
 from .provenance import content_hash
-from .stage import ConfigError, Setup, Stage, choice, require
+from .stage import ConfigError, Setup, Stage, choice, file_part, require
 
 # What each transform does to an array (slow, fast), and which one undoes it: flips and the transpose undo themselves.
 TRANSFORMS: Mapping[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
@@ -80,7 +80,9 @@ class Source(Stage):
                     f"{shape[0]} x {shape[1]}"
                 )
             variance = np.maximum(image, np.float32(1)) if setup.variance else None
-            return Frame(reference.name, image, reference.path.name, digest, variance)
+            bad = sentinels(raw)
+            bad = None if bad is None else self.to_frame(bad)
+            return Frame(reference.name, image, reference.path.name, digest, variance, bad)
 
         return read
 
@@ -144,13 +146,28 @@ class Memory:
 memory = Memory()
 
 
+def sentinels(raw: NDArray[Any]) -> NDArray[np.bool_] | None:
+    """Where a raw array (slow, fast) says that a pixel holds no count; None where it says so of none.
+
+    Photon counters write negative values, and in unsigned types the largest one, which is also where an integrating
+    detector is saturated. As float32 the latter is a number like others, so the raw array is what has to be asked.
+    """
+    if raw.dtype.kind not in "iu":
+        return None
+    bad: NDArray[np.bool_] = raw < 0 if raw.dtype.kind == "i" else raw == np.iinfo(raw.dtype).max
+    return bad if bad.any() else None
+
+
 def read_file(path: Path) -> tuple[NDArray[Any], str]:
     """Read an image file: the raw array (slow, fast) and the hash of the file's content.
 
     FrameError says why there is no image: no such file, empty, truncated, a format nobody knows, not two-dimensional.
+    A dataset of an HDF5 file is ``file.h5::/path``. A ``.mask`` is Dioptas': a TIFF whose first row is the last one of
+    the frames' files, turned here.
     """
+    file = Path(file_part(str(path)))
     try:
-        content = path.read_bytes()
+        content = file.read_bytes()
     except FileNotFoundError as error:
         raise FrameError("no such file") from error
     except IsADirectoryError as error:
@@ -162,9 +179,12 @@ def read_file(path: Path) -> tuple[NDArray[Any], str]:
     digest = content_hash(content)
     if content[:6] == b"\x93NUMPY":
         raw: NDArray[Any] | None = _npy(content)
+    elif content[:8] == b"\x89HDF\r\n\x1a\n" and file != path:
+        raw = _dataset(content, str(path).removeprefix(f"{file}::"))
     else:
         raw = _plain_tiff(content) if content[:4] in (b"II*\0", b"MM\0*") else None
-    return as_image(_read_with_fabio(path) if raw is None else raw), digest
+    raw = as_image(_read_with_fabio(path) if raw is None else raw)
+    return np.flipud(raw) if path.suffix.lower() == ".mask" else raw, digest
 
 
 def as_image(raw: NDArray[Any]) -> NDArray[Any]:
@@ -185,6 +205,21 @@ def _npy(content: bytes) -> NDArray[Any]:
     except Exception as error:  # ValueError as a rule; MemoryError or SyntaxError where the header lies
         raise FrameError(f"not a plain .npy array ({_first_line(error)})") from error
     return array
+
+
+def _dataset(content: bytes, inside: str) -> NDArray[Any]:
+    import h5py
+
+    with h5py.File(io.BytesIO(content), "r") as file:
+        dataset = file.get(inside)
+        if not isinstance(dataset, h5py.Dataset):
+            raise FrameError(f"there is no dataset {inside} in it")
+        if dataset.size > _LARGEST_IMAGE:
+            raise FrameError(f"the dataset has {dataset.size} values")
+        try:
+            return np.asarray(dataset[()])
+        except Exception as error:  # a filter that is not installed, a broken chunk
+            raise FrameError(f"{inside} cannot be read ({_first_line(error)})") from error
 
 
 def _plain_tiff(content: bytes) -> NDArray[Any] | None:

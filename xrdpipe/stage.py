@@ -64,10 +64,18 @@ class Stage:
         """Files this stage writes for the frame ``name``, relative to the run's folder."""
         return []
 
+    def finish(self, folder: Path, names: list[str]) -> None:
+        """Write what is made of all frames, when a run ends or is stopped; ``names``: those done in this folder."""
+
     @property
     def wants_variance(self) -> bool:
         """Whether the frame's variance must travel with it."""
         return False
+
+
+def file_part(path: str) -> str:
+    """The file of ``path``, which may name a dataset in it: ``file.h5::/path``."""
+    return path.partition("::")[0]
 
 
 def nearest(name: str, allowed: Any) -> str:
