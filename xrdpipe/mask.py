@@ -65,7 +65,9 @@ class Mask(Stage):
         return [self.file] if isinstance(self.file, str) else self.file or []
 
     def inputs(self) -> dict[str, str]:
-        return {f"mask_{number}" if number > 1 else "mask": file_part(path) for number, path in enumerate(self.files, 1)}
+        return {
+            f"mask_{number}" if number > 1 else "mask": file_part(path) for number, path in enumerate(self.files, 1)
+        }
 
     @property
     def wants_variance(self) -> bool:
@@ -93,7 +95,7 @@ class Mask(Stage):
             share = np.count_nonzero(out) / out.size
             if share == 1:
                 raise FrameError("the mask covers every pixel")
-            notes = (f"{100 * share:.0f} % of the pixels are masked",) if share > 0.5 else ()
+            notes: tuple[str, ...] = (f"{100 * share:.0f} % of the pixels are masked",) if share > 0.5 else ()
             if loss is not None:
                 notes += loss.notes(out.ravel())
             return replace(frame, mask=out, notes=frame.notes + notes)
@@ -102,7 +104,7 @@ class Mask(Stage):
 
     def _automatic(self, geometry: Geometry) -> Outliers:
         """What masks by value: image, variance and mask are flat; the mask is changed."""
-        from . import kernels
+        from . import kernels, outliers
 
         limits = (
             -np.inf if self.lower_thresh is None else self.lower_thresh,
@@ -113,28 +115,23 @@ class Mask(Stage):
             return lambda image, variance, flat: kernels.threshold(image, flat, *limits)
         if self.auto_type == "mad":
             return self._mad(geometry, alpha, limits)
-        rings, own, by_ring = geometry.rings, threading.local(), self._by_ring(alpha)
+        rings, own = geometry.rings, threading.local()
+        one_pass = {"median": kernels.mask_median, "mean": kernels.mask_mean}.get(self.auto_type)
 
         def find(image: Image, variance: Image, flat: NDArray[np.uint8]) -> None:
             if not hasattr(own, "values"):
                 own.values = np.empty(image.size, np.float32)
             kernels.lay_out(image, flat, *limits, rings.slots, own.values)
-            by_ring(own.values, rings.order, rings.starts, flat)
+            if one_pass is not None:
+                one_pass(own.values, rings.order, rings.starts, alpha, flat)
+            else:
+                outliers.mask_sigma_clip(own.values, rings.order, rings.starts, alpha, self.max_iter, flat)
 
         return find
 
-    def _by_ring(self, alpha: float) -> Callable[..., None]:
-        from . import kernels, outliers
-
-        if self.auto_type == "sigma_clip":
-            return lambda *rings_and_mask: outliers.mask_sigma_clip(
-                *rings_and_mask[:3], alpha, self.max_iter, rings_and_mask[3]
-            )
-        kernel = {"median": kernels.mask_median, "mean": kernels.mask_mean}[self.auto_type]
-        return lambda *rings_and_mask: kernel(*rings_and_mask[:3], alpha, rings_and_mask[3])
-
     def _mad(self, geometry: Geometry, alpha: float, limits: tuple[float, float]) -> Outliers:
         from . import outliers
+        from .kernels import OUTLIER
 
         arcs, own = geometry.arcs, threading.local()
         inner = int(np.searchsorted(arcs.ring, 2 * BEAMSTOP + 4))
@@ -150,7 +147,7 @@ class Mask(Stage):
             outliers.mask_mad(own.pairs, arcs.order, arcs.starts, alpha, flat, level)
             dark = np.searchsorted(ring, outliers.shadow(level, ring, alpha))
             pixels = arcs.order[: arcs.starts[dark]]
-            flat[pixels] |= np.where(flat[pixels] == 0, outliers.OUTLIER, np.uint8(0))
+            flat[pixels] |= np.where(flat[pixels] == 0, OUTLIER, np.uint8(0))
 
         return find
 
@@ -198,7 +195,7 @@ class Loss:
         self.pixels = rings.order[every]
         self.ring = np.searchsorted(rings.starts, np.arange(rings.order.size)[every], side="right") - 1
         self.note = (
-            f"mask.lower_thresh={threshold:g} takes more than a quarter of many rings, so that the rest reads too high: "
+            f"mask.lower_thresh={threshold:g} takes more than a quarter of many rings, and the rest reads too high: "
             f"say mask.lower_thresh=null, or mask=robust"
         )
 

@@ -10,7 +10,16 @@ from numpy.typing import NDArray
 from .frame import Frame, Pattern
 
 STRONGEST = 5  # peaks that count
-REASONS = ("user", "detector", "edge", "lower", "upper", "outlier", "not_finite", "grown")  # the bits of a mask, lowest first
+REASONS = (
+    "user",
+    "detector",
+    "edge",
+    "lower",
+    "upper",
+    "outlier",
+    "not_finite",
+    "grown",
+)  # the bits of a mask, lowest first
 
 
 def metrics(frame: Frame) -> dict[str, float]:

@@ -84,7 +84,7 @@ def mask_mad(
 
 @compiled
 def _calm(v: NDArray[np.float32], w: NDArray[np.float32], good: np.int64, alpha: float) -> bool:
-    """Whether no pixel can be an outlier, whatever the medians are: two passes that spare most arcs the search for them.
+    """Whether no pixel can be an outlier, whatever the medians are: it spares most arcs the search for them.
 
     A median is within one standard deviation of the mean. So nothing is further from the median of x than it is from
     the mean and that; and median(w), which s**2 is never below, is at least mean - standard deviation.
@@ -105,7 +105,7 @@ def _calm(v: NDArray[np.float32], w: NDArray[np.float32], good: np.int64, alpha:
     reach = 1.000001 * (max(high - total, total - low) + std)
     reach2 = 1.000001 * (max(most - noise, noise - least) + std2)
     bound = 0.999999 * (b + noise - std2)
-    return bound > 0 and max(reach * reach, reach2 * reach2) < alpha * alpha * bound
+    return bool(bound > 0 and max(reach * reach, reach2 * reach2) < alpha * alpha * bound)
 
 
 @compiled
@@ -126,7 +126,7 @@ def _far(
     for i in range(good):
         far[i] = abs(x[i] - middle)
         distance = np.float64(far[i])
-        many += distance * distance > alpha * alpha * np.float64(max(noise, w[i]))
+        many += int(distance * distance > alpha * alpha * np.float64(max(noise, w[i])))
     if many == 0:
         return
     spread = MAD_TO_STD * _middle(far, good, keys)
@@ -190,8 +190,9 @@ def shadow(level: NDArray[np.float32], ring: NDArray[np.int32], alpha: float) ->
 
     A ring that is all shadow has nothing to be compared with but its neighbours. ``level`` (counts, NaN: no pixel) and
     ``ring`` (ascending, counted from the beam) are given per arc; a ring is as bright as its brightest arc. Rings below
-    k are in the shadow where each of the k rings from k + 4 on, a good pixel further out, is more than four times as bright as all of them, and brighter by more than ``alpha`` times its own noise; k is the largest one,
-    at least 4. So a Bragg ring, which is dark again outside, and a smooth rise are none.
+    k are in the shadow where each of the k rings from k + 4 on, a good pixel further out, is more than four times as
+    bright as the brightest of them, and brighter by more than ``alpha`` times the root of its counts; k is the largest
+    such number, at least 4. So a Bragg ring, which is dark again outside, and a smooth rise are none.
     """
     many = 0 if len(ring) == 0 else ring[len(ring) - 1] + 1
     bright = np.full(many, np.nan, np.float64)

@@ -180,6 +180,12 @@ class Plan:
             fits = name and name == Path(name).name and [image.name for image in images].count(name) == 1
             require(bool(fits), "images", name, "an array needs a name of its own, without folders")
         plan = cls(top, pipeline, poni, images, [path for path in found if path not in paths], folder, write)
+        owners: dict[str, str] = {}
+        for name, files in plan.outputs().items():
+            for file in files:
+                if file in owners:
+                    raise ConfigError(f"images: {owners[file]} and {name} would both write {file}; rename one")
+                owners[file] = name
         if folder is not None:
             folder.check(plan.identity, plan.outputs(), top.overwrite or bool(top.resume))
         return plan
