@@ -214,7 +214,7 @@ class Geometry:
 
     def _blind(self) -> Arrays:
         mask = self._integrator().detector.mask
-        known = mask is not None and mask.shape == self.shape
+        known = mask is not None and mask.shape == self.shape and mask.any()
         return {"blind": mask != 0 if known else np.empty((0, 0), np.bool_)}
 
     def _arcs(self) -> Arrays:
