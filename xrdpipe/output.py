@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .frame import Frame, Pattern
 from .provenance import write_text, write_whole
@@ -45,14 +44,14 @@ class Output(Stage):
         return [f"{name}.chi", *masks, *([reasons_file(name)] if self.mask == "reasons" else [])]
 
     def finish(self, folder: Path, names: list[str]) -> None:
-        if self.static_mask is None or not names:
+        masks = [folder / "masks" / f"{name}.npy" for name in names]
+        masks = [path for path in masks if path.is_file()]  # somebody may have tidied up since
+        if self.static_mask is None or not masks:
             return
-        counts: NDArray[np.uint32] | None = None
-        for name in names:  # one at a time: a series may be larger than memory
-            mask = np.load(folder / "masks" / f"{name}.npy", allow_pickle=False)
-            counts = mask.astype(np.uint32) if counts is None else np.add(counts, mask, out=counts)
-        assert counts is not None
-        static = (counts > self.static_mask * len(names)).astype(np.uint8)
+        counts = np.load(masks[0], allow_pickle=False).astype(np.uint32)
+        for path in masks[1:]:  # one at a time: a series may be larger than memory
+            counts += np.load(path, allow_pickle=False)
+        static = (counts > self.static_mask * len(masks)).astype(np.uint8)
         write_whole(folder / STATIC, lambda file: np.save(file, static))
 
     def prepare(self, setup: Setup) -> Step:
