@@ -50,6 +50,36 @@ class Stages:
         self.step(self.given)
 
 
+class Masks:
+    """The ways to find outliers, on the same subtracted frame."""
+
+    params = (["median", "mean", "sigma_clip", "mad"],)
+    param_names = ("auto_type",)
+    timeout = 300
+
+    def setup_cache(self) -> Frames:
+        return make(cache_folder() / f"frames-{SIZE}", 1, SIZE)
+
+    def setup(self, frames: Frames, auto_type: str) -> None:
+        from xrdpipe.background import Background
+        from xrdpipe.frame import Reference
+        from xrdpipe.geometry import Poni, geometry
+        from xrdpipe.mask import Mask
+        from xrdpipe.source import Source
+        from xrdpipe.stage import Setup
+
+        source, mask = Source(), Mask(alpha=4.5, auto_type=auto_type, lower_thresh=None)
+        setup = Setup(geometry(Poni.read(str(frames.poni)), (SIZE, SIZE)), source.read, source.to_raw)
+        setup = replace(setup, variance=mask.wants_variance)
+        frame = source.prepare(setup)(Reference("frame", frames.images[0]))
+        self.given = Background(str(frames.background)).prepare(setup)(frame)
+        self.step = mask.prepare(setup)
+        self.step(self.given)  # compiles
+
+    def time_mask(self, frames: Frames, auto_type: str) -> None:
+        self.step(self.given)
+
+
 class Preparation:
     """What is done once for a geometry: rings, and the matrix with the first pattern."""
 

@@ -210,8 +210,13 @@ def expand_paths(values: dict[Any, Any]) -> None:
     for key in PATH_KEYS:
         group, _, name = key.rpartition(".")
         where = values.get(group) if group else values
-        if key != "images" and isinstance(where, dict) and isinstance(where.get(name), (str, Path)):
-            where[name] = expand_user(str(where[name]))
+        if key == "images" or not isinstance(where, dict):
+            continue
+        value = where.get(name)
+        if isinstance(value, (str, Path)):
+            where[name] = expand_user(str(value))
+        elif isinstance(value, (list, tuple)):  # what is no path in it, the schema refuses
+            where[name] = [expand_user(str(each)) if isinstance(each, (str, Path)) else each for each in value]
 
 
 def merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:

@@ -281,6 +281,7 @@ def read_file(path: Path) -> tuple[NDArray[Any], str]:
     """Read an image file: the raw array (slow, fast) and the hash of the file's content.
 
     FrameError says why there is no image: no such file, empty, truncated, a format nobody knows, not two-dimensional.
+    A ``.mask`` is Dioptas': a TIFF whose first row is the last one of the frames' files, turned here.
     """
     state(path)
     try:
@@ -298,7 +299,8 @@ def read_file(path: Path) -> tuple[NDArray[Any], str]:
     if content[:6] == _NPY:
         return as_image(_npy(content)), digest
     plain = _plain_tiff(content) if content[:4] in (b"II*\0", b"MM\0*") else None
-    return as_image(_read_with_fabio(path) if plain is None else plain), digest
+    raw = as_image(_read_with_fabio(path) if plain is None else plain)
+    return np.flipud(raw) if path.suffix.lower() == ".mask" else raw, digest
 
 
 def as_image(raw: NDArray[Any]) -> NDArray[Any]:

@@ -87,7 +87,8 @@ class Frame:
     """One frame on its way: every stage returns a new one with its part filled in.
 
     ``image`` and ``variance`` are float32 in counts, ``mask`` is uint8 with 0 = good, anything else = masked; all of
-    shape (slow, fast), after ``source.transform``. ``variance`` is there when a later stage wants it. ``file`` and
+    shape (slow, fast), after ``source.transform``. ``variance`` is there when a later stage wants it. ``bad`` (bool) is
+    where the file itself says that a pixel counts nothing, None where it says so of none. ``file`` and
     ``digest`` are the base name and the content hash of the file it came from; ``notes`` what the user should know;
     ``exposures`` of how many frames it is the sum.
     ``header`` is what the file says besides: ``header[key]`` is a number or text, KeyError if there is none. It is read
@@ -100,6 +101,7 @@ class Frame:
     file: str = ""
     digest: str = ""
     variance: Image | None = None
+    bad: NDArray[np.bool_] | None = None
     mask: NDArray[np.uint8] | None = None
     pattern: Pattern | None = None
     notes: tuple[str, ...] = ()

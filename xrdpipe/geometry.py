@@ -20,6 +20,7 @@ from .stage import ConfigError, nearest
 
 _NUMBERS = ("distance", "poni1", "poni2", "rot1", "rot2", "rot3", "wavelength", "pixelsize1", "pixelsize2")
 LAYOUT = 2  # of the arrays that are kept on disk: raise it whenever their meaning changes
+ARC = 64  # pixels of an arc: enough for a median, and few enough for it to be short
 MOST_KEPT = 4  # sets of arrays in memory, some 50 MB each: a sweep over npt makes many
 _LARGEST_PONI = 1_000_000  # bytes; a real one has a few hundred
 
@@ -141,6 +142,13 @@ class Geometry:
 
         New every time: what pyFAI keeps of one task changes the last digits of the next (q once corners are there).
         """
+        integrator = self._integrator()
+        # Masking belongs to the mask stage: what pyFAI's detector would add quietly is switched off here.
+        integrator.detector.mask = np.zeros(self.shape, np.int8)
+        integrator.detector.dummy = None
+        return integrator
+
+    def _integrator(self) -> Any:
         integrator = self.poni.integrator()
         detector = integrator.detector
         if not fits(detector, self.shape):
@@ -152,9 +160,6 @@ class Geometry:
             detector.shape = self.shape
         else:
             detector.guess_binning(self.shape)
-        # Masking belongs to the mask stage: what pyFAI's detector would add quietly is switched off here.
-        detector.mask = np.zeros(self.shape, np.int8)
-        detector.dummy = None
         return integrator
 
     def check(self) -> None:
@@ -167,6 +172,19 @@ class Geometry:
     def rings(self) -> Rings:
         """The pixels ordered by ring, see `Rings`."""
         return Rings(**self.kept("rings", {}, self._rings))
+
+    @cached_property
+    def arcs(self) -> Arcs:
+        """The pixels ordered by arc, see `Arcs`."""
+        return Arcs(**self.kept("arcs", {}, self._arcs))
+
+    @cached_property
+    def blind(self) -> NDArray[np.bool_] | None:
+        """The pixels that pyFAI's detector masks (gaps), (slow, fast); None where it knows of none."""
+        if self.poni.values.get("detector", "Detector") == "Detector":
+            return None  # pyFAI's word for one without a name
+        blind = self.kept("blind", {}, self._blind)["blind"]
+        return blind if blind.size else None
 
     def kept(self, what: str, settings: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
         """The arrays that ``make`` gives for this geometry and these settings: made once, kept in memory and on disk.
@@ -193,6 +211,20 @@ class Geometry:
     def _key(self, what: str, settings: Mapping[str, Any]) -> str:
         text = json.dumps([LAYOUT, what, settings, dict(self.poni.values), self.shape, versions()], sort_keys=True)
         return f"{what}-{content_hash(text.encode()).partition(':')[2]}"
+
+    def _blind(self) -> Arrays:
+        mask = self._integrator().detector.mask
+        known = mask is not None and mask.shape == self.shape and mask.any()
+        return {"blind": mask != 0 if known else np.empty((0, 0), np.bool_)}
+
+    def _arcs(self) -> Arrays:
+        integrator = self.integrator
+        two_theta, chi = (
+            integrator.center_array(self.shape, unit=unit, scale=False) for unit in ("2th_rad", "chi_rad")
+        )
+        width = integrator.delta_array(self.shape, unit="2th_rad", scale=False)
+        arcs = Arcs.of(fine_rings(two_theta, width), chi)
+        return {"order": arcs.order, "starts": arcs.starts, "slots": arcs.slots, "ring": arcs.ring}
 
     def _rings(self) -> Arrays:
         integrator = self.integrator
@@ -224,6 +256,51 @@ class Rings:
         slots = np.empty_like(order)
         slots[order] = np.arange(order.size, dtype=np.uint32)
         return cls(order, np.concatenate([[0], np.cumsum(counts[counts > 0])]), slots)
+
+
+@dataclass(frozen=True)
+class Arcs(Rings):
+    """Pixels sorted by arc: `fine_rings`, cut into arcs of 64 to 127 pixels next to each other.
+
+    So narrow, the flank of a peak is no scatter; so short, neither are polarization, tilt and texture. ``ring`` is
+    int32, shape (arcs,): the number of each arc's ring, counted from the beam.
+    """
+
+    ring: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, numbers: NDArray[np.integer[Any]], chi: NDArray[np.floating[Any]] | None = None) -> Arcs:
+        """Sort the pixels by ring number and, in the ring, by ``chi``; a ring of n pixels has ``max(1, n // 64)`` arcs
+        of as many pixels, give or take one."""
+        assert chi is not None
+        key = numbers + (chi - chi.min()) / (np.ptp(chi) + 1)  # one key: half the time of np.lexsort
+        order = np.argsort(key, axis=None, kind="stable").astype(np.uint32)
+        slots = np.empty_like(order)
+        slots[order] = np.arange(order.size, dtype=np.uint32)
+        counts = np.bincount(numbers.ravel())
+        pieces = np.where(counts > 0, np.maximum(1, counts // ARC), 0)
+        ring = np.repeat(np.arange(counts.size), pieces)
+        nth = np.arange(ring.size) - np.repeat(np.cumsum(pieces) - pieces, pieces) + 1
+        ends = (np.cumsum(counts) - counts)[ring] + nth * counts[ring] // pieces[ring]
+        return cls(order, np.concatenate([[0], ends]), slots, ring.astype(np.int32))
+
+
+def fine_rings(two_theta: NDArray[np.floating[Any]], width: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+    """In which ring, counted from the beam, each pixel is; rings are a third of a pixel wide.
+
+    ``two_theta`` and ``width`` (pyFAI's delta: from the centre of a pixel to its furthest corner) are in rad, (slow,
+    fast). A ring at some angle is half as wide as the mean of the pixels there says; the widths add up from 0.
+    """
+    edges = np.linspace(0, two_theta.max(), int(np.hypot(*two_theta.shape)) + 1)
+    many, step = edges.size - 1, edges[1]
+    at = np.minimum((two_theta / step).astype(np.int64), many - 1).ravel()
+    counts = np.bincount(at, minlength=many)
+    sums = np.bincount(at, weights=width.ravel(), minlength=many)
+    filled = np.flatnonzero(counts)
+    mean = np.interp(np.arange(many), filled, sums[filled] / counts[filled])
+    distance = np.concatenate([[0], np.cumsum(2 * step / mean)])
+    found: NDArray[np.int64] = np.interp(two_theta, edges, distance).astype(np.int64)
+    return found
 
 
 def fits(detector: Any, shape: tuple[int, int]) -> bool:

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from .frame import Frame, Pattern
 
 STRONGEST = 5  # peaks that count
-REASONS = ("user", "detector", "edge", "lower", "upper", "outlier", "not_finite")  # the bits of a mask, lowest first
+REASONS = (  # the bits of a mask, lowest first
+    *("user", "detector", "edge", "lower", "upper", "outlier", "not_finite", "grown"),
+)
 METRICS = (  # all there are; `sweep.rank` knows no others
     "ring_bias",
     "ring_scatter",

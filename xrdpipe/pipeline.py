@@ -58,8 +58,14 @@ class Pipeline:
     def identity(self) -> dict[str, Any]:
         """The configuration that decides the numbers, files by base name: the same for the same result."""
         files = {path: base_name(path) for path in self.inputs().values()}
+
+        def short(value: Any) -> Any:
+            if isinstance(value, list):
+                return [short(each) for each in value]
+            return files.get(value, value) if isinstance(value, str) else value
+
         stages = {
-            name: {key: files.get(value, value) if isinstance(value, str) else value for key, value in values.items()}
+            name: {key: short(value) for key, value in values.items()}
             for name, values in self.config.items()
             if name != SHOWN
         }

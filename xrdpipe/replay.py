@@ -161,6 +161,8 @@ def _at(values: Any, places: Mapping[str, str]) -> Any:
     """The configuration with every input at the place where it is now."""
     if isinstance(values, dict):
         return {key: _at(value, places) for key, value in values.items()}
+    if isinstance(values, list):
+        return [_at(value, places) for value in values]
     return places.get(values, values) if isinstance(values, str) else values
 
 

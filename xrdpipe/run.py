@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import platform
+import re
 import sys
 import tempfile
 import time
@@ -200,6 +201,12 @@ class Plan:
             require(bool(fits), "images", name, "an array needs a name of its own, without folders")
         left_out = [each.location for each in found.values() if own and _real(each) in own]
         plan = cls(top, pipeline, poni, images, left_out, notes, folder, write)
+        owners: dict[str, str] = {}
+        for name, written in plan.outputs().items():
+            for each in written:
+                if each in owners:
+                    raise ConfigError(f"images: {owners[each]} and {name} would both write {each}; rename one")
+                owners[each] = name
         if folder is not None:
             folder.check(plan.identity, plan.outputs(), top.overwrite or bool(top.resume))
         return plan
@@ -330,6 +337,7 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
             progress.say(f"{left} is a background, dark or mask file: left out of the images")
         if done and not plan.settings.quiet:
             progress.say(f"{len(done)} of {len(plan.images)} images were done before")
+        told: set[str] = set()
         log.info("%d frames, %s", len(plan.waiting), plan.identity["program"])
         try:
             outcomes = _outcomes(recipe, plan, unreadable, keep)
@@ -338,7 +346,7 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
                 records[name] = outcome.record
                 if target is not None:
                     target.note(outcome.record)
-                _tell(progress, outcome)
+                _tell(progress, outcome, told)
                 _tell_missing(progress, outcome.record, images[name], lacking)
                 if outcome.pattern is not None:
                     result.patterns[name] = outcome.pattern
@@ -501,14 +509,17 @@ def _hashes(folder: Path, files: list[str]) -> dict[str, str]:
     return {file: file_hash(folder / file) for file in files if (folder / file).exists()}
 
 
-def _tell(progress: Progress, outcome: Outcome) -> None:
+def _tell(progress: Progress, outcome: Outcome, told: set[str]) -> None:
     record = outcome.record
     failure = f"{record.file}: {record.error}" if record.status == "failed" else ""
     progress.advance(failure)
     if failure:
         log.error("%s%s", failure, f"\n{outcome.trace}" if outcome.trace else "")
     for note in record.notes:
-        progress.say(f"{record.file}: {note}")
+        words = re.sub(r"[\d.]+", "", note)
+        if words not in told:  # the same words are said once a run, of the first frame; all are in the log
+            progress.say(f"{record.file}: {note}")
+            told.add(words)
         log.warning("%s: %s", record.file, note)
 
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from . import files
+from . import files, hdf5
 from .files import as_image
 from .frame import Frame, FrameError, Image, Reference
 from .header import header
@@ -126,8 +126,12 @@ class Source(Stage):
                     f"{shape[0]} x {shape[1]}"
                 )
             variance = np.maximum(image, np.float32(1)) if setup.variance else None
+            bad = sentinels(raw)
+            if reference.dataset and (known := hdf5.pixel_mask(reference.path, raw.shape)) is not None:
+                bad = known != 0 if bad is None else bad | (known != 0)
+            bad = None if bad is None else self.to_frame(bad)
             file = f"{reference.path.name}{reference.tail}"
-            return Frame(reference.name, image, file, digest, variance, header=header(reference))
+            return Frame(reference.name, image, file, digest, variance, bad, header=header(reference))
 
         def merge(reference: Reference) -> Frame:
             if not reference.parts:
@@ -135,12 +139,15 @@ class Source(Stage):
             count = len(reference.parts)
             divisor = count if self.average else 1
             image, noise, digests = np.zeros(shape), np.zeros(shape), []  # float64: the sum of many counts is exact
+            bad: NDArray[np.bool_] | None = None
             for part in reference.parts:
                 try:
                     frame = read(part)
                 except FrameError as error:
                     raise FrameError(f"{part.location}: {error}") from error
                 image += frame.image
+                if frame.bad is not None:
+                    bad = frame.bad if bad is None else bad | frame.bad
                 digests.append(frame.digest)
                 if frame.variance is not None:
                     noise += frame.variance
@@ -155,6 +162,7 @@ class Source(Stage):
                 digest=content_hash("".join(digests).encode()),
                 header=header(reference),
                 exposures=count // divisor,
+                bad=bad,
             )
 
         return merge
@@ -216,6 +224,18 @@ class Memory:
 
 
 memory = Memory()
+
+
+def sentinels(raw: NDArray[Any]) -> NDArray[np.bool_] | None:
+    """Where a raw array (slow, fast) says that a pixel holds no count; None where it says so of none.
+
+    Photon counters write negative values, and in unsigned types the largest one, which is also where an integrating
+    detector is saturated. As float32 the latter is a number like others, so the raw array is what has to be asked.
+    """
+    if raw.dtype.kind not in "iu":
+        return None
+    bad: NDArray[np.bool_] = raw < 0 if raw.dtype.kind == "i" else raw == np.iinfo(raw.dtype).max
+    return bad if bad.any() else None
 
 
 def references(paths: Iterable[str | Path], taken: Mapping[str, str] | None = None) -> list[Reference]:
