@@ -67,6 +67,9 @@ class Frame:
     ``image`` and ``variance`` are float32 in counts, ``mask`` is uint8 with 0 = good, anything else = masked; all of
     shape (slow, fast), after ``source.transform``. ``variance`` is there when a later stage wants it. ``file`` and
     ``digest`` are the base name and the content hash of the file it came from; ``notes`` what the user should know.
+    ``header`` is that of the file (KeyError for what it does not have; a key that begins with / is a path in HDF5).
+    ``raw`` is the image as it was read, where a stage has subtracted something from it. ``factors`` are the numbers
+    that this frame alone was scaled with, name -> value: they stand in its results.
     """
 
     name: str
@@ -77,6 +80,9 @@ class Frame:
     mask: NDArray[np.uint8] | None = None
     pattern: Pattern | None = None
     notes: tuple[str, ...] = ()
+    header: Mapping[str, Any] = field(default_factory=dict)
+    raw: Image | None = None
+    factors: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def masked(self) -> NDArray[np.bool_]:

@@ -56,7 +56,8 @@ class Mask(Stage):
         outliers = {"median": kernels.mask_median, "mean": kernels.mask_mean}[self.auto_type]
 
         def mask(frame: Frame) -> Frame:
-            out, image = fixed.copy(), locked(frame.image.ravel())
+            out = fixed.copy() if frame.mask is None else np.where(frame.mask, frame.mask, fixed)
+            image = locked(frame.image.ravel())
             flat = out.ravel()
             if alpha is None or rings is None:
                 kernels.threshold(image, flat, *limits)

@@ -40,7 +40,8 @@ class Output(Stage):
                 raw = np.ascontiguousarray(setup.to_raw(frame.masked), dtype=np.uint8)
                 write_whole(folder / "masks" / f"{frame.name}.npy", lambda file: np.save(file, raw))
             if frame.pattern is not None:
-                header = {**setup.provenance, "method": frame.pattern.method, "image": f"{frame.file} {frame.digest}"}
+                made = {"method": frame.pattern.method, "image": f"{frame.file} {frame.digest}"}
+                header = {**setup.provenance, **frame.factors, **made}
                 write_text(folder / f"{frame.name}.chi", chi_text(frame.pattern, header))
             return frame
 

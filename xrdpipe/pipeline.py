@@ -12,7 +12,7 @@ from typing import Any
 
 from .frame import Frame, FrameError, Image, Reference
 from .geometry import Poni, geometry
-from .provenance import content_hash, file_hash, versions
+from .provenance import content_hash, file_hash, moved, versions
 from .source import Source
 from .stage import ConfigError, Setup, Stage, Step, build
 
@@ -52,11 +52,7 @@ class Pipeline:
     def identity(self) -> dict[str, Any]:
         """The configuration that decides the numbers, files by base name: the same for the same result."""
         files = {path: Path(path).name for path in self.inputs().values()}
-        stages = {
-            name: {key: files.get(value, value) if isinstance(value, str) else value for key, value in values.items()}
-            for name, values in self.config.items()
-            if name != SHOWN
-        }
+        stages = {name: moved(values, files) for name, values in self.config.items() if name != SHOWN}
         return {"stages": [name for name in self.stages if name != SHOWN], **stages}
 
     def provenance(self, poni: Poni) -> dict[str, Any]:
@@ -127,6 +123,7 @@ def prepared(recipe: Recipe) -> Prepared:
         recipe.folder,
         any(stage.wants_variance for stage in stages),
         pipeline.provenance(recipe.poni),
+        pipeline.source.noise,
     )
     steps = {name: stage.prepare(setup) for name, stage in pipeline.stages.items()}
     return Prepared(pipeline, pipeline.source.prepare(setup), steps)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .frame import Frame, FrameError, Image, Reference
+from .header import Header
 from .provenance import content_hash
 from .stage import ConfigError, Setup, Stage, choice, require
 
@@ -33,12 +34,18 @@ class Source(Stage):
     """Image files of any format that fabio reads, one frame a file.
 
     ``transform``: any of flipud, fliplr, rot90, transpose, in order, applied to every raw frame read, so that it fits
-    the orientation of the PONI.
+    the orientation of the PONI. ``gain`` (counts a photon) and ``readout_noise`` (standard deviation, counts) of the
+    detector decide the variance of a raw pixel, see `noise`.
     """
 
     transform: list[str] = field(default_factory=list)
+    gain: float = 1.0
+    readout_noise: float = 0.0
 
     def __post_init__(self) -> None:
+        require(bool(np.isfinite(self.gain)) and self.gain > 0, "gain", self.gain, "a number > 0 expected")
+        good = bool(np.isfinite(self.readout_noise)) and self.readout_noise >= 0
+        require(good, "readout_noise", self.readout_noise, "counts >= 0 expected")
         for name in self.transform:
             choice("transform", name, TRANSFORMS)
 
@@ -64,6 +71,18 @@ class Source(Stage):
         """The image of a file, float32, contiguous, in the orientation of the frames; FrameError if it has none."""
         return self._image(memory.read(Path(path))[0])
 
+    def noise(self, counts: Image) -> Image:
+        """The variance of raw counts, counts**2, float32: ``gain * max(counts, gain) + readout_noise**2``.
+
+        counts / gain photons are Poisson distributed, and at least one is taken for granted.
+        """
+        variance = np.maximum(counts, np.float32(self.gain))
+        if self.gain != 1:
+            variance *= np.float32(self.gain)
+        if self.readout_noise:
+            variance += np.float32(self.readout_noise**2)
+        return variance
+
     def prepare(self, setup: Setup) -> Callable[[Reference], Frame]:
         shape = setup.geometry.shape
 
@@ -79,8 +98,9 @@ class Source(Stage):
                     f"the frame has {image.shape[0]} x {image.shape[1]} pixels, {setup.geometry.shape_from} "
                     f"{shape[0]} x {shape[1]}"
                 )
-            variance = np.maximum(image, np.float32(1)) if setup.variance else None
-            return Frame(reference.name, image, reference.path.name, digest, variance)
+            variance = self.noise(image) if setup.variance else None
+            header = Header(reference.path) if reference.array is None else {}
+            return Frame(reference.name, image, reference.path.name, digest, variance, header=header)
 
         return read
 

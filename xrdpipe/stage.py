@@ -20,11 +20,18 @@ if TYPE_CHECKING:
     from .frame import Frame, Image
     from .geometry import Geometry, Poni
 
+from .header import Header
+
 Step = Callable[["Frame"], "Frame"]  # in quotes: importing Frame imports numpy, which --help does not need
 
 
 class ConfigError(ValueError):
     """Something the user asked for cannot be; the message says what, where, and what would be right."""
+
+
+def poisson(counts: Image) -> Image:
+    """The variance of counts: themselves, at least 1."""
+    return counts.clip(1)
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,7 @@ class Setup:
     ``read`` gives a file's image as float32 in the orientation of the frames; ``to_raw`` turns an array back into the
     orientation of the files. ``folder`` is None where nothing is to be written. ``variance`` says whether a stage
     wants the frame's variance. ``provenance`` is what every result says about its making: name -> JSON value.
+    ``noise`` gives the variance of raw counts, float32; ``header`` the header of a file, as a frame has it.
     """
 
     geometry: Geometry
@@ -42,6 +50,8 @@ class Setup:
     folder: Path | None = None
     variance: bool = False
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    noise: Callable[[Image], Image] = poisson
+    header: Callable[[str], Mapping[str, Any]] = Header
 
 
 @dataclass(frozen=True)
