@@ -69,7 +69,8 @@ class RingFit:
     ) -> None:
         self.rings = geometry.rings
         order, starts = self.rings.order, self.rings.starts
-        self.net, self.noise = net.ravel()[order], tuple(each.ravel()[order] for each in noise)
+        self.background, self.net = net, net.ravel()[order]
+        self.noise = tuple(each.ravel()[order] for each in noise)
         self.bad = np.zeros(net.size, np.uint8)
         with np.errstate(invalid="ignore"):
             off = np.abs(self.net - _spread(_medians(self.net, starts), starts))
@@ -93,23 +94,30 @@ class RingFit:
 
         Pixels that are ``masked`` do not count.
         """
+        order, scale = self.rings.order, Scale(0.0, np.inf)
+        pixels = [each.ravel()[order] for each in (image, variance)]
+        for _ in range(2):  # outliers show better once the background, which varies along a ring, is gone
+            rest = image if scale.value == 0 else image - np.float32(scale.value) * self.background
+            good = self._good(self._outliers(rest, self.bad | masked.ravel()))
+            count, sample, spread, *others = self._totals(good, *pixels, self.net, *self.noise)
+            use = self._usable(count, *others)
+            if not use.any():
+                raise FrameError("background.scale=auto: no ring has enough good pixels")
+            scale = fit_scale(sample[use], others[0][use], (spread[use], others[1][use], others[2][use]))
+        return scale
+
+    def _outliers(self, image: Image, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The mask with the outliers of the rings added, until there are no more."""
         from . import kernels
 
-        rings, mask = self.rings, self.bad | masked.ravel()
-        flat, values = locked(image.ravel()), np.empty(image.size, np.float32)
+        rings, flat, values = self.rings, locked(image.ravel()), np.empty(image.size, np.float32)
         for _ in range(PASSES):
             before = np.count_nonzero(mask)
             kernels.lay_out(flat, mask, -np.inf, np.inf, rings.slots, values)
             kernels.mask_median(values, rings.order, rings.starts, OUTLIER, mask)
             if np.count_nonzero(mask) == before:
                 break
-        good = self._good(mask)
-        found = self._totals(good, flat[rings.order], variance.ravel()[rings.order], self.net, *self.noise)
-        count, sample, spread, *others = found
-        use = self._usable(count, *others)
-        if not use.any():
-            raise FrameError("background.scale=auto: no ring has enough good pixels")
-        return fit_scale(sample[use], others[0][use], (spread[use], others[1][use], others[2][use]))
+        return mask
 
     def _good(self, mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
         good: NDArray[np.bool_] = mask[self.rings.order] == 0
