@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from .argv import FILE_KEYS, PATH_KEYS
+from .argv import FILE_KEYS, NUMBER_KEYS, PATH_KEYS
 from .source import expand, expand_user
 from .stage import ConfigError, choice, nearest, require, validated
 
@@ -177,7 +177,7 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
 
 def expand_paths(values: dict[Any, Any]) -> None:
     """Expand ``~``, ``$VAR`` and globs of every path key but the images, in place."""
-    for key in PATH_KEYS:
+    for key in PATH_KEYS | NUMBER_KEYS:
         group, _, name = key.rpartition(".")
         where = values.get(group) if group else values
         if key == "images" or not isinstance(where, dict):
