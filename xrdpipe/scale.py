@@ -12,7 +12,7 @@ from .geometry import Geometry
 from .stage import ConfigError
 
 LIMIT = 3.0  # standard deviations above the scaled background from which on a ring holds something of the sample
-FEWEST = 0.01  # share of the rings that must hold nothing else
+FEWEST = 0.02  # share of the rings that must hold nothing else
 OUTLIER = 6.0  # standard deviations from the ring's median from which on a pixel does not count
 PASSES = 5  # of looking for outliers: those that hid behind others are found in the next
 PIXELS = 10  # a ring needs
@@ -33,25 +33,25 @@ def fit_scale(sample: Totals, background: Totals, noise: tuple[Totals, Totals, T
     ``sample`` and ``background`` are the counts summed over each ring, both without the dark; ``noise`` the variances
     of sample, background and dark, summed likewise. ``background`` is positive everywhere.
 
-    With ``sigma(s)**2 = noise[0] + s**2 * noise[1] + (1 - s)**2 * noise[2]``, the scale starts as the one at which
-    1 % of the rings are more than 3 sigma below zero. Then, until it stays: the rings that are not more than 3 sigma
-    above zero are kept, and the scale is the sum of their sample over the sum of their background: for Poisson counts
-    the value of highest likelihood, whatever the shape of the background. Rings below zero always stay, so that it
-    is drawn down rather than up. It is never negative.
+    With ``sigma(s)**2 = noise[0] + s**2 * noise[1] + (1 - s)**2 * noise[2]``, the scale starts where 2 % of the rings
+    are more than 3 sigma below zero. Then, until it stays: the rings that are not more than 3 sigma above zero are
+    kept, and the scale is the sum of their sample over the sum of their background: for Poisson counts the value of
+    highest likelihood, whatever the shape of the background. It never exceeds where it started, so that no more is
+    subtracted than is there, and is never negative.
     """
 
     def sigma(scale: float | Totals) -> Totals:
         return np.sqrt(noise[0] + scale**2 * noise[1] + (1 - scale) ** 2 * noise[2])
 
     ratio = np.maximum(sample / background, 0)
-    scale = float(np.quantile(ratio + LIMIT * sigma(ratio) / background, FEWEST, method="lower"))
+    scale = largest = float(np.quantile(ratio + LIMIT * sigma(ratio) / background, FEWEST, method="higher"))
     kept = np.zeros(sample.shape, bool)
     for _ in range(100):
         now = sample - scale * background <= LIMIT * sigma(scale)
-        if not now.any() or (now == kept).all():
+        if (now == kept).all():
             break
         kept = now
-        scale = max(float(sample[kept].sum() / background[kept].sum()), 0.0)
+        scale = min(max(float(sample[kept].sum() / background[kept].sum()), 0.0), largest)
     return Scale(scale, float(np.sqrt((sigma(scale)[kept] ** 2).sum()) / background[kept].sum()))
 
 
