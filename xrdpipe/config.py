@@ -184,7 +184,7 @@ def expand_paths(values: dict[Any, Any]) -> None:
             continue
         if isinstance(where.get(name), (str, Path)):
             where[name] = expand_user(str(where[name]))
-        if key in FILE_KEYS:
+        if key in FILE_KEYS and name in where:
             where[name] = _files(key, where.get(name))
 
 
