@@ -27,6 +27,7 @@ output_dir: null
 unit: q_A^-1
 npt: 1480
 background: {file: null, dark_file: null}
+correction: {flat_file: null}
 mask: {file: null, alpha: 2.0, edge: 30}
 source: {folder: null}
 plot: {color: null, label: null}

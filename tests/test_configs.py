@@ -65,6 +65,7 @@ def test_the_default_option_holds_the_defaults_of_the_class(group: str) -> None:
     [
         ("source", {"demo"}),
         ("background", {"none"}),
+        ("correction", {"none"}),
         ("mask", {"strict", "gentle", "none"}),
         ("integ", {"two_theta"}),
         ("plot", {"none", "image", "pattern", "paper", "waterfall"}),
@@ -119,7 +120,7 @@ def test_the_top_level_lists_every_setting_with_words_and_nothing_else() -> None
     for key in keys:
         line = next(line for line in text.splitlines() if line.startswith(f"{key}:"))
         assert len(line.partition("#")[2].split()) >= 2, line
-    assert composed()["stages"] == ["background", "mask", "integ", "plot", "output"]
+    assert composed()["stages"] == ["background", "correction", "mask", "integ", "plot", "output"]
 
 
 def test_the_top_level_has_the_defaults_of_the_class() -> None:

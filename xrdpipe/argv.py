@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
 FILE_KEYS = frozenset({"images", "background.file", "background.dark_file", "mask.file"})  # one path, or a list of them
-PATH_KEYS = FILE_KEYS | {"poni", "output_dir", "source.folder", "hydra.sweep.dir", "hydra.run.dir"}
+PATH_KEYS = FILE_KEYS | {
+    "poni",
+    "output_dir",
+    "source.folder",
+    "correction.flat_file",
+    "hydra.sweep.dir",
+    "hydra.run.dir",
+}
+NUMBER_KEYS = frozenset({"background.monitor", "integ.monitor", "integ.exposure"})  # may name a table, see `number`
 
 _BRACKETS = {"[": "]", "(": ")", "{": "}"}
 # a quoted element (quotes elsewhere are ordinary characters), a bracket, a comma

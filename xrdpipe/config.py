@@ -20,8 +20,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from .argv import PATH_KEYS
-from .paths import expand_user
+from .argv import FILE_KEYS, NUMBER_KEYS, PATH_KEYS
+from .paths import expand, expand_user
 from .stage import ConfigError, choice, nearest, require, validated
 from .verdict import terms
 
@@ -206,17 +206,27 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
 
 
 def expand_paths(values: dict[Any, Any]) -> None:
-    """Expand ``~`` and ``$VAR`` of every path key but the images, in place."""
-    for key in PATH_KEYS:
+    """Expand ``~``, ``$VAR`` and globs of every path key but the images, in place."""
+    for key in PATH_KEYS | NUMBER_KEYS:
         group, _, name = key.rpartition(".")
         where = values.get(group) if group else values
         if key == "images" or not isinstance(where, dict):
             continue
-        value = where.get(name)
-        if isinstance(value, (str, Path)):
-            where[name] = expand_user(str(value))
-        elif isinstance(value, (list, tuple)):  # what is no path in it, the schema refuses
-            where[name] = [expand_user(str(each)) if isinstance(each, (str, Path)) else each for each in value]
+        if isinstance(where.get(name), (str, Path)):
+            where[name] = expand_user(str(where[name]))
+        if key in FILE_KEYS and name in where:
+            where[name] = _files(key, where.get(name))
+
+
+def _files(key: str, value: Any) -> Any:
+    # One file stays as it is; a glob, an @list or a list becomes the files that it names.
+    single = isinstance(value, str) and (os.path.lexists(value) or not re.search(r"[*?\[]|^@", value))
+    if single or not isinstance(value, (str, list, tuple)):
+        return value
+    try:
+        return [str(path) for path in expand([value] if isinstance(value, str) else map(str, value))]
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("images=", f"{key}=", 1)) from error
 
 
 def merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:

@@ -94,6 +94,8 @@ class Frame:
     ``header`` is what the file says besides: ``header[key]`` is a number or text, KeyError if there is none. It is read
     when it is asked for. A key that begins with ``/`` is a path in an HDF5 file; of a dataset with a value for each
     frame it gives that of this one.
+    ``raw`` is the image as it was read, where a stage has subtracted something from it. ``factors`` are the numbers
+    that this frame alone was scaled with, name -> value: they stand in its results.
     """
 
     name: str
@@ -107,6 +109,8 @@ class Frame:
     notes: tuple[str, ...] = ()
     exposures: int = 1
     header: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    raw: Image | None = None
+    factors: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def masked(self) -> NDArray[np.bool_]:

@@ -66,6 +66,14 @@ def header(reference: Reference) -> Header:
     return Header(lambda: {} if reference.array is not None else _read(reference))
 
 
+def of_file(path: str) -> Header:
+    """The header of an image file; of one that holds several frames it is as that of their merger."""
+    from .files import look
+
+    found = look(path).references
+    return header(found[0] if len(found) == 1 else Reference("", Path(path), parts=found))
+
+
 class Merged(Mapping[str, Any]):
     """The headers of merged frames: of numbers their mean, of all else what the first one says."""
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .frame import Frame, FrameError, Pattern, locked
 from .geometry import Geometry, Poni
+from .number import Number, inputs
 from .stage import ConfigError, Setup, Stage, Step, choice, nearest, require
 
 SAMPLE = 1 << 18  # pixels that are looked at again for the scatter in the rings
@@ -32,7 +33,8 @@ class Integ(Stage):
     ``npt`` bins of ``unit`` over ``radial_range`` (in that unit; default: all the detector sees, whatever is masked,
     so that one run has one axis) and ``azimuth_range`` (degrees). Masked and non-finite pixels do not count.
     ``error_model``: poisson (the variance that travels with the frame), azimuthal or hybrid (scatter in the ring, as
-    pyFAI has them), null for no sigma.
+    pyFAI has them), null for no sigma. ``monitor`` and ``exposure`` (see `Number`) divide the pattern, intensity and
+    sigma alike, so that everything before is in counts.
     """
 
     npt: int = 1480
@@ -43,6 +45,8 @@ class Integ(Stage):
     correctSolidAngle: bool = False  # noqa: N815 - pyFAI's name
     polarization_factor: float | None = None
     error_model: str | None = None
+    monitor: Any = None
+    exposure: Any = None
 
     def __post_init__(self) -> None:
         require(self.npt >= 1, "npt", self.npt, "at least one bin expected")
@@ -56,6 +60,9 @@ class Integ(Stage):
             require(good, "polarization_factor", self.polarization_factor, "a number from -1 to 1 expected")
         if self.error_model is not None:
             choice("error_model", self.error_model, ERROR_MODELS)
+        for key in ("monitor", "exposure"):
+            if getattr(self, key) is not None:
+                Number(key, getattr(self, key))
 
     @property
     def wants_variance(self) -> bool:
@@ -68,8 +75,21 @@ class Integ(Stage):
             integration_method(self.method)
         if wavelength and poni.wavelength is None:
             raise ConfigError(f"integ.unit={self.unit}: needs a wavelength, which {poni.path} does not have")
+        for number in self._numbers().values():
+            number.check()
+
+    def inputs(self) -> dict[str, str]:
+        return inputs(self._numbers())
+
+    def _numbers(self) -> dict[str, Number]:
+        """What the pattern is divided by: name -> where it is found."""
+        given = {"monitor": self.monitor, "exposure": self.exposure}
+        return {key: Number(f"integ.{key}", where) for key, where in given.items() if where is not None}
 
     def prepare(self, setup: Setup) -> Step:
+        return normalized(self._integrator(setup), self._numbers())
+
+    def _integrator(self, setup: Setup) -> Step:
         from . import kernels
         from .bias import ring_bias
 
@@ -107,8 +127,9 @@ class Integ(Stage):
         return integrate
 
     def _settings(self) -> dict[str, Any]:
-        """What decides the matrix: all but the error model."""
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "error_model"}
+        """What decides the matrix: all but the error model and what is done to the pattern afterwards."""
+        after = ("error_model", "monitor", "exposure")
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in after}
 
     def _make(self, geometry: Geometry) -> dict[str, NDArray[Any]]:
         # One integration by pyFAI checks the settings and makes axis and matrix; where its method works with a sparse
@@ -199,6 +220,23 @@ class Integ(Stage):
                     f"integ.radial_range={self.radial_range}: outside the detector, which sees {first:.4g} to "
                     f"{last:.4g} {self.unit}"
                 )
+
+
+def normalized(integrate: Step, numbers: Mapping[str, Number]) -> Step:
+    """Integrate, then divide intensity and sigma by these numbers of the frame; FrameError where one is missing."""
+    if not numbers:
+        return integrate
+
+    def divide(frame: Frame) -> Frame:
+        factors = {name: number.of(frame) for name, number in numbers.items()}
+        frame = integrate(frame)
+        pattern, factor = frame.pattern, float(np.prod(list(factors.values())))
+        assert pattern is not None
+        sigma = None if pattern.sigma is None else pattern.sigma / factor
+        pattern = replace(pattern, intensity=pattern.intensity / factor, sigma=sigma)
+        return replace(frame, pattern=pattern, factors={**frame.factors, **factors})
+
+    return divide
 
 
 def quality(sums: NDArray[np.float64], found: NDArray[np.float64], stride: int) -> dict[str, float]:

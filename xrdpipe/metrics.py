@@ -40,7 +40,7 @@ def metrics(frame: Frame) -> dict[str, float]:
     found = masked_by(frame.mask) if frame.mask is not None else {}
     if frame.pattern is not None:
         found |= pattern_metrics(frame.pattern)
-    return {name: float(f"{value:.6g}") for name, value in found.items() if np.isfinite(value)}
+    return {name: float(f"{value:.6g}") for name, value in found.items() if np.isfinite(value)} | dict(frame.factors)
 
 
 def masked_by(mask: NDArray[np.uint8]) -> dict[str, float]:

@@ -76,7 +76,8 @@ class Output(Stage):
                 why = np.ascontiguousarray(setup.to_raw(bits), dtype=np.uint8)
                 write_whole(folder / reasons_file(frame.name), lambda file: np.save(file, why))
             if frame.pattern is not None:
-                header = {**setup.provenance, "method": frame.pattern.method, "image": f"{frame.file} {frame.digest}"}
+                made = {"method": frame.pattern.method, "image": f"{frame.file} {frame.digest}"}
+                header = {**setup.provenance, **frame.factors, **made}
                 write_text(folder / f"{frame.name}.chi", chi_text(frame.pattern, header))
             return frame
 

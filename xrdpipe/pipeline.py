@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,8 +13,9 @@ from typing import Any
 from .files import content_of
 from .frame import Frame, FrameError, Image, Reference
 from .geometry import Poni, geometry
+from .header import of_file
 from .paths import base_name
-from .provenance import content_hash, versions
+from .provenance import content_hash, moved, versions
 from .source import Source
 from .stage import ConfigError, Setup, Stage, Step, build
 
@@ -58,17 +59,7 @@ class Pipeline:
     def identity(self) -> dict[str, Any]:
         """The configuration that decides the numbers, files by base name: the same for the same result."""
         files = {path: base_name(path) for path in self.inputs().values()}
-
-        def short(value: Any) -> Any:
-            if isinstance(value, list):
-                return [short(each) for each in value]
-            return files.get(value, value) if isinstance(value, str) else value
-
-        stages = {
-            name: {key: short(value) for key, value in values.items()}
-            for name, values in self.config.items()
-            if name != SHOWN
-        }
+        stages = {name: moved(values, files) for name, values in self.config.items() if name != SHOWN}
         stages["source"].pop("columns", None)  # they change no number either
         return {"stages": [name for name in self.stages if name != SHOWN], **stages}
 
@@ -141,6 +132,12 @@ def prepared(recipe: Recipe) -> Prepared:
         except FrameError as error:
             raise ConfigError(f"{path}: {error}") from error
 
+    def images(path: str) -> Iterator[Image]:
+        try:
+            yield from pipeline.source.images(path)
+        except FrameError as error:
+            raise ConfigError(f"{path}: {error}") from error
+
     setup = Setup(
         geometry(recipe.poni, recipe.shape, recipe.shape_from, recipe.cache),
         read,
@@ -148,7 +145,10 @@ def prepared(recipe: Recipe) -> Prepared:
         recipe.folder,
         any(stage.wants_variance for stage in stages),
         pipeline.provenance(recipe.poni),
-        tuple(getattr(pipeline.source, "columns", ())),
+        columns=tuple(getattr(pipeline.source, "columns", ())),
+        images=images,
+        noise=pipeline.source.noise,
+        header=of_file,
     )
     steps = {name: stage.prepare(setup) for name, stage in pipeline.stages.items()}
     return Prepared(pipeline, pipeline.source.prepare(setup), steps)

@@ -26,6 +26,18 @@ def file_hash(path: str | Path) -> str:
     return content_hash(Path(path).read_bytes())
 
 
+def moved(values: Any, places: Mapping[str, str]) -> Any:
+    """Configuration values with every path that ``places`` knows replaced, also the path in ``table.csv:column``."""
+    if isinstance(values, Mapping):
+        return {key: moved(value, places) for key, value in values.items()}
+    if isinstance(values, list):
+        return [moved(value, places) for value in values]
+    if not isinstance(values, str) or values in places:
+        return places[values] if isinstance(values, str) else values
+    path = next((path for path in places if values.startswith(f"{path}:")), "")
+    return places[path] + values.removeprefix(path) if path else values
+
+
 def versions() -> dict[str, str]:
     """Versions of everything that the numbers depend on."""
     packages = {"numpy": "numpy", "pyFAI": "pyFAI", "fabio": "fabio", "hydra": "hydra-core", "numba": "numba"}

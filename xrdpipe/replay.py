@@ -15,7 +15,7 @@ from . import files
 from .folder import JOURNAL
 from .frame import FrameError
 from .paths import split
-from .provenance import file_hash, versions
+from .provenance import file_hash, moved, versions
 from .run import run
 from .stage import ConfigError
 
@@ -62,7 +62,8 @@ def replay(record: Path, into: Path | None = None, inputs: Path | None = None) -
     result = Comparison()
     with tempfile.TemporaryDirectory(prefix="xrdpipe-replay-") as scratch:
         found = Inputs(inputs.absolute() if inputs else None, Path(scratch) / "inputs")
-        values = _at(known["config"], {each["given"]: found.find(what, each) for what, each in known["inputs"].items()})
+        now = {each["given"]: found.find(what, each) for what, each in known["inputs"].items()}
+        values = moved(known["config"], now)
         places = {row["name"]: found.find_frames(row) for row in done}
         images = [path for paths in places.values() for path in paths]
         values |= {"images": images, "output_dir": str(into or Path(scratch) / "again")}
@@ -74,11 +75,11 @@ def replay(record: Path, into: Path | None = None, inputs: Path | None = None) -
                 if name.endswith(COMPARED):
                     _compare(name, file.parent, again.folder or file.parent, digest, result)
         result.reasons += [f"{row.file}: {row.error}" for row in again.failed]
-    before, now = known["versions"], versions()
+    before, installed = known["versions"], versions()
     result.reasons += [
-        f"the version of {name} is {now.get(name)}, was {before[name]}"
+        f"the version of {name} is {installed.get(name)}, was {before[name]}"
         for name in before
-        if before[name] != now.get(name)
+        if before[name] != installed.get(name)
     ]
     return result
 
@@ -155,15 +156,6 @@ def _read(file: Path) -> dict[str, Any]:
     except (ValueError, AttributeError):
         pass
     raise ConfigError(f"{file}: not the record of a run")
-
-
-def _at(values: Any, places: Mapping[str, str]) -> Any:
-    """The configuration with every input at the place where it is now."""
-    if isinstance(values, dict):
-        return {key: _at(value, places) for key, value in values.items()}
-    if isinstance(values, list):
-        return [_at(value, places) for value in values]
-    return places.get(values, values) if isinstance(values, str) else values
 
 
 def _compare(name: str, there: Path, here: Path, digest: str, result: Comparison) -> None:

@@ -35,15 +35,22 @@ class Source(Stage):
 
     ``transform``: any of flipud, fliplr, rot90, transpose, in order, applied to every raw frame read, so that it fits
     the orientation of the PONI. ``columns``: keys of the frame's header whose values become columns of the record.
-    ``average`` or ``sum``: so many frames in a row are one, their errors independent of each other.
+    ``average`` or ``sum``: so many frames in a row are one, their errors independent of each other. ``gain`` (counts a
+    photon) and ``readout_noise`` (standard deviation, counts) of the detector decide the variance of a raw pixel, see
+    `noise`.
     """
 
     transform: list[str] = field(default_factory=list)
     columns: list[str] = field(default_factory=list)
     average: int | None = None
     sum: int | None = None
+    gain: float = 1.0
+    readout_noise: float = 0.0
 
     def __post_init__(self) -> None:
+        require(bool(np.isfinite(self.gain)) and self.gain > 0, "gain", self.gain, "a number > 0 expected")
+        good = bool(np.isfinite(self.readout_noise)) and self.readout_noise >= 0
+        require(good, "readout_noise", self.readout_noise, "counts >= 0 expected")
         for name in self.transform:
             choice("transform", name, TRANSFORMS)
         for name in self.columns:
@@ -110,6 +117,18 @@ class Source(Stage):
                 found[name] = None
         return found
 
+    def noise(self, counts: Image) -> Image:
+        """The variance of raw counts, counts**2, float32: ``gain * max(counts, gain) + readout_noise**2``.
+
+        counts / gain photons are Poisson distributed, and at least one is taken for granted.
+        """
+        variance = np.maximum(counts, np.float32(self.gain))
+        if self.gain != 1:
+            variance *= np.float32(self.gain)
+        if self.readout_noise:
+            variance += np.float32(self.readout_noise**2)
+        return variance
+
     def prepare(self, setup: Setup) -> Callable[[Reference], Frame]:
         shape = setup.geometry.shape
 
@@ -125,7 +144,7 @@ class Source(Stage):
                     f"the frame has {image.shape[0]} x {image.shape[1]} pixels, {setup.geometry.shape_from} "
                     f"{shape[0]} x {shape[1]}"
                 )
-            variance = np.maximum(image, np.float32(1)) if setup.variance else None
+            variance = self.noise(image) if setup.variance else None
             bad = sentinels(raw)
             if reference.dataset and (known := hdf5.pixel_mask(reference.path, raw.shape)) is not None:
                 bad = known != 0 if bad is None else bad | (known != 0)

@@ -6,7 +6,7 @@ import dataclasses
 import importlib
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache, lru_cache
@@ -28,6 +28,17 @@ class ConfigError(ValueError):
     """Something the user asked for cannot be; the message says what, where, and what would be right."""
 
 
+def poisson(counts: Image) -> Image:
+    """The variance of counts: themselves, at least 1."""
+    return counts.clip(1)
+
+
+def _header(path: str) -> Mapping[str, Any]:
+    from .header import of_file
+
+    return of_file(path)
+
+
 @dataclass(frozen=True)
 class Setup:
     """What a stage may need of the run when it prepares.
@@ -35,7 +46,9 @@ class Setup:
     ``read`` gives a file's image as float32 in the orientation of the frames; ``to_raw`` turns an array back into the
     orientation of the files. ``folder`` is None where nothing is to be written. ``variance`` says whether a stage
     wants the frame's variance. ``provenance`` is what every result says about its making: name -> JSON value.
-    ``columns`` are the names of what the source reads of every header.
+    ``columns`` are the names of what the source reads of every header. ``images`` gives all frames of a file, as
+    ``read`` the only one; ``noise`` the variance of raw counts, float32; ``header`` the header of a file, as a frame
+    has it.
     """
 
     geometry: Geometry
@@ -45,6 +58,9 @@ class Setup:
     variance: bool = False
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     columns: Sequence[str] = ()
+    images: Callable[[str], Iterable[Image]] | None = None
+    noise: Callable[[Image], Image] = poisson
+    header: Callable[[str], Mapping[str, Any]] = _header
 
 
 @dataclass(frozen=True)
