@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from xrdpipe.formats import chi_text
 from xrdpipe.frame import Frame, Pattern
-from xrdpipe.output import Output, chi_text
+from xrdpipe.output import Output
 from xrdpipe.source import Source
 from xrdpipe.stage import ConfigError, Setup
 

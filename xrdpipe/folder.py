@@ -97,11 +97,17 @@ class Folder:
         except OSError:
             return False
 
-    def check(self, identity: Mapping[str, Any], outputs: Mapping[str, Sequence[str]], overwrite: bool) -> None:
+    def check(
+        self,
+        identity: Mapping[str, Any],
+        outputs: Mapping[str, Sequence[str]],
+        overwrite: bool,
+        together: Sequence[str] = (),
+    ) -> None:
         """Refuse what would mix or replace results: ConfigError says how to go on. Touches nothing.
 
         ``identity``: what decides the numbers of this run; ``outputs``: the files of every frame, by its name;
-        ``overwrite``: whether the user knows (also where a run is resumed).
+        ``overwrite``: whether the user knows (also where a run is resumed); ``together``: files of all frames.
         """
         parent = next(path for path in (self.path, *self.path.parents) if path.exists())
         if not parent.is_dir():
@@ -116,6 +122,9 @@ class Folder:
         if self.run and self.run.get("identity") != identity:
             differs = difference(self.run.get("identity", {}), identity)
             raise ConfigError(f"output_dir={self.path}: holds results of another configuration ({differs}); {WAYS_OUT}")
+        for file in set(together) - set(self.run.get("together", [])):
+            if (self.path / file).exists():
+                raise ConfigError(f"output_dir={self.path}: {file} is already there, of no run of xrdpipe; {WAYS_OUT}")
         for name, files in outputs.items():
             done = name in self.records and self.records[name].status == "done"
             there = [file for file in files if (self.path / file).exists()]
@@ -147,7 +156,7 @@ class Folder:
         before = self.run.get("outputs", {})
         going = [file for name, files in outputs.items() for file in (*files, *before.get(name, []))]
         if self.run and self.run.get("identity") != run["identity"]:
-            going += [file for files in before.values() for file in files]
+            going += [file for files in before.values() for file in files] + self.run.get("together", [])
             self.records, self.run = {}, {}
         for file in going:
             if (self.path / file).resolve().is_relative_to(self.path.resolve()):  # a run.json may say anything
@@ -179,8 +188,9 @@ class Folder:
 
     def _write(self, run: Mapping[str, Any]) -> None:
         outputs = {**self.run.get("outputs", {}), **run.get("outputs", {})}
+        together = dict.fromkeys([*self.run.get("together", []), *run.get("together", [])])
         rows = [asdict(record) for record in self.records.values()]
-        write_json(self.path / "run.json", {**run, "outputs": outputs, "images": rows})
+        write_json(self.path / "run.json", {**run, "outputs": outputs, "together": list(together), "images": rows})
 
     def _read_run(self) -> dict[str, Any]:
         try:

@@ -35,6 +35,11 @@ class Reference:
     path: Path
     array: NDArray[Any] | None = None
 
+    @property
+    def stack(self) -> str:
+        """The file of many frames that it is one of, as its results are named; "" for a file of its own."""
+        return ""
+
 
 @dataclass(frozen=True)
 class Pattern:

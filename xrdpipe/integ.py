@@ -58,6 +58,10 @@ class Integ(Stage):
             choice("error_model", self.error_model, ERROR_MODELS)
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        return (self.unit, "intensity") if self.error_model is None else (self.unit, "intensity", "sigma")
+
+    @property
     def wants_variance(self) -> bool:
         return self.error_model == "poisson"
 

@@ -2,61 +2,78 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .frame import Frame, Pattern
+from .collect import Collector, Series
+from .formats import FORMATS
+from .frame import Frame
 from .provenance import write_text, write_whole
-from .stage import Setup, Stage, Step, choice
+from .stage import ConfigError, Setup, Stage, Step, choice, require
 
-FORMATS = ("chi",)
+NEXUS = "nxs"
 
 
 @dataclass(frozen=True)
 class Output(Stage):
-    """Write ``<name>.chi``, and with ``mask`` the mask as ``masks/<name>.npy`` (uint8, 1 = masked, raw orientation)."""
+    """Write the pattern in one or several formats (`formats.FORMATS`, and ``nxs``: a NeXus file that frames share),
+    and with ``mask`` the mask as ``masks/<name>.npy`` (uint8, 1 = masked, raw orientation)."""
 
-    format: str = "chi"
+    format: Any = "chi"
     mask: bool = False
 
     def __post_init__(self) -> None:
-        choice("format", self.format, FORMATS)
+        names = self.formats
+        require(bool(names), "format", self.format, f"a format or a list expected: {', '.join([*FORMATS, NEXUS])}")
+        for name in names:
+            choice("format", name, [*FORMATS, NEXUS])
+            require(names.count(name) == 1, "format", self.format, f"{name} stands there twice")
+
+    @property
+    def formats(self) -> list[Any]:
+        """The names of the formats, in the order of the configuration."""
+        return list(self.format) if isinstance(self.format, (list, tuple)) else [self.format]
+
+    def check_columns(self, columns: tuple[str, ...]) -> None:
+        for name in self.formats:
+            form = FORMATS.get(name)
+            if form and form.sigma and "sigma" not in columns:
+                ways = "say integ.error_model=poisson, or output.format=xy for two columns"
+                raise ConfigError(f"output.format={name}: has a column for sigma, and there is none; {ways}")
+            if form and form.units and columns[0] not in form.units:
+                ways = "say integ.unit=2th_deg, or output.format=xye"
+                raise ConfigError(f"output.format={name}: is for 2theta, not for {columns[0]}; {ways}")
 
     def outputs(self, name: str) -> list[str]:
-        return [f"{name}.chi"] + ([f"masks/{name}.npy"] if self.mask else [])
+        text = [f"{name}{FORMATS[each].suffix}" for each in self.formats if each in FORMATS]
+        return text + ([f"masks/{name}.npy"] if self.mask else [])
+
+    def collect(self, series: Series) -> Collector | None:
+        if NEXUS not in self.formats:
+            return None
+        from .nexus import NexusFiles
+
+        return NexusFiles(series)
 
     def prepare(self, setup: Setup) -> Step:
         folder = setup.folder
+        forms = [FORMATS[name] for name in self.formats if name in FORMATS]
 
         def write(frame: Frame) -> Frame:
             if folder is None:
                 return frame
+            texts = {}
+            if frame.pattern is not None:  # first, as a format may refuse it: then nothing of the frame is written
+                header = {**setup.provenance, "method": frame.pattern.method, "image": f"{frame.file} {frame.digest}"}
+                texts = {form.suffix: form.text(frame.pattern, header) for form in forms}
             # The pattern comes last: where it stands, everything else of the frame does.
             if self.mask:
                 raw = np.ascontiguousarray(setup.to_raw(frame.masked), dtype=np.uint8)
                 write_whole(folder / "masks" / f"{frame.name}.npy", lambda file: np.save(file, raw))
-            if frame.pattern is not None:
-                header = {**setup.provenance, "method": frame.pattern.method, "image": f"{frame.file} {frame.digest}"}
-                write_text(folder / f"{frame.name}.chi", chi_text(frame.pattern, header))
+            for suffix, text in texts.items():
+                write_text(folder / f"{frame.name}{suffix}", text)
             return frame
 
         return write
-
-
-def chi_text(pattern: Pattern, provenance: Mapping[str, Any]) -> str:
-    """A pattern as text: ``#`` header, then radial, intensity[, sigma] as %14.6e; no row for an empty bin.
-
-    ``provenance``: what to say of its making, name -> text or JSON value, a header line each.
-    """
-    columns = [pattern.radial, pattern.intensity] + ([] if pattern.sigma is None else [pattern.sigma])
-    names = [pattern.unit, "intensity", "sigma"][: len(columns)]
-    lines = [f"{key}: {value if isinstance(value, str) else json.dumps(value)}" for key, value in provenance.items()]
-    lines.append(" ".join(f"{name:>14}" for name in names)[2:])
-    rows = np.column_stack(columns)[~np.isnan(pattern.intensity)]
-    form = " ".join(["%14.6e"] * len(columns)) + "\n"
-    header = "".join(f"# {' '.join(line.splitlines())}\n" for line in lines)  # a file name may hold a line break
-    return header + (form * len(rows)) % tuple(rows.ravel().tolist())

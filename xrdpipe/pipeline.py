@@ -49,6 +49,11 @@ class Pipeline:
         """Files that the frame ``name`` leaves, relative to the run's folder."""
         return [path for stage in self.stages.values() for path in stage.outputs(name)]
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Of the patterns that come out: unit of the axis, intensity[, sigma]; () where that is not known before."""
+        return next((columns for stage in reversed(list(self.stages.values())) if (columns := stage.columns)), ())
+
     def identity(self) -> dict[str, Any]:
         """The configuration that decides the numbers, files by base name: the same for the same result."""
         files = {path: Path(path).name for path in self.inputs().values()}

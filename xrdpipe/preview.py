@@ -7,11 +7,14 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Picture
+
+from .formats import read_pattern
+from .frame import Pattern
 
 SIDE = 300  # pixels of a picture, at most
 PICTURES = 6  # on a page, at most
@@ -87,41 +90,18 @@ def pictures(folder: Path, records: Sequence[Mapping[str, Any]]) -> list[dict[st
     ]
 
 
-class Chi(NamedTuple):
-    """A pattern as its file has it: radial in ``unit``, intensity in counts; no row for an empty bin."""
-
-    unit: str
-    radial: Floats
-    intensity: Floats
-
-
-def read_chi(folder: Path, name: str) -> Chi | None:
-    """The pattern of a frame; None where the folder holds none."""
-    try:
-        if Path(name).name != name:  # a run.json may say anything
-            return None
-        text = (folder / f"{name}.chi").read_text(encoding="utf-8", errors="replace")
-        columns, _, body = text[text.rfind("\n#") + 2 :].partition("\n")
-        if body.count("\n") < 2:
-            return None
-        rows = np.loadtxt(body.splitlines(), usecols=(0, 1))
-        return Chi(columns.split()[0], rows[:, 0], rows[:, 1])
-    except (OSError, ValueError, IndexError):
-        return None
-
-
 def small_patterns(folder: Path, names: Sequence[str], done: Sequence[int]) -> tuple[list[int], dict[str, Any], str]:
     """Which of the frames ``done`` (numbers in ``names``) are drawn, their patterns, and in words what is left out.
 
     The patterns are on one radial axis and have no more than `VALUES` in all.
     """
-    first = next((chi for number in done if (chi := read_chi(folder, names[number]))), None)
+    first = next((chi for number in done if (chi := read_pattern(folder, names[number]))), None)
     if first is None:
         return [], {}, ""
     points = len(first.radial)
     block = math.ceil(points / POINTS) if len(done) * points > VALUES else 1
     every = math.ceil(len(done) * (points // block) / VALUES)
-    read = {number: read_chi(folder, names[number]) for number in done[::every]}
+    read = {number: read_pattern(folder, names[number]) for number in done[::every]}
     found = {number: chi for number, chi in read.items() if chi is not None and chi.unit == first.unit}
     axis = max((chi.radial for chi in found.values()), key=len, default=first.radial)
     axis = axis[: len(axis) // block * block]
@@ -131,7 +111,7 @@ def small_patterns(folder: Path, names: Sequence[str], done: Sequence[int]) -> t
     return list(found), drawn, " and ".join(told)
 
 
-def compared(chis: Mapping[int, Chi]) -> tuple[str, dict[int, dict[str, str]]]:
+def compared(chis: Mapping[int, Pattern]) -> tuple[str, dict[int, dict[str, str]]]:
     """The axis; and every pattern with its difference to the first. Those in another unit are left out."""
     if not chis:
         return "", {}
@@ -153,7 +133,7 @@ def packed(values: Floats) -> str:
     return base64.b64encode(values.astype("<f4").tobytes()).decode()
 
 
-def _onto(axis: Floats, chi: Chi) -> Floats:
+def _onto(axis: Floats, chi: Pattern) -> Floats:
     """A pattern on another axis by the nearest bin; NaN where that is further than half a step: an empty bin."""
     right = np.clip(np.searchsorted(chi.radial, axis), 1, len(chi.radial) - 1)
     nearest = np.where(axis - chi.radial[right - 1] < chi.radial[right] - axis, right - 1, right)

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .argv import literal
+from .collect import Collector, Series
 from .config import Settings, cores, new_folder, settings
 from .folder import WAYS_OUT, Folder, Record
 from .frame import FrameError, Pattern, Reference
@@ -43,7 +44,7 @@ _stopped: set[Recipe] = set()  # runs of this process that take no more
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a worker sends back of a frame: its record, and where they are kept, its pattern and mask."""
+    """What a worker sends back of a frame: its record, its pattern, and where masks are kept its mask."""
 
     record: Record
     pattern: Pattern | None = None
@@ -166,6 +167,8 @@ class Plan:
                 raise ConfigError(f"{what} file {path}: {'not a file' if Path(path).exists() else 'no such file'}")
         for stage in pipeline.stages.values():
             stage.check(poni)
+            if pipeline.columns:
+                stage.check_columns(pipeline.columns)
         own = {Path(path).resolve() for path in inputs.values()}
         found = expand(top.images or [])
         paths = [path for path in found if path.resolve() not in own]
@@ -180,8 +183,15 @@ class Plan:
             fits = name and name == Path(name).name and [image.name for image in images].count(name) == 1
             require(bool(fits), "images", name, "an array needs a name of its own, without folders")
         plan = cls(top, pipeline, poni, images, [path for path in found if path not in paths], folder, write)
+        owners: dict[str, str] = {}
+        for name, files in plan.outputs().items():
+            for file in files:
+                require(
+                    owners.setdefault(file, name) == name, "images", name, f"{owners[file]} has {file} too; rename one"
+                )
         if folder is not None:
-            folder.check(plan.identity, plan.outputs(), top.overwrite or bool(top.resume))
+            together = [file for each in plan.collectors(folder) for file in each.files]
+            folder.check(plan.identity, plan.outputs(), top.overwrite or bool(top.resume), together)
         return plan
 
     @cached_property
@@ -191,11 +201,13 @@ class Plan:
         if folder is None or not resume or folder.run.get("identity") != self.identity:
             return self.images
         verify = resume == "verify"
+        collectors = self.collectors(folder)
         return [
             image
             for image in self.images
             if image.array is not None
             or not folder.done(image.name, image.path, self.pipeline.outputs(image.name), verify)
+            or not all(each.holds(folder.records[image.name]) for each in collectors)
         ]
 
     @cached_property
@@ -207,6 +219,12 @@ class Plan:
     def outputs(self, images: list[Reference] | None = None) -> dict[str, list[str]]:
         """The files of every frame (or of some), by its name."""
         return {image.name: self.pipeline.outputs(image.name) for image in (self.images if images is None else images)}
+
+    def collectors(self, folder: Folder, started: str = "") -> list[Collector]:
+        """What the stages make of all frames together, in this folder."""
+        stacks = {image.name: image.stack for image in self.images}
+        series = Series(folder.path, stacks, self.identity, self.poni.text, self.poni.wavelength, started)
+        return [made for stage in self.pipeline.stages.values() if (made := stage.collect(series)) is not None]
 
     def told(self) -> str:
         """What would be read, prepared and written."""
@@ -220,6 +238,7 @@ class Plan:
         lines += [f"would prepare {name}: {stage}" for name, stage in self.pipeline.stages.items()]
         lines += [f"would write into {target}:"]
         lines += [f"  {file}" for image in self.waiting for file in self.pipeline.outputs(image.name)]
+        lines += [f"  {file}" for each in self.collectors(Folder(target)) for file in each.files]
         return "\n".join([*lines, "  summary.csv, run.json, xrdpipe.log, .hydra/"])
 
 
@@ -258,11 +277,15 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
         "shape": shape or (target.run.get("shape") if target else None),
         **({} if job is None else {"job": job}),
     }
+    collectors = plan.collectors(target, made["started"]) if target else []
     if target is not None:
+        made["together"] = [file for each in collectors for file in each.files]
         if replaced := target.replaced(plan.identity):
             progress.say(f"{replaced} results of another configuration in {target.path} are replaced")
         target.begin({**made, "status": "running"}, plan.outputs(plan.waiting))
         save_hydra(target.path, values, command)
+    for collector in collectors:
+        collector.begin(image.name for image in plan.waiting)
     with target.log() if target else nullcontext(), progress:
         for left in plan.left_out:
             progress.say(f"{left} is a background, dark or mask file: left out of the images")
@@ -271,12 +294,13 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
         log.info("%d frames, %s", len(plan.waiting), plan.identity["program"])
         try:
             for outcome in _outcomes(recipe, plan, unreadable, keep):
+                outcome = _collected(outcome, collectors)
                 name = outcome.record.name
                 records[name] = outcome.record
                 if target is not None:
                     target.note(outcome.record)
                 _tell(progress, outcome)
-                if outcome.pattern is not None:
+                if outcome.pattern is not None and keep:
                     result.patterns[name] = outcome.pattern
                 if outcome.mask is not None:
                     result.masks.bits[name] = outcome.mask
@@ -290,7 +314,19 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
         if target is not None:
             status = "stopped" if result.stopped else "failed" if result.failed else "done"
             target.record({**made, "status": status, "seconds": round(time.monotonic() - clock, 3)}, result.frames)
+            for collector in collectors:
+                collector.end(target.records)
     return result
+
+
+def _collected(outcome: Outcome, collectors: Sequence[Collector]) -> Outcome:
+    """A frame that all collectors took in; it failed where one could not."""
+    try:
+        for collector in collectors:
+            collector.add(outcome.record, outcome.pattern)
+    except (FrameError, OSError) as error:
+        return Outcome(replace(outcome.record, status="failed", error=str(error)))
+    return outcome
 
 
 def _tidy(plan: Plan, recipe: Recipe | None, target: Folder | None, records: Mapping[str, Record]) -> None:
@@ -411,9 +447,7 @@ def process(recipe: Recipe, image: Reference, keep: bool) -> Outcome:
         steps=steps,
         notes=list(frame.notes),
     )
-    if not keep:
-        return Outcome(done)
-    return Outcome(done, frame.pattern, np.packbits(pipeline.pipeline.source.to_raw(masked)))
+    return Outcome(done, frame.pattern, np.packbits(pipeline.pipeline.source.to_raw(masked)) if keep else None)
 
 
 def _hashes(folder: Path, files: list[str]) -> dict[str, str]:

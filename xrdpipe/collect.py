@@ -1,0 +1,47 @@
+"""What the frames of a run leave together, made in the process that started it, as they come back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .folder import Record
+    from .frame import Pattern
+
+
+@dataclass(frozen=True)
+class Series:
+    """The frames of a run: the folder of their results, and of each its name and the stack it is from ("": none).
+
+    ``provenance`` is what every result says about its making; ``poni`` is the text of the file, ``wavelength`` in m,
+    ``started`` the time, ISO 8601.
+    """
+
+    folder: Path
+    stacks: Mapping[str, str]
+    provenance: Mapping[str, Any]
+    poni: str
+    wavelength: float | None
+    started: str
+
+
+class Collector:
+    """What a stage makes of all frames together (`Stage.collect`). Making one touches nothing."""
+
+    files: tuple[str, ...] = ()  # that it writes, relative to the run's folder
+
+    def holds(self, record: Record) -> bool:
+        """Whether a frame that was done before is still there as it was collected."""
+        return True
+
+    def begin(self, waiting: Iterable[str]) -> None:
+        """The frames ``waiting`` will be done; what is there of them from before goes."""
+
+    def add(self, record: Record, pattern: Pattern | None) -> None:
+        """Take in a frame, in any order; FrameError or OSError fails it. When this returns, it survives a crash."""
+
+    def end(self, records: Mapping[str, Record]) -> None:
+        """All are there that will come; ``records`` are those of every frame in the folder, by name."""
