@@ -76,7 +76,6 @@ class NexusFile:
         self.path = series.folder / f"{stack}.nxs"
         self.series, self.given = series, names
         self.waiting: set[str] = set()  # will be done in this run
-        self._stale = True  # whether what is there lacks something of this run
         self._places: dict[str, int] = {}
 
     @cached_property
@@ -112,8 +111,9 @@ class NexusFile:
                 file.write(value.tobytes())
 
     def end(self, records: Mapping[str, Record]) -> None:
-        if self.waiting and self._there is not None:
-            self._write(self._there.data, records)
+        there = self._there
+        if there is not None and (self.waiting or not there.ended):
+            self._write(there.data, records)
 
     def _write(self, data: Data, records: Mapping[str, Record]) -> None:
         """Write the file whole, with the frames that are there and room for the others."""
@@ -177,6 +177,7 @@ class Stored:
     image_hash: PerFrame
     pattern_hash: PerFrame
     offsets: Mapping[str, int]
+    ended: bool  # whether all that is known at the end of a run is in it
 
     @classmethod
     def of(cls, path: Path) -> Stored | None:
@@ -195,7 +196,9 @@ class Stored:
                 azimuthal = entry["data/azimuthal_axis"][()] if "azimuthal_axis" in entry["data"] else None
                 unit, method = (entry["reduction/input"][name].asstr()[()] for name in ("unit", "method"))
                 data = Data(sets["I"][0], errors, entry["data/radial_axis"][()], azimuthal, unit, method)
-            return cls(path, {name: place for place, name in enumerate(names)}, data, **columns, offsets=offsets)
+                ended = "masked_fraction" in entry["frames"]
+            places = {name: place for place, name in enumerate(names)}
+            return cls(path, places, data, **columns, offsets=offsets, ended=ended)
         except (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError):
             return None
 
@@ -250,6 +253,7 @@ def _fill(
         mono["wavelength"].attrs["units"], mono["energy"].attrs["units"] = "angstrom", "keV"
         source = _group(instrument, "source", "NXsource")
         source["name"], source["type"], source["probe"] = "unknown", "unknown", "x-ray"
+        source["type"].attrs["custom"] = True  # none of the types that NXsource lists
         _process(entry, series, data)
 
         plot = _group(entry, "data", "NXdata", signal="I", interpretation="spectrum")
@@ -313,9 +317,11 @@ def _copy(
 
 
 def _about(frames: Any, names: Sequence[str], records: Mapping[str, Record]) -> None:
-    """Of every frame its name and file, and what its record says: numbers as such, NaN for none; the rest as text."""
-    known = [records.get(name) for name in names]
+    """Of every frame its name, and what its record says: numbers as such, NaN for none; the rest as text."""
     _text(frames, "name", list(names))
+    if not records:
+        return
+    known = [records.get(name) for name in names]
     _text(frames, "file", [Path(record.file).name if record else "" for record in known])  # no folder: it may move
     _text(frames, "error", [record.error if record else "" for record in known])
     _text(frames, "notes", ["; ".join(record.notes) if record else "" for record in known])

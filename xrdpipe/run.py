@@ -312,10 +312,9 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
         result.patterns = {name: result.patterns[name] for name in records if name in result.patterns}
         result.masks.bits = {name: result.masks.bits[name] for name in records if name in result.masks.bits}
         if target is not None:
+            _end(collectors, {**target.records, **records}, progress)
             status = "stopped" if result.stopped else "failed" if result.failed else "done"
             target.record({**made, "status": status, "seconds": round(time.monotonic() - clock, 3)}, result.frames)
-            for collector in collectors:
-                collector.end(target.records)
     return result
 
 
@@ -327,6 +326,15 @@ def _collected(outcome: Outcome, collectors: Sequence[Collector]) -> Outcome:
     except (FrameError, OSError) as error:
         return Outcome(replace(outcome.record, status="failed", error=str(error)))
     return outcome
+
+
+def _end(collectors: Sequence[Collector], records: Mapping[str, Record], progress: Progress) -> None:
+    for collector in collectors:
+        try:
+            collector.end(records)
+        except OSError as error:  # what was collected is there all the same
+            progress.say(f"{', '.join(collector.files)}: could not be finished ({error})")
+            log.error("%s: could not be finished", collector.files, exc_info=error)
 
 
 def _tidy(plan: Plan, recipe: Recipe | None, target: Folder | None, records: Mapping[str, Record]) -> None:
