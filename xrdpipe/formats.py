@@ -76,9 +76,8 @@ def fit2d_text(pattern: Pattern, header: Header) -> str:
     The title is the image's name without blanks: GSAS-II takes "q " in these lines for an axis in q.
     """
     rows = _rows(pattern, 2, "%15.7e")
-    title = "_".join(str(header.get("image", "pattern")).rpartition(" ")[0].split()) or "pattern"
     axis = FIT2D_AXES.get(pattern.unit, pattern.unit)
-    return f"{title}\n{axis}\nIntensity\n{rows.count(chr(10)):8d}\n{rows}"
+    return f"{'_'.join(_title(header).split())}\n{axis}\nIntensity\n{rows.count(chr(10)):8d}\n{rows}"
 
 
 def fxye_text(pattern: Pattern, header: Header) -> str:
@@ -100,11 +99,17 @@ def fxye_text(pattern: Pattern, header: Header) -> str:
     step = (x[-1] - x[0]) / (x.size - 1)
     if np.abs(np.diff(x) - step).max() > UNEVEN * step:
         raise FrameError("fxye: the bins are not equally wide; take output.format=xye")
-    title = " ".join(str(header.get("image", "pattern")).split())[:80]
     bank = f"BANK 1 {x.size} {x.size} CONS {x[0]:.6f} {step:.8f} 0 0 FXYE\n"
     form = "%15.6f %15.7e %15.7e\n"
     rows = np.column_stack([x, *_columns(pattern, 3)[1:, first : last + 1]])
-    return f"{title}\n" + _comments("#", header) + bank + (form * len(rows)) % tuple(rows.ravel().tolist())
+    return (
+        f"{_title(header)[:80]}\n" + _comments("#", header) + bank + (form * len(rows)) % tuple(rows.ravel().tolist())
+    )
+
+
+def _title(header: Header) -> str:
+    """The file name of the image, without its hash, in one line."""
+    return " ".join(str(header.get("image", "")).rpartition(" ")[0].split()) or "pattern"
 
 
 def _names(pattern: Pattern) -> list[str]:
