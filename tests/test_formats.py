@@ -24,7 +24,7 @@ from xrdpipe.output import Output
 from xrdpipe.stage import ConfigError
 
 ALL = list(FORMATS)
-DIGITS = {name: 5e-7 for name in ALL} | dict.fromkeys(["xy", "csv", "xye", "xye_topas", "chi_fit2d"], 5e-8)
+DIGITS = dict.fromkeys(ALL, 5e-07) | dict.fromkeys(["xy", "csv", "xye", "xye_topas", "chi_fit2d"], 5e-8)
 AXIS = np.linspace(1.5, 13.5, 25)
 VALUES = np.concatenate([[np.nan] * 3, np.geomspace(1e-4, 1e6, 20), [np.nan] * 2])
 PATTERN = Pattern(AXIS, VALUES, np.sqrt(VALUES), "2th_deg")
@@ -249,7 +249,7 @@ def test_fxye_is_refused_for_another_axis_than_2theta(here: Path) -> None:
 def test_a_stage_that_does_not_say_its_columns_is_asked_frame_by_frame(here: Path) -> None:
     assert Integ(error_model="poisson").columns == ("q_A^-1", "intensity", "sigma")
     frame = Frame("f", np.zeros((2, 2), np.float32), pattern=replace(PATTERN, sigma=None))
-    with pytest.raises(FrameError, match="no sigma.*integ.error_model=poisson"):
+    with pytest.raises(FrameError, match=r"no sigma.*integ.error_model=poisson"):
         FORMATS["xye"].text(frame.pattern, {})  # type: ignore[arg-type]
 
 
