@@ -182,7 +182,7 @@ def validated(path: Path) -> tuple[int, int]:
     return found
 
 
-@pytest.mark.parametrize("words", [(), ("integ=two_theta",), ("integ.error_model=null",)])
+@pytest.mark.parametrize("words", [(), ("integ=two_theta", "integ.error_model=null")])
 def test_a_validator_accepts_it_as_nxazint1d(here: Path, words: tuple[str, ...]) -> None:
     pytest.importorskip("nexusformat", reason="nexusformat is not installed")
     assert call(*WORDS, *words, "output_dir=out").status == 0
@@ -228,7 +228,7 @@ def test_silx_sees_spectra_with_their_axis_and_errors(run: Path) -> None:
 # ------------------------------------------------------------------------------------------------- the same bytes
 
 
-@pytest.mark.parametrize("words", ["parallel=serial", "parallel.backend=threading", "parallel.backend=loky"])
+@pytest.mark.parametrize("words", ["parallel=serial", "parallel.backend=loky"])
 def test_the_content_does_not_depend_on_jobs_and_backend(run: Path, here: Path, words: str) -> None:
     assert call(*WORDS, "output_dir=again", words).status == 0
     assert content(here / "again" / "patterns.nxs") == content(run)
@@ -322,6 +322,27 @@ def test_a_file_that_is_no_longer_ours_is_made_anew(tmp_path: Path, spoilt: byte
     again.waiting.add("f0")
     again.add(*frame(0))
     assert file.path.read_bytes() == whole
+
+
+def test_a_file_that_promises_more_than_it_holds_is_not_read(tmp_path: Path) -> None:
+    file = NexusFile(series(tmp_path, 1), "patterns", ["f0"])
+    file.waiting.add("f0")
+    file.add(*frame(0))
+    with h5py.File(file.path, "r+") as stored:
+        del stored["entry/frames/name"]
+        stored["entry/frames"].create_dataset("name", (1 << 40,), "S8", chunks=(1 << 20,), compression="gzip")
+    assert Stored.of(file.path) is None
+    assert read(tmp_path, "f0") is None
+
+
+def test_a_run_json_that_names_anything_as_shared_does_no_harm(run: Path, here: Path) -> None:
+    precious = here / "precious.nxs"
+    precious.write_text("mine")
+    for value in (5, ["../precious.nxs"]):
+        record = json.loads((run.parent / "run.json").read_text())
+        (run.parent / "run.json").write_text(json.dumps({**record, "together": value}))
+        assert call(*WORDS, "output_dir=out", "overwrite=true", "mask.alpha=3").status == 0
+    assert precious.read_text() == "mine"
 
 
 def test_a_killed_run_leaves_a_file_that_opens_and_is_the_same_in_the_end(here: Path) -> None:

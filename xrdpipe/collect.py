@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .frame import FrameError, Pattern
+
 if TYPE_CHECKING:
     from .folder import Record
-    from .frame import Pattern
 
 
 @dataclass(frozen=True)
@@ -45,3 +46,24 @@ class Collector:
 
     def end(self, records: Mapping[str, Record]) -> None:
         """All are there that will come; ``records`` are those of every frame in the folder, by name."""
+
+
+def collected(collectors: Sequence[Collector], record: Record, pattern: Pattern | None) -> Record:
+    """Let all take in a frame; its record, failed where one of them could not."""
+    try:
+        for collector in collectors:
+            collector.add(record, pattern)
+    except (FrameError, OSError) as error:
+        return replace(record, status="failed", error=str(error))
+    return record
+
+
+def ended(collectors: Sequence[Collector], records: Mapping[str, Record]) -> list[str]:
+    """End all; what went wrong, in words. What they took in is there all the same."""
+    troubles = []
+    for collector in collectors:
+        try:
+            collector.end(records)
+        except OSError as error:
+            troubles.append(f"{', '.join(collector.files)}: could not be finished ({error})")
+    return troubles

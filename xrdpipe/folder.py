@@ -68,6 +68,12 @@ class Folder:
         """Names given here before -> the image (resolved path) that has it."""
         return {name: record.path for name, record in self.records.items()}
 
+    @property
+    def together(self) -> list[str]:
+        """Files that all frames here share."""
+        files = self.run.get("together")
+        return [str(file) for file in files] if isinstance(files, list) else []
+
     def _journal(self, known: set[str]) -> Iterator[Record]:
         try:
             lines = (self.path / JOURNAL).read_text(encoding="utf-8").splitlines()
@@ -122,7 +128,7 @@ class Folder:
         if self.run and self.run.get("identity") != identity:
             differs = difference(self.run.get("identity", {}), identity)
             raise ConfigError(f"output_dir={self.path}: holds results of another configuration ({differs}); {WAYS_OUT}")
-        for file in set(together) - set(self.run.get("together", [])):
+        for file in set(together) - set(self.together):
             if (self.path / file).exists():
                 raise ConfigError(f"output_dir={self.path}: {file} is already there, of no run of xrdpipe; {WAYS_OUT}")
         for name, files in outputs.items():
@@ -156,7 +162,7 @@ class Folder:
         before = self.run.get("outputs", {})
         going = [file for name, files in outputs.items() for file in (*files, *before.get(name, []))]
         if self.run and self.run.get("identity") != run["identity"]:
-            going += [file for files in before.values() for file in files] + self.run.get("together", [])
+            going += [file for files in before.values() for file in files] + self.together
             self.records, self.run = {}, {}
         for file in going:
             if (self.path / file).resolve().is_relative_to(self.path.resolve()):  # a run.json may say anything
@@ -188,7 +194,7 @@ class Folder:
 
     def _write(self, run: Mapping[str, Any]) -> None:
         outputs = {**self.run.get("outputs", {}), **run.get("outputs", {})}
-        together = dict.fromkeys([*self.run.get("together", []), *run.get("together", [])])
+        together = dict.fromkeys([*self.together, *run.get("together", [])])
         rows = [asdict(record) for record in self.records.values()]
         write_json(self.path / "run.json", {**run, "outputs": outputs, "together": list(together), "images": rows})
 

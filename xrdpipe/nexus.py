@@ -185,19 +185,22 @@ class Stored:
         import h5py
 
         try:
+            size = path.stat().st_size
             with h5py.File(path, "r", locking=False) as file:
-                entry = file["entry"]
-                sets = {name: entry["data"][name] for name in ("I", "I_errors") if name in entry["data"]}
-                sets |= {name: entry["frames"][name] for name in ("status", "image_hash", "pattern_hash")}
-                offsets = {name: int(each.id.get_offset()) for name, each in sets.items()}
+                plot, frames, given = (file["entry"][name] for name in ("data", "frames", "reduction/input"))
+                sets = {name: plot[name] for name in ("I", "I_errors", "radial_axis", "azimuthal_axis") if name in plot}
+                sets |= {name: frames[name] for name in ("name", "status", "image_hash", "pattern_hash")}
+                offsets = {name: int(each.id.get_offset()) for name, each in sets.items()}  # None: not as we write it
+                if any(offsets[name] + each.nbytes > size for name, each in sets.items()):
+                    return None
+                places = {name.decode(): place for place, name in enumerate(sets["name"][()])}
                 columns = {name: sets[name][()] for name in ("status", "image_hash", "pattern_hash")}
-                names = [name.decode() for name in entry["frames/name"][()]]
-                errors = sets["I_errors"][0] if "I_errors" in sets else None
-                azimuthal = entry["data/azimuthal_axis"][()] if "azimuthal_axis" in entry["data"] else None
-                unit, method = (entry["reduction/input"][name].asstr()[()] for name in ("unit", "method"))
-                data = Data(sets["I"][0], errors, entry["data/radial_axis"][()], azimuthal, unit, method)
-                ended = "masked_fraction" in entry["frames"]
-            places = {name: place for place, name in enumerate(names)}
+                signal = {name: each[0] for name, each in sets.items() if name in ("I", "I_errors")}
+                axes = {name: each[()] for name, each in sets.items() if name.endswith("_axis")}
+                unit, method = (given[name].asstr()[()] for name in ("unit", "method"))
+                ended = "masked_fraction" in frames
+            azimuthal = axes.get("azimuthal_axis")
+            data = Data(signal["I"], signal.get("I_errors"), axes["radial_axis"], azimuthal, unit, method)
             return cls(path, places, data, **columns, offsets=offsets, ended=ended)
         except (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError):
             return None

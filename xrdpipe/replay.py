@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .folder import JOURNAL
+from .folder import JOURNAL, Folder
 from .formats import format_of
 from .provenance import file_hash, versions
 from .run import run
@@ -68,7 +68,7 @@ def replay(record: Path, into: Path | None = None, inputs: Path | None = None) -
             for name, digest in row["outputs"].items():
                 if name.endswith(".npy") or format_of(name):  # figures depend on fonts, so they are not compared
                     _compare(name, file.parent, again.folder or file.parent, digest, result)
-        for name in known.get("together", []):
+        for name in Folder(file.parent).together:
             if name.endswith(".nxs"):
                 _compare_nexus(name, file.parent, again.folder or file.parent, [row["name"] for row in done], result)
         result.reasons += [f"{row.file}: {row.error}" for row in again.failed]

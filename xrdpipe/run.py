@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .argv import literal
-from .collect import Collector, Series
+from .collect import Collector, Series, collected, ended
 from .config import Settings, cores, new_folder, settings
 from .folder import WAYS_OUT, Folder, Record
 from .frame import FrameError, Pattern, Reference
@@ -294,7 +294,7 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
         log.info("%d frames, %s", len(plan.waiting), plan.identity["program"])
         try:
             for outcome in _outcomes(recipe, plan, unreadable, keep):
-                outcome = _collected(outcome, collectors)
+                outcome = replace(outcome, record=collected(collectors, outcome.record, outcome.pattern))
                 name = outcome.record.name
                 records[name] = outcome.record
                 if target is not None:
@@ -312,29 +312,12 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
         result.patterns = {name: result.patterns[name] for name in records if name in result.patterns}
         result.masks.bits = {name: result.masks.bits[name] for name in records if name in result.masks.bits}
         if target is not None:
-            _end(collectors, {**target.records, **records}, progress)
+            for trouble in ended(collectors, {**target.records, **records}):
+                progress.say(trouble)
+                log.error(trouble)
             status = "stopped" if result.stopped else "failed" if result.failed else "done"
             target.record({**made, "status": status, "seconds": round(time.monotonic() - clock, 3)}, result.frames)
     return result
-
-
-def _collected(outcome: Outcome, collectors: Sequence[Collector]) -> Outcome:
-    """A frame that all collectors took in; it failed where one could not."""
-    try:
-        for collector in collectors:
-            collector.add(outcome.record, outcome.pattern)
-    except (FrameError, OSError) as error:
-        return Outcome(replace(outcome.record, status="failed", error=str(error)))
-    return outcome
-
-
-def _end(collectors: Sequence[Collector], records: Mapping[str, Record], progress: Progress) -> None:
-    for collector in collectors:
-        try:
-            collector.end(records)
-        except OSError as error:  # what was collected is there all the same
-            progress.say(f"{', '.join(collector.files)}: could not be finished ({error})")
-            log.error("%s: could not be finished", collector.files, exc_info=error)
 
 
 def _tidy(plan: Plan, recipe: Recipe | None, target: Folder | None, records: Mapping[str, Record]) -> None:
