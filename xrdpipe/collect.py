@@ -18,7 +18,7 @@ class Series:
     """The frames of a run: the folder of their results, and of each its name and the stack it is from ("": none).
 
     ``provenance`` is what every result says about its making; ``poni`` is the text of the file, ``wavelength`` in m,
-    ``started`` the time, ISO 8601.
+    ``started`` the time, ISO 8601. ``parts`` are the suffixes of what a frame gives, "" for the pattern of all of it.
     """
 
     folder: Path
@@ -27,6 +27,7 @@ class Series:
     poni: str
     wavelength: float | None
     started: str
+    parts: tuple[str, ...] = ("",)
 
 
 class Collector:
@@ -41,18 +42,21 @@ class Collector:
     def begin(self, waiting: Iterable[str]) -> None:
         """The frames ``waiting`` will be done; what is there of them from before goes."""
 
-    def add(self, record: Record, pattern: Pattern | None) -> None:
-        """Take in a frame, in any order; FrameError or OSError fails it. When this returns, it survives a crash."""
+    def add(self, record: Record, results: Mapping[str, Pattern]) -> None:
+        """Take in a frame with its results by part, in any order; when this returns, it survives a crash.
+
+        FrameError or OSError fails the frame.
+        """
 
     def end(self, records: Mapping[str, Record]) -> None:
         """All are there that will come; ``records`` are those of every frame in the folder, by name."""
 
 
-def collected(collectors: Sequence[Collector], record: Record, pattern: Pattern | None) -> Record:
+def collected(collectors: Sequence[Collector], record: Record, results: Mapping[str, Pattern]) -> Record:
     """Let all take in a frame; its record, failed where one of them could not."""
     try:
         for collector in collectors:
-            collector.add(record, pattern)
+            collector.add(record, results)
     except (FrameError, OSError) as error:
         return replace(record, status="failed", error=str(error))
     return record

@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from .folder import Record
 
 SINGLE = "patterns"  # the name of the series of all frames that have a file of their own
-STATUS = "S8"  # waiting, done, failed
+STATUS = "S8"  # waiting, done, failed, or
+EMPTY = "empty"  # done, without this part: a sector that saw nothing
 HASH = "S71"  # algorithm:hex, the longest being sha256
+OTHER_AXIS = "another axis than that of the frames before"
 BLOCK = 1 << 24  # bytes that are copied at once
 HC = 12.398419843320026  # keV * angstrom
 REFERENCE = "J. Appl. Cryst. 48 (2015) 510-519, doi:10.1107/S1600576715004306 (pyFAI)"
@@ -44,36 +46,42 @@ PerFrame = NDArray[np.bytes_]
 
 
 class NexusFiles(Collector):
-    """A file for each stack, and one for all frames that have a file of their own."""
+    """A file for each stack, and one for all frames that have a file of their own; each also for every other part."""
 
     def __init__(self, series: Series) -> None:
         names: dict[str, list[str]] = {}
         for name, stack in series.stacks.items():
             names.setdefault(stack or SINGLE, []).append(name)
-        self._by_stack = {stack: NexusFile(series, stack, own) for stack, own in names.items()}
-        self._of = {name: self._by_stack[stack or SINGLE] for name, stack in series.stacks.items()}
-        self.files = tuple(f"{stack}.nxs" for stack in names)
+        self._made = {
+            stack: {part: NexusFile(series, f"{stack}_{part}" if part else stack, own) for part in series.parts}
+            for stack, own in names.items()
+        }
+        self._of = {name: self._made[stack or SINGLE] for name, stack in series.stacks.items()}
+        self.files = tuple(file.path.name for parts in self._made.values() for file in parts.values())
 
     def holds(self, record: Record) -> bool:
-        return self._of[record.name].holds(record)
+        return all(file.holds(record) for file in self._of[record.name].values())
 
     def begin(self, waiting: Iterable[str]) -> None:
         for name in waiting:
-            self._of[name].waiting.add(name)
+            for file in self._of[name].values():
+                file.waiting.add(name)
 
-    def add(self, record: Record, pattern: Pattern | None) -> None:
-        self._of[record.name].add(record, pattern)
+    def add(self, record: Record, results: Mapping[str, Pattern]) -> None:
+        for part, pattern in results.items():
+            self._of[record.name][part].add(record, pattern)
 
     def end(self, records: Mapping[str, Record]) -> None:
-        for file in self._by_stack.values():
-            file.end(records)
+        for parts in self._made.values():
+            for file in parts.values():
+                file.end(records)
 
 
 class NexusFile:
-    """The file of one series. It takes room for a frame when the first pattern comes, and so knows the axis."""
+    """The file of one series. It is made when the first pattern comes, which knows the axis."""
 
-    def __init__(self, series: Series, stack: str, names: Sequence[str]) -> None:
-        self.path = series.folder / f"{stack}.nxs"
+    def __init__(self, series: Series, title: str, names: Sequence[str]) -> None:
+        self.path = series.folder / f"{title}.nxs"
         self.series, self.given = series, names
         self.waiting: set[str] = set()  # will be done in this run
         self._places: dict[str, int] = {}
@@ -84,18 +92,19 @@ class NexusFile:
 
     def holds(self, record: Record) -> bool:
         there = self._there
-        return there is not None and there.whole(record.name) and there.hash_of(record.name) == record.hash
+        if there is None:
+            return False
+        whole = there.whole(record.name) and there.hash_of(record.name) == record.hash
+        return whole or there.status_of(record.name) == EMPTY
 
-    def add(self, record: Record, pattern: Pattern | None) -> None:
-        if pattern is None:
-            return
+    def add(self, record: Record, pattern: Pattern) -> None:
         if not self._places:
             self._write(Data.of(pattern), {})
         there = self._there
         assert there is not None
         data = Data.of(pattern)
         if not there.data.fits(data):
-            raise FrameError(f"{self.path.name}: another axis than that of the frames before")
+            raise FrameError(f"{self.path.name}: {OTHER_AXIS}")
         place = self._places[_utf8(record.name)]
         row = {"I": data.intensity} if data.errors is None else {"I": data.intensity, "I_errors": data.errors}
         values = {name: np.ascontiguousarray(value, "<f8") for name, value in row.items()}
@@ -119,6 +128,8 @@ class NexusFile:
         """Write the file whole, with the frames that are there and room for the others."""
         there = Stored.of(self.path)
         if there is not None and not there.data.fits(data):
+            if any(there.whole(name) for name in there.places if name not in self.waiting):
+                raise FrameError(f"{self.path.name}: {OTHER_AXIS}")
             there = None
         drop = set() if self._places else self.waiting
         given = [_utf8(name) for name in self.given]
@@ -136,7 +147,7 @@ class NexusFile:
             ),
         )
         self._places = {name: place for place, name in enumerate(names)}
-        self.__dict__["_there"] = Stored.of(self.path)
+        self._there = Stored.of(self.path)
 
 
 @dataclass(frozen=True)
@@ -222,6 +233,11 @@ class Stored:
     def hash_of(self, name: str) -> str:
         """The content hash of the image that a frame is."""
         return str(self.image_hash[self.places[_utf8(name)]].decode())
+
+    def status_of(self, name: str) -> str:
+        """What became of a frame; "" where it has no place here."""
+        place = self.places.get(_utf8(name))
+        return "" if place is None else str(self.status[place].decode())
 
 
 def _fill(
@@ -315,7 +331,9 @@ def _copy(
                     place = there.places[name]
                     block[row] = there.row(column, place) if block.ndim > 1 else getattr(there, column)[place]
                 elif column == "status" and name in records:
-                    block[row] = records[name].status.encode()
+                    status = records[name].status
+                    spoilt = there is not None and there.status_of(name) == "done"
+                    block[row] = (status if status != "done" else "waiting" if spoilt else EMPTY).encode()
             target[first : first + rows] = block
 
 

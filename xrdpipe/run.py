@@ -294,7 +294,8 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
         log.info("%d frames, %s", len(plan.waiting), plan.identity["program"])
         try:
             for outcome in _outcomes(recipe, plan, unreadable, keep):
-                outcome = replace(outcome, record=collected(collectors, outcome.record, outcome.pattern))
+                results = {} if outcome.pattern is None else {"": outcome.pattern}
+                outcome = replace(outcome, record=collected(collectors, outcome.record, results))
                 name = outcome.record.name
                 records[name] = outcome.record
                 if target is not None:
