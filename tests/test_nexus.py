@@ -243,9 +243,8 @@ def test_silx_sees_spectra_with_their_axis_and_errors(run: Path) -> None:
 # ------------------------------------------------------------------------------------------------- the same bytes
 
 
-@pytest.mark.parametrize("words", ["parallel=serial", "parallel.backend=loky"])
-def test_the_content_does_not_depend_on_jobs_and_backend(run: Path, here: Path, words: str) -> None:
-    assert call(*WORDS, "output_dir=again", words).status == 0
+def test_the_content_does_not_depend_on_the_number_of_jobs(run: Path, here: Path) -> None:
+    assert call(*WORDS, "output_dir=again", "parallel=serial").status == 0
     assert content(here / "again" / "patterns.nxs") == content(run)
 
 
@@ -366,7 +365,7 @@ def test_a_run_json_that_names_anything_as_shared_does_no_harm(run: Path, here: 
     assert precious.read_text() == "mine"
 
 
-def test_a_killed_run_leaves_a_file_that_opens_and_is_the_same_in_the_end(here: Path) -> None:
+def test_a_killed_run_leaves_a_file_that_opens_and_goes_on_with_another_backend_to_the_same_end(here: Path) -> None:
     for number in range(9):
         image = tifffile.imread(here / "data" / f"ni_{number % 3 + 1}.tiff")
         tifffile.imwrite(here / "data" / f"more_{number}.tiff", image + np.uint16(number))
@@ -381,7 +380,7 @@ def test_a_killed_run_leaves_a_file_that_opens_and_is_the_same_in_the_end(here: 
     with h5py.File(path) as file, h5py.File(here / "whole" / "patterns.nxs") as whole:
         done = file["entry/frames/status"][()] == b"done"
         np.testing.assert_array_equal(file["entry/data/I"][done], whole["entry/data/I"][done])
-    assert call(*words, "output_dir=out", "resume=true").status == 0
+    assert call(*words, "output_dir=out", "resume=true", "parallel.backend=loky").status == 0
     assert content(path) == content(here / "whole" / "patterns.nxs")
 
 
