@@ -21,7 +21,7 @@ from PIL import Image
 
 from xrdpipe import ConfigError, integrate, kernels
 from xrdpipe.demo import Simulation
-from xrdpipe.patterns import read_chi
+from xrdpipe.formats import read_pattern
 from xrdpipe.preview import COLOURS, SIDE, preview_png
 from xrdpipe.report import write_report
 
@@ -167,7 +167,7 @@ def test_a_run_of_a_few_frames_shows_them_over_one_another(few: Path, browser: B
     assert browser.texts("#legend [aria-pressed]") == ["ni_300K", "ni_400K", "ni_500K"]
     assert browser.run("return overlay.data.map(each => each.name)") == ["ni_300K", "ni_400K", "ni_500K"]
     assert not browser.all("#heat, #waterfall")
-    chi = read_chi(few, "ni_400K")
+    chi = read_pattern(few, "ni_400K")
     assert chi is not None
     shown = browser.run("return Array.from(overlay.data[1].y)")
     assert np.allclose(shown, chi.intensity, rtol=1e-6)
@@ -450,7 +450,7 @@ def test_long_patterns_are_thinned_to_means(tmp_path: Path, monkeypatch: pytest.
     data = _data(folder)
     intensity = np.frombuffer(base64.b64decode(data["intensity"]), "<f4").reshape(-1, 25)
     assert data["shown"] == [0, 3, 6]
-    chi = read_chi(folder, "f3")
+    chi = read_pattern(folder, "f3")
     assert chi is not None
     assert np.allclose(intensity[1], chi.intensity.reshape(25, 2).mean(axis=1))
     text = (folder / "report.html").read_text(encoding="utf-8")

@@ -129,6 +129,6 @@ def _report(result: Run) -> None:
     done = [record for record in result.frames if record.status == "done"]
     print(f"{len(done)} of {len(result.frames)} frames done, {len(result.failed)} failed; results in {result.folder}")
     if done:
-        figure = f"figures/{done[0].name}_pattern.png"
-        there = result.folder is not None and (result.folder / figure).exists()
-        print(f"look at {figure if there else done[0].name + '.chi'} there first")
+        files = [f"figures/{done[0].name}_pattern.png", *done[0].outputs]
+        there = [file for file in files if result.folder is not None and (result.folder / file).exists()]
+        print(f"look at {there[0] if there else 'summary.csv'} there first")

@@ -74,6 +74,12 @@ class Folder:
         """Names given here before -> the image (resolved path) that has it."""
         return {name: record.path for name, record in self.records.items()}
 
+    @property
+    def together(self) -> list[str]:
+        """Files that all frames here share."""
+        files = self.run.get("together")
+        return [str(file) for file in files] if isinstance(files, list) else []
+
     def _journal(self, known: set[str]) -> Iterator[Record]:
         try:
             lines = (self.path / JOURNAL).read_text(encoding="utf-8").splitlines()
@@ -102,11 +108,17 @@ class Folder:
         except (OSError, FrameError):
             return False
 
-    def check(self, identity: Mapping[str, Any], outputs: Mapping[str, Sequence[str]], overwrite: bool) -> None:
+    def check(
+        self,
+        identity: Mapping[str, Any],
+        outputs: Mapping[str, Sequence[str]],
+        overwrite: bool,
+        together: Sequence[str] = (),
+    ) -> None:
         """Refuse what would mix or replace results: ConfigError says how to go on. Touches nothing.
 
         ``identity``: what decides the numbers of this run; ``outputs``: the files of every frame, by its name;
-        ``overwrite``: whether the user knows (also where a run is resumed).
+        ``overwrite``: whether the user knows (also where a run is resumed); ``together``: files of all frames.
         """
         parent = next(path for path in (self.path, *self.path.parents) if path.exists())
         if not parent.is_dir():
@@ -121,6 +133,9 @@ class Folder:
         if self.run and self.run.get("identity") != identity:
             differs = difference(self.run.get("identity", {}), identity)
             raise ConfigError(f"output_dir={self.path}: holds results of another configuration ({differs}); {WAYS_OUT}")
+        for file in set(together) - set(self.together):
+            if (self.path / file).exists():
+                raise ConfigError(f"output_dir={self.path}: {file} is already there, of no run of xrdpipe; {WAYS_OUT}")
         for name, files in outputs.items():
             done = name in self.records and self.records[name].status == "done"
             there = [file for file in files if (self.path / file).exists()]
@@ -155,7 +170,7 @@ class Folder:
         ]
         if self.run and self.run.get("identity") != run["identity"]:
             going += [file for name, files in before.items() for file in (*files, f"previews/{name}.png")]
-            going += self.run.get("finishes", [])
+            going += self.together
             self.records, self.run = {}, {}
         for file in going:
             if (self.path / file).resolve().is_relative_to(self.path.resolve()):  # a run.json may say anything
@@ -191,8 +206,9 @@ class Folder:
 
     def _write(self, run: Mapping[str, Any]) -> None:
         outputs = {**self.run.get("outputs", {}), **run.get("outputs", {})}
+        together = dict.fromkeys([*self.together, *run.get("together", [])])
         rows = [asdict(record) for record in self.records.values()]
-        write_json(self.path / "run.json", {**run, "outputs": outputs, "images": rows})
+        write_json(self.path / "run.json", {**run, "outputs": outputs, "together": list(together), "images": rows})
 
     def _read_run(self) -> dict[str, Any]:
         try:

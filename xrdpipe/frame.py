@@ -57,6 +57,11 @@ class Reference:
         """The frame as one may type it: ``scan.h5::/entry/data/data[3]``."""
         return f"{self.path}{self.tail}"
 
+    @property
+    def stack(self) -> str:
+        """The file of many frames that it is one of, as its results are named; "" for a file of its own."""
+        return "" if self.index is None else self.name.rpartition("_")[0]
+
 
 @dataclass(frozen=True)
 class Pattern:

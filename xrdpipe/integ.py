@@ -65,6 +65,10 @@ class Integ(Stage):
                 Number(key, getattr(self, key))
 
     @property
+    def pattern_columns(self) -> tuple[str, ...]:
+        return (self.unit, "intensity") if self.error_model is None else (self.unit, "intensity", "sigma")
+
+    @property
     def wants_variance(self) -> bool:
         return self.error_model == "poisson"
 

@@ -2,47 +2,78 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .folder import Record
-from .frame import Frame, Pattern
+from .collect import Collector, Series
+from .formats import FORMATS
+from .frame import Frame
 from .provenance import write_text, write_whole
 from .stage import ConfigError, Setup, Stage, Step, choice, require
 
-FORMATS = ("chi",)
+if TYPE_CHECKING:
+    from .folder import Record
+
+NEXUS = "nxs"
 STATIC = "static_mask.npy"  # above masks/, where no frame's file has that suffix
 
 
 @dataclass(frozen=True)
 class Output(Stage):
-    """Write ``<name>.chi``; with ``mask`` the mask as ``masks/<name>.npy`` (uint8, 1 = masked, raw orientation), and
-    with ``mask=reasons`` also ``masks/<name>_reasons.npy``, which bits of `kernels` masked each pixel.
+    """Write the pattern in one or several formats (`formats.FORMATS`, and ``nxs``: a NeXus file that frames share);
+    with ``mask`` the mask as ``masks/<name>.npy`` (uint8, 1 = masked, raw orientation), and with ``mask=reasons`` also
+    ``masks/<name>_reasons.npy``, which bits of `kernels` masked each pixel.
 
     ``static_mask``: at the end of a run ``static_mask.npy``, the pixels masked in more than that share of the frames
     in the folder.
     """
 
-    format: str = "chi"
+    format: Any = "chi"
     mask: Any = False
     static_mask: float | None = None
 
     def __post_init__(self) -> None:
-        choice("format", self.format, FORMATS)
+        names = self.formats
+        require(bool(names), "format", self.format, f"a format or a list expected: {', '.join([*FORMATS, NEXUS])}")
+        for name in names:
+            choice("format", name, [*FORMATS, NEXUS])
+            require(names.count(name) == 1, "format", self.format, f"{name} stands there twice")
         require(self.mask in (False, True, "reasons"), "mask", self.mask, "true, false or reasons expected")
         share = self.static_mask
         require(share is None or 0 <= share < 1, "static_mask", share, "a number from 0 to below 1, or null")
         if share is not None and not self.mask:
             raise ConfigError(f"static_mask={share}: made of the frames' masks; say output.mask=true as well")
 
+    @property
+    def formats(self) -> list[Any]:
+        """The names of the formats, in the order of the configuration."""
+        return list(self.format) if isinstance(self.format, (list, tuple)) else [self.format]
+
+    def check_columns(self, columns: tuple[str, ...]) -> None:
+        for name in self.formats:
+            form = FORMATS.get(name)
+            if form and form.sigma and "sigma" not in columns:
+                ways = "say integ.error_model=poisson, or output.format=xy for two columns"
+                raise ConfigError(f"output.format={name}: has a column for sigma, and there is none; {ways}")
+            if form and form.units and columns[0] not in form.units:
+                ways = "say integ.unit=2th_deg, or output.format=xye"
+                raise ConfigError(f"output.format={name}: is for 2theta, not for {columns[0]}; {ways}")
+
     def outputs(self, name: str) -> list[str]:
+        text = [f"{name}{FORMATS[each].suffix}" for each in self.formats if each in FORMATS]
         masks = [f"masks/{name}.npy"] if self.mask else []
-        return [f"{name}.chi", *masks, *([reasons_file(name)] if self.mask == "reasons" else [])]
+        return [*text, *masks, *([reasons_file(name)] if self.mask == "reasons" else [])]
+
+    def collect(self, series: Series) -> Collector | None:
+        if NEXUS not in self.formats:
+            return None
+        from .nexus import NexusFiles
+
+        return NexusFiles(series)
 
     def finish(self, folder: Path, records: Sequence[Record]) -> list[str]:
         names = [record.name for record in records if record.status == "done"]
@@ -63,10 +94,16 @@ class Output(Stage):
         from .kernels import NOT_FINITE
 
         folder = setup.folder
+        forms = [FORMATS[name] for name in self.formats if name in FORMATS]
 
         def write(frame: Frame) -> Frame:
             if folder is None:
                 return frame
+            texts = {}
+            if frame.pattern is not None:  # first, as a format may refuse it: then nothing of the frame is written
+                made = {"method": frame.pattern.method, "image": f"{frame.file} {frame.digest}"}
+                header = {**setup.provenance, **frame.factors, **made}
+                texts = {form.suffix: form.text(frame.pattern, header) for form in forms}
             # The pattern comes last: where it stands, everything else of the frame does.
             if self.mask:
                 raw = np.ascontiguousarray(setup.to_raw(frame.masked), dtype=np.uint8)
@@ -75,10 +112,8 @@ class Output(Stage):
                 bits = frame.masked * NOT_FINITE if frame.mask is None else frame.mask
                 why = np.ascontiguousarray(setup.to_raw(bits), dtype=np.uint8)
                 write_whole(folder / reasons_file(frame.name), lambda file: np.save(file, why))
-            if frame.pattern is not None:
-                made = {"method": frame.pattern.method, "image": f"{frame.file} {frame.digest}"}
-                header = {**setup.provenance, **frame.factors, **made}
-                write_text(folder / f"{frame.name}.chi", chi_text(frame.pattern, header))
+            for suffix, text in texts.items():
+                write_text(folder / f"{frame.name}{suffix}", text)
             return frame
 
         return write
@@ -87,18 +122,3 @@ class Output(Stage):
 def reasons_file(name: str) -> str:
     """Where the reasons of the frame ``name`` are, relative to the run's folder."""
     return f"masks/{name}_reasons.npy"
-
-
-def chi_text(pattern: Pattern, provenance: Mapping[str, Any]) -> str:
-    """A pattern as text: ``#`` header, then radial, intensity[, sigma] as %14.6e; no row for an empty bin.
-
-    ``provenance``: what to say of its making, name -> text or JSON value, a header line each.
-    """
-    columns = [pattern.radial, pattern.intensity] + ([] if pattern.sigma is None else [pattern.sigma])
-    names = [pattern.unit, "intensity", "sigma"][: len(columns)]
-    lines = [f"{key}: {value if isinstance(value, str) else json.dumps(value)}" for key, value in provenance.items()]
-    lines.append(" ".join(f"{name:>14}" for name in names)[2:])
-    rows = np.column_stack(columns)[~np.isnan(pattern.intensity)]
-    form = " ".join(["%14.6e"] * len(columns)) + "\n"
-    header = "".join(f"# {' '.join(line.splitlines())}\n" for line in lines)  # a file name may hold a line break
-    return header + (form * len(rows)) % tuple(rows.ravel().tolist())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from .frame import Frame, Pattern
-from .patterns import AXES, Floats, Series, first_chi, read_series
+from .patterns import AXES, Floats, Series, first_pattern, read_series
 from .plot import reduced
 from .provenance import write_whole
 from .stage import ConfigError, Setup, Stage, Step, choice, nearest, require, validated
@@ -171,7 +171,7 @@ class Paper(Stage):
         done = [record for record in records if record.status == "done"]
         every = -(-len(done) // BANDS)
         chosen = done[::every] if every else []
-        first = first_chi(folder, (record.name for record in chosen))
+        first = first_pattern(folder, (record.name for record in chosen))
         dots = int(self.width * MM * DPI)  # more points than dots: each is the mean of some
         block = max(1, len(first.radial) // dots) if first is not None and len(done) > keys.lines else 1
         series = read_series(folder, (record.name for record in chosen), block)

@@ -9,17 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .formats import read_pattern
+from .frame import Pattern
+
 Floats = NDArray[np.float64]
 
 AXES = {"q_A^-1": "q (Å⁻¹)", "q_nm^-1": "q (nm⁻¹)", "2th_deg": "2θ (°)", "2th_rad": "2θ (rad)", "r_mm": "r (mm)"}
-
-
-class Chi(NamedTuple):
-    """A pattern as its file has it: radial in ``unit``, intensity in counts; no row for an empty bin."""
-
-    unit: str
-    radial: Floats
-    intensity: Floats
 
 
 class Series(NamedTuple):
@@ -31,24 +26,9 @@ class Series(NamedTuple):
     names: list[str]
 
 
-def read_chi(folder: Path, name: str) -> Chi | None:
-    """The pattern of a frame; None where the folder holds none."""
-    try:
-        if Path(name).name != name:  # a run.json may say anything
-            return None
-        text = (folder / f"{name}.chi").read_text(encoding="utf-8", errors="replace")
-        columns, _, body = text[text.rfind("\n#") + 2 :].partition("\n")
-        if body.count("\n") < 2:
-            return None
-        rows = np.loadtxt(body.splitlines(), usecols=(0, 1))
-        return Chi(columns.split()[0], rows[:, 0], rows[:, 1])
-    except (OSError, ValueError, IndexError):
-        return None
-
-
-def first_chi(folder: Path, names: Iterable[str]) -> Chi | None:
+def first_pattern(folder: Path, names: Iterable[str]) -> Pattern | None:
     """The first pattern that is there."""
-    return next((chi for name in names if (chi := read_chi(folder, name))), None)
+    return next((pattern for name in names if (pattern := read_pattern(folder, name))), None)
 
 
 def read_series(folder: Path, names: Iterable[str], block: int = 1) -> Series | None:
@@ -56,23 +36,23 @@ def read_series(folder: Path, names: Iterable[str], block: int = 1) -> Series | 
 
     Each point is the mean of ``block`` bins. Patterns in another unit than the first one's are left out.
     """
-    read = {name: chi for name in names if (chi := read_chi(folder, name))}
+    read = {name: pattern for name in names if (pattern := read_pattern(folder, name))}
     if not read:
         return None
     unit = next(iter(read.values())).unit
-    found = {name: chi for name, chi in read.items() if chi.unit == unit}
-    axis = max((chi.radial for chi in found.values()), key=len)
+    found = {name: pattern for name, pattern in read.items() if pattern.unit == unit}
+    axis = max((pattern.radial for pattern in found.values()), key=len)
     axis = axis[: len(axis) // block * block]
-    rows = np.array([_thin(_onto(axis, chi), block) for chi in found.values()])
+    rows = np.array([_thin(_onto(axis, pattern), block) for pattern in found.values()])
     return Series(unit, _thin(axis, block), rows, list(found))
 
 
-def _onto(axis: Floats, chi: Chi) -> Floats:
+def _onto(axis: Floats, pattern: Pattern) -> Floats:
     """A pattern on another axis by the nearest bin; NaN where that is further than half a step: an empty bin."""
-    right = np.clip(np.searchsorted(chi.radial, axis), 1, len(chi.radial) - 1)
-    nearest = np.where(axis - chi.radial[right - 1] < chi.radial[right] - axis, right - 1, right)
-    close = abs(chi.radial[nearest] - axis) <= np.median(np.diff(axis)) / 2
-    return np.where(close, chi.intensity[nearest], np.nan)
+    right = np.clip(np.searchsorted(pattern.radial, axis), 1, len(pattern.radial) - 1)
+    nearest = np.where(axis - pattern.radial[right - 1] < pattern.radial[right] - axis, right - 1, right)
+    close = abs(pattern.radial[nearest] - axis) <= np.median(np.diff(axis)) / 2
+    return np.where(close, pattern.intensity[nearest], np.nan)
 
 
 def _thin(values: Floats, block: int) -> Floats:

@@ -56,6 +56,13 @@ class Pipeline:
         """Files that a run leaves when it ends, relative to its folder."""
         return [path for stage in self.stages.values() for path in stage.finishes()]
 
+    @property
+    def pattern_columns(self) -> tuple[str, ...]:
+        """Of the patterns that come out: unit of the axis, intensity[, sigma]; () where that is not known before."""
+        return next(
+            (columns for stage in reversed(list(self.stages.values())) if (columns := stage.pattern_columns)), ()
+        )
+
     def identity(self) -> dict[str, Any]:
         """The configuration that decides the numbers, files by base name: the same for the same result."""
         files = {path: base_name(path) for path in self.inputs().values()}

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Picture
 
-from .frame import Frame
-from .patterns import AXES, Chi, Floats, first_chi, read_series
+from .frame import Frame, Pattern
+from .patterns import AXES, Floats, first_pattern, read_series
 from .provenance import write_whole
 
 SIDE = 300  # pixels of a picture, at most
@@ -100,7 +100,7 @@ def small_patterns(folder: Path, names: Sequence[str], done: Sequence[int]) -> t
 
     The patterns are on one radial axis and have no more than `VALUES` in all.
     """
-    first = first_chi(folder, (names[number] for number in done))
+    first = first_pattern(folder, (names[number] for number in done))
     if first is None:
         return [], {}, ""
     points = len(first.radial)
@@ -116,7 +116,7 @@ def small_patterns(folder: Path, names: Sequence[str], done: Sequence[int]) -> t
     return shown, {**drawn, "intensity": packed(series.intensity)}, " and ".join(told)
 
 
-def compared(chis: Mapping[int, Chi]) -> tuple[str, dict[int, dict[str, str]]]:
+def compared(chis: Mapping[int, Pattern]) -> tuple[str, dict[int, dict[str, str]]]:
     """The axis; and every pattern with its difference to the first. Those in another unit are left out."""
     if not chis:
         return "", {}

@@ -50,7 +50,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{os.getpid()}-{threading.get_ident()}.part")
     try:
-        with open(beside, "wb") as file:
+        with open(beside, "w+b") as file:
             write(file)
         os.replace(beside, path)
     except BaseException:

@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 
 from . import files
-from .folder import JOURNAL
+from .folder import JOURNAL, Folder
+from .formats import format_of
 from .frame import FrameError
 from .paths import split
 from .provenance import file_hash, moved, versions
 from .run import run
 from .stage import ConfigError
-
-COMPARED = (".chi", ".npy")  # figures depend on fonts, so they are not compared
 
 
 @dataclass
@@ -72,8 +71,11 @@ def replay(record: Path, into: Path | None = None, inputs: Path | None = None) -
         result.reasons += [f"the {what} has changed" for what in found.changed]
         for row in done:
             for name, digest in row["outputs"].items():
-                if name.endswith(COMPARED):
+                if name.endswith(".npy") or format_of(name):  # figures depend on fonts, so they are not compared
                     _compare(name, file.parent, again.folder or file.parent, digest, result)
+        for name in Folder(file.parent).together:
+            if name.endswith(".nxs"):
+                _compare_nexus(name, file.parent, again.folder or file.parent, [row["name"] for row in done], result)
         result.reasons += [f"{row.file}: {row.error}" for row in again.failed]
     before, installed = known["versions"], versions()
     result.reasons += [
@@ -170,13 +172,25 @@ def _compare(name: str, there: Path, here: Path, digest: str, result: Comparison
     result.different[name] = _how(there / name, here / name)
 
 
+def _compare_nexus(name: str, there: Path, here: Path, frames: list[str], result: Comparison) -> None:
+    # The frames alone, and what is said of their making: the file also has a date, and the frames that failed.
+    from .nexus import differences
+
+    if how := differences(there / name, here / name, frames):
+        result.different[name] = how
+    else:
+        result.identical.append(name)
+
+
 def _how(old: Path, new: Path) -> str:
     """In which numbers two files differ."""
     try:
         if old.suffix == ".npy":
             before, after = (np.load(path, allow_pickle=False) for path in (old, new))
             return f"{int((before != after).sum())} of {before.size} pixels differ"
-        before, after = (np.loadtxt(path, comments="#", ndmin=2) for path in (old, new))
+        form = format_of(old.name)
+        assert form is not None
+        before, after = (form.read(path.read_text(encoding="utf-8"))[1] for path in (old, new))
         if before.shape != after.shape:
             return f"{len(before)} points there, {len(after)} now"
         off = np.abs(after - before) / np.maximum(np.abs(before), 1e-12)
@@ -185,7 +199,7 @@ def _how(old: Path, new: Path) -> str:
             return "the same numbers under another header"
         first = ", ".join(f"{before[point, 0]:.6g}" for point in points[:3])
         return f"{points.size} of {len(before)} points differ, by up to {off.max():.1e} (at {first} ...)"
-    except ValueError:
+    except (ValueError, IndexError):
         return "differs, and cannot be read as it was written"
 
 

@@ -13,8 +13,9 @@ from statistics import median
 from typing import Any
 from urllib.parse import quote
 
+from .formats import read_pattern
+from .frame import Pattern
 from .paths import expand_user
-from .patterns import Chi, read_chi
 from .preview import compared, pictures, small_patterns
 from .provenance import write_text
 from .stage import ConfigError
@@ -240,8 +241,8 @@ def _number(text: str | None) -> Any:
     return text or None
 
 
-def _common(homes: Mapping[int, Path], runs: Mapping[int, Row], jobs: Sequence[int]) -> tuple[str, dict[int, Chi]]:
+def _common(homes: Mapping[int, Path], runs: Mapping[int, Row], jobs: Sequence[int]) -> tuple[str, dict[int, Pattern]]:
     """The first frame that most of the jobs have done, and its patterns."""
     done = [image["name"] for job in jobs for image in runs[job]["images"] if image["status"] == "done"]
     frame = max(dict.fromkeys(done), key=done.count, default="")
-    return frame, {job: chi for job in jobs if (chi := read_chi(homes[job], frame))}
+    return frame, {job: chi for job in jobs if (chi := read_pattern(homes[job], frame))}

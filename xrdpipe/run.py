@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from . import files, stop
 from .argv import literal
+from .collect import Collector, Series, collected, ended
 from .config import Settings, cores, new_folder, settings
 from .folder import TAKEN, WAYS_OUT, Folder, Record
 from .frame import FrameError, Pattern, Reference
@@ -50,7 +51,7 @@ _stopped: set[Recipe] = set()  # runs of this process that take no more
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a worker sends back of a frame: its record, and where they are kept, its pattern and mask."""
+    """What a worker sends back of a frame: its record, its pattern, and where masks are kept its mask."""
 
     record: Record
     pattern: Pattern | None = None
@@ -176,6 +177,8 @@ class Plan:
                 raise ConfigError(f"{what} file {path}: {'not a file' if file.exists() else 'no such file'}")
         for stage in pipeline.stages.values():
             stage.check(poni)
+            if pipeline.pattern_columns:
+                stage.check_columns(pipeline.pattern_columns)
         for name in pipeline.source.columns:
             taken = name in TAKEN or name.startswith("seconds_")
             require(not taken, "source.columns", name, "a column of this name is there already, see docs/metrics.md")
@@ -208,7 +211,7 @@ class Plan:
                     raise ConfigError(f"images: {owners[each]} and {name} would both write {each}; rename one")
                 owners[each] = name
         if folder is not None:
-            folder.check(plan.identity, plan.outputs(), top.overwrite or bool(top.resume))
+            folder.check(plan.identity, plan.outputs(), top.overwrite or bool(top.resume), plan.together(folder))
         return plan
 
     @cached_property
@@ -218,10 +221,13 @@ class Plan:
         if folder is None or not resume or folder.run.get("identity") != self.identity:
             return self.images
         verify = resume == "verify"
+        collectors = self.collectors(folder)
         return [
             image
             for image in self.images
-            if image.array is not None or not folder.done(image, self.pipeline.outputs(image.name), verify)
+            if image.array is not None
+            or not folder.done(image, self.pipeline.outputs(image.name), verify)
+            or not all(each.holds(folder.records[image.name]) for each in collectors)
         ]
 
     @cached_property
@@ -241,6 +247,16 @@ class Plan:
         chosen = {round(part * (count - 1) / (PICTURES - 1)) for part in range(PICTURES)} if count else set()
         return {self.images[number].name for number in chosen}
 
+    def collectors(self, folder: Folder, started: str = "") -> list[Collector]:
+        """What the stages make of all frames together, in this folder."""
+        stacks = {image.name: image.stack for image in self.images}
+        series = Series(folder.path, stacks, self.identity, self.poni.text, self.poni.wavelength, started)
+        return [made for stage in self.pipeline.stages.values() if (made := stage.collect(series)) is not None]
+
+    def together(self, folder: Folder) -> list[str]:
+        """Files that are made of all frames, relative to the run's folder."""
+        return [*(file for each in self.collectors(folder) for file in each.files), *self.pipeline.finishes()]
+
     def told(self) -> str:
         """What would be read, prepared and written."""
         target = self.folder.path if self.folder else Path("outputs/<date>/<time>")
@@ -259,7 +275,7 @@ class Plan:
             if len(stack) > SHOWN:
                 told.insert(len(told) // 2, f"... and for {len(stack) - 2} frames between")
             lines += [f"  {line}" for line in told]
-        lines += [f"  {file}" for file in self.pipeline.finishes()]
+        lines += [f"  {file}" for file in self.together(Folder(target))]
         report = "report.html, " if self.settings.report else ""
         return "\n".join([*lines, f"  summary.csv, run.json, {report}xrdpipe.log, .hydra/"])
 
@@ -324,11 +340,15 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
         "shape": shape or (target.run.get("shape") if target else None),
         **({} if job is None else {"job": job}),
     }
+    collectors = plan.collectors(target, made["started"]) if target else []
     if target is not None:
+        made["together"] = plan.together(target)
         if replaced := target.replaced(plan.identity):
             progress.say(f"{replaced} results of another configuration in {target.path} are replaced")
         target.begin({**made, "status": "running"}, plan.outputs(plan.waiting))
         save_hydra(target.path, values, command)
+    for collector in collectors:
+        collector.begin(image.name for image in plan.waiting)
     with target.log() if target else nullcontext(), progress, stop.heard():
         for note in plan.notes:
             progress.say(note)
@@ -342,13 +362,15 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
         try:
             outcomes = _outcomes(recipe, plan, unreadable, keep)
             for outcome in outcomes:
+                results = {} if outcome.pattern is None else {"": outcome.pattern}
+                outcome = replace(outcome, record=collected(collectors, outcome.record, results))
                 name = outcome.record.name
                 records[name] = outcome.record
                 if target is not None:
                     target.note(outcome.record)
                 _tell(progress, outcome, told)
                 _tell_missing(progress, outcome.record, images[name], lacking)
-                if outcome.pattern is not None:
+                if outcome.pattern is not None and keep:
                     result.patterns[name] = outcome.pattern
                 if outcome.mask is not None:
                     result.masks.bits[name] = outcome.mask
@@ -365,6 +387,9 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
         result.patterns = {name: result.patterns[name] for name in records if name in result.patterns}
         result.masks.bits = {name: result.masks.bits[name] for name in records if name in result.masks.bits}
         if target is not None:
+            for trouble in ended(collectors, {**target.records, **records}):
+                progress.say(trouble)
+                log.error(trouble)
             status = "stopped" if result.stopped else "failed" if result.failed else "done"
             target.record({**made, "status": status, "seconds": round(time.monotonic() - clock, 3)}, result.frames)
             _finish(plan, target, progress)
@@ -500,9 +525,7 @@ def process(recipe: Recipe, image: Reference, keep: bool, show: bool = False) ->
         steps=steps,
         notes=list(frame.notes),
     )
-    if not keep:
-        return Outcome(done)
-    return Outcome(done, frame.pattern, np.packbits(pipeline.pipeline.source.to_raw(masked)))
+    return Outcome(done, frame.pattern, np.packbits(pipeline.pipeline.source.to_raw(masked)) if keep else None)
 
 
 def _hashes(folder: Path, files: list[str]) -> dict[str, str]:
@@ -561,7 +584,6 @@ def _run_json(
         "versions": versions(),
         "inputs": inputs,
         "outputs": plan.outputs(),
-        "finishes": plan.pipeline.finishes(),
     }
 
 

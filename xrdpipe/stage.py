@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints, overload
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .collect import Collector, Series
     from .folder import Record
     from .frame import Frame, Image
     from .geometry import Geometry, Poni
@@ -75,6 +76,9 @@ class Stage:
     def check(self, poni: Poni) -> None:
         """Raise ConfigError for what cannot be, before any frame is read."""
 
+    def check_columns(self, columns: tuple[str, ...]) -> None:
+        """Raise ConfigError for what cannot be with patterns of these columns; called where they are known."""
+
     def inputs(self) -> dict[str, str]:
         """Files this stage reads besides the frames: what it is called -> path."""
         return {}
@@ -93,6 +97,15 @@ class Stage:
     def finishes(self) -> list[str]:
         """Files that `finish` writes, relative to the run's folder."""
         return []
+
+    def collect(self, series: Series) -> Collector | None:
+        """What makes something of all frames of a run together; None where each frame is for itself."""
+        return None
+
+    @property
+    def pattern_columns(self) -> tuple[str, ...]:
+        """Of the patterns that this stage makes: unit of the axis, intensity[, sigma]; () where it makes none."""
+        return ()
 
     @property
     def wants_variance(self) -> bool:
