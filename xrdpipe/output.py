@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .frame import Frame, Pattern
+from .frame import Cake, Frame, Pattern
 from .provenance import write_text, write_whole
 from .stage import Setup, Stage, Step, choice
 
@@ -18,7 +19,10 @@ FORMATS = ("chi",)
 
 @dataclass(frozen=True)
 class Output(Stage):
-    """Write ``<name>.chi``, and with ``mask`` the mask as ``masks/<name>.npy`` (uint8, 1 = masked, raw orientation)."""
+    """Write ``<name>.chi``, and with ``mask`` the mask as ``masks/<name>.npy`` (uint8, 1 = masked, raw orientation).
+
+    Of a frame that has them also ``<name>_<sector>.chi`` and ``<name>_cake.npz`` (`cake_arrays`).
+    """
 
     format: str = "chi"
     mask: bool = False
@@ -29,8 +33,15 @@ class Output(Stage):
     def outputs(self, name: str) -> list[str]:
         return [f"{name}.chi"] + ([f"masks/{name}.npy"] if self.mask else [])
 
+    def extra_outputs(self, name: str, extras: Mapping[str, list[str]]) -> list[str]:
+        endings = {"sectors": "chi", "cake": "npz"}
+        return [f"{name}_{suffix}.{endings[what]}" for what, suffixes in extras.items() for suffix in suffixes]
+
     def prepare(self, setup: Setup) -> Step:
         folder = setup.folder
+
+        def header(frame: Frame, result: Pattern | Cake) -> dict[str, Any]:
+            return {**setup.provenance, "method": result.method, "image": f"{frame.file} {frame.digest}"}
 
         def write(frame: Frame) -> Frame:
             if folder is None:
@@ -39,12 +50,26 @@ class Output(Stage):
             if self.mask:
                 raw = np.ascontiguousarray(setup.to_raw(frame.masked), dtype=np.uint8)
                 write_whole(folder / "masks" / f"{frame.name}.npy", lambda file: np.save(file, raw))
+            if frame.cake is not None:
+                arrays = cake_arrays(frame.cake, header(frame, frame.cake))
+                write_whole(
+                    folder / f"{frame.name}_cake.npz", lambda file: np.savez(file, allow_pickle=False, **arrays)
+                )
+            for suffix, pattern in frame.sectors.items():
+                told = {**header(frame, pattern), "azimuth_range": pattern.azimuth_range}
+                write_text(folder / f"{frame.name}_{suffix}.chi", chi_text(pattern, told))
             if frame.pattern is not None:
-                header = {**setup.provenance, "method": frame.pattern.method, "image": f"{frame.file} {frame.digest}"}
-                write_text(folder / f"{frame.name}.chi", chi_text(frame.pattern, header))
+                write_text(folder / f"{frame.name}.chi", chi_text(frame.pattern, header(frame, frame.pattern)))
             return frame
 
         return write
+
+
+def cake_arrays(cake: Cake, provenance: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """A cake as plain arrays: its own, without ``sigma`` where there is none, and ``about``, JSON of its making."""
+    about = {**provenance, "unit": cake.unit, "label": cake.label}
+    arrays = {name: getattr(cake, name) for name in ("radial", "azimuthal", "intensity", "sigma")}
+    return {name: each for name, each in arrays.items() if each is not None} | {"about": np.array(json.dumps(about))}
 
 
 def chi_text(pattern: Pattern, provenance: Mapping[str, Any]) -> str:

@@ -47,7 +47,9 @@ class Pipeline:
 
     def outputs(self, name: str) -> list[str]:
         """Files that the frame ``name`` leaves, relative to the run's folder."""
-        return [path for stage in self.stages.values() for path in stage.outputs(name)]
+        extras = {what: suffixes for stage in self.stages.values() for what, suffixes in stage.extras.items()}
+        files = ([*stage.outputs(name), *stage.extra_outputs(name, extras)] for stage in self.stages.values())
+        return [path for paths in files for path in paths]
 
     def identity(self) -> dict[str, Any]:
         """The configuration that decides the numbers, files by base name: the same for the same result."""

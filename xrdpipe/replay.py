@@ -16,7 +16,7 @@ from .provenance import file_hash, versions
 from .run import run
 from .stage import ConfigError
 
-COMPARED = (".chi", ".npy")  # figures depend on fonts, so they are not compared
+COMPARED = (".chi", ".npy", ".npz")  # figures depend on fonts, so they are not compared
 
 
 @dataclass

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from .argv import literal
 from .config import Settings, cores, new_folder, settings
 from .folder import WAYS_OUT, Folder, Record
-from .frame import FrameError, Pattern, Reference
+from .frame import Cake, FrameError, Pattern, Reference
 from .geometry import Poni, geometry
 from .metrics import metrics
 from .pipeline import Pipeline, Recipe, prepared
@@ -48,16 +48,23 @@ class Outcome:
     record: Record
     pattern: Pattern | None = None
     mask: NDArray[np.uint8] | None = None  # bits, packed
+    sectors: Mapping[str, Pattern] = field(default_factory=dict)
+    cake: Cake | None = None
     trace: str = ""
 
 
 @dataclass
 class Run:
-    """The results of a run. ``masks`` are uint8, 1 = masked, in the orientation of the raw frames."""
+    """The results of a run, by the name of the frame. ``masks`` are uint8, 1 = masked, in the raw orientation.
+
+    ``sectors`` (by suffix) and ``cakes`` are there where integ makes them.
+    """
 
     folder: Path | None
     frames: list[Record] = field(default_factory=list)
     patterns: dict[str, Pattern] = field(default_factory=dict)
+    sectors: dict[str, Mapping[str, Pattern]] = field(default_factory=dict)
+    cakes: dict[str, Cake] = field(default_factory=dict)
     masks: Masks = field(default_factory=lambda: Masks((0, 0)))
     stopped: bool = False
 
@@ -180,6 +187,11 @@ class Plan:
             fits = name and name == Path(name).name and [image.name for image in images].count(name) == 1
             require(bool(fits), "images", name, "an array needs a name of its own, without folders")
         plan = cls(top, pipeline, poni, images, [path for path in found if path not in paths], folder, write)
+        owners = {file: image.name for image in images for file in pipeline.outputs(image.name)}
+        for image in images:
+            for file in pipeline.outputs(image.name):
+                if owners[file] != image.name:
+                    raise ConfigError(f"images: {file} would be of both {image.name} and {owners[file]}; rename one")
         if folder is not None:
             folder.check(plan.identity, plan.outputs(), top.overwrite or bool(top.resume))
         return plan
@@ -278,6 +290,10 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
                 _tell(progress, outcome)
                 if outcome.pattern is not None:
                     result.patterns[name] = outcome.pattern
+                if outcome.sectors:
+                    result.sectors[name] = outcome.sectors
+                if outcome.cake is not None:
+                    result.cakes[name] = outcome.cake
                 if outcome.mask is not None:
                     result.masks.bits[name] = outcome.mask
         except KeyboardInterrupt:
@@ -285,8 +301,11 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
             _tidy(plan, recipe, target, records)
             progress.say(f"stopped after {progress.done} of {progress.total} frames; what is done is saved")
         result.frames = list(records.values())
-        result.patterns = {name: result.patterns[name] for name in records if name in result.patterns}
-        result.masks.bits = {name: result.masks.bits[name] for name in records if name in result.masks.bits}
+        kept: list[dict[str, Any]] = [result.patterns, result.sectors, result.cakes, result.masks.bits]
+        for found in kept:  # in the order of the frames
+            ordered = {name: found[name] for name in records if name in found}
+            found.clear()
+            found.update(ordered)
         if target is not None:
             status = "stopped" if result.stopped else "failed" if result.failed else "done"
             target.record({**made, "status": status, "seconds": round(time.monotonic() - clock, 3)}, result.frames)
@@ -413,7 +432,8 @@ def process(recipe: Recipe, image: Reference, keep: bool) -> Outcome:
     )
     if not keep:
         return Outcome(done)
-    return Outcome(done, frame.pattern, np.packbits(pipeline.pipeline.source.to_raw(masked)))
+    mask = np.packbits(pipeline.pipeline.source.to_raw(masked))
+    return Outcome(done, frame.pattern, mask, frame.sectors, frame.cake)
 
 
 def _hashes(folder: Path, files: list[str]) -> dict[str, str]:
