@@ -42,7 +42,7 @@ class Matrix(NamedTuple):
         return np.diff(self.starts.astype(np.int64)) > 0
 
     def sectors(self, chosen: NDArray[np.bool_], npt: int) -> Matrix:
-        """The bins of n patterns, ``npt`` each, one after another; ``chosen`` (n, pixels) says which pixels each has."""
+        """The bins of n patterns, ``npt`` each, one after another; ``chosen`` (n, pixels): which pixels each has."""
         counts = np.diff(self.starts.astype(np.int64)) * chosen.sum(axis=0)
         matrix = Matrix.empty(counts.size, int(counts.sum()), npt * len(chosen))
         matrix.starts[0] = 0
