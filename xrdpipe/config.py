@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from .argv import PATH_KEYS
+from .poni import Calibration
 from .source import expand_user
 from .stage import ConfigError, choice, nearest, require, validated
 
@@ -55,6 +56,7 @@ class Settings:
     quiet: bool = False
     cache: bool = True
     parallel: Parallel = field(default_factory=Parallel)
+    geometry: Calibration = field(default_factory=Calibration)
 
     def __post_init__(self) -> None:
         entries = [self.images] if isinstance(self.images, str) else self.images or []
@@ -213,10 +215,11 @@ def settings(values: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
         if key not in Settings.__dataclass_fields__:
             known = [*Settings.__dataclass_fields__, *groups]
             raise ConfigError(f"{key}: no such key or group; {nearest(str(key), known)}")
-    given = top.pop("parallel", {})
+    given, changes = top.pop("parallel", {}), top.pop("geometry", {})
     require(isinstance(given, dict), "parallel", given, "n_jobs and backend expected, as in parallel.n_jobs=2")
-    parallel = validated(Parallel, given, "parallel")
-    return replace(validated(Settings, top, ""), parallel=parallel), groups
+    require(isinstance(changes, dict), "geometry", changes, "values of the PONI expected, as in geometry.dist=0.25")
+    parallel, calibration = validated(Parallel, given, "parallel"), validated(Calibration, changes, "geometry")
+    return replace(validated(Settings, top, ""), parallel=parallel, geometry=calibration), groups
 
 
 def new_folder(kind: str = "") -> Path:

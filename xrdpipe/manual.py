@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-GROUPS = ("source", "background", "mask", "integ", "plot", "output", "parallel")
+GROUPS = ("geometry", "source", "background", "mask", "integ", "plot", "output", "parallel")
 
 HEAD = """\
 xrdpipe - 2D X-ray diffraction frames to 1D patterns that can be trusted

@@ -68,7 +68,8 @@ class Pipeline:
         return {
             "program": f"xrdpipe {installed['xrdpipe']}, pyFAI {installed['pyFAI']}",
             "geometry": dict(poni.values),
-            "poni": f"{Path(poni.path).name} {content_hash(poni.text.encode())}",
+            "poni": f"{poni.name} {content_hash(poni.text.encode())}",
+            **({"changed": poni.changed} if poni.changed else {}),
             **hashes,
             "config": self.identity(),
         }

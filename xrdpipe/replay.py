@@ -59,7 +59,10 @@ def replay(record: Path, into: Path | None = None, inputs: Path | None = None) -
     result = Comparison()
     with tempfile.TemporaryDirectory(prefix="xrdpipe-replay-") as scratch:
         found = Inputs(inputs.absolute() if inputs else None, Path(scratch) / "inputs")
-        values = _at(known["config"], {each["given"]: found.find(what, each) for what, each in known["inputs"].items()})
+        moved = {
+            each["given"]: found.find(what, each) + each.get("inside", "") for what, each in known["inputs"].items()
+        }
+        values = _at(known["config"], moved)
         places = {row["name"]: found.find("image", row) for row in done}
         values |= {"images": list(places.values()), "output_dir": str(into or Path(scratch) / "again")}
         values |= {"overwrite": False, "resume": False, "quiet": True}

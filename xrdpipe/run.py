@@ -30,6 +30,7 @@ from .frame import Cake, FrameError, Pattern, Reference
 from .geometry import Poni, geometry
 from .metrics import metrics
 from .pipeline import Pipeline, Recipe, prepared
+from .poni import split
 from .progress import Progress
 from .provenance import file_hash, versions, write_text
 from .source import Source, expand, references, shaped
@@ -236,10 +237,10 @@ class Plan:
 
 
 def geometry_file(top: Settings) -> Poni:
-    """The PONI file of a configuration; ConfigError where it is missing or wrong."""
-    if top.poni is None:
+    """The geometry of a configuration; ConfigError where it is missing or wrong."""
+    if top.poni is None and not top.geometry.numbers:
         raise ConfigError("poni: missing; say where the geometry is, poni=geometry.poni")
-    return Poni.read(top.poni)
+    return Poni.of(top.poni, top.geometry)
 
 
 def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep: bool, job: int | None) -> Run:
@@ -457,10 +458,12 @@ def _run_json(
     command: Sequence[str],
     started: datetime,
 ) -> dict[str, Any]:
-    paths = {"poni": plan.poni.path, **plan.pipeline.inputs()}
-    inputs = {
-        what: {"path": os.path.abspath(path), "given": path, "hash": file_hash(path)} for what, path in paths.items()
-    }
+    inputs: dict[str, dict[str, str]] = {}
+    for what, given in {"poni": plan.settings.poni, **plan.pipeline.inputs()}.items():
+        if given is not None:
+            path, inside = split(given)
+            inputs[what] = {"path": os.path.abspath(path), "given": given, "hash": file_hash(path)}
+            inputs[what] |= {"inside": f"::{inside}"} if inside else {}
     return {
         "program": "xrdpipe",
         "started": started.isoformat(timespec="seconds"),
