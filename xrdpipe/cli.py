@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .argv import Command
     from .run import Run
 
-OTHER_JOBS = ("replay",)
+OTHER_JOBS = ("replay", "doctor")
 NOTHING = """\
 xrdpipe: nothing to do: images and a geometry are missing
   with data:     xrdpipe poni=geometry.poni images='data/*.tiff'
@@ -62,9 +62,13 @@ def _answer(words: list[str]) -> int:
 
 
 def _other_job(job: str, words: Sequence[str]) -> int:
+    if job == "doctor":
+        from .doctor import main as doctor
+
+        return doctor(words)
     from .replay import main as replay
 
-    return {"replay": replay}[job](words)
+    return replay(words)
 
 
 def _dispatch(command: Command, words: Sequence[str]) -> int:

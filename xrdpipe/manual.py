@@ -13,6 +13,7 @@ USAGE
   xrdpipe poni=FILE IMAGE... [group=option ...] [group.key=value ...]
   xrdpipe -m key=value,value ...        a sweep: a job for every combination
   xrdpipe source=demo                   no data at hand: makes its own
+  xrdpipe doctor poni=FILE IMAGE        is the frame in the orientation of its PONI, and its mask? (mask.file=...)
   xrdpipe replay FOLDER                 run a record again and compare, byte by byte
 
 EXAMPLES

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .geometry import Geometry, Poni
+from .geometry import geometry as shared
 from .source import TRANSFORMS
 from .stage import ConfigError
 
@@ -24,10 +26,12 @@ ORIENTATIONS: tuple[tuple[str, ...], ...] = (
     ("rot90", "flipud", "fliplr"),
     ("transpose", "flipud", "fliplr"),
 )
-SIDE = 150  # rows and columns that are looked at
-RINGS = 400
-CLEAR = 1.5  # so many times sharper is no accident
-PLAIN = 10.0  # a frame without rings has about 1
+SIDE = 110  # rows and columns that are looked at
+RINGS = 300  # about as many as fit into SIDE pixels' room, twice over
+SMOOTH = 15  # rings that count as near
+FAR = 3.0  # standard deviations of the ranks in a ring
+CLEAR = 2.0  # so many times sharper is no accident
+PLAIN = 5.0  # a frame without rings has 1 or less
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,9 @@ def judge(raw: NDArray[Any], poni: Poni, transform: Sequence[str], cache: bool, 
 
 
 def sharpness(ranks: NDArray[np.float64], rings: NDArray[np.int64]) -> float:
-    """How much more the rings differ than the pixels within them: variance between over variance within (an F ratio).
+    """How much more a ring differs from those about it than the pixels within it do: a ratio of variances (F).
+
+    What changes slowly with the angle does not count: air, glass, a gradient over the detector.
 
     ``ranks``: those of the pixels' values, NaN for bad ones, so that single strong pixels do not count (as in the test
     of Kruskal and Wallis, J. Am. Stat. Assoc. 47 (1952), 583); ``rings``: their ring. About 1 without rings.
@@ -97,17 +103,18 @@ def sharpness(ranks: NDArray[np.float64], rings: NDArray[np.int64]) -> float:
     values, numbers = ranks[good], rings[good]
     if values.size < 10:
         return 1.0
-    values = values - values.mean()
-    count = np.bincount(numbers)
+    count, total = np.bincount(numbers), np.bincount(numbers, weights=values)
     filled = count > 1
-    total, square = (np.bincount(numbers, weights=each)[filled] for each in (values, values**2))
-    count = count[filled]
-    between = total**2 / count
-    within = float((square - between).sum())
+    filled_there = filled[numbers]
+    count, total = count[filled], total[filled]
+    means = total / count
+    within = float((values[filled_there] ** 2).sum() - (total * means).sum())  # not @: BLAS would start threads
     free = int(count.sum() - count.size)
-    if within <= 0 or free < 1 or count.size < 2:
+    if within <= 0 or free < 1 or count.size < SMOOTH:
         return 1.0
-    return float((between.sum() / (count.size - 1)) / (within / free))
+    box = np.ones(SMOOTH)
+    trend = np.convolve(total, box, "same") / np.convolve(count, box, "same")
+    return float(((count * (means - trend) ** 2).sum() / count.size) / (within / free))
 
 
 def _places(size: int, side: int) -> NDArray[np.int64]:
@@ -131,12 +138,12 @@ def _ranks(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[np.float64]:
 
 def _rings(poni: Poni, shape: tuple[int, int], cache: bool, side: int) -> NDArray[np.int64] | None:
     """The ring of the pixels that are looked at; None where the detector has another shape."""
-    geometry = Geometry(poni, shape, cache=cache)
+    geometry = shared(poni, shape, cache=cache)
 
     def make() -> dict[str, NDArray[Any]]:
         angles = geometry.integrator.center_array(shape, unit="2th_rad", scale=False)
         seen = angles[np.ix_(*(_places(size, side) for size in shape))].ravel()
-        many = max(2, round(RINGS * side / SIDE))
+        many = max(2 * SMOOTH, min(round(RINGS * side / SIDE), int(np.hypot(*shape))))
         edges = np.linspace(seen.min(), seen.max(), many + 1)[1:-1]
         return {"rings": np.digitize(seen, edges).astype(np.uint32)}
 
@@ -146,34 +153,48 @@ def _rings(poni: Poni, shape: tuple[int, int], cache: bool, side: int) -> NDArra
         return None
 
 
-def words(transform: Sequence[str]) -> str:
+def typed(transform: Sequence[str]) -> str:
     """As it is typed."""
     return f"source.transform=[{','.join(transform)}]"
 
 
-def equivalent(poni: Poni, shape: tuple[int, int]) -> Callable[[Sequence[str]], int | None]:
-    """Which orientation of pyFAI's detector (1 to 4) does to the geometry what a flip does to the frame."""
-    from dataclasses import replace
+def of_detector(poni: Poni, shape: tuple[int, int]) -> dict[tuple[str, ...], int]:
+    """Orientation of the frame -> that of pyFAI's detector (1 to 4) which does the same to the geometry."""
 
-    angles = {}
-    for orientation in (1, 2, 3, 4):
-        there = replace(poni, changes=replace_orientation(poni, orientation))
-        try:
-            angles[orientation] = Geometry(there, shape).integrator.center_array(shape, unit="r_m", scale=False)
-        except ConfigError:
-            continue
-    usual = Geometry(poni, shape).integrator.center_array(shape, unit="r_m", scale=False)
+    def places(changes: str) -> NDArray[np.float64]:
+        integrator = Geometry(replace(poni, changes=changes), shape).integrator
+        found: NDArray[np.float64] = integrator.center_array(shape, unit="2th_rad", scale=False)
+        return found
 
-    def find(transform: Sequence[str]) -> int | None:
-        wanted = turned(usual, transform)
-        same = (key for key, each in angles.items() if each.shape == wanted.shape and np.allclose(each, wanted))
-        return next(same, None)
-
-    return find
+    usual, same = places(poni.changes), {}
+    for number in (1, 2, 3, 4):
+        other = places(json.dumps({**poni.changed, "orientation": number}))
+        for words in ORIENTATIONS[:4]:
+            if np.allclose(turned(usual, words), other):
+                same[words] = number
+    return same
 
 
-def replace_orientation(poni: Poni, orientation: int) -> str:
-    """The changes of a PONI with another orientation of its detector."""
-    import json
+def outstanding(raw: NDArray[Any], poni: Poni, transform: Sequence[str], cache: bool) -> NDArray[np.bool_] | None:
+    """The pixels of a raw frame that do not fit their ring, or are no measurement; bool, (slow, fast).
 
-    return json.dumps({**poni.changed, "orientation": orientation})
+    The line in the middle of an odd number is left out. None where the frame does not fit the detector.
+    """
+    places = [_places(size, max(raw.shape)) for size in raw.shape]
+    part = raw[np.ix_(*places)]
+    frame = turned(_ranks(part, raw.dtype), transform)
+    numbers = _rings(poni, turned(raw, transform).shape, cache, max(raw.shape))
+    if numbers is None:
+        return None
+    ranks = frame.ravel()
+    good = np.isfinite(ranks)
+    count = np.maximum(np.bincount(numbers[good], minlength=numbers.max() + 1), 1)
+    mean = np.bincount(numbers[good], ranks[good], count.size) / count
+    spread = np.sqrt(np.bincount(numbers[good], (ranks[good] - mean[numbers[good]]) ** 2, count.size) / count)
+    with np.errstate(invalid="ignore"):
+        off = (~good | (np.abs(ranks - mean[numbers]) > FAR * spread[numbers])).reshape(frame.shape)
+    back = np.empty(part.shape, np.intp)
+    turned(back, transform)[...] = np.arange(off.size).reshape(off.shape)
+    found = np.zeros(raw.shape, np.bool_)
+    found[np.ix_(*places)] = off.ravel()[back]
+    return found

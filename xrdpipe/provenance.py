@@ -7,6 +7,7 @@ import os
 import platform
 import threading
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,8 +27,9 @@ def file_hash(path: str | Path) -> str:
     return content_hash(Path(path).read_bytes())
 
 
+@cache
 def versions() -> dict[str, str]:
-    """Versions of everything that the numbers depend on."""
+    """Versions of everything that the numbers depend on; looked up once a process, which takes some ms."""
     packages = {"numpy": "numpy", "pyFAI": "pyFAI", "fabio": "fabio", "hydra": "hydra-core", "numba": "numba"}
     found = {name: version(package) for name, package in packages.items()}
     return {"xrdpipe": version("xrdpipe"), "python": platform.python_version(), **found}

@@ -29,11 +29,12 @@ from .folder import WAYS_OUT, Folder, Record
 from .frame import Cake, FrameError, Pattern, Reference
 from .geometry import Poni, geometry
 from .metrics import metrics
+from .orientation import judge, typed
 from .pipeline import Pipeline, Recipe, prepared
 from .poni import split
 from .progress import Progress
 from .provenance import file_hash, versions, write_text
-from .source import Source, expand, references, shaped
+from .source import Source, as_image, expand, memory, references, shaped
 from .stage import ConfigError, build, require
 
 log = logging.getLogger("xrdpipe")
@@ -266,6 +267,7 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
     done = {image.name for image in plan.images} - {image.name for image in plan.waiting}
     records = {image.name: before[image.name] if image.name in done else _record(image) for image in plan.images}
     progress = Progress(len(plan.waiting), plan.settings.quiet)
+    judged = bool(job)  # once a run, once a sweep
     made = {
         **_run_json(plan, values, command, started),
         "shape": shape or (target.run.get("shape") if target else None),
@@ -289,6 +291,11 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
                 if target is not None:
                     target.note(outcome.record)
                 _tell(progress, outcome)
+                if not judged and outcome.record.status == "done":
+                    judged = True
+                    if doubt := _doubt(plan, next(image for image in plan.waiting if image.name == name)):
+                        progress.say(doubt)
+                        log.warning(doubt)
                 if outcome.pattern is not None:
                     result.patterns[name] = outcome.pattern
                 if outcome.sectors:
@@ -450,6 +457,19 @@ def _tell(progress: Progress, outcome: Outcome) -> None:
     for note in record.notes:
         progress.say(f"{record.file}: {note}")
         log.warning("%s: %s", record.file, note)
+
+
+def _doubt(plan: Plan, image: Reference) -> str:
+    """What to say where the rings of a frame are much sharper in another orientation; nothing, as a rule."""
+    try:
+        raw = memory.read(image.path)[0] if image.array is None else as_image(image.array)
+    except FrameError:
+        return ""
+    verdict = judge(raw, plan.poni, plan.pipeline.source.transform, plan.settings.cache)
+    if not verdict.wrong:
+        return ""
+    there = f"{typed(verdict.best)} (rings {verdict.ratio:.0f} times sharper in {image.name})"
+    return f"is this the orientation of the PONI? {there} may be; xrdpipe doctor says more"
 
 
 def _run_json(
