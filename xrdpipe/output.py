@@ -80,7 +80,7 @@ def chi_text(pattern: Pattern, provenance: Mapping[str, Any]) -> str:
     columns = [pattern.radial, pattern.intensity] + ([] if pattern.sigma is None else [pattern.sigma])
     names = [pattern.unit, "intensity", "sigma"][: len(columns)]
     lines = [f"{key}: {value if isinstance(value, str) else json.dumps(value)}" for key, value in provenance.items()]
-    lines.append(" ".join(f"{name:>14}" for name in names)[2:])
+    lines.append(" ".join(f"{name:>14}" for name in names).removeprefix("  "))  # which "# " takes up
     rows = np.column_stack(columns)[~np.isnan(pattern.intensity)]
     form = " ".join(["%14.6e"] * len(columns)) + "\n"
     header = "".join(f"# {' '.join(line.splitlines())}\n" for line in lines)  # a file name may hold a line break
