@@ -25,7 +25,7 @@ def powder() -> tuple[NDArray[np.uint16], Poni]:
     """A frame with the beam off the middle, in the orientation of its PONI."""
     from dataclasses import replace
 
-    simulation = replace(TINY, shape=SQUARE, poni=(0.47, 0.485), lines=0, counts=5000.0)
+    simulation = replace(TINY, shape=SQUARE, poni=(0.463, 0.49), lines=0, counts=5000.0)
     return simulation.frame(1), Poni("square.poni", simulation.poni_text())
 
 

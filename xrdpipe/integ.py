@@ -203,7 +203,8 @@ class Integ(Stage):
             image = np.where(frame.masked | outside, np.float32(np.nan), frame.image)
             errors = {"variance": frame.variance} if self.wants_variance else {"error_model": self.error_model}
             call = getattr(integrator, self.function)
-            result = call(image, self.npt, **self._keywords(method), **self._of_its_own(), **errors)
+            with np.errstate(invalid="ignore", divide="ignore"):  # pyFAI in Python divides by 0 for masked pixels
+                result = call(image, self.npt, **self._keywords(method), **self._of_its_own(), **errors)
             arrays = (np.asarray(result.radial, float), np.asarray(result.intensity, float))
             sigma = None if self.error_model is None or result.sigma is None else np.asarray(result.sigma, float)
             return replace(frame, pattern=self._pattern(*arrays, sigma, result.sum_normalization, about))
