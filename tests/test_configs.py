@@ -12,6 +12,7 @@ import yaml
 from xrdpipe.config import Loader, Parallel, Settings, Sweep, conf_dir, plain, settings
 from xrdpipe.manual import GROUPS
 from xrdpipe.pipeline import Pipeline
+from xrdpipe.poni import Calibration
 from xrdpipe.source import Source
 from xrdpipe.stage import Stage, build, validated
 
@@ -21,8 +22,9 @@ each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.pare
 
 def stage_of(path: Path) -> Any:
     values = yaml.safe_load(path.read_text())
-    if path.parent.name in ("parallel", "sweep"):
-        return validated({"parallel": Parallel, "sweep": Sweep}[path.parent.name], values, path.parent.name)
+    if path.parent.name in ("parallel", "sweep", "geometry"):
+        schema = {"parallel": Parallel, "sweep": Sweep, "geometry": Calibration}[path.parent.name]
+        return validated(schema, values, path.parent.name)
     return build(values, path.parent.name, Source if path.parent.name == "source" else Stage)
 
 
@@ -116,7 +118,7 @@ def test_the_usual_keys_of_matplotlib_are_there_without_a_plus() -> None:
 def test_the_top_level_lists_every_setting_with_words_and_nothing_else() -> None:
     text = (conf_dir() / "config.yaml").read_text()
     keys = set(yaml.safe_load(text)) - {"defaults", "hydra"}
-    assert keys == {field.name for field in dataclasses.fields(Settings)} - {"parallel", "sweep"}
+    assert keys == {field.name for field in dataclasses.fields(Settings)} - {"parallel", "sweep", "geometry"}
     for key in keys:
         line = next(line for line in text.splitlines() if line.startswith(f"{key}:"))
         assert len(line.partition("#")[2].split()) >= 2, line

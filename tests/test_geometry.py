@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from command import call
 from pyFAI.detectors import detector_factory
 from pyFAI.io.ponifile import PoniFile
 
 from xrdpipe.geometry import Geometry, Poni, fits, geometry
+from xrdpipe.poni import Calibration
 from xrdpipe.stage import ConfigError
 
 REST = "Distance: 0.2\nPoni1: 0.06\nPoni2: 0.05\nRot1: 0.01\nRot2: -0.02\nRot3: 0.0\nWavelength: 1e-11\n"
@@ -21,7 +23,8 @@ V2 = (
     + REST
 )
 V21 = V2.replace("poni_version: 2\n", "poni_version: 2.1\n").replace("null}", 'null, "orientation": 3}')
-VERSIONS = {"1": V1, "2": V2, "2.1": V21}
+V3 = V21.replace("poni_version: 2.1\n", "poni_version: 3\n") + "Parallax: False\n"
+VERSIONS = {"1": V1, "2": V2, "2.1": V21, "3": V3}
 
 
 @pytest.fixture
@@ -188,3 +191,172 @@ def test_the_same_geometry_is_made_once(read: Any) -> None:
     poni = read(V2)
     assert geometry(poni, (120, 100)) is geometry(Poni.read(poni.path), (120, 100))
     assert geometry(poni, (120, 100)) is not geometry(poni, (100, 120))
+
+
+# ------------------------------------------------------------------------------------------------- formats of others
+
+
+@pytest.fixture
+def frame_free() -> Any:
+    """pyFAI's integrator of the geometry in `VERSIONS`."""
+    import pyFAI
+
+    return pyFAI.load(PoniFile({**PoniFile(None).as_dict(), **Poni("v", V21).values}))
+
+
+def the_same(one: Any, other: Any) -> None:
+    for name in ("dist", "poni1", "poni2", "rot1", "rot2", "rot3", "wavelength", "pixel1", "pixel2"):
+        assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-12), name
+
+
+def configurations(ai: Any) -> dict[str, dict[str, Any]]:
+    known = PoniFile(ai).as_dict()
+    flat = {key: value for key, value in known.items() if key != "poni_version"}
+    old = {key: known[key] for key in ("dist", "poni1", "poni2", "rot1", "rot2", "rot3", "wavelength")}
+    return {
+        "PoniFile.as_dict": known,
+        "version 5": {"application": "pyfai-integrate", "version": 5, "poni": known, "nbpt_rad": 10},
+        "version 3": {"application": "pyfai-integrate", "version": 3, **flat, "nbpt_rad": 10},
+        "version 1": {**old, "detector": "detector", "pixel1": 0.001, "pixel2": 0.002, "shape": [120, 100]},
+    }
+
+
+@pytest.mark.parametrize("kind", ["PoniFile.as_dict", "version 5", "version 3", "version 1"])
+def test_a_json_configuration_of_pyfai_gives_its_geometry(kind: str, frame_free: Any, read: Any) -> None:
+    the_same(Geometry(read(json.dumps(configurations(frame_free)[kind])), (120, 100)).integrator, frame_free)
+
+
+def test_what_pyfai_saves_itself_is_read(frame_free: Any, tmp_path: Path) -> None:
+    from pyFAI.io.integration_config import WorkerConfig
+
+    path = tmp_path / "config.json"
+    WorkerConfig(poni=PoniFile(frame_free), nbpt_rad=100).save(str(path))
+    the_same(Poni.read(str(path)).integrator(), frame_free)
+
+
+def test_a_geometry_in_a_nexus_file_of_pyfai_is_found(frame_free: Any, tmp_path: Path) -> None:
+    from pyFAI.io.nexus import save_NXmonpd
+
+    result = frame_free.integrate1d(np.ones((120, 100), np.float32), 20)
+    path = str(tmp_path / "pattern.nxs")
+    save_NXmonpd(path, result)
+    for place in ("", "::/entry", "::/entry/pyFAI/poni", "::/entry/pyFAI/poni/data"):
+        the_same(Poni.read(path + place).integrator(), frame_free)
+    with pytest.raises(ConfigError, match="there is no /nowhere"):
+        Poni.read(f"{path}::/nowhere")
+
+
+def test_of_several_geometries_in_a_nexus_file_one_must_be_named(tmp_path: Path) -> None:
+    import h5py
+
+    path = str(tmp_path / "two.h5")
+    with h5py.File(path, "w") as file:
+        file["a/poni"], file["b/poni"] = V21, V21.replace("0.2", "0.3")
+        file["empty/data"] = np.zeros(3)
+    with pytest.raises(ConfigError, match="several geometries, /a/poni, /b/poni; say which"):
+        Poni.read(path)
+    assert Poni.read(f"{path}::/b").integrator().dist == 0.3
+    with pytest.raises(ConfigError, match="no geometry in it"):
+        Poni.read(f"{path}::/empty")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{", "Expecting property name"),
+        ("[1, 2]", "not a PONI file"),
+        ("{}", "distance, poni1, poni2 missing"),
+        ('{"version": 1, "poni": "/data/mine.poni"}', "say poni=/data/mine.poni"),
+        (V1 + "SplineFile: /nowhere/frelon.spline\n", "distortion file .* is not there"),
+    ],
+)
+def test_what_cannot_be_read_of_others_is_refused(text: str, told: str, read: Any) -> None:
+    with pytest.raises(ConfigError, match=told):
+        read(text)
+
+
+FIT2D = {"directDist": 200.0, "centerX": 40.0, "centerY": 61.0, "tilt": 1.5, "tiltPlanRotation": 30.0}
+
+
+def test_the_numbers_of_fit2d_give_the_geometry_that_pyfai_makes_of_them(tmp_path: Path) -> None:
+    from pyFAI.integrator.azimuthal import AzimuthalIntegrator
+
+    theirs = AzimuthalIntegrator()
+    theirs.setFit2D(**FIT2D, pixelX=2000, pixelY=1000, wavelength=0.1)
+    alone = Poni.of(None, Calibration(fit2d={**FIT2D, "pixelX": 2000, "pixelY": 1000, "wavelength": 0.1}))
+    the_same(alone.integrator(), theirs)
+    path = tmp_path / "detector.poni"
+    path.write_text(V21)
+    the_same(Poni.of(str(path), Calibration(fit2d=FIT2D)).integrator(), theirs)
+    assert alone.integrator().getFit2D()["centerX"] == pytest.approx(40)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_value_that_is_given_takes_the_place_of_the_files(version: str, read: Any) -> None:
+    path = read(VERSIONS[version]).path
+    given = {"dist": 0.25, "poni2": 0.01, "rot3": 0.5, "wavelength": 2e-11, "pixel1": 3e-3}
+    poni = Poni.of(path, Calibration(**given))
+    ai = Geometry(poni, (120, 100)).integrator
+    assert {key: getattr(ai, key) for key in given} == given
+    assert (ai.poni1, ai.pixel2) == (0.06, 0.002)
+    assert poni.changed == given
+    assert Poni.of(path, Calibration(orientation=2)).integrator().detector.orientation == 2
+
+
+def test_the_pixels_of_a_detector_with_a_name_stay(tmp_path: Path) -> None:
+    path = tmp_path / "g.poni"
+    path.write_text("Detector: Pilatus100k\nDetector_config: {}\nponi_version: 2\n" + REST)
+    with pytest.raises(ConfigError, match=r"geometry\.pixel1: the pixels of a Pilatus100k have their size"):
+        Poni.of(str(path), Calibration(pixel1=1e-3))
+    assert Poni.of(str(path), Calibration(orientation=4)).integrator().detector.orientation == 4
+
+
+def test_values_of_the_geometry_sweep_and_are_on_record(
+    poni: Path, frames: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    usual = ["plot=none", "integ.npt=60", "mask=none", "integ.unit=2th_deg", frames[0]]
+    assert call("-m", f"poni={poni}", "geometry.dist=0.5,0.6", *usual, "output_dir=sweep", "quiet=true").status == 0
+    one, other = (np.loadtxt(f"sweep/{job}/ni_1.chi") for job in (0, 1))
+    assert np.tan(np.deg2rad(one[-1, 0])) / np.tan(np.deg2rad(other[-1, 0])) == pytest.approx(1.2, rel=1e-2)
+    header = Path("sweep/1/ni_1.chi").read_text()
+    assert '# changed: {"dist": 0.6}\n' in header
+    assert '"distance": "0.6"' in header
+    told = call("replay", "sweep/1")
+    assert told.status == 0, told.out
+    told = call(f"poni={poni}", "geometry.dist=0.7", *usual, "output_dir=sweep/1", "resume=true")
+    assert (told.status, "replaced" in told.err) == (0, True)  # another geometry is another result
+
+
+def test_a_run_on_a_nexus_geometry_is_repeated_from_its_record(
+    poni: Path, frames: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import h5py
+
+    monkeypatch.chdir(tmp_path)
+    with h5py.File("g.h5", "w") as file:
+        file["entry/calibration/poni"] = poni.read_text()
+    words = ["poni=g.h5::/entry/calibration", frames[0], "plot=none", "integ.npt=60", "output_dir=out"]
+    assert call(*words).status == 0
+    assert "# poni: g.h5::/entry/calibration xxh128:" in Path("out/ni_1.chi").read_text()
+    Path("moved").mkdir()
+    Path("g.h5").rename("moved/g.h5")
+    assert call("replay", "out", "inputs=moved").status == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ("geometry.distance=1", "geometry.distance: no such key; did you mean 'geometry.dist'"),
+        ("geometry.dist=-1", "geometry.dist=-1.0: a length in m > 0"),
+        ("geometry.rot1=much", "geometry.rot1=much: float or null expected"),
+        ("geometry.orientation=5", "geometry.orientation=5: 1, 2, 3 or 4"),
+        ("geometry.fit2d.centreX=5", "geometry.fit2d.centreX: no such key; did you mean 'centerX'"),
+        ("geometry.fit2d.centerX=5", "geometry.fit2d.directDist: missing"),
+        ("geometry=3", "values of the PONI expected"),
+    ],
+)
+def test_what_is_no_value_of_a_geometry_is_refused(key: str, told: str, poni: Path, frames: list[Path]) -> None:
+    answer = call(f"poni={poni}", frames[0], key)
+    assert answer.status == 2
+    assert told in answer.err or key == "geometry=3"

@@ -21,11 +21,11 @@ AUTO = "auto"
 class Background(Stage):
     """Subtract a dark and a background frame: ``(image - dark) - scale * (background - dark)``, float32 counts.
 
-    ``file`` and ``dark_file`` are one file or several, or stacks, of whose frames the average is taken; ``weights``:
-    a number for each background file. The variance, where it travels with the frame, becomes ``raw + scale**2 * background +
-    (1 - scale)**2 * dark`` (propagation of independent errors, an average of N files having the variance ``sum(w**2 *
-    variance) / sum(w)**2``): the same dark frame is subtracted from both, so its noise counts once, with the weight
-    ``1 - scale``.
+    ``file`` and ``dark_file`` are one file or several, or stacks, of whose frames the average is taken; ``weights``: a
+    number for each background file. The variance, where it travels with the frame, becomes ``raw + scale**2 *
+    background + (1 - scale)**2 * dark`` (propagation of independent errors, an average of N frames having the variance
+    ``sum(w**2 * variance) / sum(w)**2``): the same dark frame is subtracted from both, so its noise counts once, with
+    the weight ``1 - scale``.
 
     ``monitor`` (see `Number`) multiplies the scale by the frame's monitor over the background's: that is found in the
     same way for each of its files and averaged as they are, or given as ``monitor_value``. With ``scale=auto`` it is

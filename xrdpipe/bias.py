@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .kernels import DETECTOR, NOT_FINITE, USER, _key, _median, compiled
+from .matrix import Matrix
 
 BINS = 40  # that are looked at, evenly spread
 SAMPLE = 1 << 15  # pixels that are looked at in them, evenly spread
@@ -23,15 +24,18 @@ FAR = 6.0  # robust standard deviations: a pixel further from its ring than this
 KNOWN = np.uint8(USER | DETECTOR | NOT_FINITE)  # masked for what is known of the pixel, not for what it counts
 
 
-def sampled(
-    indptr: NDArray[Any], indices: NDArray[Any], data: NDArray[np.float32], norm: NDArray[np.float32], pixels: int
-) -> dict[str, NDArray[Any]]:
-    """What `ring_bias` needs of pyFAI's CSR matrix (rows are bins) for every k-th bin, k as small as `SAMPLE` lets it.
+def sampled(matrix: Matrix, norm: NDArray[np.float32], npt: int) -> dict[str, NDArray[Any]]:
+    """What `ring_bias` needs of a matrix for every k-th of its ``npt`` bins, k as small as `SAMPLE` lets it.
 
     ``rows`` (int64) are the bins, ``ends`` (int64, one more) where each begins in the rest: ``at`` (uint32) the pixel,
     ``weights`` (float32) its share in the bin times its ``norm``, ``norms`` that norm, ``places`` (float32) the middle
     of the pixel in bins.
     """
+    pixels = matrix.starts.size - 1
+    counts = np.diff(matrix.starts).astype(np.int64)
+    order = np.argsort(matrix.bins, kind="stable")
+    indices = np.repeat(np.arange(pixels, dtype=np.uint32), counts)[order]
+    data, indptr = matrix.coefs[order], np.concatenate([[0], np.cumsum(np.bincount(matrix.bins, minlength=npt))])
     step = max(1, (indptr.size - 1) // BINS)
     bins = np.repeat(np.arange(indptr.size - 1, dtype=np.float32), np.diff(indptr))
     share = np.bincount(indices, data, pixels)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .argv import Command
     from .run import Run
 
-OTHER_JOBS = ("inspect", "replay", "report")
+OTHER_JOBS = ("doctor", "inspect", "replay", "report")
 NOTHING = """\
 xrdpipe: nothing to do: images and a geometry are missing
   with data:     xrdpipe poni=geometry.poni images='data/*.tiff'

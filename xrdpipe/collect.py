@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .frame import FrameError, Pattern
+from .frame import Cake, FrameError, Pattern
 
 if TYPE_CHECKING:
     from .folder import Record
@@ -42,7 +42,7 @@ class Collector:
     def begin(self, waiting: Iterable[str]) -> None:
         """The frames ``waiting`` will be done; what is there of them from before goes."""
 
-    def add(self, record: Record, results: Mapping[str, Pattern]) -> None:
+    def add(self, record: Record, results: Mapping[str, Pattern | Cake]) -> None:
         """Take in a frame with its results by part, in any order; when this returns, it survives a crash.
 
         FrameError or OSError fails the frame.
@@ -52,7 +52,7 @@ class Collector:
         """All are there that will come; ``records`` are those of every frame in the folder, by name."""
 
 
-def collected(collectors: Sequence[Collector], record: Record, results: Mapping[str, Pattern]) -> Record:
+def collected(collectors: Sequence[Collector], record: Record, results: Mapping[str, Pattern | Cake]) -> Record:
     """Let all take in a frame; its record, failed where one of them could not."""
     try:
         for collector in collectors:

@@ -22,6 +22,7 @@ from yaml import YAMLError
 
 from .argv import FILE_KEYS, NUMBER_KEYS, PATH_KEYS
 from .paths import expand, expand_user
+from .poni import Calibration
 from .stage import ConfigError, choice, nearest, require, validated
 from .verdict import terms
 
@@ -68,6 +69,7 @@ class Settings:
     report: bool = True
     parallel: Parallel = field(default_factory=Parallel)
     sweep: Sweep = field(default_factory=Sweep)
+    geometry: Calibration = field(default_factory=Calibration)
 
     def __post_init__(self) -> None:
         entries = [self.images] if isinstance(self.images, str) else self.images or []
@@ -258,11 +260,17 @@ def settings(values: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
         if key not in Settings.__dataclass_fields__:
             known = [*Settings.__dataclass_fields__, *groups]
             raise ConfigError(f"{key}: no such key or group; {nearest(str(key), known)}")
-    given = {name: top.pop(name, {}) for name in ("parallel", "sweep")}
-    for name, example in (("parallel", "parallel.n_jobs=2"), ("sweep", "sweep.rank=ring_bias")):
-        require(isinstance(given[name], dict), name, given[name], f"its keys expected, as in {example}")
-    parallel, sweep = validated(Parallel, given["parallel"], "parallel"), validated(Sweep, given["sweep"], "sweep")
-    return replace(validated(Settings, top, ""), parallel=parallel, sweep=sweep), groups
+    groups_here: dict[str, tuple[type[Any], str]] = {
+        "parallel": (Parallel, "parallel.n_jobs=2"),
+        "sweep": (Sweep, "sweep.rank=ring_bias"),
+        "geometry": (Calibration, "geometry.dist=0.25"),
+    }
+    parts = {}
+    for name, (schema, example) in groups_here.items():
+        given = top.pop(name, {})
+        require(isinstance(given, dict), name, given, f"its keys expected, as in {example}")
+        parts[name] = validated(schema, given, name)
+    return replace(validated(Settings, top, ""), **parts), groups
 
 
 def new_folder(kind: str = "") -> Path:

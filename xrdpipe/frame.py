@@ -70,7 +70,7 @@ class Pattern:
     ``radial`` is in ``unit`` (pyFAI's name, ``q_A^-1``), ``intensity`` in counts per pixel, ``sigma`` its standard
     error or None without an error model; all float64, shape (npt,). Bins without a pixel are NaN. ``label`` is the
     axis in words, ``method`` which of pyFAI's methods really made it, ``quality`` what its making says of it (see
-    `metrics`).
+    `metrics`), ``azimuth_range`` its sector, degrees, where it is one of several.
     """
 
     radial: NDArray[np.float64]
@@ -80,11 +80,30 @@ class Pattern:
     label: str = ""
     method: str = ""
     quality: Mapping[str, float] = field(default_factory=dict)
+    azimuth_range: tuple[float, float] | None = None
 
     def _repr_png_(self) -> bytes:
         from .plot import pattern_png
 
         return pattern_png(self)
+
+
+@dataclass(frozen=True)
+class Cake:
+    """One frame over radial and azimuthal angle.
+
+    ``radial`` is in ``unit``, shape (npt,), ``azimuthal`` in degrees, shape (npt_azim,): the centres of the bins;
+    ``intensity`` and ``sigma`` (None without an error model) have shape (npt_azim, npt) and mean what those of a
+    `Pattern` do; all float64. Cells without a pixel are NaN.
+    """
+
+    radial: NDArray[np.float64]
+    azimuthal: NDArray[np.float64]
+    intensity: NDArray[np.float64]
+    sigma: NDArray[np.float64] | None
+    unit: str
+    label: str = ""
+    method: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,7 +119,8 @@ class Frame:
     when it is asked for. A key that begins with ``/`` is a path in an HDF5 file; of a dataset with a value for each
     frame it gives that of this one.
     ``raw`` is the image as it was read, where a stage has subtracted something from it. ``factors`` are the numbers
-    that this frame alone was scaled with, name -> value: they stand in its results.
+    that this frame alone was scaled with, name -> value: they stand in its results. ``sectors`` are patterns of parts
+    of the frame by the suffix of their files, ``cake`` is all of it over two angles.
     """
 
     name: str
@@ -111,6 +131,8 @@ class Frame:
     bad: NDArray[np.bool_] | None = None
     mask: NDArray[np.uint8] | None = None
     pattern: Pattern | None = None
+    sectors: Mapping[str, Pattern] = field(default_factory=dict)
+    cake: Cake | None = None
     notes: tuple[str, ...] = ()
     exposures: int = 1
     header: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)

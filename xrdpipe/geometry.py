@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .cache import Arrays, known, load, store
 from .frame import locked
+from .poni import Calibration, content, from_fit2d, parsed, split, with_changes
 from .provenance import content_hash, versions
 from .stage import ConfigError, nearest
 
@@ -22,48 +23,63 @@ _NUMBERS = ("distance", "poni1", "poni2", "rot1", "rot2", "rot3", "wavelength", 
 LAYOUT = 2  # of the arrays that are kept on disk: raise it whenever their meaning changes
 ARC = 64  # pixels of an arc: enough for a median, and few enough for it to be short
 MOST_KEPT = 4  # sets of arrays in memory, some 50 MB each: a sweep over npt makes many
-_LARGEST_PONI = 1_000_000  # bytes; a real one has a few hundred
 
 
 @dataclass(frozen=True)
 class Poni:
-    """The text of a PONI file (versions 1 to 2.1, pyFAI's ``PoniFile``), checked; lengths in m, angles in rad."""
+    """A calibration, checked; lengths in m, angles in rad.
+
+    ``text``: of a PONI file (versions 1 to 3, pyFAI's ``PoniFile``) or of a JSON configuration of pyFAI; ``changes``:
+    the values that the user gave in place of its own (name in `poni.Calibration` -> value, JSON).
+    """
 
     path: str
     text: str = field(repr=False)
+    changes: str = "{}"
 
     @classmethod
     def read(cls, path: str) -> Poni:
-        """Read and check a PONI file; ConfigError says what is missing or wrong in it."""
-        file = Path(path)
-        if not file.exists():
-            raise ConfigError(f"poni={path}: no such file")
-        if not file.is_file():
-            raise ConfigError(f"poni={path}: not a file")
-        try:
-            size = file.stat().st_size
-            if size > _LARGEST_PONI:
-                raise ConfigError(f"poni={path}: {size} bytes; this is no PONI file")
-            poni = cls(path, file.read_text(encoding="utf-8"))
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"poni={path}: not a text file, so no PONI file") from error
-        except OSError as error:
-            raise ConfigError(f"poni={path}: cannot be read ({error.strerror})") from error
-        poni._check()
-        return poni
+        """Read and check what `poni.content` reads; ConfigError says what is missing or wrong in it."""
+        return cls(path, content(path)).checked()
+
+    @classmethod
+    def of(cls, path: str | None, calibration: Calibration) -> Poni:
+        """The geometry of a file with the values of ``calibration``; without a file, of Fit2D's numbers alone."""
+        poni = None if path is None else cls.read(path)
+        if numbers := calibration.numbers:
+            # The numbers are in the text, and its hash; of the file only detector and wavelength still count.
+            poni = cls(path or "geometry.fit2d", from_fit2d(numbers, poni.values if poni else {}))
+        assert poni is not None
+        return replace(poni, changes=json.dumps(calibration.changed)).checked()
+
+    @property
+    def name(self) -> str:
+        """Its file by base name, with the place in it."""
+        file, inside = split(self.path)
+        return f"{file.name}::{inside}" if inside else file.name
+
+    @property
+    def changed(self) -> dict[str, float]:
+        """The values that are not the file's."""
+        return dict(json.loads(self.changes))
 
     @cached_property
     def values(self) -> Mapping[str, str]:
-        """Key (lower case) -> value, the last one of each key, as pyFAI reads it."""
-        lines = (line for line in self.text.splitlines() if ":" in line and not line.lstrip().startswith("#"))
-        pairs = (line.split(":", 1) for line in lines)
-        found = {key.strip().lower(): value.strip() for key, value in pairs}
-        return {key: value for key, value in found.items() if value != "None"}
+        """Key of a PONI file (lower case) -> value."""
+        try:
+            return with_changes(parsed(self.text), self.changed)
+        except (ValueError, AttributeError) as error:
+            raise ConfigError(f"poni={self.path}: {error}") from error
+
+    def checked(self) -> Poni:
+        """Itself; ConfigError says what is missing or wrong."""
+        self._check()
+        return self
 
     def _check(self) -> None:
-        values = self.values
         if not self.text.strip():
             raise ConfigError(f"poni={self.path}: the file is empty")
+        values = self.values
         missing = [key for key in ("distance", "poni1", "poni2") if values.get(key, "None") == "None"]
         if missing:
             raise ConfigError(f"poni={self.path}: not a PONI file, {', '.join(missing)} missing")
@@ -86,6 +102,9 @@ class Poni:
             raise ConfigError(f"poni={self.path}: detector_config is no JSON object")
         if version >= 2 and not {"detector", "detector_config"} <= set(values):
             raise ConfigError(f"poni={self.path}: version {version:g} needs Detector and Detector_config")
+        spline = values.get("splinefile", "None")
+        if spline != "None" and not Path(spline).is_file():
+            raise ConfigError(f"poni={self.path}: its distortion file (SplineFile) {spline} is not there")
 
     @property
     def wavelength(self) -> float | None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .frame import Frame, FrameError, Pattern, locked
+from .cache import Arrays
+from .frame import Cake, Frame, FrameError, Pattern, locked
 from .geometry import Geometry, Poni
 from .number import Number, inputs
 from .stage import ConfigError, Setup, Stage, Step, choice, nearest, require
@@ -24,6 +25,8 @@ MEANING = {
 }
 MEANING |= {"numpy": "python", "ocl": "opencl", "cpu": "opencl", "gpu": "opencl"}
 ERROR_MODELS = ("poisson", "azimuthal", "hybrid")
+Result = TypeVar("Result", Pattern, Cake)
+Sums = tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,13 @@ class Integ(Stage):
     ``npt`` bins of ``unit`` over ``radial_range`` (in that unit; default: all the detector sees, whatever is masked,
     so that one run has one axis) and ``azimuth_range`` (degrees). Masked and non-finite pixels do not count.
     ``error_model``: poisson (the variance that travels with the frame), azimuthal or hybrid (scatter in the ring, as
-    pyFAI has them), null for no sigma. ``monitor`` and ``exposure`` (see `Number`) divide the pattern, intensity and
-    sigma alike, so that everything before is in counts.
+    pyFAI has them), null for no sigma. ``edges``: the edges of the bins, any widths, or a file of numbers, in place of
+    ``npt`` and ``radial_range``. ``empty``: the intensity of a bin without a pixel (null: NaN, and no row in a file).
+    ``monitor`` and ``exposure`` (see `Number`) divide what comes out, intensity and sigma alike, so that everything
+    before is in counts.
     """
+
+    function: ClassVar[str] = "integrate1d"  # pyFAI's, where pyFAI is called for every frame
 
     npt: int = 1480
     unit: str = "q_A^-1"
@@ -45,6 +52,8 @@ class Integ(Stage):
     correctSolidAngle: bool = False  # noqa: N815 - pyFAI's name
     polarization_factor: float | None = None
     error_model: str | None = None
+    edges: Any = None
+    empty: float | None = None
     monitor: Any = None
     exposure: Any = None
 
@@ -55,6 +64,11 @@ class Integ(Stage):
             if limits is not None:
                 good = len(limits) == 2 and bool(np.isfinite(limits).all()) and limits[0] < limits[1]
                 require(good, key, limits, "two numbers expected, the smaller one first")
+        if self.edges is not None:
+            require(self.radial_range is None, "edges", self.edges, "together with radial_range; choose one")
+            require(self.error_model != "hybrid", "edges", self.edges, "not with error_model=hybrid, which is pyFAI's")
+            if not isinstance(self.edges, str):
+                ascending(self.edges, f"edges={self.edges}")
         if self.polarization_factor is not None:
             good = -1 <= self.polarization_factor <= 1
             require(good, "polarization_factor", self.polarization_factor, "a number from -1 to 1 expected")
@@ -74,6 +88,7 @@ class Integ(Stage):
 
     def check(self, poni: Poni) -> None:
         usual = self.unit in USUAL_UNITS and self.method in USUAL_METHODS  # known without asking pyFAI, which takes 1 s
+        self.limits()
         wavelength = USUAL_UNITS[self.unit] if usual else needs_wavelength(radial_unit(self.unit))
         if not usual:
             integration_method(self.method)
@@ -83,7 +98,8 @@ class Integ(Stage):
             number.check()
 
     def inputs(self) -> dict[str, str]:
-        return inputs(self._numbers())
+        edges = {"edges": self.edges} if isinstance(self.edges, str) else {}
+        return edges | inputs(self._numbers())
 
     def _numbers(self) -> dict[str, Number]:
         """What the pattern is divided by: name -> where it is found."""
@@ -103,64 +119,99 @@ class Integ(Stage):
         if "bins" not in kept or self.error_model == "hybrid":
             return self._with_pyfai(geometry, about)
         norm, starts, bins, coefs = (kept[name] for name in ("norm", "starts", "bins", "coefs"))
-        nothing = locked(np.empty(0, np.float32))
-        good = locked(np.zeros(starts.size - 1, np.uint8))
-        azimuthal = self.error_model == "azimuthal"
-        stride = -(-good.size // SAMPLE) | 1  # odd, so that it walks through all columns
+        npt = kept["radial"].size
+        add = self._adding(kept, npt)
+        stride = -(-(starts.size - 1) // SAMPLE) | 1  # odd, so that it walks through all columns
 
         def integrate(frame: Frame) -> Frame:
+            image, mask, sums = add(frame)
+            intensity, sigma = self._means(sums)
+            pattern = self._pattern(kept["radial"], intensity, sigma, sums[1], about)
+            found = np.zeros((3, npt))
+            kernels.scatter(image, mask, norm, starts, bins, coefs, intensity, stride, found)
+            bias = ring_bias(image, mask, intensity, kept)
+            told = {**quality(sums, found, stride), "ring_bias": bias, **pattern.quality}
+            return replace(frame, pattern=replace(pattern, quality=told))
+
+        return integrate
+
+    def _adding(self, kept: Arrays, bins: int) -> Callable[[Frame], Sums]:
+        """What takes a frame to its flat image and mask, and to the sums of `kernels.integrate`, (5, bins)."""
+        from . import kernels
+
+        matrix = kept["norm"], kept["starts"], kept["bins"], kept["coefs"]
+        nothing = locked(np.empty(0, np.float32))
+        good = locked(np.zeros(kept["starts"].size - 1, np.uint8))
+        azimuthal = self.error_model == "azimuthal"
+
+        def add(frame: Frame) -> Sums:
             image = locked(frame.image.ravel())
             mask = good if frame.mask is None else locked(frame.mask.ravel())
             variance = nothing
             if self.wants_variance and frame.variance is not None:
                 variance = locked(frame.variance.ravel())
-            sums = np.zeros((5, self.npt))
-            kernels.integrate(image, mask, norm, variance, azimuthal, starts, bins, coefs, sums)
-            signal, total, scatter = sums[:3]
-            with np.errstate(invalid="ignore", divide="ignore"):
-                intensity = signal / total
-                sigma = None if self.error_model is None else np.sqrt(scatter) / total
-                if sigma is not None:  # no scatter where all pixels are alike: then as if it were counts, never 0
-                    sigma = np.where(sigma == 0, np.sqrt(np.maximum(intensity, 1) * sums[4]) / total, sigma)
-            pattern = self._pattern(kept["radial"], intensity, sigma, total, about)
-            found = np.zeros((3, self.npt))
-            kernels.scatter(image, mask, norm, starts, bins, coefs, intensity, stride, found)
-            told = {**quality(sums, found, stride), "ring_bias": ring_bias(image, mask, pattern.intensity, kept)}
-            return replace(frame, pattern=replace(pattern, quality=told))
+            sums = np.zeros((5, bins))
+            kernels.integrate(image, mask, matrix[0], variance, azimuthal, *matrix[1:], sums)
+            return image, mask, sums
 
-        return integrate
+        return add
+
+    def _means(self, sums: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """Intensity and sigma of the sums; NaN where there is no pixel."""
+        signal, total, scatter = sums[:3]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            intensity = signal / total
+            sigma = None if self.error_model is None else np.sqrt(scatter) / total
+            if sigma is not None:  # no scatter where all pixels are alike: then as if it were counts, never 0
+                sigma = np.where(sigma == 0, np.sqrt(np.maximum(intensity, 1) * sums[4]) / total, sigma)
+        return intensity, sigma
 
     def _settings(self) -> dict[str, Any]:
         """What decides the matrix: all but the error model and what is done to the pattern afterwards."""
-        after = ("error_model", "monitor", "exposure")
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in after}
+        after = ("error_model", "empty", "monitor", "exposure")
+        keys = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in after}
+        limits = self.limits()
+        return {**keys, "edges": None if limits is None else limits.tolist()}
+
+    def limits(self) -> NDArray[np.float64] | None:
+        """The edges of the bins, where they are given; ConfigError where the file of them cannot be used."""
+        if self.edges is None or not isinstance(self.edges, str):
+            return None if self.edges is None else np.asarray(self.edges, float)
+        try:
+            numbers = np.loadtxt(self.edges, ndmin=1)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"integ.edges={self.edges}: not a file of numbers ({error})") from error
+        return ascending(numbers.ravel().tolist(), f"integ.edges={self.edges}")
 
     def _make(self, geometry: Geometry) -> dict[str, NDArray[Any]]:
         # One integration by pyFAI checks the settings and makes axis and matrix; where its method works with a sparse
         # matrix, ours is that matrix, pixel by pixel.
         from .bias import sampled
-        from .kernels import transpose
+        from .matrix import Matrix, on_edges
 
-        unit, method = radial_unit(self.unit), integration_method(self.method)
+        unit, method, limits = radial_unit(self.unit), integration_method(self.method), self.limits()
         self._check_range(geometry, unit)
         integrator, shape = geometry.integrator, geometry.shape
         sparse = method.algo_is_sparse and method.impl_lower == "cython"
         used = (method.split_lower, "csr", "cython") if sparse else method
-        result = integrator.integrate1d(np.ones(shape, np.float32), self.npt, **self._keywords(used))
-        radial = np.asarray(result.radial, float)
-        if not np.isfinite(radial).all():
+        npt = self.npt if limits is None else 1
+        result = integrator.integrate1d(np.ones(shape, np.float32), npt, **self._keywords(used))
+        radial = np.asarray(result.radial, float) if limits is None else (limits[1:] + limits[:-1]) / 2
+        if not np.isfinite(result.radial).all():
             raise ConfigError(f"integ.unit={self.unit}: infinite somewhere on the detector; give integ.radial_range")
         about = {"method": str(method), "label": unit.label}
         arrays = {"radial": radial, "about": np.frombuffer(json.dumps(about).encode(), np.uint8)}
-        if sparse:
-            engine = integrator.engines[result.method].engine
-            starts = np.empty(shape[0] * shape[1] + 1, np.uint32)
-            bins = np.empty(engine.data.size, np.uint16 if self.npt <= 1 << 16 else np.uint32)
-            coefs = np.empty(engine.data.size, np.float32)
-            transpose(engine.indptr, engine.indices, engine.data, starts, bins, coefs)
-            arrays |= {"starts": starts, "bins": bins, "coefs": coefs, "norm": self._norm(integrator, shape)}
-            arrays |= sampled(engine.indptr, engine.indices, engine.data, arrays["norm"], starts.size - 1)
-        return arrays
+        if not sparse:
+            require(limits is None, "integ.edges", self.edges, "for sparse methods, such as [full,csr,cython], alone")
+            return arrays
+        if limits is not None:
+            matrix = on_edges(geometry.integrator, shape, unit, method.split_lower, limits)
+        else:
+            matrix = Matrix.of(integrator.engines[result.method].engine, shape[0] * shape[1], self.npt)
+        if self.azimuth_range is not None:
+            matrix = matrix.sectors(seen(geometry, method, self.azimuth_range)[np.newaxis], radial.size)
+        norm = self._norm(integrator, shape)
+        return arrays | matrix._asdict() | {"norm": norm} | sampled(matrix, norm, radial.size)
 
     def _norm(self, integrator: Any, shape: tuple[int, int]) -> NDArray[np.float32]:
         """Solid angle times polarization of every pixel, flat; empty where neither is corrected."""
@@ -174,23 +225,31 @@ class Integ(Stage):
 
     def _with_pyfai(self, geometry: Geometry, about: Mapping[str, str]) -> Step:
         method, integrator = integration_method(self.method), geometry.integrator
+        outside: Any = False
+        if self.azimuth_range is not None:
+            outside = ~seen(geometry, method, self.azimuth_range).reshape(geometry.shape)
 
         def integrate(frame: Frame) -> Frame:
-            image = np.where(frame.masked, np.float32(np.nan), frame.image)
+            image = np.where(frame.masked | outside, np.float32(np.nan), frame.image)
             errors = {"variance": frame.variance} if self.wants_variance else {"error_model": self.error_model}
-            result = integrator.integrate1d(image, self.npt, **self._keywords(method), **errors)
+            call = getattr(integrator, self.function)
+            with np.errstate(invalid="ignore", divide="ignore"):  # pyFAI in Python divides by 0 for masked pixels
+                result = call(image, self.npt, **self._keywords(method), **self._of_its_own(), **errors)
             arrays = (np.asarray(result.radial, float), np.asarray(result.intensity, float))
-            sigma = None if result.sigma is None else np.asarray(result.sigma, float)
+            sigma = None if self.error_model is None or result.sigma is None else np.asarray(result.sigma, float)
             return replace(frame, pattern=self._pattern(*arrays, sigma, result.sum_normalization, about))
 
         return integrate
+
+    def _of_its_own(self) -> dict[str, Any]:
+        """Arguments that pyFAI's `function` takes and ``integrate1d`` does not."""
+        return {}
 
     def _keywords(self, method: Any) -> dict[str, Any]:
         return {
             "unit": radial_unit(self.unit),
             "method": method,
             "radial_range": self.radial_range,
-            "azimuth_range": self.azimuth_range,
             "correctSolidAngle": self.correctSolidAngle,
             "polarization_factor": self.polarization_factor,
             "dummy": np.nan,
@@ -207,21 +266,24 @@ class Integ(Stage):
         empty = normalization == 0
         if empty.all():
             raise FrameError("no good pixel in the range of the pattern")
-        intensity = np.where(empty, np.nan, intensity)
+        intensity = np.where(empty, np.nan if self.empty is None else self.empty, intensity)
         sigma = None if sigma is None else np.where(empty, np.nan, sigma)
-        return Pattern(radial, intensity, sigma, self.unit, about["label"], about["method"])
+        told = {} if self.empty is None else {"empty_bins": float(empty.sum())}  # nobody could count them any more
+        return Pattern(radial, intensity, sigma, self.unit, about["label"], about["method"], told)
 
     def _check_range(self, geometry: Geometry, unit: Any) -> None:
         if self.npt > geometry.shape[0] * geometry.shape[1]:
             raise ConfigError(
                 f"integ.npt={self.npt}: more bins than pixels ({geometry.shape[0]} x {geometry.shape[1]})"
             )
-        if self.radial_range is not None:
-            seen = geometry.integrator.center_array(geometry.shape, unit=unit, scale=True)
-            first, last = float(np.nanmin(seen)), float(np.nanmax(seen))
-            if self.radial_range[1] < first or self.radial_range[0] > last:
+        limits = self.limits()
+        key, wanted = ("radial_range", self.radial_range) if limits is None else ("edges", limits.tolist())
+        if wanted is not None:
+            there = geometry.integrator.center_array(geometry.shape, unit=unit, scale=True)
+            first, last = float(np.nanmin(there)), float(np.nanmax(there))
+            if wanted[-1] < first or wanted[0] > last:
                 raise ConfigError(
-                    f"integ.radial_range={self.radial_range}: outside the detector, which sees {first:.4g} to "
+                    f"integ.{key}={getattr(self, key)}: outside the detector, which sees {first:.4g} to "
                     f"{last:.4g} {self.unit}"
                 )
 
@@ -233,14 +295,22 @@ def normalized(integrate: Step, numbers: Mapping[str, Number]) -> Step:
 
     def divide(frame: Frame) -> Frame:
         factors = {name: number.of(frame) for name, number in numbers.items()}
+        factor = float(np.prod(list(factors.values())))
         frame = integrate(frame)
-        pattern, factor = frame.pattern, float(np.prod(list(factors.values())))
-        assert pattern is not None
-        sigma = None if pattern.sigma is None else pattern.sigma / factor
-        pattern = replace(pattern, intensity=pattern.intensity / factor, sigma=sigma)
-        return replace(frame, pattern=pattern, factors={**frame.factors, **factors})
+        return replace(
+            frame,
+            pattern=None if frame.pattern is None else _divided(frame.pattern, factor),
+            sectors={name: _divided(pattern, factor) for name, pattern in frame.sectors.items()},
+            cake=None if frame.cake is None else _divided(frame.cake, factor),
+            factors={**frame.factors, **factors},
+        )
 
     return divide
+
+
+def _divided(result: Result, factor: float) -> Result:
+    sigma = None if result.sigma is None else result.sigma / factor
+    return replace(result, intensity=result.intensity / factor, sigma=sigma)
 
 
 def quality(sums: NDArray[np.float64], found: NDArray[np.float64], stride: int) -> dict[str, float]:
@@ -262,6 +332,37 @@ def quality(sums: NDArray[np.float64], found: NDArray[np.float64], stride: int) 
     }
 
 
+def seen(geometry: Geometry, method: Any, limits: list[float]) -> NDArray[np.bool_]:
+    """The pixels that pyFAI counts in an azimuthal range (degrees), whole where they are split and overlap it; flat.
+
+    Also where the range crosses 180 degrees. ConfigError where the detector has no pixel there.
+    """
+    from .matrix import Matrix, turned
+
+    used = (split if (split := method.split_lower) != "pseudo" else "full", "csr", "cython")
+    ones, unit = np.ones(geometry.shape, np.float32), radial_unit("r_m")
+    found = np.zeros(ones.size, np.bool_)
+    for piece in turned(limits):
+        integrator = geometry.integrator
+        keys = {"unit": unit, "method": used, "correctSolidAngle": False, "azimuth_range": piece}
+        engine = integrator.engines[integrator.integrate1d(ones, 1, **keys).method].engine
+        found |= Matrix.of(engine, ones.size, 1).seen
+    if not found.any():
+        raise ConfigError(f"integ.azimuth_range={limits}: no pixel of the detector is there")
+    return found
+
+
+def ascending(numbers: Any, told: str) -> NDArray[np.float64]:
+    """The edges of bins as an array; ConfigError, beginning with ``told``, for what can be none."""
+    try:
+        limits = np.asarray(numbers, float)
+    except (ValueError, TypeError):
+        limits = np.empty((0, 0))
+    if limits.ndim != 1 or limits.size < 2 or not (np.isfinite(limits).all() and (np.diff(limits) > 0).all()):
+        raise ConfigError(f"{told}: two or more ascending numbers expected, or a file of them")
+    return limits
+
+
 def radial_unit(name: str) -> Any:
     """pyFAI's unit of that name; ConfigError with the nearest one where pyFAI has none."""
     from pyFAI.units import RADIAL_UNITS
@@ -276,8 +377,10 @@ def needs_wavelength(unit: Any) -> bool:
     return "λ" in (unit.formula or "") or "q" in unit.name or unit.name.startswith("d")
 
 
-def integration_method(name: Any) -> Any:
+def integration_method(name: Any, dim: int = 1) -> Any:
     """pyFAI's IntegrationMethod for a name or a [split, algorithm, implementation] list, with OpenCL also a device.
+
+    ``dim``: 1 for patterns, 2 for cakes.
 
     ConfigError where pyFAI has none or would quietly take another one.
     """
@@ -286,10 +389,12 @@ def integration_method(name: Any) -> Any:
 
     if not isinstance(name, (str, list, tuple)):
         raise ConfigError(f"integ.method={name}: a name, or [split, algorithm, implementation] expected")
+    if isinstance(name, (list, tuple)):
+        name = ["no" if word is False else word for word in name]  # which YAML makes of a bare no
     key = f"integ.method={name if isinstance(name, str) else '[' + ','.join(map(str, name)) + ']'}"
     words = re.split(r"[_,]", name.lower()) if isinstance(name, str) else [str(word).lower() for word in name]
     if isinstance(name, str):
-        registry = [method for method in IntegrationMethod._registry.values() if method.dimension == 1]
+        registry = [method for method in IntegrationMethod._registry.values() if method.dimension == dim]
         names = sorted({method.old_method_name for method in registry if method.old_method_name})
         if name.lower() not in names and not set(words) <= {*MEANING, "nosplit", "splitbbox"}:
             raise ConfigError(f"{key}: pyFAI has no such method; {nearest(name, names)}")
@@ -303,7 +408,7 @@ def integration_method(name: Any) -> Any:
                 raise ConfigError(f"{key}: {nearest(word, allowed)}")
         asked = tuple(name)
     try:
-        method = IntegrationMethod.select_one_available(asked, dim=1, default=None, degradable=False)
+        method = IntegrationMethod.select_one_available(asked, dim=dim, default=None, degradable=False)
     except (ValueError, AttributeError):  # so says pyFAI of some that it does not have
         method = None
     wanted = {MEANING[word] for word in words if word in MEANING}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-GROUPS = ("source", "background", "correction", "mask", "integ", "plot", "output", "parallel", "sweep")
+GROUPS = ("geometry", "source", "background", "correction", "mask", "integ", "plot", "output", "parallel", "sweep")
 
 HEAD = """\
 xrdpipe - 2D X-ray diffraction frames to 1D patterns that can be trusted
@@ -14,6 +14,7 @@ USAGE
   xrdpipe -m key=value,value ...        a sweep: a job for every combination
   xrdpipe source=demo                   no data at hand: makes its own
   xrdpipe inspect FILE...               what is inside: frames, datasets, statistics, header
+  xrdpipe doctor poni=FILE IMAGE        is the frame in the orientation of its PONI, and its mask? (mask.file=...)
   xrdpipe replay FOLDER                 run a record again and compare, byte by byte
   xrdpipe report FOLDER                 make report.html of a run or a sweep again
 

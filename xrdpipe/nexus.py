@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .collect import Collector, Series
-from .frame import FrameError, Pattern
+from .frame import Cake, FrameError, Pattern
 from .provenance import content_hash, versions, write_whole
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class NexusFiles(Collector):
             for file in self._of[name].values():
                 file.waiting.add(name)
 
-    def add(self, record: Record, results: Mapping[str, Pattern]) -> None:
+    def add(self, record: Record, results: Mapping[str, Pattern | Cake]) -> None:
         for part, pattern in results.items():
             self._of[record.name][part].add(record, pattern)
 
@@ -97,7 +97,7 @@ class NexusFile:
         whole = there.whole(record.name) and there.hash_of(record.name) == record.hash
         return whole or there.status_of(record.name) == EMPTY
 
-    def add(self, record: Record, pattern: Pattern) -> None:
+    def add(self, record: Record, pattern: Pattern | Cake) -> None:
         if not self._places:
             self._write(Data.of(pattern), {})
         there = self._there

@@ -63,7 +63,7 @@ class Number:
             raise FrameError(f"{self.key}={self.where}: is {text!r} in {where}, a number is expected") from error
         if not _positive(value):
             raise FrameError(f"{self.key}={self.where}: is {value:g} in {where}, a number > 0 is expected")
-        return value
+        return value * frame.exposures  # of merged frames the header has the mean
 
     def _header(self, frame: Frame) -> tuple[Any, str]:
         key, where = str(self.where), f"the header of {frame.file or frame.name}"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .collect import Collector, Series
 from .formats import FORMATS
-from .frame import Frame
+from .frame import Cake, Frame, Pattern
 from .provenance import write_text, write_whole
 from .stage import ConfigError, Setup, Stage, Step, choice, require
 
@@ -26,7 +28,8 @@ STATIC = "static_mask.npy"  # above masks/, where no frame's file has that suffi
 class Output(Stage):
     """Write the pattern in one or several formats (`formats.FORMATS`, and ``nxs``: a NeXus file that frames share);
     with ``mask`` the mask as ``masks/<name>.npy`` (uint8, 1 = masked, raw orientation), and with ``mask=reasons`` also
-    ``masks/<name>_reasons.npy``, which bits of `kernels` masked each pixel.
+    ``masks/<name>_reasons.npy``, which bits of `kernels` masked each pixel. Of a frame that has them also
+    ``<name>_<sector>.chi`` and so on, and ``<name>_cake.npz`` (`cake_arrays`).
 
     ``static_mask``: at the end of a run ``static_mask.npy``, the pixels masked in more than that share of the frames
     in the folder.
@@ -90,20 +93,37 @@ class Output(Stage):
     def finishes(self) -> list[str]:
         return [] if self.static_mask is None else [STATIC]
 
+    def extra_outputs(self, name: str, extras: Mapping[str, list[str]]) -> list[str]:
+        text = [FORMATS[each].suffix for each in self.formats if each in FORMATS]
+        endings = {"sectors": text, "cake": [".npz"]}
+        return [
+            f"{name}_{suffix}{ending}"
+            for what, suffixes in extras.items()
+            for suffix in suffixes
+            for ending in endings[what]
+        ]
+
     def prepare(self, setup: Setup) -> Step:
         from .kernels import NOT_FINITE
 
         folder = setup.folder
         forms = [FORMATS[name] for name in self.formats if name in FORMATS]
 
+        def header(frame: Frame, result: Pattern | Cake) -> dict[str, Any]:
+            made = {"method": result.method, "image": f"{frame.file} {frame.digest}"}
+            return {**setup.provenance, **frame.factors, **made}
+
         def write(frame: Frame) -> Frame:
             if folder is None:
                 return frame
-            texts = {}
-            if frame.pattern is not None:  # first, as a format may refuse it: then nothing of the frame is written
-                made = {"method": frame.pattern.method, "image": f"{frame.file} {frame.digest}"}
-                header = {**setup.provenance, **frame.factors, **made}
-                texts = {form.suffix: form.text(frame.pattern, header) for form in forms}
+            # First, as a format may refuse a pattern: then nothing of the frame is written.
+            texts: dict[str, str] = {}
+            for suffix, pattern in frame.sectors.items():
+                told = {**header(frame, pattern), "azimuth_range": pattern.azimuth_range}
+                texts |= {f"{frame.name}_{suffix}{form.suffix}": form.text(pattern, told) for form in forms}
+            if frame.pattern is not None:
+                told = header(frame, frame.pattern)
+                texts |= {f"{frame.name}{form.suffix}": form.text(frame.pattern, told) for form in forms}
             # The pattern comes last: where it stands, everything else of the frame does.
             if self.mask:
                 raw = np.ascontiguousarray(setup.to_raw(frame.masked), dtype=np.uint8)
@@ -112,8 +132,13 @@ class Output(Stage):
                 bits = frame.masked * NOT_FINITE if frame.mask is None else frame.mask
                 why = np.ascontiguousarray(setup.to_raw(bits), dtype=np.uint8)
                 write_whole(folder / reasons_file(frame.name), lambda file: np.save(file, why))
-            for suffix, text in texts.items():
-                write_text(folder / f"{frame.name}{suffix}", text)
+            if frame.cake is not None:
+                arrays = cake_arrays(frame.cake, header(frame, frame.cake))
+                write_whole(
+                    folder / f"{frame.name}_cake.npz", lambda file: np.savez(file, allow_pickle=False, **arrays)
+                )
+            for name, text in texts.items():
+                write_text(folder / name, text)
             return frame
 
         return write
@@ -122,3 +147,10 @@ class Output(Stage):
 def reasons_file(name: str) -> str:
     """Where the reasons of the frame ``name`` are, relative to the run's folder."""
     return f"masks/{name}_reasons.npy"
+
+
+def cake_arrays(cake: Cake, provenance: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """A cake as plain arrays: its own, without ``sigma`` where there is none, and ``about``, JSON of its making."""
+    about = {**provenance, "unit": cake.unit, "label": cake.label}
+    arrays = {name: getattr(cake, name) for name in ("radial", "azimuthal", "intensity", "sigma")}
+    return {name: each for name, each in arrays.items() if each is not None} | {"about": np.array(json.dumps(about))}

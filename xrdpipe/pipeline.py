@@ -50,7 +50,9 @@ class Pipeline:
 
     def outputs(self, name: str) -> list[str]:
         """Files that the frame ``name`` leaves, relative to the run's folder."""
-        return [path for stage in self.stages.values() for path in stage.outputs(name)]
+        extras = {what: suffixes for stage in self.stages.values() for what, suffixes in stage.extras.items()}
+        files = ([*stage.outputs(name), *stage.extra_outputs(name, extras)] for stage in self.stages.values())
+        return [path for paths in files for path in paths]
 
     def finishes(self) -> list[str]:
         """Files that a run leaves when it ends, relative to its folder."""
@@ -85,7 +87,8 @@ class Pipeline:
         return {
             "program": f"xrdpipe {installed['xrdpipe']}, pyFAI {installed['pyFAI']}",
             "geometry": dict(poni.values),
-            "poni": f"{Path(poni.path).name} {content_hash(poni.text.encode())}",
+            "poni": f"{poni.name} {content_hash(poni.text.encode())}",
+            **({"changed": poni.changed} if poni.changed else {}),
             **hashes,
             "config": self.identity(),
         }

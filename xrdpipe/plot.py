@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ class Plot(Stage):
 
     ``image``: keyword arguments of matplotlib's ``Axes.matshow``, and ``z_score``: without ``vmin`` and ``vmax`` the
     colours span mean +- z_score * std of the good pixels. ``pattern``: those of ``Axes.plot``. None draws nothing.
+    A cake is drawn with the keys of ``image``, the patterns of sectors with those of ``pattern``.
     """
 
     image: dict[str, Any] | None = None
@@ -37,6 +39,10 @@ class Plot(Stage):
     def outputs(self, name: str) -> list[str]:
         wanted = {"image": self.image, "pattern": self.pattern}
         return [f"figures/{name}_{what}.png" for what, keys in wanted.items() if keys is not None]
+
+    def extra_outputs(self, name: str, extras: Mapping[str, list[str]]) -> list[str]:
+        drawn = {"cake": self.image is not None, "sectors": self.pattern is not None}
+        return [f"figures/{name}_{what}.png" for what in extras if drawn[what]]
 
     def prepare(self, setup: Setup) -> Step:
         own = threading.local()  # a figure is drawn by one thread at a time, and kept for the next frame
@@ -51,6 +57,16 @@ class Plot(Stage):
             if self.pattern is not None and frame.pattern is not None:
                 own.pattern = getattr(own, "pattern", None) or PatternFigure(self.pattern)
                 _save(own.pattern.draw(frame.pattern, frame.name), folder / "figures" / f"{frame.name}_pattern.png")
+            if self.pattern is not None and frame.sectors:
+                from .plot_azimuth import SectorsFigure
+
+                own.sectors = getattr(own, "sectors", None) or SectorsFigure(self.pattern)
+                _save(own.sectors.draw(frame.sectors, frame.name), folder / "figures" / f"{frame.name}_sectors.png")
+            if self.image is not None and frame.cake is not None:
+                from .plot_azimuth import CakeFigure
+
+                own.cake = getattr(own, "cake", None) or CakeFigure(self.image)
+                _save(own.cake.draw(frame.cake, frame.name), folder / "figures" / f"{frame.name}_cake.png")
             return frame
 
         return draw

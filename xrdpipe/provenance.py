@@ -39,7 +39,7 @@ def moved(values: Any, places: Mapping[str, str]) -> Any:
 
 
 def versions() -> dict[str, str]:
-    """Versions of everything that the numbers depend on."""
+    """Versions of everything that the numbers depend on; looked up once a process, which takes some ms."""
     packages = {"numpy": "numpy", "pyFAI": "pyFAI", "fabio": "fabio", "hydra": "hydra-core", "numba": "numba"}
     found = {name: version(package) for name, package in packages.items()}
     return {"xrdpipe": version("xrdpipe"), "python": platform.python_version(), **found}

@@ -61,7 +61,7 @@ def replay(record: Path, into: Path | None = None, inputs: Path | None = None) -
     result = Comparison()
     with tempfile.TemporaryDirectory(prefix="xrdpipe-replay-") as scratch:
         found = Inputs(inputs.absolute() if inputs else None, Path(scratch) / "inputs")
-        now = {each["given"]: found.find(what, each) for what, each in known["inputs"].items()}
+        now = {each["given"]: found.find(what, each) + each.get("inside", "") for what, each in known["inputs"].items()}
         values = moved(known["config"], now)
         places = {row["name"]: found.find_frames(row) for row in done}
         images = [path for paths in places.values() for path in paths]

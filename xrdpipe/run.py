@@ -28,17 +28,19 @@ from .argv import literal
 from .collect import Collector, Series, collected, ended
 from .config import Settings, cores, new_folder, settings
 from .folder import TAKEN, WAYS_OUT, Folder, Record
-from .frame import FrameError, Pattern, Reference
+from .frame import Cake, FrameError, Pattern, Reference
 from .geometry import Poni, geometry
 from .header import header
 from .metrics import metrics
+from .orientation import judge, typed
 from .paths import expand, split
 from .pipeline import Pipeline, Recipe, prepared
+from .poni import split as poni_place
 from .preview import write_preview
 from .progress import Progress
 from .provenance import file_hash, versions, write_text
 from .report import write_report
-from .source import Source, absolute, given, named, shaped
+from .source import Source, absolute, given, memory, named, shaped
 from .stage import ConfigError, build, require
 
 log = logging.getLogger("xrdpipe")
@@ -56,16 +58,29 @@ class Outcome:
     record: Record
     pattern: Pattern | None = None
     mask: NDArray[np.uint8] | None = None  # bits, packed
+    sectors: Mapping[str, Pattern] = field(default_factory=dict)
+    cake: Cake | None = None
     trace: str = ""
+
+    @property
+    def results(self) -> dict[str, Pattern | Cake]:
+        """What was integrated, by the suffix of its files."""
+        made = {"": self.pattern, **self.sectors, "cake": self.cake}
+        return {suffix: result for suffix, result in made.items() if result is not None}
 
 
 @dataclass
 class Run:
-    """The results of a run. ``masks`` are uint8, 1 = masked, in the orientation of the raw frames."""
+    """The results of a run, by the name of the frame. ``masks`` are uint8, 1 = masked, in the raw orientation.
+
+    ``sectors`` (by suffix) and ``cakes`` are there where integ makes them.
+    """
 
     folder: Path | None
     frames: list[Record] = field(default_factory=list)
     patterns: dict[str, Pattern] = field(default_factory=dict)
+    sectors: dict[str, Mapping[str, Pattern]] = field(default_factory=dict)
+    cakes: dict[str, Cake] = field(default_factory=dict)
     masks: Masks = field(default_factory=lambda: Masks((0, 0)))
     stopped: bool = False
 
@@ -250,7 +265,9 @@ class Plan:
     def collectors(self, folder: Folder, started: str = "") -> list[Collector]:
         """What the stages make of all frames together, in this folder."""
         stacks = {image.name: image.stack for image in self.images}
-        series = Series(folder.path, stacks, self.identity, self.poni.text, self.poni.wavelength, started)
+        extras = [stage.extras for stage in self.pipeline.stages.values()]
+        parts = ("", *(suffix for each in extras for suffixes in each.values() for suffix in suffixes))
+        series = Series(folder.path, stacks, self.identity, self.poni.text, self.poni.wavelength, started, parts)
         return [made for stage in self.pipeline.stages.values() if (made := stage.collect(series)) is not None]
 
     def together(self, folder: Folder) -> list[str]:
@@ -301,10 +318,10 @@ def _real(frame: Reference) -> tuple[Path, str]:
 
 
 def geometry_file(top: Settings) -> Poni:
-    """The PONI file of a configuration; ConfigError where it is missing or wrong."""
-    if top.poni is None:
+    """The geometry of a configuration; ConfigError where it is missing or wrong."""
+    if top.poni is None and not top.geometry.numbers:
         raise ConfigError("poni: missing; say where the geometry is, poni=geometry.poni")
-    return Poni.read(top.poni)
+    return Poni.of(top.poni, top.geometry)
 
 
 def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep: bool, job: int | None) -> Run:
@@ -335,6 +352,7 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
     images = {image.name: image for image in plan.images}
     lacking: dict[str, int] = {}
     progress = Progress(len(plan.waiting), plan.settings.quiet)
+    judged = bool(job)  # once a run, once a sweep
     made = {
         **_run_json(plan, values, command, started),
         "shape": shape or (target.run.get("shape") if target else None),
@@ -362,16 +380,24 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
         try:
             outcomes = _outcomes(recipe, plan, unreadable, keep)
             for outcome in outcomes:
-                results = {} if outcome.pattern is None else {"": outcome.pattern}
-                outcome = replace(outcome, record=collected(collectors, outcome.record, results))
+                outcome = replace(outcome, record=collected(collectors, outcome.record, outcome.results))
                 name = outcome.record.name
                 records[name] = outcome.record
                 if target is not None:
                     target.note(outcome.record)
                 _tell(progress, outcome, told)
                 _tell_missing(progress, outcome.record, images[name], lacking)
+                if not judged and outcome.record.status == "done":
+                    judged = True
+                    if doubt := _doubt(plan, images[name]):
+                        progress.say(doubt)
+                        log.warning(doubt)
                 if outcome.pattern is not None and keep:
                     result.patterns[name] = outcome.pattern
+                if outcome.sectors:
+                    result.sectors[name] = outcome.sectors
+                if outcome.cake is not None:
+                    result.cakes[name] = outcome.cake
                 if outcome.mask is not None:
                     result.masks.bits[name] = outcome.mask
                 if stop.asked():
@@ -384,8 +410,11 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
             some = f"{count} of {progress.done}" if count < progress.done else "all"
             progress.say(f"source.columns={column}: empty for {some} frames")
         result.frames = list(records.values())
-        result.patterns = {name: result.patterns[name] for name in records if name in result.patterns}
-        result.masks.bits = {name: result.masks.bits[name] for name in records if name in result.masks.bits}
+        kept: list[dict[str, Any]] = [result.patterns, result.sectors, result.cakes, result.masks.bits]
+        for found in kept:  # in the order of the frames
+            ordered = {name: found[name] for name in records if name in found}
+            found.clear()
+            found.update(ordered)
         if target is not None:
             for trouble in ended(collectors, {**target.records, **records}):
                 progress.say(trouble)
@@ -525,7 +554,8 @@ def process(recipe: Recipe, image: Reference, keep: bool, show: bool = False) ->
         steps=steps,
         notes=list(frame.notes),
     )
-    return Outcome(done, frame.pattern, np.packbits(pipeline.pipeline.source.to_raw(masked)) if keep else None)
+    mask = np.packbits(pipeline.pipeline.source.to_raw(masked)) if keep else None
+    return Outcome(done, frame.pattern, mask, frame.sectors, frame.cake)
 
 
 def _hashes(folder: Path, files: list[str]) -> dict[str, str]:
@@ -562,17 +592,34 @@ def _tell_missing(progress: Progress, record: Record, image: Reference, lacking:
                 progress.say(f"source.columns={name}: {record.file}: {header(image).missing(name)}")
 
 
+def _doubt(plan: Plan, image: Reference) -> str:
+    """What to say where the rings of a frame are much sharper in another orientation; nothing, as a rule."""
+    first = image.parts[0] if image.parts else image
+    try:
+        raw = memory.read(first)[0] if first.array is None else files.as_image(first.array)
+    except FrameError:
+        return ""
+    verdict = judge(raw, plan.poni, plan.pipeline.source.transform, plan.settings.cache)
+    if not verdict.wrong:
+        return ""
+    there = f"{typed(verdict.best)} (rings {verdict.ratio:.0f} times sharper in {image.name})"
+    return f"is this the orientation of the PONI? {there} may be; xrdpipe doctor says more"
+
+
 def _run_json(
     plan: Plan,
     values: Mapping[str, Any],
     command: Sequence[str],
     started: datetime,
 ) -> dict[str, Any]:
-    paths = {"poni": plan.poni.path, **plan.pipeline.inputs()}
     inputs = {
         what: {"path": os.path.abspath(path), "given": path, "hash": files.content_of(path)}
-        for what, path in paths.items()
+        for what, path in plan.pipeline.inputs().items()
     }
+    if (poni := plan.settings.poni) is not None:
+        path, inside = poni_place(poni)
+        place = {"path": os.path.abspath(path), "given": poni, "hash": file_hash(path)}
+        inputs = {"poni": place | ({"inside": f"::{inside}"} if inside else {}), **inputs}
     return {
         "program": "xrdpipe",
         "started": started.isoformat(timespec="seconds"),

@@ -108,6 +108,15 @@ class Stage:
         return ()
 
     @property
+    def extras(self) -> dict[str, list[str]]:
+        """What it adds to a frame besides image, mask and pattern: "sectors" or "cake" -> the suffixes of its files."""
+        return {}
+
+    def extra_outputs(self, name: str, extras: Mapping[str, list[str]]) -> list[str]:
+        """Files this stage writes for the frame ``name`` where the stages of its pipeline make ``extras``."""
+        return []
+
+    @property
     def wants_variance(self) -> bool:
         """Whether the frame's variance must travel with it."""
         return False
