@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import io
 import json
 import re
@@ -96,12 +97,19 @@ def many(measured: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def swept(measured: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a sweep of six jobs, two of them refused."""
+    """The folder of a sweep of six jobs, two of them refused; its table in the order of the jobs, without ranks."""
     folder = tmp_path_factory.mktemp("sweep") / "out"
     words = [f"poni={measured / 'tiny.poni'}", measured / "ni_300K.tiff", measured / "ni_400K.tiff", "mask.edge=5"]
     varied = ["mask.alpha=1.5,3,-1", "integ.npt=200,300"]
     told = call("-m", *words, *varied, "plot=none", "quiet=true", f"output_dir={folder}")
     assert told.status == 1
+    columns = ["job", "mask.alpha", "integ.npt", "status", "done", "failed", "masked_fraction", "seconds", "error"]
+    with (folder / "sweep.csv").open(encoding="utf-8", newline="") as file:
+        rows = sorted(csv.DictReader(file), key=lambda row: int(row["job"]))
+    with (folder / "sweep.csv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
     return folder
 
 
