@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from xrdpipe import files, hdf5
+from xrdpipe import files, hdf5, integrate
 from xrdpipe.frame import FrameError, Reference
 from xrdpipe.header import header
 from xrdpipe.paths import split
@@ -355,6 +355,15 @@ def test_merged_frames_have_the_variance_of_independent_ones(key: str, divisor: 
     np.testing.assert_allclose(first.variance, np.maximum(many[:4], 1).sum(axis=0) / divisor**2)
     assert (first.exposures, rest.exposures) == ((1, 1) if key == "average" else (4, 2))
     np.testing.assert_allclose(rest.image, many[4:].sum(axis=0) / (2 if key == "average" else 1))
+
+
+def test_arrays_are_merged_as_files_are(frames: list[Path], poni: Path) -> None:
+    given = {path.stem: tifffile.imread(path) for path in frames}
+    keys: dict[str, Any] = {"source": {"average": 2}, "plot": "none", "output_dir": None}
+    of_arrays = integrate(poni, given, **keys)
+    of_files = integrate(poni, *frames, **keys)
+    assert list(of_arrays.patterns) == list(of_files.patterns) == ["ni_1", "ni_3"]
+    np.testing.assert_array_equal(of_arrays.patterns["ni_1"].intensity, of_files.patterns["ni_1"].intensity)
 
 
 def test_frames_of_different_stacks_are_not_merged(tmp_path: Path) -> None:

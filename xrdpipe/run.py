@@ -210,13 +210,14 @@ class Plan:
         if not frames and not arrays:
             raise ConfigError(f"images: no frames ({'; '.join(notes[:3])})")
         folder = Folder(Path(top.output_dir)) if top.output_dir and write else None
-        images = pipeline.source.merged(named(frames, {**names, **(folder.names if folder else {})}))
-        size = max(len(image.parts) for image in images) if images else 0
-        notes += [f"{image.name} is of {n} frames, not {size}" for image in images if (n := len(image.parts)) < size]
-        images += [Reference(name, Path(name), array) for name, array in arrays.items()]
+        single = named(frames, {**names, **(folder.names if folder else {})})
+        single += [Reference(name, Path(name), array) for name, array in arrays.items()]
         for name in arrays:
-            fits = name and name == Path(name).name and [image.name for image in images].count(name) == 1
+            fits = name and name == Path(name).name and [image.name for image in single].count(name) == 1
             require(bool(fits), "images", name, "an array needs a name of its own, without folders")
+        images = pipeline.source.merged(single)
+        size = max(len(image.parts) for image in images)
+        notes += [f"{image.name} is of {n} frames, not {size}" for image in images if (n := len(image.parts)) < size]
         left_out = [each.location for each in found.values() if own and _real(each) in own]
         plan = cls(top, pipeline, poni, images, left_out, notes, folder, write)
         owners: dict[str, str] = {}
@@ -458,8 +459,9 @@ def _tidy(plan: Plan, recipe: Recipe | None, target: Folder | None, records: Map
 
 
 def _record(image: Reference) -> Record:
-    path = "" if image.array is not None else absolute(image)
-    return Record(given(image), image.name, path=path, parts=[absolute(part) for part in image.parts])
+    if image.array is not None:
+        return Record(given(image), image.name)
+    return Record(given(image), image.name, path=absolute(image), parts=[absolute(part) for part in image.parts])
 
 
 def _shape(plan: Plan) -> tuple[tuple[int, int] | None, str, dict[str, str]]:

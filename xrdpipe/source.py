@@ -101,7 +101,9 @@ class Source(Stage):
         if size == 1:
             return list(references)
         groups: list[Reference] = []
-        for _, row in groupby(references, lambda each: each.index is not None and (each.path, each.dataset)):
+        for _, row in groupby(
+            references, lambda each: (each.array is None, each.index is not None and each.path, each.dataset)
+        ):
             frames = tuple(row)
             for start in range(0, len(frames), size):
                 groups.append(replace(frames[start], parts=frames[start : start + size]))
