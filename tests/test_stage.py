@@ -43,7 +43,7 @@ def test_values_make_the_stage_they_name() -> None:
     ("values", "words"),
     [
         ({"alhpa": 3}, r"^mask\.alhpa: no such key; did you mean '(mask\.)?alpha'\?"),
-        ({"xyz": 3}, r"^mask\.xyz: no such key; allowed: .*edge, .*lower_thresh, .*file$"),
+        ({"xyz": 3}, r"^mask\.xyz: no such key; allowed: .*edge, .*lower_thresh, .*file, "),
         ({"alpha": "abc"}, r"^mask\.alpha=abc: float or null expected$"),
         ({"alpha": [1, 2]}, r"^mask\.alpha=\[1, 2\]: float or null expected$"),
         ({"alpha": {"a": 1}}, r"^mask\.alpha=.*: float or null expected$"),
