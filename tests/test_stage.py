@@ -154,7 +154,7 @@ def test_a_target_that_is_no_text_is_refused(target: Any) -> None:
 
 
 def test_a_target_inside_a_value_is_a_value_and_nothing_more() -> None:
-    with pytest.raises(ConfigError, match=r"^mask\.file=.*str or null expected"):
+    with pytest.raises(ConfigError, match=r"^mask\.file=.*paths expected, or null"):
         build({"_target_": MASK, "file": {"_target_": "os.getcwd"}}, "mask")
 
 
