@@ -15,8 +15,8 @@ from .config import Loader, forced, listed, plain, settings
 from .frame import FrameError
 from .orientation import CLEAR, ORIENTATIONS, PLAIN, Verdict, canonical, judge, of_detector, outstanding, turned, typed
 from .paths import expand
+from .plan import geometry_file
 from .progress import show
-from .run import geometry_file
 from .source import Source
 from .stage import ConfigError, build
 

@@ -155,7 +155,7 @@ def prepared(recipe: Recipe) -> Prepared:
         recipe.folder,
         any(stage.wants_variance for stage in stages),
         pipeline.provenance(recipe.poni),
-        columns=tuple(getattr(pipeline.source, "columns", ())),
+        columns=tuple(pipeline.source.columns),
         images=images,
         noise=pipeline.source.noise,
         header=of_file,

@@ -29,9 +29,10 @@ from .config import Loader, cores, forced, listed, new_folder, plain, settings
 from .folder import WAYS_OUT
 from .metrics import METRICS
 from .paths import expand, expand_user
+from .plan import geometry_file
 from .provenance import write_json, write_text
 from .report import write_report
-from .run import geometry_file, run
+from .run import run
 from .source import Source, memory
 from .stage import ConfigError, build
 from .verdict import Terms, alone, as_good, means, ranked, score, spreads, terms

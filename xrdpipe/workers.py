@@ -1,0 +1,132 @@
+"""Workers: frames through the pipeline, one after another or side by side, in threads or processes."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Container, Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import files, stop
+from .config import Parallel, cores
+from .folder import Record
+from .frame import Cake, FrameError, Pattern, Reference
+from .metrics import metrics
+from .pipeline import Recipe, prepared
+from .preview import write_preview
+from .provenance import file_hash
+from .source import absolute, given
+
+_running: set[tuple[Recipe, str]] = set()  # frames that threads of this process have in hand
+_stopped: set[Recipe] = set()  # runs of this process that take no more
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a worker sends back of a frame: its record, its pattern, and where masks are kept its mask."""
+
+    record: Record
+    pattern: Pattern | None = None
+    mask: NDArray[np.uint8] | None = None  # bits, packed
+    sectors: Mapping[str, Pattern] = field(default_factory=dict)
+    cake: Cake | None = None
+    trace: str = ""
+
+    @property
+    def results(self) -> dict[str, Pattern | Cake]:
+        """What was integrated, by the suffix of its files."""
+        made = {"": self.pattern, **self.sectors, "cake": self.cake}
+        return {suffix: result for suffix, result in made.items() if result is not None}
+
+
+def record_of(image: Reference) -> Record:
+    """The record of a frame that is still to be done."""
+    if image.array is not None:
+        return Record(given(image), image.name)
+    return Record(given(image), image.name, path=absolute(image), parts=[absolute(part) for part in image.parts])
+
+
+def outcomes(
+    recipe: Recipe, images: Sequence[Reference], parallel: Parallel, shown: Container[str], keep: bool
+) -> Generator[Outcome]:
+    """Process all images, in whatever order they are done; what is thrown into it ends the workers.
+
+    ``shown``: the names of those of which a small picture stays; ``keep``: patterns and masks come back.
+    """
+    _stopped.discard(recipe)
+    n_jobs = min(cores() if parallel.n_jobs == -1 else parallel.n_jobs, len(images))
+    if n_jobs == 1:
+        yield from (process(recipe, image, keep, image.name in shown) for image in images)
+        return
+    import joblib
+
+    arrays = any(image.array is not None for image in images)
+    backend = "threading" if parallel.backend == "auto" or arrays else parallel.backend
+    with stop.deaf(backend == "loky"):
+        made = joblib.Parallel(n_jobs=n_jobs, backend=backend, return_as="generator_unordered")(
+            joblib.delayed(_unless_stopped)(recipe, image, keep, image.name in shown) for image in images
+        )
+    yield from made
+
+
+def rest(recipe: Recipe) -> None:
+    """Take no more frames of this recipe, and wait for those that threads have in hand."""
+    _stopped.add(recipe)
+    while any(each == recipe for each, _ in list(_running)):
+        time.sleep(0.01)
+
+
+def _unless_stopped(recipe: Recipe, image: Reference, keep: bool, show: bool) -> Outcome:
+    _running.add(key := (recipe, image.name))
+    try:
+        return Outcome(record_of(image)) if recipe in _stopped else process(recipe, image, keep, show)
+    finally:
+        _running.discard(key)
+
+
+def process(recipe: Recipe, image: Reference, keep: bool, show: bool = False) -> Outcome:
+    """One frame, in whatever process or thread; a failure is that frame's alone.
+
+    ``keep``: pattern and mask come back; ``show``: a small picture for the report stays in the folder.
+    """
+    clock = time.monotonic()
+    record = record_of(image)
+    try:
+        if image.array is None:
+            size, mtime_ns = files.changed(image)
+            record = replace(record, size=size, mtime_ns=mtime_ns)
+        pipeline = prepared(recipe)
+        frame, steps = pipeline(image)
+        if show and recipe.folder is not None:
+            write_preview(recipe.folder, frame)
+        outputs = {} if recipe.folder is None else _hashes(recipe.folder, pipeline.pipeline.outputs(image.name))
+    except FrameError as error:
+        return Outcome(replace(record, status="failed", error=str(error), seconds=time.monotonic() - clock))
+    except Exception as error:  # a full disk, a bug in a stage: it must not cost the other frames
+        reason = f"{type(error).__name__}: {error}"
+        failed = replace(record, status="failed", error=reason, seconds=time.monotonic() - clock)
+        return Outcome(failed, trace=traceback.format_exc())
+    masked = frame.masked
+    done = replace(
+        record,
+        status="done",
+        masked_fraction=round(np.count_nonzero(masked) / masked.size, 6),
+        seconds=round(time.monotonic() - clock, 4),
+        hash=frame.digest,
+        method=frame.pattern.method if frame.pattern else "",
+        outputs=outputs,
+        metrics=metrics(frame),
+        columns=pipeline.pipeline.source.values(frame.header),
+        steps=steps,
+        notes=list(frame.notes),
+    )
+    mask = np.packbits(pipeline.pipeline.source.to_raw(masked)) if keep else None
+    return Outcome(done, frame.pattern, mask, frame.sectors, frame.cake)
+
+
+def _hashes(folder: Path, files: list[str]) -> dict[str, str]:
+    return {file: file_hash(folder / file) for file in files if (folder / file).exists()}
