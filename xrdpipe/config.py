@@ -92,7 +92,9 @@ def defaults() -> dict[str, Any]:
     top = _plain_yaml(conf_dir() / "config.yaml")
     groups = {name: option for entry in top["defaults"] if isinstance(entry, dict) for name, option in entry.items()}
     shipped = {
-        name: _plain_yaml(conf_dir() / name / f"{option}.yaml") for name, option in groups.items() if " " not in name
+        name: _plain_yaml(conf_dir() / name / f"{option}.yaml")
+        for name, option in groups.items()
+        if option and " " not in name
     }
     return {key: value for key, value in top.items() if key not in ("defaults", "hydra")} | shipped
 
