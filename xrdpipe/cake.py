@@ -14,6 +14,7 @@ from .geometry import Geometry
 from .integ import Integ, integration_method, radial_unit
 from .stage import ConfigError, Setup, Step, require
 
+ROUNDING = 1e-5  # of a pixel: no share
 MOST = 1 << 24  # cells: 40 bytes each while a frame is summed
 
 
@@ -96,7 +97,11 @@ class Regroup(Integ):
         if not np.isfinite(radial).all():
             raise ConfigError(f"integ.unit={self.unit}: infinite somewhere on the detector; give integ.radial_range")
         matrix = Matrix.of(integrator.engines[result.method].engine, shape[0] * shape[1], self.npt * self.npt_azim)
-        matrix.coefs[~np.isfinite(matrix.coefs)] = 0  # pyFAI finds no area for a pixel about the beam
+        # In pyFAI 2026.9 full splitting leaves weights that are rounding errors, and those of the first pixel to
+        # chance (not the same in every run, even NaN): a cell must not hang on them.
+        matrix.coefs[~(matrix.coefs > ROUNDING)] = 0
+        if method.split_lower == "full":
+            matrix.coefs[: matrix.starts[1]] = 0
         about = json.dumps({"method": str(method), "label": unit.label}).encode()
         arrays = {"radial": radial, "azimuthal": azimuthal, "about": np.frombuffer(about, np.uint8)}
         return arrays | matrix._asdict() | {"norm": self._norm(integrator, shape)}

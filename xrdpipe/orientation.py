@@ -141,16 +141,17 @@ def _rings(poni: Poni, shape: tuple[int, int], cache: bool, side: int) -> NDArra
     geometry = shared(poni, shape, cache=cache)
 
     def make() -> dict[str, NDArray[Any]]:
-        angles = geometry.integrator.center_array(shape, unit="2th_rad", scale=False)
+        try:
+            angles = geometry.integrator.center_array(shape, unit="2th_rad", scale=False)
+        except ConfigError:  # kept as well: to find it out again takes importing pyFAI
+            return {"rings": np.zeros(1, np.uint32)}
         seen = angles[np.ix_(*(_places(size, side) for size in shape))].ravel()
         many = max(2 * SMOOTH, min(round(RINGS * side / SIDE), int(np.hypot(*shape))))
         edges = np.linspace(seen.min(), seen.max(), many + 1)[1:-1]
         return {"rings": np.digitize(seen, edges).astype(np.uint32)}
 
-    try:
-        return geometry.kept("orientation", {"side": side, "rings": RINGS}, make)["rings"].astype(np.int64)
-    except ConfigError:
-        return None
+    numbers = geometry.kept("orientation", {"side": side, "rings": RINGS}, make)["rings"]
+    return None if numbers.size == 1 else numbers.astype(np.int64)
 
 
 def typed(transform: Sequence[str]) -> str:
