@@ -31,6 +31,7 @@ COLOURS = {
     "upper": "#e69f00",
     "outlier": "#d55e00",
     "not_finite": "#009e73",
+    "grown": "#882255",
 }
 
 

@@ -217,6 +217,7 @@ def _sweep(folder: Path) -> dict[str, Any]:
         "label": labels.get(best, ""),
         "varied": varied,
         "numbers": numbers,
+        "spreads": _spreads(folder),
         "frame": frame,
         "drawn": len(drawn),
         "data": {
@@ -229,6 +230,16 @@ def _sweep(folder: Path) -> dict[str, Any]:
             "axis": axis,
         },
     }
+
+
+def _spreads(folder: Path) -> list[tuple[str, float]]:
+    """How much of what the scores differ each key causes, as the sweep itself found; the largest first."""
+    try:
+        verdict = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
+        found = [(str(each["key"]), float(each["share"])) for each in verdict["spreads"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return sorted((each for each in found if math.isfinite(each[1])), key=lambda each: -each[1])
 
 
 def _number(text: str | None) -> Any:

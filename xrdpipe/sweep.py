@@ -57,7 +57,8 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
     if any(key.partition(".")[0] == "sweep" for key in swept):
         raise ConfigError("sweep.rank: cannot vary in a sweep; several metrics are a list, [ring_bias,-peak_width]")
     fixed = [str(each.input_line) for each in parsed if not each.is_sweep_override()]
-    top, groups = settings(plain(loader.compose(fixed, config_name)))
+    single = loader.compose(fixed, config_name)
+    top, groups = settings(plain(single))
     if top.dry_run:
         raise ConfigError("dry_run: not for a sweep; leave out -m and give each key one value")
     source = build(groups.get("source", {}), "source", Source)
@@ -89,7 +90,7 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
         folder.mkdir(parents=True, exist_ok=True)
         supplied = source.supply({"background": groups.get("background", {})}, folder)
     rank = terms(top.sweep.rank)
-    words = _options(loader, config_name)
+    words = (*_options(loader, config_name), *(["hydra.mode=RUN"] if single.hydra.mode == RunMode.MULTIRUN else []))
     told = folder.absolute() / f".stop_{time.time_ns()}"
     task = Job(tuple(images), supplied, tuple(swept), max(1, cores() // jobs), top.quiet, told, rank, words)
     with stop.heard(told):
