@@ -6,6 +6,7 @@ import base64
 import csv
 import hashlib
 import json
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -32,6 +33,8 @@ LABELS = {"name": "frame", "masked_fraction": "masked", "sigma_over_intensity": 
 
 Row = Mapping[str, Any]
 
+log = logging.getLogger("xrdpipe")
+
 
 def write_report(folder: Path) -> Path:
     """Make ``report.html`` of what stands in the folder of a run or of a sweep; the result is its path.
@@ -47,6 +50,16 @@ def write_report(folder: Path) -> Path:
     path = folder / "report.html"
     write_text(path, text)
     return path
+
+
+def try_report(folder: Path) -> list[str]:
+    """`write_report`, where the results matter more than the page; what the user should know."""
+    try:
+        write_report(folder)
+    except Exception as error:  # a full disk, a bug: the results are there all the same
+        log.exception("no report.html")
+        return [f"no report.html: {error}; xrdpipe report {folder} makes it"]
+    return []
 
 
 def main(words: Sequence[str]) -> int:

@@ -33,7 +33,7 @@ from .plan import Plan, run_shape
 from .poni import split as poni_place
 from .progress import Progress
 from .provenance import file_hash, versions, write_text
-from .report import write_report
+from .report import try_report
 from .source import Source, memory
 from .stage import ConfigError, build
 from .workers import Outcome, outcomes, record_of, rest
@@ -250,11 +250,7 @@ def _finish(plan: Plan, target: Folder, progress: Progress) -> None:
             notes.append(f"{name}: {type(error).__name__}: {error}")
             log.exception("%s could not finish", name)
     if plan.settings.report:
-        try:
-            write_report(target.path)
-        except Exception as error:
-            notes.append(f"no report.html: {error}; xrdpipe report {target.path} makes it")
-            log.exception("no report.html")
+        notes += try_report(target.path)
     for note in notes:
         progress.say(note)
         log.warning("%s", note)

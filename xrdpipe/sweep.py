@@ -31,7 +31,7 @@ from .metrics import METRICS
 from .paths import expand, expand_user
 from .plan import geometry_file
 from .provenance import write_json, write_text
-from .report import write_report
+from .report import try_report
 from .run import run
 from .source import Source, memory
 from .stage import ConfigError, build
@@ -104,7 +104,8 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
         print(f"xrdpipe: stopped; what is done is in {folder}", file=sys.stderr)
     rows = conclude(folder, rank, before, quiet=top.quiet)
     if top.report:
-        write_report(folder)
+        for note in try_report(folder):
+            print(f"xrdpipe: {note}", file=sys.stderr)
     return 130 if stopped else int(any(row["status"] != "done" for row in rows))
 
 
