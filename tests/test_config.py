@@ -49,7 +49,7 @@ def checked(*overrides: str, config_dir: Path | None = None) -> Pipeline:
         ("parallel.backend=treading", r"^parallel\.backend=treading: unknown; did you mean 'threading'"),
         ("parallel.jobs=3", r"^parallel\.jobs: no such key; did you mean '(parallel\.)?n_jobs'"),
         ("overwrite=maybe", r"^overwrite=maybe: bool expected"),
-        ("output.format=xye", r"^output\.format=xye: unknown"),
+        ("output.format=xyz", r"^output\.format=xyz: unknown"),
         ("mask=null", "group is set to null"),
         ("mask.alpha=${nope}", "nope"),
         ("images={a: 1}", r"^images=.*a path, a glob, @list"),

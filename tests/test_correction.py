@@ -90,7 +90,7 @@ def test_the_mask_stage_adds_to_it(flat: str, setup: Setup) -> None:
     corrected = replace(corrected, image=image)  # which is flat already
     mask = Mask(edge=2, alpha=6.0).prepare(setup)(corrected).mask
     assert mask is not None
-    assert (mask[0, :4] == DETECTOR).all()
+    assert (mask[0, :4] == DETECTOR | EDGE).all()
     assert (mask[0, 4:] == EDGE).all()
     assert mask[60, 20] == OUTLIER
 

@@ -502,7 +502,6 @@ def test_background_dark_and_mask_may_be_in_hdf5_files(scan: Path, air: Path) ->
     assert results(Path("inside"), "masks/*.npy") == results(Path("files"), "masks/*.npy")
     assert "# background: more.h5::/air xxh128:" in Path("inside/scan_master_0000.chi").read_text()
     for tail, reason in {
-        "::/stack": "holds 2 frames; say which, as in data/more.h5::/stack[0]",
         "::/ari": "data/more.h5::/ari: more.h5 has no /ari: no 'ari' in /; did you mean 'air'?",
         "::/stack[5]": "there is no frame 5",
         "::air": "after :: the path of a dataset",
@@ -510,6 +509,19 @@ def test_background_dark_and_mask_may_be_in_hdf5_files(scan: Path, air: Path) ->
         told = call(*RUN, f"background.file=data/more.h5{tail}", "output_dir=no")
         assert (told.status, len(told.err.splitlines())) == (2, 1)
         assert reason in told.err
+    told = call(*RUN, "mask.file=data/more.h5::/stack", "output_dir=no")
+    assert (told.status, "holds 2 frames; say which, as in data/more.h5::/stack[0]" in told.err) == (2, True)
+
+
+def test_a_stack_as_background_is_averaged(scan: Path, air: Path) -> None:
+    image = tifffile.imread(air).astype(np.float32)
+    with h5py.File("data/more.h5", "w") as file:
+        file["stack"] = np.stack([image - 1, image + 1])
+        file["mean"] = image
+    for name in ("stack", "mean"):
+        assert call(*RUN, f"background.file=data/more.h5::/{name}", f"output_dir={name}").status == 0
+    found, expected = (np.loadtxt(f"{name}/scan_master_0000.chi") for name in ("stack", "mean"))
+    assert np.allclose(found, expected, rtol=1e-6)
 
 
 def test_a_frame_of_the_stack_that_is_the_background_is_left_out(scan: Path) -> None:

@@ -99,7 +99,8 @@ def test_the_configuration_can_be_shown_without_a_run(tmp_path: Path, monkeypatc
 def test_names_can_be_completed_with_tab(tmp_path: Path) -> None:
     env = {"COMP_LINE": "xrdpipe mask=", "COMP_POINT": "13"}
     told = xrdpipe("-sc", "query=bash", cwd=tmp_path, env=env)
-    assert set(told.out.split()) == {"mask=default", "mask=gentle", "mask=none", "mask=strict"}
+    options = ("default", "gentle", "none", "robust", "sigma_clip", "strict")
+    assert set(told.out.split()) == {f"mask={option}" for option in options}
 
 
 def test_a_closed_pipe_is_no_crash(tmp_path: Path) -> None:

@@ -16,9 +16,10 @@ from command import FAST, call
 from numpy.typing import NDArray
 
 from xrdpipe import kernels, outliers
+from xrdpipe.files import read_file
 from xrdpipe.geometry import Geometry, Poni
 from xrdpipe.mask import Mask
-from xrdpipe.source import read_file, sentinels
+from xrdpipe.source import sentinels
 from xrdpipe.stage import ConfigError
 
 USER = np.zeros((120, 100), np.uint8)
@@ -56,7 +57,7 @@ def test_a_mask_of_any_format_masks_the_same_pixels(
     assert call(f"poni={poni}", frames[0], *words, *FAST).status == 0
     np.testing.assert_array_equal(np.load(out / "masks" / "ni_1.npy"), USER)
     header = (out / "ni_1.chi").read_text()
-    assert f"# mask: mine{suffix} xxh128:" in header
+    assert f"# mask: {Path(path).name if suffix != '.h5' else 'mine.h5::' + path.split('::')[1]} xxh128:" in header
     assert str(data) not in header
     assert call("replay", out).status == 0
 
@@ -82,7 +83,7 @@ def test_several_masks_are_united_and_inverted_only_when_told(
     ("word", "told"),
     [
         ("mask.file=[a.npy,gone.npy]", "gone.npy: no such file"),
-        ("mask.file=m.h5::/entry/nothing", "there is no dataset /entry/nothing"),
+        ("mask.file=m.h5::/entry/nothing", "m.h5 has no /entry/nothing"),
         ("mask.invert=true", "there is no mask.file to invert"),
         ("mask.grow=-1", "from 0 to 100"),
         ("mask.max_iter=0", "a number >= 1"),

@@ -17,8 +17,8 @@ from PIL import Image as Picture
 
 from xrdpipe import paper
 from xrdpipe.folder import Folder, Record
+from xrdpipe.formats import chi_text
 from xrdpipe.frame import Frame, Pattern
-from xrdpipe.output import chi_text
 from xrdpipe.paper import Paper, Waterfall, heat_map, image_figure, offset_lines, pattern_figure
 from xrdpipe.patterns import Series, read_series
 from xrdpipe.source import Source

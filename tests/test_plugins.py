@@ -65,7 +65,11 @@ def test_a_stage_of_a_plug_in_can_be_added_to_the_line(conf: Path, here: Path) -
         (["mask=hot", "mask.limmit=5"], "mask.limmit: no such key; did you mean 'mask.limit'? allowed: mask.limit"),
         (["mask=hot", "mask.limit=much"], "mask.limit=much: float expected"),
         (["mask=hot", "mask.limit=-1"], "mask.limit=-1.0: a number of counts > 0 expected"),
-        (["mask=hut"], "mask=hut: no such option; did you mean 'hot'? allowed: default, gentle, hot, none, strict"),
+        (
+            ["mask=hut"],
+            "mask=hut: no such option; did you mean 'hot'? "
+            "allowed: default, gentle, hot, none, robust, sigma_clip, strict",
+        ),
         ([LINE, "smooth.width=wide"], "smooth.width=wide: int expected"),
     ],
 )

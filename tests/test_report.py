@@ -23,6 +23,7 @@ from PIL import Image
 from xrdpipe import ConfigError, integrate, kernels
 from xrdpipe.demo import Simulation
 from xrdpipe.formats import read_pattern
+from xrdpipe.outliers import GROWN
 from xrdpipe.preview import COLOURS, SIDE, preview_png
 from xrdpipe.report import write_report
 
@@ -101,7 +102,7 @@ def swept(measured: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sweep") / "out"
     words = [f"poni={measured / 'tiny.poni'}", measured / "ni_300K.tiff", measured / "ni_400K.tiff", "mask.edge=5"]
     varied = ["mask.alpha=1.5,3,-1", "integ.npt=200,300"]
-    told = call("-m", *words, *varied, "plot=none", "quiet=true", f"output_dir={folder}")
+    told = call("-m", *words, *varied, "plot=none", "quiet=true", "report=false", f"output_dir={folder}")
     assert told.status == 1
     columns = ["job", "mask.alpha", "integ.npt", "status", "done", "failed", "masked_fraction", "seconds", "error"]
     with (folder / "sweep.csv").open(encoding="utf-8", newline="") as file:
@@ -114,7 +115,7 @@ def swept(measured: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _run(measured: Path, images: list[Path], folder: Path, **keys: Any) -> Path:
-    settings = {"mask": {"edge": 5}, "integ": {"npt": 300}, "plot": "none", "quiet": True, **keys}
+    settings = {"mask": {"edge": 5}, "integ": {"npt": 300}, "plot": "none", "quiet": True, "report": False, **keys}
     integrate(measured / "tiny.poni", *images, output_dir=folder, **settings)
     return folder
 
@@ -514,11 +515,11 @@ def _pixels(png: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 def test_every_reason_has_its_colour_in_the_order_of_the_bits() -> None:
     bits = [kernels.USER, kernels.DETECTOR, kernels.EDGE, kernels.LOWER, kernels.UPPER, kernels.OUTLIER]
-    mask = np.repeat(np.array([*bits, kernels.NOT_FINITE, 0], np.uint8), 10)[None].repeat(20, axis=0)
+    mask = np.repeat(np.array([*bits, kernels.NOT_FINITE, GROWN, 0], np.uint8), 10)[None].repeat(20, axis=0)
     pixels = _pixels(preview_png(np.ones(mask.shape, np.float32), mask))
-    found = [bytes(pixels[10, 5 + 10 * n]).hex() for n in range(7)]
+    found = [bytes(pixels[10, 5 + 10 * n]).hex() for n in range(8)]
     assert [f"#{each}" for each in found] == list(COLOURS.values())
-    assert pixels[10, 75].tolist() == [255, 255, 255]
+    assert pixels[10, 85].tolist() == [255, 255, 255]
 
 
 def test_a_picture_keeps_the_way_up_and_the_proportions_of_its_image() -> None:

@@ -151,7 +151,7 @@ def test_two_frames_that_would_write_one_file_are_refused(poni: Path, frames: li
     other.write_bytes(frames[0].read_bytes())
     told = call(f"poni={poni}", frames[0], other, "integ=sectors", "integ.number=2", f"output_dir={tmp_path / 'o'}")
     assert told.status == 2
-    assert re.search("ni_1_sector_0_180.chi would be of both ni_1 and ni_1_sector_0_180", told.err)
+    assert re.search("ni_1 and ni_1_sector_0_180 would both write ni_1_sector_0_180.chi", told.err)
 
 
 @pytest.mark.parametrize(

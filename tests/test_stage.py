@@ -79,7 +79,7 @@ def test_a_wrong_key_type_or_value_is_told_with_its_full_name_and_what_would_be_
         (Source, {"transform": [None]}, "transform"),
         (Background, {"scale": True}, "scale"),
         (Background, {"scale": None}, "scale"),
-        (Background, {"file": ["a.tif"]}, "file"),
+        (Background, {"file": [3]}, "file"),
     ],
 )
 def test_every_kind_of_field_is_checked(cls: type[Stage], values: dict[str, Any], key: str) -> None:

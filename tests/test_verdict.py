@@ -21,6 +21,7 @@ from xrdpipe import demo, integrate
 from xrdpipe.bias import FAR, ring_bias, sampled
 from xrdpipe.frame import locked
 from xrdpipe.kernels import EDGE, OUTLIER, USER
+from xrdpipe.matrix import Matrix
 from xrdpipe.metrics import METRICS
 from xrdpipe.stage import ConfigError
 from xrdpipe.verdict import alone, as_good, means, ranked, score, spreads, terms
@@ -259,8 +260,10 @@ def test_the_kernel_of_ring_bias_follows_its_definition(seed: int) -> None:
     mask = np.where(rng.random(pixels) < 0.2, rng.choice([USER, EDGE, OUTLIER], pixels), 0).astype(np.uint8)
     intensity = 100 + 50 * np.arange(bins) + rng.normal(0, 1, bins)
     rows, columns = np.nonzero(matrix)
-    indptr = np.searchsorted(rows, np.arange(bins + 1))
-    kept = sampled(indptr, columns.astype(np.int32), matrix[rows, columns], np.empty(0, np.float32), pixels)
+    order = np.lexsort((rows, columns))  # pixel by pixel
+    starts = np.searchsorted(columns[order], np.arange(pixels + 1)).astype(np.uint32)
+    sparse = Matrix(starts, rows[order].astype(np.uint16), matrix[rows, columns][order])
+    kept = sampled(sparse, np.empty(0, np.float32), bins)
     got = ring_bias(locked(image), locked(mask), intensity, kept)
     assert got == pytest.approx(plain_bias(image, mask, matrix, intensity), rel=1e-3)
 

@@ -44,13 +44,13 @@ class Format:
 def chi_text(pattern: Pattern, header: Header) -> str:
     """Ours: ``#`` header, the last line of which names the columns, then radial, intensity[, sigma] as %14.6e."""
     names = _names(pattern)
-    columns = " ".join(f"{name:>14}" for name in names)[2:]
+    columns = " ".join(f"{name:>14}" for name in names).removeprefix("  ")  # which "# " takes up
     return _comments("#", header, columns) + _rows(pattern, len(names), "%14.6e")
 
 
 def xy_text(pattern: Pattern, header: Header) -> str:
     """Two columns under the same ``#`` header."""
-    columns = " ".join(f"{name:>15}" for name in _names(pattern)[:2])[2:]
+    columns = " ".join(f"{name:>15}" for name in _names(pattern)[:2]).removeprefix("  ")
     return _comments("#", header, columns) + _rows(pattern, 2, "%15.7e")
 
 

@@ -71,7 +71,9 @@ def replay(record: Path, into: Path | None = None, inputs: Path | None = None) -
         result.reasons += [f"the {what} has changed" for what in found.changed]
         for row in done:
             for name, digest in row["outputs"].items():
-                if name.endswith(".npy") or format_of(name):  # figures depend on fonts, so they are not compared
+                if name.endswith((".npy", ".npz")) or format_of(
+                    name
+                ):  # figures depend on fonts, so they are not compared
                     _compare(name, file.parent, again.folder or file.parent, digest, result)
         for name in Folder(file.parent).together:
             if name.endswith(".nxs"):
