@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ xrdpipe: nothing to do: images and a geometry are missing
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; the result is the exit status: 0 done, 1 a frame or job failed, 2 refused, 130 stopped."""
     status = 0
+    if not (root := logging.getLogger()).handlers:
+        root.addHandler(logging.NullHandler())  # what libraries say belongs into xrdpipe.log
     try:
         status = _answer(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()

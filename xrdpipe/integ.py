@@ -17,7 +17,7 @@ from .geometry import Geometry, Poni
 from .number import Number, inputs
 from .stage import ConfigError, Setup, Stage, Step, choice, nearest, require
 
-SAMPLE = 1 << 18  # pixels that are looked at again for the scatter in the rings
+SAMPLE = 1 << 16  # pixels that are looked at again for the scatter in the rings
 USUAL_UNITS = {"q_A^-1": True, "q_nm^-1": True, "2th_deg": False, "2th_rad": False, "r_mm": False}  # wavelength?
 USUAL_METHODS = [[split, "csr", "cython"] for split in ("full", "bbox", "no")]
 MEANING = {
@@ -121,7 +121,7 @@ class Integ(Stage):
         norm, starts, bins, coefs = (kept[name] for name in ("norm", "starts", "bins", "coefs"))
         npt = kept["radial"].size
         add = self._adding(kept, npt)
-        stride = -(-(starts.size - 1) // SAMPLE) | 1  # odd, so that it walks through all columns
+        stride = -(-(starts.size - 1) // SAMPLE) | 1  # odd, so that the runs walk through all columns
 
         def integrate(frame: Frame) -> Frame:
             image, mask, sums = add(frame)
@@ -318,7 +318,7 @@ def quality(sums: NDArray[np.float64], found: NDArray[np.float64], stride: int) 
 
     ``total_intensity``: all good pixels, counts; ``ring_scatter``: standard deviation of the pixels in a bin over its
     intensity, median over the bins; ``spottiness``: pyFAI's ``calc_spottiness`` (after doi:10.1107/S1600576713029713:
-    below 0.05 smooth, above 0.15 spotty). The latter two from every ``stride``-th pixel.
+    below 0.05 smooth, above 0.15 spotty). The latter two from one in ``stride`` pixels.
     """
     signal, total = sums[0], sums[1]
     with np.errstate(divide="ignore", invalid="ignore"):
