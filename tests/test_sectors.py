@@ -24,7 +24,7 @@ from xrdpipe.source import Source
 from xrdpipe.stage import ConfigError, Setup
 
 RANGES = [[-30.0, 30.0], [60.0, 120.0], [150.0, 210.0]]
-FULL, HYBRID = {"error_model": "poisson", "polarization_factor": 0.9}, {"error_model": "hybrid"}
+FULL = {"error_model": "poisson", "polarization_factor": 0.9}
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def same(one: Pattern, other: Pattern) -> None:
 
 @pytest.mark.parametrize(
     "keys",
-    [FULL, HYBRID, {"edges": [1, 2, 3.5], "error_model": "azimuthal"}],
+    [FULL, {"edges": [1, 2, 3.5], "error_model": "azimuthal"}],
     ids=str,
 )
 def test_each_sector_is_what_its_azimuth_range_alone_gives(

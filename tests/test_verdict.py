@@ -268,27 +268,14 @@ def test_the_kernel_of_ring_bias_follows_its_definition(seed: int) -> None:
     assert got == pytest.approx(plain_bias(image, mask, matrix, intensity), rel=1e-3)
 
 
-@pytest.mark.parametrize(
-    "varied", ["mask.auto_type=median,mean mask.lower_thresh=null,0", "mask.edge=0,20 mask.lower_thresh=null,1"]
-)
-def test_a_sweep_over_twelve_masks_finds_one_of_the_three_nearest_to_the_truth(varied: str, here: Path) -> None:
+def test_a_sweep_over_twelve_masks_finds_one_of_the_three_nearest_to_the_truth(here: Path) -> None:
     simulation = demo.Simulation(shape=(1024, 1024), pixel=(4e-4, 4e-4), seed=11)
     (here / "demo.poni").write_text(simulation.poni_text())
     tifffile.imwrite(here / "frame.tiff", simulation.frame())
     tifffile.imwrite(here / "air.tiff", simulation.air_frame())
-    words = ["poni=demo.poni", "plot=none"]
-    alphas = "mask.alpha=1.5,2,3"
-    command = [
-        "-m",
-        alphas,
-        *varied.split(),
-        *words,
-        "frame.tiff",
-        "background.file=air.tiff",
-        "output_dir=out",
-        BASIC,
-    ]
-    assert call(*command).status == 0
+    varied = ["mask.alpha=1.5,2,3", "mask.auto_type=median,mean", "mask.lower_thresh=null,0"]
+    words = ["poni=demo.poni", "frame.tiff", "background.file=air.tiff", "plot=none", "report=false"]
+    assert call("-m", *varied, *words, "output_dir=out", BASIC).status == 0
     expected = simulation.expected() - simulation._on_detector(simulation.air_pattern)
     truth = integrate("demo.poni", {"truth": expected}, mask="none", plot="none", output_dir=None).patterns["truth"]
     away = {}

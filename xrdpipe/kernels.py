@@ -500,7 +500,8 @@ def scatter(
 ) -> None:
     """Add some good pixels to ``sums`` (float64, (3, bins)): c, ``c * r**2`` and ``(c * norm * r)**2``.
 
-    Of every ``stride`` runs of `RUN` pixels the first: neighbours in memory cost hardly more than one alone. c is the weight of a pixel in a bin, r its distance from the ``intensity`` there, arguments as in `integrate`.
+    Of every ``stride`` runs of `RUN` pixels the first: neighbours in memory cost hardly more than one alone. c is the
+    weight of a pixel in a bin, r its distance from the ``intensity`` there, arguments as in `integrate`.
     """
     weighted = len(norm) > 0
     for first in range(0, len(image), stride * RUN):
