@@ -316,7 +316,19 @@ def test_values_of_the_geometry_sweep_and_are_on_record(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     usual = ["plot=none", "integ.npt=60", "mask=none", "integ.unit=2th_deg", frames[0]]
-    assert call("-m", f"poni={poni}", "geometry.dist=0.5,0.6", *usual, "output_dir=sweep", "quiet=true").status == 0
+    assert (
+        call(
+            "-m",
+            "hydra/launcher=basic",
+            "report=false",
+            f"poni={poni}",
+            "geometry.dist=0.5,0.6",
+            *usual,
+            "output_dir=sweep",
+            "quiet=true",
+        ).status
+        == 0
+    )
     one, other = (np.loadtxt(f"sweep/{job}/ni_1.chi") for job in (0, 1))
     assert np.tan(np.deg2rad(one[-1, 0])) / np.tan(np.deg2rad(other[-1, 0])) == pytest.approx(1.2, rel=1e-2)
     header = Path("sweep/1/ni_1.chi").read_text()

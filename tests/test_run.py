@@ -513,3 +513,13 @@ def test_a_report_of_no_run_is_refused(here: Path) -> None:
     assert (told.status, told.out) == (2, "")
     assert "neither a run nor a sweep" in told.err
     assert call("report").status == 2
+
+
+def test_worker_processes_follow_to_another_folder(here: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    shutil.copytree(here / "data", elsewhere / "data")
+    for folder in (here, elsewhere):
+        os.chdir(folder)
+        keys = ("parallel.backend=loky", "parallel.n_jobs=2", "quiet=true", "output_dir=out")
+        assert call(P, "images=data/ni_*.tiff", *FAST, *keys).status == 0
+        assert len(results(folder / "out")) == 3

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,7 @@ def conf_dir() -> Path:
     return next(path for path in (package / "conf", package.parent / "conf") if path.is_dir())
 
 
+@cache
 def defaults() -> dict[str, Any]:
     """What the shipped configuration says where the user says nothing, as plain values."""
     top = _plain_yaml(conf_dir() / "config.yaml")

@@ -9,6 +9,7 @@ import json
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -72,7 +73,13 @@ def main(words: Sequence[str]) -> int:
 
 
 def _page(template: str, **values: Any) -> str:
-    """A page in which no other script runs than ours: the policy names them by their hashes."""
+    made, parts = _templates()
+    return str(made.get_template(template).render(**parts, **values))
+
+
+@cache
+def _templates() -> tuple[Any, dict[str, Any]]:
+    """The templates, and what every page has; no other script runs in it: the policy names ours by their hashes."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
@@ -83,8 +90,7 @@ def _page(template: str, **values: Any) -> str:
     style, script = (Markup(loader.get_source(made, name)[0]) for name in ("report.css", "report.js"))
     scripts = [Markup(get_plotlyjs()), script]
     digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
-    hashes = " ".join(f"'sha256-{digest}'" for digest in digests)
-    return made.get_template(template).render(style=style, scripts=scripts, hashes=hashes, **values)
+    return made, {"style": style, "scripts": scripts, "hashes": " ".join(f"'sha256-{each}'" for each in digests)}
 
 
 def _read(path: Path) -> dict[str, Any] | None:

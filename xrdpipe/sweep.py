@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import os
 import sys
 import threading
 import time
@@ -36,6 +37,7 @@ from .run import run
 from .source import Source, memory
 from .stage import ConfigError, build
 from .verdict import Terms, alone, as_good, means, ranked, score, spreads, terms
+from .workers import go_to
 
 MEMORY = 1 << 29  # bytes of frames that a worker keeps from job to job
 FIRST, LAST = ("rank", "score", "status", "done", "failed"), ("error",)  # columns, with the metrics between them
@@ -92,7 +94,9 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
     rank = terms(top.sweep.rank)
     words = (*_options(loader, config_name), *(["hydra.mode=RUN"] if single.hydra.mode == RunMode.MULTIRUN else []))
     told = folder.absolute() / f".stop_{time.time_ns()}"
-    task = Job(tuple(images), supplied, tuple(swept), max(1, cores() // jobs), top.quiet, told, rank, words)
+    task = Job(
+        tuple(images), supplied, tuple(swept), max(1, cores() // jobs), top.quiet, told, os.getcwd(), rank, words
+    )
     with stop.heard(told):
         try:
             Hydra("xrdpipe", loader).multirun(config_name, task, [*overrides, f"hydra.sweep.dir={quoted(str(folder))}"])
@@ -128,6 +132,7 @@ class Job:
     n_jobs: int
     quiet: bool
     told: Path  # see `stop.join`
+    here: str  # the folder that relative paths are in
     rank: Terms
     options: tuple[str, ...] = ()  # of the command line, that a job alone needs too
 
@@ -136,6 +141,7 @@ class Job:
 
         Not NaN, on which the sweeper of Optuna breaks off.
         """
+        go_to(self.here)
         memory.room = MEMORY
         hydra = HydraConfig.get()
         folder, number = Path(hydra.runtime.output_dir), int(hydra.job.num)

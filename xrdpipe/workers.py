@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
 from collections.abc import Container, Generator, Mapping, Sequence
@@ -66,9 +67,10 @@ def outcomes(
 
     arrays = any(image.array is not None for image in images)
     backend = "threading" if parallel.backend == "auto" or arrays else parallel.backend
+    here = os.getcwd()
     with stop.deaf(backend == "loky"):
         made = joblib.Parallel(n_jobs=n_jobs, backend=backend, return_as="generator_unordered")(
-            joblib.delayed(_unless_stopped)(recipe, image, keep, image.name in shown) for image in images
+            joblib.delayed(_unless_stopped)(recipe, image, keep, image.name in shown, here) for image in images
         )
     yield from made
 
@@ -80,7 +82,18 @@ def rest(recipe: Recipe) -> None:
         time.sleep(0.01)
 
 
-def _unless_stopped(recipe: Recipe, image: Reference, keep: bool, show: bool) -> Outcome:
+def go_to(folder: str) -> None:
+    """Make relative paths mean in this process what they mean in ``folder``: a worker may be older than the run."""
+    try:
+        there = os.getcwd() == folder
+    except OSError:  # its own is gone
+        there = False
+    if not there:
+        os.chdir(folder)
+
+
+def _unless_stopped(recipe: Recipe, image: Reference, keep: bool, show: bool, here: str) -> Outcome:
+    go_to(here)
     _running.add(key := (recipe, image.name))
     try:
         return Outcome(record_of(image)) if recipe in _stopped else process(recipe, image, keep, show)
