@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-LIMIT = 30  # seconds until a page must be drawn
+LIMIT = 60  # seconds until a page must be drawn
 
 
 class Browser:
