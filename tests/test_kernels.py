@@ -108,7 +108,7 @@ def powder(seed: int = 0, size: int = 90_000, rings: int = 40) -> Frame:
 # ---------------------------------------------------------------------------------------------------- automatic mask
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(frames(anything), limits, limits, alphas)
 def test_the_median_mask_is_the_definition_pixel_for_pixel(
     frame: Frame, lower: float, upper: float, alpha: float
@@ -117,7 +117,7 @@ def test_the_median_mask_is_the_definition_pixel_for_pixel(
     assert np.array_equal(got != 0, by_definition(*frame, lower, upper, alpha))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(frames(counts), alphas)
 def test_ties_are_decided_as_numpy_decides_them(frame: Frame, alpha: float) -> None:
     """Few different counts in small rings: |v - median| often is alpha * std, but for the rounding."""
@@ -218,7 +218,7 @@ def test_a_pixel_exactly_at_a_threshold_is_good_even_where_float32_has_no_such_n
     assert not mask.any()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     frames(st.one_of(counts, st.integers(-8, 8).map(lambda i: i / 4), st.sampled_from([-0.0, 1e6, -1e6, 2.0**24]))),
     alphas,

@@ -72,7 +72,7 @@ scenes = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(scenes, st.sampled_from([1.5, 3.0, 4.5]))
 def test_robust_is_the_definition_pixel_for_pixel(given_scene: Any, alpha: float) -> None:
     image, variance, bad, ring = given_scene
@@ -91,7 +91,7 @@ def test_robust_is_the_definition_pixel_for_pixel(given_scene: Any, alpha: float
     assert np.array_equal(mask != 0, expected)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(scenes, st.sampled_from([1.0, 2.0, 3.0, 5.0]), st.integers(1, 6))
 def test_sigma_clip_is_the_definition_pixel_for_pixel(given_scene: Any, alpha: float, rounds: int) -> None:
     image, _, bad, ring = given_scene
