@@ -174,8 +174,7 @@ def test_what_are_no_sectors_is_refused(keys: dict[str, Any], told: str) -> None
 # ---------------------------------------------------------------------------------------------------------- own edges
 
 
-@pytest.mark.parametrize("split", ["no", "bbox", "full"])
-@pytest.mark.parametrize("unit", ["q_A^-1", "2th_deg"])
+@pytest.mark.parametrize(("split", "unit"), [("no", "q_A^-1"), ("bbox", "2th_deg"), ("full", "q_A^-1")])
 def test_uniform_edges_give_the_bins_of_pyfai_but_its_outer_ones(
     split: str, unit: str, of: Callable[..., Pattern]
 ) -> None:

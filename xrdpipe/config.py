@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -273,8 +274,13 @@ def settings(values: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
     for name, (schema, example) in groups_here.items():
         given = top.pop(name, {})
         require(isinstance(given, dict), name, given, f"its keys expected, as in {example}")
-        parts[name] = validated(schema, given, name)
+        parts[name] = _part(schema, name, json.dumps(given, default=str))  # type: ignore[arg-type] # mypy: a class has a hash
     return replace(validated(Settings, top, ""), **parts), groups
+
+
+@lru_cache(maxsize=32)  # asked for again by every job of a sweep
+def _part(schema: type[Any], name: str, given: str) -> Any:
+    return validated(schema, json.loads(given), name)
 
 
 def new_folder(kind: str = "") -> Path:
