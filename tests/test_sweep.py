@@ -54,17 +54,6 @@ def test_a_sweep_leaves_a_complete_folder_a_job_whatever_the_launcher(here: Path
     assert results(here / "alone") == results(here / "joblib" / "3")
 
 
-def test_a_sweep_over_the_real_frame_is_the_same_with_both_launchers(reference: Path, here: Path) -> None:
-    words = ["-m", "mask.alpha=1.5,3", "integ.npt=1024,2048", *FAST[::2], "source.transform=[flipud]"]
-    words += [f"poni={reference}/ceo2/CeO2_Pilatus1M.poni", f"{reference}/ceo2/CeO2_Pilatus1M.tif"]
-    assert xrdpipe(*words, "output_dir=joblib", cwd=here).status == 0
-    assert call(*words, "output_dir=basic", BASIC).status == 0
-    assert len(table(here / "joblib")) == 4
-    made = [results(here / name, "*/*.chi") for name in ("joblib", "basic")]
-    assert len(made[0]) == 4
-    assert made[0] == made[1]
-
-
 def test_a_failing_job_does_not_stop_the_others(here: Path) -> None:
     told = call("-m", "integ.npt=50,0,60", P, "data/ni_1.tiff", "plot=none", "output_dir=out", BASIC)
     assert told.status == 1
