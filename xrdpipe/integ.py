@@ -17,7 +17,7 @@ from .geometry import Geometry, Poni
 from .number import Number, inputs
 from .stage import ConfigError, Setup, Stage, Step, choice, nearest, require
 
-SAMPLE = 1 << 16  # pixels that are looked at again for the scatter in the rings
+SAMPLE = 1 << 15  # pixels that are looked at again for the scatter in the rings
 USUAL_UNITS = {"q_A^-1": True, "q_nm^-1": True, "2th_deg": False, "2th_rad": False, "r_mm": False}  # wavelength?
 USUAL_METHODS = [[split, "csr", "cython"] for split in ("full", "bbox", "no")]
 MEANING = {
