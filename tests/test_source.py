@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 from xrdpipe.files import read_file
 from xrdpipe.frame import FrameError, Reference
 from xrdpipe.paths import expand, natural
-from xrdpipe.source import TRANSFORMS, Demo, Source, references
+from xrdpipe.source import TRANSFORMS, Demo, Memory, Source, references
 from xrdpipe.stage import ConfigError, Setup
 
 RAMP = np.arange(12, dtype=np.uint16).reshape(3, 4)
@@ -380,3 +382,22 @@ def test_the_image_of_a_file_is_in_the_orientation_of_the_frames(tmp_path: Path)
     tifffile.imwrite(tmp_path / "a.tif", RAMP)
     read: NDArray[np.float32] = Source(transform=["rot90", "flipud"]).read(tmp_path / "a.tif")
     np.testing.assert_array_equal(read, np.flipud(np.rot90(RAMP)))
+
+
+def test_frames_are_remembered_by_many_threads_at_once(
+    data: Path, frames: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, size = Memory(), 2 * 120 * 100
+    monkeypatch.setattr(Memory, "room", 100 * size)
+    paths = [data / f"f_{number}.tiff" for number in range(300)]
+    for path in paths:
+        os.link(frames[0], path)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            read = list(pool.map(own.read, references(paths)))
+    finally:
+        sys.setswitchinterval(before)
+    assert {digest for _, digest in read} == {read_file(frames[0])[1]}
+    assert len(own.files) == 100

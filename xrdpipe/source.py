@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -231,17 +232,22 @@ class Memory:
 
     def __init__(self) -> None:
         self.files: OrderedDict[tuple[str, int, int], tuple[NDArray[Any], str]] = OrderedDict()
+        self.lock = threading.Lock()  # of what is held, not of the reading
 
     def read(self, reference: Reference) -> tuple[NDArray[Any], str]:
         """As `files.read`, from memory where it can be."""
         if not self.room or not reference.path.is_file():
             return files.read(reference)
         key = (f"{reference.path.resolve()}{reference.tail}", *files.changed(reference))
-        if key not in self.files:
-            self.files[key] = files.read(reference)
-            while sum(array.nbytes for array, _ in self.files.values()) > self.room:
-                self.files.popitem(last=False)
-        return self.files[key] if key in self.files else files.read(reference)
+        with self.lock:
+            found = self.files.get(key)
+        if found is None:
+            found = files.read(reference)
+            with self.lock:
+                self.files[key] = found
+                while sum(array.nbytes for array, _ in self.files.values()) > self.room:
+                    self.files.popitem(last=False)
+        return found
 
 
 memory = Memory()
