@@ -230,10 +230,7 @@ def _files(key: str, value: Any) -> Any:
     single = isinstance(value, str) and (os.path.lexists(value) or not re.search(r"[*?\[]|^@", value))
     if single or not isinstance(value, (str, list, tuple)):
         return value
-    try:
-        return [str(path) for path in expand([value] if isinstance(value, str) else map(str, value))]
-    except ConfigError as error:
-        raise ConfigError(str(error).replace("images=", f"{key}=", 1)) from error
+    return [str(path) for path in expand([value] if isinstance(value, str) else map(str, value), key)]
 
 
 def merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:

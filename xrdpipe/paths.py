@@ -49,15 +49,15 @@ def base_name(path: str) -> str:
     return f"{file.name}{path[len(str(file)) :]}" if path.startswith(str(file)) else Path(path).name
 
 
-def expand(images: str | Iterable[str]) -> list[Path]:
+def expand(images: str | Iterable[str], key: str = "images") -> list[Path]:
     """Paths, globs (also ``**``) and ``@list.txt`` -> image files.
 
-    Globs are sorted naturally, lists keep their order, duplicates are dropped. ConfigError names the glob or the list
-    that gives nothing. An entry that names an existing file is that file, whatever characters it has.
+    Globs are sorted naturally, lists keep their order, duplicates are dropped. ConfigError names the ``key`` and the
+    glob or the list that gives nothing. An entry that names an existing file is that file, whatever characters it has.
     """
     found: dict[str, Path] = {}
     for entry in [images] if isinstance(images, str) else images:
-        for path in _expand_one(entry):
+        for path in _expand_one(entry, key):
             found.setdefault(os.path.abspath(path), path)
     return list(found.values())
 
@@ -67,39 +67,39 @@ def expand_user(path: str) -> str:
     return path if os.path.lexists(path) else os.path.expanduser(os.path.expandvars(path))
 
 
-def _expand_one(entry: str, lists: tuple[str, ...] = ()) -> Iterator[Path]:
+def _expand_one(entry: str, key: str, lists: tuple[str, ...] = ()) -> Iterator[Path]:
     entry = expand_user(entry)
     file, colons, tail = entry.partition("::")
     if os.path.lexists(entry):
         yield Path(entry)
     elif colons:
         split(entry)
-        yield from (Path(f"{each}::{tail}") for each in _expand_one(file))
+        yield from (Path(f"{each}::{tail}") for each in _expand_one(file, key))
     elif entry.startswith("@"):
         if entry in lists:
-            raise ConfigError(f"images={entry}: the list names itself")
-        lines = _lines(entry[1:])
+            raise ConfigError(f"{key}={entry}: the list names itself")
+        lines = _lines(entry[1:], key)
         if not lines:
-            raise ConfigError(f"images={entry}: the list is empty")
+            raise ConfigError(f"{key}={entry}: the list is empty")
         for line in lines:
-            yield from _expand_one(line, (*lists, entry))
+            yield from _expand_one(line, key, (*lists, entry))
     elif any(character in entry for character in "*?["):
         from glob import iglob
 
         found = (match for match in iglob(entry, recursive=True) if os.path.isfile(match))
         matches = sorted(found, key=lambda match: (natural(match), match))  # f_1 and f_01 too have an order
         if not matches:
-            raise ConfigError(f"images={entry}: no file matches (looked in {Path.cwd()})")
+            raise ConfigError(f"{key}={entry}: no file matches (looked in {Path.cwd()})")
         yield from map(Path, matches)
     else:
         yield Path(entry)  # a file that does not exist fails alone, with its name
 
 
-def _lines(path: str) -> list[str]:
+def _lines(path: str, key: str) -> list[str]:
     try:
         text = Path(expand_user(path)).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"images=@{path}: the list cannot be read ({error})") from error
+        raise ConfigError(f"{key}=@{path}: the list cannot be read ({error})") from error
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 

@@ -6,14 +6,13 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from .files import content_of
 from .frame import Frame, FrameError, Image, Reference
 from .geometry import Poni, geometry
-from .header import of_file
 from .paths import base_name
 from .provenance import content_hash, moved, versions
 from .source import Source
@@ -50,9 +49,13 @@ class Pipeline:
 
     def outputs(self, name: str) -> list[str]:
         """Files that the frame ``name`` leaves, relative to the run's folder."""
-        extras = {what: suffixes for stage in self.stages.values() for what, suffixes in stage.extras.items()}
-        files = ([*stage.outputs(name), *stage.extra_outputs(name, extras)] for stage in self.stages.values())
+        files = ([*stage.outputs(name), *stage.extra_outputs(name, self.extras)] for stage in self.stages.values())
         return [path for paths in files for path in paths]
+
+    @cached_property
+    def extras(self) -> dict[str, list[str]]:
+        """What a frame gives besides its pattern: kind -> the suffixes of the files, see `Stage.extras`."""
+        return {what: suffixes for stage in self.stages.values() for what, suffixes in stage.extras.items()}
 
     def finishes(self) -> list[str]:
         """Files that a run leaves when it ends, relative to its folder."""
@@ -158,7 +161,6 @@ def prepared(recipe: Recipe) -> Prepared:
         columns=tuple(pipeline.source.columns),
         images=images,
         noise=pipeline.source.noise,
-        header=of_file,
     )
     steps = {name: stage.prepare(setup) for name, stage in pipeline.stages.items()}
     return Prepared(pipeline, pipeline.source.prepare(setup), steps)

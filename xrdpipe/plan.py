@@ -58,10 +58,11 @@ class Plan:
             file = split(path).file
             if not file.is_file():
                 raise ConfigError(f"{what} file {path}: {'not a file' if file.exists() else 'no such file'}")
+        columns = pipeline.pattern_columns
         for stage in pipeline.stages.values():
             stage.check(poni)
-            if pipeline.pattern_columns:
-                stage.check_columns(pipeline.pattern_columns)
+            if columns:
+                stage.check_columns(columns)
         for name in pipeline.source.columns:
             taken = name in TAKEN or name.startswith("seconds_")
             require(not taken, "source.columns", name, "a column of this name is there already, see docs/metrics.md")
@@ -95,7 +96,8 @@ class Plan:
                     raise ConfigError(f"images: {owners[each]} and {name} would both write {each}; rename one")
                 owners[each] = name
         if folder is not None:
-            folder.check(plan.identity, plan.outputs(), top.overwrite or bool(top.resume), plan.together(folder))
+            together = plan.together(plan.collectors(folder))
+            folder.check(plan.identity, plan.outputs(), top.overwrite or bool(top.resume), together)
         return plan
 
     @cached_property
@@ -134,14 +136,13 @@ class Plan:
     def collectors(self, folder: Folder, started: str = "") -> list[Collector]:
         """What the stages make of all frames together, in this folder."""
         stacks = {image.name: image.stack for image in self.images}
-        extras = [stage.extras for stage in self.pipeline.stages.values()]
-        parts = ("", *(suffix for each in extras for suffixes in each.values() for suffix in suffixes))
+        parts = ("", *(suffix for suffixes in self.pipeline.extras.values() for suffix in suffixes))
         series = Series(folder.path, stacks, self.identity, self.poni.text, self.poni.wavelength, started, parts)
         return [made for stage in self.pipeline.stages.values() if (made := stage.collect(series)) is not None]
 
-    def together(self, folder: Folder) -> list[str]:
+    def together(self, collectors: list[Collector]) -> list[str]:
         """Files that are made of all frames, relative to the run's folder."""
-        return [*(file for each in self.collectors(folder) for file in each.files), *self.pipeline.finishes()]
+        return [*(file for each in collectors for file in each.files), *self.pipeline.finishes()]
 
     def told(self) -> str:
         """What would be read, prepared and written."""
@@ -161,7 +162,7 @@ class Plan:
             if len(stack) > SHOWN:
                 told.insert(len(told) // 2, f"... and for {len(stack) - 2} frames between")
             lines += [f"  {line}" for line in told]
-        lines += [f"  {file}" for file in self.together(Folder(target))]
+        lines += [f"  {file}" for file in self.together(self.collectors(Folder(target)))]
         report = "report.html, " if self.settings.report else ""
         return "\n".join([*lines, f"  summary.csv, run.json, {report}xrdpipe.log, .hydra/"])
 

@@ -167,7 +167,7 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
     }
     collectors = plan.collectors(target, made["started"]) if target else []
     if target is not None:
-        made["together"] = plan.together(target)
+        made["together"] = plan.together(collectors)
         if replaced := target.replaced(plan.identity):
             progress.say(f"{replaced} results of another configuration in {target.path} are replaced")
         target.begin({**made, "status": "running"}, plan.outputs(plan.waiting))
@@ -201,9 +201,9 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
                         log.warning(doubt)
                 if outcome.pattern is not None and keep:
                     result.patterns[name] = outcome.pattern
-                if outcome.sectors:
+                if outcome.sectors and keep:
                     result.sectors[name] = outcome.sectors
-                if outcome.cake is not None:
+                if outcome.cake is not None and keep:
                     result.cakes[name] = outcome.cake
                 if outcome.mask is not None:
                     result.masks.bits[name] = outcome.mask
@@ -262,7 +262,7 @@ def _tidy(plan: Plan, recipe: Recipe | None, target: Folder | None, records: Map
         return
     rest(recipe)
     waiting = [name for name, record in records.items() if record.status == "waiting"]
-    for path in [*target.parts(), *(target.path / file for name in waiting for file in plan.outputs()[name])]:
+    for path in [*target.parts(), *(target.path / file for name in waiting for file in plan.pipeline.outputs(name))]:
         path.unlink(missing_ok=True)
 
 
