@@ -134,10 +134,11 @@ class Arrivals:
 
         KeyboardInterrupt where the user wants no more.
         """
+        self._news = time.monotonic()
         while True:
             if batch := self.now():
-                self._news = time.monotonic()
                 yield batch
+                self._news = time.monotonic()  # while those were done, nobody looked
                 continue
             if stop.asked():
                 raise KeyboardInterrupt
