@@ -7,17 +7,19 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from browser import chromium
 from command import FAST, LIMIT, call, results, start
 
 from xrdpipe.folder import journal
 
-IDLE = "source.idle=1.5"
+IDLE = "source.idle=1"
 
 
 @pytest.fixture
@@ -129,12 +131,11 @@ def test_what_is_done_is_not_done_again_and_new_frames_are_added(live: Path) -> 
     assert call(*watch("source.frames=5")).status == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_watch_that_waits_and_the_results_are_complete(live: Path, number: signal.Signals) -> None:
+def test_a_signal_ends_a_watch_that_waits_and_the_results_are_complete(live: Path) -> None:
     drop(live, range(2))
     process = start(*watch(), cwd=live)
     wait_for(lambda: taken(live) == 2)
-    process.send_signal(number)
+    process.send_signal(signal.SIGTERM)
     process.communicate(timeout=LIMIT)
     assert process.returncode == 130
     assert json.loads((live / "out" / "run.json").read_text())["status"] == "stopped"
@@ -237,3 +238,59 @@ def test_what_cannot_be_watched_is_refused(live: Path, words: list[str], said: s
     told = call(*watch(*words))
     assert told.status == 2
     assert said in told.err
+
+
+GROWS = """
+import time, h5py, tifffile
+raw = [tifffile.imread(f"data/ni_{number}.tiff") for number in (1, 2, 3)]
+for number in range(0, 8, 2):
+    with h5py.File("in/scan.h5", "a") as file:
+        stack = file.require_dataset("data", (0, 120, 100), "u2", maxshape=(None, 120, 100), chunks=(1, 120, 100)) \
+            if not number else file["data"]
+        for at in (number, number + 1):
+            stack.resize(at + 1, 0)
+            stack[at] = raw[at % 3]
+            time.sleep(0.05)
+    time.sleep(0.5)
+"""
+
+
+def test_a_stack_that_grows_gives_each_frame_once(live: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", GROWS], cwd=live) as writer:
+        told = call(*watch("source.pattern=*.h5", "source.frames=8", "source.idle=10"))
+        assert told.status == 0, told.err
+        assert writer.wait(LIMIT) == 0
+    assert [record["name"] for record in records(live)] == [f"scan_{number:04d}" for number in range(8)]
+    assert {record["status"] for record in records(live)} == {"done"}
+    assert call("poni=data/tiny.poni", "images=in/scan.h5", "output_dir=plain", *FAST).status == 0
+    assert results(live / "out") == results(live / "plain")
+
+
+def test_the_page_shows_what_is_done_and_reloads_itself_until_the_run_ends(
+    live: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xrdpipe.live.FRESH", 0.5)
+    page = live / "out" / "report.html"
+    with chromium() as browser:
+        drop(live, range(3))
+
+        def look() -> None:
+            wait_for(page.exists)
+            browser.open(page)
+            seen.append(browser.texts(".verdict")[0])
+            browser.run("scrollTo(0, 100)")
+            drop(live, range(3, 5))
+            wait_for(lambda: "5 of 5" in browser.texts(".verdict")[0])
+            seen.append(browser.texts(".verdict")[0])
+            seen.append(browser.run("return scrollY"))
+            drop(live, range(5, 6))
+
+        seen: list[object] = []
+        thread = meanwhile(look)
+        assert call(*watch("report=true", "source.frames=6", "source.idle=60")).status == 0
+        thread.join()
+        assert "running" in str(seen[0])
+        assert seen[2] == 100
+        wait_for(lambda: "done" in browser.texts(".verdict")[0] and "6 of 6" in browser.texts(".verdict")[0])
+        assert browser.run("return 'running' in document.documentElement.dataset") is False
+        assert not browser.problems()

@@ -411,7 +411,7 @@ if ("running" in document.documentElement.dataset) {
     if (document.hidden) return;
     history.replaceState({ top: scrollY }, "");
     location.reload();
-  }, 5000);
+  }, 3000);
 }
 
 document.documentElement.dataset.drawn = "yes";
