@@ -128,7 +128,8 @@ def test_what_is_done_is_not_done_again_and_new_frames_are_added(live: Path) -> 
     assert call(*watch("source.frames=5")).status == 0
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert len(records(live)) == 5
-    assert call(*watch("source.frames=5")).status == 0
+    assert "5 of 5 frames done" in call(*watch("source.frames=5")).out
+    assert "would read data/tiny.poni and 5 images" in call(*watch("dry_run=true", "overwrite=true")).out
 
 
 def test_a_signal_ends_a_watch_that_waits_and_the_results_are_complete(live: Path) -> None:

@@ -14,6 +14,7 @@ from .frame import Reference
 from .plan import PICTURES, Plan
 from .preview import FOLDER
 from .report import write_report
+from .source import absolute, named
 
 log = logging.getLogger("xrdpipe")
 
@@ -29,29 +30,32 @@ def arriving(plan: Plan, target: Folder | None) -> Iterator[list[Reference]]:
     if arrivals is None:
         return
     most, batches, pictures = arrivals.watch.frames, arrivals.batches(), [*plan.shown]
+    names = {**(target.names if target else {}), **{image.name: absolute(image) for image in plan.images}}
     seen, clock = {image.name for image in plan.images}, time.monotonic()
-    before = set(target.records) if target else set()
-    while most is None or len(seen | before) < most:
+    there = set(seen)  # of the frames that `most` counts, those done before among them
+    if target is not None and plan.resumes:
+        there |= {name for name, record in target.records.items() if record.status == "done"}
+    while most is None or len(there) < most:
         found = next(batches, None)
         if found is None:
             return
         if target is not None:
             found = [each for each in found if not target.renamed(each)]
-        named = plan.named(found, target)
-        new = [image for image in named if image.name not in seen | before]
+        came = named(found, names)
         if most is not None:
-            late = new[most - len(seen | before) :]
-            named = [image for image in named if image not in late]
-        plan.images.extend(image for image in named if image.name not in seen)
-        redo = plan.settings.overwrite
+            late = [image.name for image in came if image.name not in there][most - len(there) :]
+            came = [image for image in came if image.name not in late]
+        names |= {image.name: absolute(image) for image in came}
+        there |= {image.name for image in came}
+        plan.images.extend(image for image in came if image.name not in seen)
         batch = [
             image
-            for image in named
+            for image in came
             if target is None
-            or (redo and image.name not in seen)
+            or (plan.settings.overwrite and image.name not in seen)
             or not target.done(image, plan.pipeline.outputs(image.name), plan.settings.resume == "verify")
         ]
-        seen.update(image.name for image in named)
+        seen |= {image.name for image in came}
         if batch and plan.settings.report and target is not None and time.monotonic() - clock > FRESH / 2:
             clock = time.monotonic()
             pictures.append(batch[-1].name)

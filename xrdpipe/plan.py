@@ -140,10 +140,6 @@ class Plan:
             or not all(each.holds(folder.records[image.name]) for each in collectors)
         ]
 
-    def named(self, found: list[Reference], folder: Folder | None) -> list[Reference]:
-        """Frames that came later, with names that none of the others has."""
-        return named(found, {**(folder.names if folder else {}), **{each.name: absolute(each) for each in self.images}})
-
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What decides the numbers of this run, as results of other runs are compared with it."""

@@ -254,6 +254,8 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
         for column, count in lacking.items():
             some = f"{count} of {progress.done}" if count < progress.done else "all"
             progress.say(f"source.columns={column}: empty for {some} frames")
+        if plan.arrivals is not None and target is not None:  # those that were done before came among the others
+            records = {image.name: records.get(image.name) or target.records[image.name] for image in plan.images}
         result.frames = list(records.values())
         kept: list[dict[str, Any]] = [result.patterns, result.sectors, result.cakes, result.masks.bits]
         for found in kept:  # in the order of the frames

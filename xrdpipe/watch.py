@@ -106,14 +106,12 @@ class Arrivals:
         """The first batch in which a frame is ``wanted``, and from then on only those; ConfigError where none comes."""
         self.wanted = wanted
         here = f"source.folder={self.watch.folder}: no complete file matches source.pattern={self.watch.pattern}"
-        if not wait:
-            self._look()
-            time.sleep(self.watch.settle + TICK)
-            if found := self.now():
-                return found
-            raise ConfigError(f"{here} now; a run would wait for one")
+        self._look()
+        time.sleep((min(self.watch.settle, 0.5) if wait else self.watch.settle) + TICK)
         if batch := self.now():
             return batch
+        if not wait:
+            raise ConfigError(f"{here} now; a run would wait for one")
         self.say(f"waiting for {self._folder / self.watch.pattern}")
         for batch in self.batches():
             return batch
