@@ -223,7 +223,7 @@ def test_a_word_that_is_neither_override_nor_path_is_named(word: str) -> None:
     ["2024_01_15", "1e5", "true", "x#y", "été", "a b", "it's", "$HOME/x", "${x}", "a,b", "choice(a,b)", "~/x", "q=1"],
 )
 def test_the_value_of_a_path_key_is_text(text: str, compose_words: Any) -> None:
-    prefix = {"poni": "+", "mask.file": "++"}
+    prefix = {"poni": "+", "source.pattern": "+", "mask.file": "++"}
     config = compose_words(*(f"{prefix.get(key, '')}{key}={text}" for key in PATH_KEYS), hydra=True)
     assert {key: OmegaConf.select(config, key) for key in PATH_KEYS} == dict.fromkeys(PATH_KEYS, text)
 

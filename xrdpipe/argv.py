@@ -21,6 +21,7 @@ PATH_KEYS = FILE_KEYS | {
     "poni",
     "output_dir",
     "source.folder",
+    "source.pattern",
     "correction.flat_file",
     "hydra.sweep.dir",
     "hydra.run.dir",

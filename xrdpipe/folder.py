@@ -17,6 +17,7 @@ from .files import changed, digest
 from .frame import FrameError, Reference
 from .metrics import NAMES
 from .provenance import file_hash, write_json, write_text
+from .source import absolute
 from .stage import ConfigError
 
 
@@ -65,7 +66,8 @@ class Folder:
         known = {each.name for each in fields(Record)}
         try:
             records = [Record(**{key: row[key] for key in row if key in known}) for row in self.run.get("images", [])]
-            self.records = {record.name: record for record in [*records, *self._journal(known)]}
+            records += [Record(**{key: row[key] for key in row if key in known}) for row in journal(path)]
+            self.records = {record.name: record for record in records}
         except (TypeError, KeyError):
             self.run = FOREIGN
 
@@ -80,17 +82,20 @@ class Folder:
         files = self.run.get("together")
         return [str(file) for file in files] if isinstance(files, list) else []
 
-    def _journal(self, known: set[str]) -> Iterator[Record]:
+    def renamed(self, frame: Reference) -> bool:
+        """Whether the file of a frame is one that was done before under another name, and has only been moved."""
         try:
-            lines = (self.path / JOURNAL).read_text(encoding="utf-8").splitlines()
-        except OSError:
-            return
-        for line in lines:
-            try:
-                row = json.loads(line)
-                yield Record(**{key: row[key] for key in row if key in known})
-            except (ValueError, TypeError):  # the line that was being written when the run was killed
-                continue
+            now, here = changed(frame), absolute(frame)
+            return any(
+                (record.size, record.mtime_ns) == now
+                and record.status == "done"
+                and record.path != here
+                and not os.path.lexists(record.path)
+                and digest(frame) == record.hash
+                for record in self.records.values()
+            )
+        except FrameError:
+            return False
 
     def done(self, frame: Reference, outputs: Sequence[str], verify: bool) -> bool:
         """Whether a frame needs nothing more: same content, and every one of its files still there as it was written.
@@ -170,6 +175,7 @@ class Folder:
         ]
         if self.run and self.run.get("identity") != run["identity"]:
             going += [file for name, files in before.items() for file in (*files, f"previews/{name}.png")]
+            going += [file for record in self.records.values() for file in record.outputs]  # of a killed run
             going += self.together
             self.records, self.run = {}, {}
         for file in going:
@@ -237,6 +243,23 @@ class Folder:
             logger.setLevel(level)
             root.removeHandler(handler)
             handler.close()
+
+
+def journal(folder: Path) -> list[dict[str, Any]]:
+    """The records that a run has written which goes on, or was killed."""
+    try:
+        lines = (folder / JOURNAL).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    rows = []
+    for line in lines:
+        try:
+            row = json.loads(line)
+        except ValueError:  # the line that was being written when the run was killed
+            continue
+        if isinstance(row, dict) and {"file", "name"} <= set(row):
+            rows.append(row)
+    return rows
 
 
 def _flat(record: Record) -> dict[str, Any]:

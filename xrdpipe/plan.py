@@ -22,6 +22,7 @@ from .paths import expand, split
 from .pipeline import Pipeline
 from .source import absolute, given, named, shaped
 from .stage import ConfigError, require
+from .watch import Arrivals
 
 PICTURES = 5  # of a series in its report, at most
 SHOWN = 20  # frames of a stack whose files a dry run lists
@@ -39,14 +40,20 @@ class Plan:
     notes: list[str]  # what is to be said of the images
     folder: Folder | None  # None: nothing is written, or the folder is still to be made
     write: bool
+    arrivals: Arrivals | None = None  # where more images come from while the run goes on
 
     @classmethod
     def of(
-        cls, values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], write: bool, names: Mapping[str, str]
+        cls,
+        values: Mapping[str, Any],
+        arrays: Mapping[str, NDArray[Any]],
+        write: bool,
+        names: Mapping[str, str],
+        arrivals: Arrivals | None = None,
     ) -> Plan:
         """Check all that can be checked without reading a frame; ConfigError says what cannot be.
 
-        ``names``: names that images already have, name -> path.
+        ``names``: names that images already have, name -> path; ``arrivals``: waits for the first images.
         """
         top, groups = settings(values)
         pipeline = Pipeline.of(groups, top.stages)
@@ -67,8 +74,18 @@ class Plan:
             taken = name in TAKEN or name.startswith("seconds_")
             require(not taken, "source.columns", name, "a column of this name is there already, see docs/metrics.md")
         files.forget()  # they may have grown since
-        contents = [files.look(path) for path in expand(top.images or [])]
         own = {_real(each) for path in inputs.values() for each in files.look(path).references}
+        if arrivals is None:
+            contents = [files.look(path) for path in expand(top.images or [])]
+        else:
+            there = Folder(Path(top.output_dir)) if top.output_dir and write and not top.overwrite else None
+            if there and there.run.get("identity") != identity_of(pipeline, poni):
+                there = None
+
+            def wanted(frame: Reference) -> bool:
+                return _real(frame) not in own and not (there and there.renamed(frame))
+
+            contents = [files.Content(tuple(arrivals.first(wanted, wait=not top.dry_run)))]
         found = {absolute(each): each for content in contents for each in content.references}
         frames = [each for each in found.values() if not own or _real(each) not in own]
         notes = [note for content in contents for note in content.notes]
@@ -88,7 +105,7 @@ class Plan:
         size = max(len(image.parts) for image in images)
         notes += [f"{image.name} is of {n} frames, not {size}" for image in images if (n := len(image.parts)) < size]
         left_out = [each.location for each in found.values() if own and _real(each) in own]
-        plan = cls(top, pipeline, poni, images, left_out, notes, folder, write)
+        plan = cls(top, pipeline, poni, images, left_out, notes, folder, write, arrivals)
         owners: dict[str, str] = {}
         for name, written in plan.outputs().items():
             for each in written:
@@ -97,14 +114,23 @@ class Plan:
                 owners[each] = name
         if folder is not None:
             together = plan.together(plan.collectors(folder))
-            folder.check(plan.identity, plan.outputs(), top.overwrite or bool(top.resume), together)
+            folder.check(plan.identity, plan.outputs(), top.overwrite or plan.resumes, together)
+        if arrivals is not None and plan.collectors(folder or Folder(Path("."))):
+            raise ConfigError("output.format: nxs is made of all frames together, so not with source=watch")
         return plan
+
+    @property
+    def resumes(self) -> bool:
+        """Whether what is done stays: where the user says so, or frames arrive for results of the same settings."""
+        if self.arrivals is None or self.settings.resume or self.folder is None:
+            return bool(self.settings.resume)
+        return not self.settings.overwrite and self.folder.run.get("identity") == self.identity
 
     @cached_property
     def waiting(self) -> list[Reference]:
         """The images that are to be done: all, or where a run is resumed, those that are missing, failed or changed."""
         folder, resume = self.folder, self.settings.resume
-        if folder is None or not resume or folder.run.get("identity") != self.identity:
+        if folder is None or not self.resumes or folder.run.get("identity") != self.identity:
             return self.images
         verify = resume == "verify"
         collectors = self.collectors(folder)
@@ -119,8 +145,7 @@ class Plan:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What decides the numbers of this run, as results of other runs are compared with it."""
-        provenance: dict[str, Any] = json.loads(json.dumps(self.pipeline.provenance(self.poni)))
-        return provenance
+        return identity_of(self.pipeline, self.poni)
 
     def outputs(self, images: list[Reference] | None = None) -> dict[str, list[str]]:
         """The files of every frame (or of some), by its name."""
@@ -130,6 +155,8 @@ class Plan:
     def shown(self) -> set[str]:
         """The images of which the report shows a picture: first and last, and some evenly between."""
         count = len(self.images) if self.settings.report else 0
+        if count and self.arrivals is not None:  # of the others, see `live`
+            return {self.images[0].name}
         chosen = {round(part * (count - 1) / (PICTURES - 1)) for part in range(PICTURES)} if count else set()
         return {self.images[number].name for number in chosen}
 
@@ -187,6 +214,12 @@ def _real(frame: Reference) -> tuple[Path, str]:
     return frame.path.resolve(), frame.tail
 
 
+def identity_of(pipeline: Pipeline, poni: Poni) -> dict[str, Any]:
+    """What decides the numbers of a run, as its run.json has it."""
+    provenance: dict[str, Any] = json.loads(json.dumps(pipeline.provenance(poni)))
+    return provenance
+
+
 def geometry_file(top: Settings) -> Poni:
     """The geometry of a configuration; ConfigError where it is missing or wrong."""
     if top.poni is None and not top.geometry.numbers:
@@ -201,7 +234,7 @@ def run_shape(plan: Plan) -> tuple[tuple[int, int] | None, str, dict[str, str]]:
     """
     unreadable: dict[str, str] = {}
     refused: dict[tuple[int, int], ConfigError] = {}
-    for image in plan.waiting:
+    for image in plan.waiting or (plan.images if plan.arrivals else []):
         try:
             shape = shaped(image, plan.pipeline.source)
         except FrameError as error:

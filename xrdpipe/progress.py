@@ -11,11 +11,14 @@ INTERVAL = 2.0  # seconds between plain lines
 
 
 class Progress:
-    """Counts frames; as a context manager it shows rate, time left and failures so far, on stderr."""
+    """Counts frames; as a context manager it shows rate, time left and failures so far, on stderr.
 
-    def __init__(self, total: int, quiet: bool = False) -> None:
+    ``grows``: more frames may come, so nobody knows how long it takes.
+    """
+
+    def __init__(self, total: int, quiet: bool = False, grows: bool = False) -> None:
         self.total, self.done, self.failed = total, 0, 0
-        self.quiet = quiet
+        self.quiet, self.grows = quiet, grows
         self.start = self.last = time.monotonic()
         self.bar: Any = None
 
@@ -42,8 +45,8 @@ class Progress:
             self.failed += 1
             self.say(f"failed: {failure}")
         if self.bar is not None:
-            self.bar.update(self.task, completed=self.done, told=self._told())
-        elif not self.quiet and time.monotonic() - self.last > INTERVAL and self.done < self.total:
+            self.bar.update(self.task, completed=self.done, total=self.total, told=self._told())
+        elif not self.quiet and time.monotonic() - self.last > INTERVAL and (self.grows or self.done < self.total):
             self.last = time.monotonic()
             self.say(f"{self.done}/{self.total} frames, {self._told()}")
 
@@ -56,9 +59,12 @@ class Progress:
 
     def _told(self) -> str:
         rate = self.done / max(time.monotonic() - self.start, 1e-9)
+        failed = f", {self.failed} failed" if self.failed else ""
+        if self.grows:
+            return f"{rate:.1f} frames/s{failed}"
         left = (self.total - self.done) / rate
         clock = f"{left:.0f} s" if left < 100 else f"{left / 60:.0f} min" if left < 6000 else f"{left / 3600:.1f} h"
-        return f"{rate:.1f} frames/s, {clock} left" + (f", {self.failed} failed" if self.failed else "")
+        return f"{rate:.1f} frames/s, {clock} left{failed}"
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

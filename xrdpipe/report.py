@@ -15,6 +15,7 @@ from statistics import median
 from typing import Any
 from urllib.parse import quote
 
+from .folder import journal
 from .formats import read_pattern
 from .frame import Pattern
 from .paths import expand_user
@@ -159,7 +160,8 @@ def _run(folder: Path) -> dict[str, Any]:
     if run is None:
         raise ConfigError(f"{folder / 'run.json'}: is of no run of xrdpipe")
     parts = ("metrics", "columns", "steps")
-    records = [{**record, **{part: record.get(part) or {} for part in parts}} for record in run["images"]]
+    latest = {record["name"]: record for record in [*run["images"], *journal(folder)]}
+    records = [{**record, **{part: record.get(part) or {} for part in parts}} for record in latest.values()]
     names = [record["name"] for record in records]
     done = [number for number, record in enumerate(records) if record["status"] == "done"]
     shown, patterns, thinned = small_patterns(folder, names, done)

@@ -27,6 +27,7 @@ from .config import new_folder, settings
 from .folder import WAYS_OUT, Folder, Record
 from .frame import Cake, FrameError, Pattern, Reference
 from .header import header
+from .live import arriving, kept_fresh
 from .orientation import judge, typed
 from .pipeline import Recipe, prepared
 from .plan import Plan, run_shape
@@ -36,6 +37,7 @@ from .provenance import file_hash, versions, write_text
 from .report import try_report
 from .source import Source, memory
 from .stage import ConfigError, build
+from .watch import Arrivals, Watch
 from .workers import Outcome, outcomes, record_of, rest
 
 log = logging.getLogger("xrdpipe")
@@ -112,6 +114,12 @@ def run(
     top, groups = settings(values)
     source = build(groups.get("source", {}), "source", Source)
     with ExitStack() as stack:
+        arrivals = None
+        if isinstance(source, Watch):
+            arrivals, values = _watch(source, values, write, bool(arrays) or job is not None)
+            if not top.dry_run:
+                stack.enter_context(stop.heard())
+                stack.enter_context(arrivals.notified())
         if source.supplies and names is None:
             if write and not top.dry_run:
                 if top.output_dir and Folder(Path(top.output_dir)).run and not (top.overwrite or top.resume):
@@ -123,12 +131,22 @@ def run(
             else:
                 place = stack.enter_context(tempfile.TemporaryDirectory(prefix="xrdpipe-"))
             values = source.supply(dict(values), Path(place))
-        plan = Plan.of(values, arrays or {}, write, names or {})
+        plan = Plan.of(values, arrays or {}, write, names or {}, arrivals)
         if plan.settings.dry_run:
             print(plan.told())
             return Run(None)
         stack.callback(files.forget)
         return _execute(plan, values, command, keep, job)
+
+
+def _watch(source: Watch, values: Mapping[str, Any], write: bool, other: bool) -> tuple[Arrivals, dict[str, Any]]:
+    """What finds the frames, and the configuration of the run that they make; ``other``: of a sweep, or with arrays."""
+    if other:
+        raise ConfigError("source=watch: waits for files, so neither with arrays nor in a sweep")
+    values = source.settled(values)
+    output_dir, quiet = values.get("output_dir"), values.get("quiet")
+    apart = Path(output_dir).resolve() if output_dir and write else None
+    return Arrivals(source, apart, lambda text: None if quiet else print(f"xrdpipe: {text}", file=sys.stderr)), values
 
 
 def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep: bool, job: int | None) -> Run:
@@ -158,7 +176,17 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
     }
     images = {image.name: image for image in plan.images}
     lacking: dict[str, int] = {}
-    progress = Progress(len(plan.waiting), plan.settings.quiet)
+    progress = Progress(len(plan.waiting), plan.settings.quiet, plan.arrivals is not None)
+
+    def batches() -> Iterator[Sequence[Reference]]:
+        if plan.waiting:
+            yield plan.waiting
+        for batch in arriving(plan, target):
+            images.update({image.name: image for image in batch})
+            records.update({image.name: record_of(image) for image in batch})
+            progress.total += len(batch)
+            yield batch
+
     judged = bool(job)  # once a run, once a sweep
     made = {
         **_run_json(plan, values, command, started),
@@ -174,18 +202,26 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
         save_hydra(target.path, values, command)
     for collector in collectors:
         collector.begin(image.name for image in plan.waiting)
-    with target.log() if target else nullcontext(), progress, stop.heard():
+    with ExitStack() as stack:
+        stack.enter_context(target.log() if target else nullcontext())
+        stack.enter_context(progress)
+        stack.enter_context(stop.heard())
+        if plan.arrivals is not None:
+            plan.arrivals.say = progress.say
+            if target is not None and plan.settings.report:
+                stack.enter_context(kept_fresh(target.path))
         for note in plan.notes:
             progress.say(note)
             log.warning("%s", note)
         for left in plan.left_out:
             progress.say(f"{left} is a background, dark or mask file: left out of the images")
         if done and not plan.settings.quiet:
-            progress.say(f"{len(done)} of {len(plan.images)} images were done before")
+            of = f"{len(done)} of {len(plan.images)} images" if plan.arrivals is None else f"{len(before)} images"
+            progress.say(f"{of} were done before")
         told: set[str] = set()
         log.info("%d frames, %s", len(plan.waiting), plan.identity["program"])
         try:
-            made_by = _outcomes(recipe, plan, unreadable, keep)
+            made_by = _outcomes(recipe, plan, batches(), unreadable, keep)
             for outcome in made_by:
                 outcome = replace(outcome, record=collected(collectors, outcome.record, outcome.results))
                 name = outcome.record.name
@@ -213,9 +249,13 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
             result.stopped = True
             _tidy(plan, recipe, target, records)
             progress.say(f"stopped after {progress.done} of {progress.total} frames; what is done is saved")
+        for left in plan.arrivals.incomplete() if plan.arrivals else ():
+            progress.say(left)
         for column, count in lacking.items():
             some = f"{count} of {progress.done}" if count < progress.done else "all"
             progress.say(f"source.columns={column}: empty for {some} frames")
+        if plan.arrivals is not None and target is not None:  # those that were done before came among the others
+            records = {image.name: records.get(image.name) or target.records[image.name] for image in plan.images}
         result.frames = list(records.values())
         kept: list[dict[str, Any]] = [result.patterns, result.sectors, result.cakes, result.masks.bits]
         for found in kept:  # in the order of the frames
@@ -227,14 +267,22 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
                 progress.say(trouble)
                 log.error(trouble)
             status = "stopped" if result.stopped else "failed" if result.failed else "done"
+            made["outputs"] = plan.outputs()  # also of those that came meanwhile
             target.record({**made, "status": status, "seconds": round(time.monotonic() - clock, 3)}, result.frames)
             _finish(plan, target, progress)
     return result
 
 
-def _outcomes(recipe: Recipe | None, plan: Plan, unreadable: Mapping[str, str], keep: bool) -> Generator[Outcome]:
+def _outcomes(
+    recipe: Recipe | None,
+    plan: Plan,
+    batches: Iterator[Sequence[Reference]],
+    unreadable: Mapping[str, str],
+    keep: bool,
+) -> Generator[Outcome]:
     if recipe is not None:
-        yield from outcomes(recipe, plan.waiting, plan.settings.parallel, plan.shown, keep)
+        for batch in batches:
+            yield from outcomes(recipe, batch, plan.settings.parallel, plan.shown, keep)
         return
     for image in plan.waiting:
         yield Outcome(replace(record_of(image), status="failed", error=unreadable[image.name]))

@@ -37,6 +37,7 @@ from .run import run
 from .source import Source, memory
 from .stage import ConfigError, build
 from .verdict import Terms, alone, as_good, means, ranked, score, spreads, terms
+from .watch import Watch
 from .workers import go_to
 
 MEMORY = 1 << 29  # bytes of frames that a worker keeps from job to job
@@ -64,6 +65,8 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
     if top.dry_run:
         raise ConfigError("dry_run: not for a sweep; leave out -m and give each key one value")
     source = build(groups.get("source", {}), "source", Source)
+    if isinstance(source, Watch):
+        raise ConfigError("source=watch: not in a sweep, as its jobs need the same frames; sweep over them afterwards")
     for name, values in groups.items():  # what varies is for each job to check
         if name != "source" and not any(key.partition(".")[0] == name for key in swept):
             build(values, name)

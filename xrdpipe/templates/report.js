@@ -404,4 +404,14 @@ if ($("drift")) drawDrift();
 if ($("panels")) drawSettings();
 addEventListener("beforeprint", () => fit(true));
 addEventListener("afterprint", () => fit(false));
+// While the run goes on, the page is replaced every few seconds: look again, and stay where one reads.
+if (history.state?.top) scrollTo(0, history.state.top);
+if ("running" in document.documentElement.dataset) {
+  setInterval(() => {
+    if (document.hidden) return;
+    history.replaceState({ top: scrollY }, "");
+    location.reload();
+  }, 3000);
+}
+
 document.documentElement.dataset.drawn = "yes";
