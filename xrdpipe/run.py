@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -128,14 +128,16 @@ def run(
             print(plan.told())
             return Run(None)
         stack.callback(files.forget)
-        return _execute(plan, values, command, keep, job)
+        return _execute(plan, values, command, keep, job, stack)
 
 
-def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep: bool, job: int | None) -> Run:
+def _execute(
+    plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep: bool, job: int | None, stack: ExitStack
+) -> Run:
     started, clock = datetime.now(UTC), time.monotonic()
     shape, shape_from, unreadable = run_shape(plan)
     target = plan.folder or (Folder(new_folder()) if plan.write else None)
-    recipe = None
+    recipe = client = None
     if shape is not None:
         if target is not None and not plan.settings.overwrite:
             target.check_shape(plan.identity, shape)
@@ -144,7 +146,8 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
         recipe = Recipe(config, tuple(plan.pipeline.stages), plan.poni, shape, shape_from, path, plan.settings.cache)
         try:
             prepared(recipe)  # what does not fit is refused here, before the folder is touched
-        except ConfigError:
+            client = stack.enter_context(_client(plan))
+        except (ConfigError, KeyboardInterrupt):
             if target is not None and plan.folder is None:
                 os.removedirs(target.path)
             raise
@@ -185,7 +188,7 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
         told: set[str] = set()
         log.info("%d frames, %s", len(plan.waiting), plan.identity["program"])
         try:
-            made_by = _outcomes(recipe, plan, unreadable, keep)
+            made_by = _outcomes(recipe, plan, unreadable, keep, client)
             for outcome in made_by:
                 outcome = replace(outcome, record=collected(collectors, outcome.record, outcome.results))
                 name = outcome.record.name
@@ -209,6 +212,9 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
                     result.masks.bits[name] = outcome.mask
                 if stop.asked():
                     made_by.throw(KeyboardInterrupt)
+            if target is not None and client is not None:  # what workers left that died while they wrote
+                for part in target.parts():
+                    part.unlink(missing_ok=True)
         except KeyboardInterrupt:
             result.stopped = True
             _tidy(plan, recipe, target, records)
@@ -232,7 +238,26 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
     return result
 
 
-def _outcomes(recipe: Recipe | None, plan: Plan, unreadable: Mapping[str, str], keep: bool) -> Generator[Outcome]:
+@contextmanager
+def _client(plan: Plan) -> Iterator[Any]:
+    # Of Dask, where that is asked for. Arrays that are in this process stay in it.
+    if plan.settings.parallel.backend != "dask" or any(image.array is not None for image in plan.waiting):
+        yield None
+        return
+    from .cluster import opened
+
+    with opened(plan.settings.parallel, max(1, len(plan.waiting))) as client:
+        yield client
+
+
+def _outcomes(
+    recipe: Recipe | None, plan: Plan, unreadable: Mapping[str, str], keep: bool, client: Any
+) -> Generator[Outcome]:
+    if recipe is not None and client is not None:
+        from . import cluster
+
+        yield from cluster.outcomes(client, recipe, plan.waiting, plan.shown, keep)
+        return
     if recipe is not None:
         yield from outcomes(recipe, plan.waiting, plan.settings.parallel, plan.shown, keep)
         return

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import files, stop
-from .config import Parallel, cores
+from .config import cores
 from .folder import Record
 from .frame import Cake, FrameError, Pattern, Reference
 from .metrics import metrics
+from .parallel import Parallel
 from .pipeline import Recipe, prepared
 from .preview import write_preview
 from .provenance import file_hash
