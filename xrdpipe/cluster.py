@@ -77,7 +77,8 @@ def _cluster(parallel: Parallel, frames: int) -> Iterator[Any]:
                 n_workers=min(cores() if parallel.n_jobs == -1 else parallel.n_jobs, frames),
                 threads_per_worker=1,
                 memory_limit=0,
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",
+                scheduler_kwargs={"dashboard": False},
                 silence_logs=logging.CRITICAL,
             )
         with cluster:
@@ -91,7 +92,7 @@ def _batch(parallel: Parallel) -> Any:
         raise ConfigError(f"parallel.cluster={parallel.cluster}: {error}; pip install 'xrdpipe[dask]'") from error
     kinds = {"slurm": jobqueue.SLURMCluster, "pbs": jobqueue.PBSCluster, "lsf": jobqueue.LSFCluster}
     try:
-        quiet = {"dashboard": False, "dashboard_address": None}
+        quiet = {"dashboard": False, "dashboard_address": ":0"}
         return kinds[parallel.cluster or ""](**parallel.options, scheduler_options=quiet, silence_logs="CRITICAL")
     except (ValueError, TypeError, OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
@@ -130,33 +131,41 @@ def outcomes(
 ) -> Generator[Outcome]:
     """As `workers.outcomes`, on the workers of ``client``.
 
-    No more than `PER_THREAD` frames for each of their threads are on their way, however many there are to do.
+    No more than `PER_THREAD` frames for each of their threads are on their way, however many there are to do. A frame
+    whose workers died again and again is done once more in the end, alone, as another one may have killed them.
     """
     there, ours = anywhere(recipe), _versions()
-    waiting = iter(images)
+    waiting, suspects, alone = iter(images), list[Reference](), False
     away: dict[str, tuple[Any, Reference]] = {}
     back: SimpleQueue[Any] = SimpleQueue()
     threads, looked = 0, -LOOK
     try:
         while True:
             if time.monotonic() - looked > LOOK and client.status == "running":
-                threads, looked = sum(client.nthreads().values()), time.monotonic()
-            while len(away) < PER_THREAD * max(1, threads) and client.status == "running":
+                before, threads, looked = threads, sum(client.nthreads().values()), time.monotonic()
+                if before and not threads:
+                    log.warning("no worker is left; waiting for a new one")
+            while len(away) < (1 if alone else PER_THREAD * max(1, threads)) and client.status == "running":
                 if (image := next(waiting, None)) is None:
                     break
                 future = client.submit(_frame, there, _whole(image), keep, image.name in shown, ours, pure=False)
                 away[future.key] = future, image
                 future.add_done_callback(back.put)
             if not away:
-                break
+                if not suspects:
+                    break
+                waiting, suspects, alone = iter(suspects), [], True
+                continue
             try:
-                future = back.get(timeout=POLL)
+                future, image = away.pop(back.get(timeout=POLL).key)
             except Empty:
                 if stop.asked():  # also where no worker ever comes
                     raise KeyboardInterrupt from None
                 continue
-            future, image = away.pop(future.key)
-            yield _outcome(future, image)
+            if not alone and _killed(future):
+                suspects.append(image)
+            else:
+                yield _outcome(future, image)
         for image in waiting:  # the scheduler is gone
             yield _failed(image, GONE)
     except (KeyboardInterrupt, GeneratorExit):
@@ -167,6 +176,12 @@ def outcomes(
 GONE = "the scheduler of Dask is gone; say resume=true once there is one again"
 
 
+def _killed(future: Any) -> bool:
+    from distributed import KilledWorker
+
+    return future.status == "error" and isinstance(future.exception(), KilledWorker)
+
+
 def _outcome(future: Any, image: Reference) -> Outcome:
     from distributed import KilledWorker
     from distributed.client import FutureCancelledError
@@ -174,7 +189,8 @@ def _outcome(future: Any, image: Reference) -> Outcome:
     try:
         made: Outcome = future.result()
     except KilledWorker as error:
-        return _failed(image, f"every worker that had it in hand died, {error.last_worker.address} last; out of memory?")
+        last = error.last_worker.address
+        return _failed(image, f"every worker that had it in hand died, the last was {last}; out of memory?")
     except FutureCancelledError:
         return _failed(image, GONE)
     except Exception as error:  # what `process` could not catch: it never came so far

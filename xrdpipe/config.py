@@ -27,6 +27,7 @@ from .poni import Calibration
 from .stage import ConfigError, nearest, require, validated
 from .verdict import terms
 
+
 @dataclass(frozen=True)
 class Sweep:
     """What decides which job of a sweep is best: ``rank``, see `verdict.terms`."""

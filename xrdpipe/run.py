@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import files, stop
+from . import files, room, stop
 from .argv import literal
 from .collect import collected, ended
 from .config import new_folder, settings
@@ -126,6 +126,7 @@ def run(
         plan = Plan.of(values, arrays or {}, write, names or {})
         if plan.settings.dry_run:
             print(plan.told())
+            print(room.told(plan))
             return Run(None)
         stack.callback(files.forget)
         return _execute(plan, values, command, keep, job, stack)
@@ -146,6 +147,7 @@ def _execute(
         recipe = Recipe(config, tuple(plan.pipeline.stages), plan.poni, shape, shape_from, path, plan.settings.cache)
         try:
             prepared(recipe)  # what does not fit is refused here, before the folder is touched
+            room.check(plan, shape, path)
             client = stack.enter_context(_client(plan))
         except (ConfigError, KeyboardInterrupt):
             if target is not None and plan.folder is None:
@@ -178,7 +180,8 @@ def _execute(
     for collector in collectors:
         collector.begin(image.name for image in plan.waiting)
     with target.log() if target else nullcontext(), progress, stop.heard():
-        for note in plan.notes:
+        doubts = [doubt] if shape is not None and (doubt := room.doubt(plan, shape)) else []
+        for note in [*plan.notes, *doubts]:
             progress.say(note)
             log.warning("%s", note)
         for left in plan.left_out:
