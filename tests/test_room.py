@@ -48,7 +48,6 @@ def test_a_new_folder_that_was_made_for_a_refused_run_goes_again(monkeypatch: py
         ("plot=none", "integ=sectors", "output.format=[chi,xy,csv]"),
         ("plot=none", "integ.edges=[1.0,2.0,3.0]"),
         ("plot=none", "integ.radial_range=[2.0,4.0]"),
-        ("plot=paper",),
     ],
 )
 def test_no_run_is_said_to_need_more_than_it_leaves(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
