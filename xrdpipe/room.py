@@ -83,7 +83,10 @@ def check(plan: Plan, shape: tuple[int, int], folder: Path | None) -> None:
             raise ConfigError(f"output_dir={folder}: {place} is a file, not a folder")
         if place.exists() and not os.access(place, os.W_OK | os.X_OK):
             raise ConfigError(f"output_dir={folder}: {place} is not writable")
-    needed, free = written(plan, shape), shutil.disk_usage(_there(folder)).free
+    total, _, free = shutil.disk_usage(_there(folder))
+    if not total:  # a file system that does not count
+        return
+    needed = written(plan, shape)
     if needed > free:
         free += _replaced(plan, folder)
     if needed > free:
