@@ -23,26 +23,11 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from .argv import FILE_KEYS, NUMBER_KEYS, PATH_KEYS
+from .parallel import Parallel
 from .paths import expand, expand_user
 from .poni import Calibration
-from .stage import ConfigError, choice, nearest, require, validated
+from .stage import ConfigError, nearest, require, validated
 from .verdict import terms
-
-BACKENDS = ("auto", "threading", "loky")
-
-
-@dataclass(frozen=True)
-class Parallel:
-    """How many frames are processed at once (``n_jobs``, -1: all cores) and by what (``backend``)."""
-
-    n_jobs: int = -1
-    backend: str = "auto"
-
-    def __post_init__(self) -> None:
-        require(
-            self.n_jobs == -1 or self.n_jobs >= 1, "n_jobs", self.n_jobs, "-1 (all cores) or a number >= 1 expected"
-        )
-        choice("backend", self.backend, BACKENDS)
 
 
 @dataclass(frozen=True)

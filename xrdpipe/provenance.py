@@ -48,7 +48,8 @@ def versions() -> dict[str, str]:
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file so that it appears whole or not at all: beside its name, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{os.getpid()}-{threading.get_ident()}.part")
+    # The name of the host too: computers that share the file system may have processes of the same number.
+    beside = path.with_name(f".{platform.node()}-{os.getpid()}-{threading.get_ident()}.part")
     try:
         with open(beside, "w+b") as file:
             write(file)

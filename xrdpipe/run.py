@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import files, stop
+from . import files, room, stop
 from .argv import literal
 from .collect import collected, ended
 from .config import new_folder, settings
@@ -38,7 +38,7 @@ from .report import try_report
 from .source import Source, memory
 from .stage import ConfigError, build
 from .watch import Arrivals, Watch
-from .workers import Outcome, outcomes, record_of, rest
+from .workers import Engine, Outcome, opened, record_of, rest
 
 log = logging.getLogger("xrdpipe")
 
@@ -134,9 +134,10 @@ def run(
         plan = Plan.of(values, arrays or {}, write, names or {}, arrivals)
         if plan.settings.dry_run:
             print(plan.told())
+            print(room.told(plan))
             return Run(None)
         stack.callback(files.forget)
-        return _execute(plan, values, command, keep, job)
+        return _execute(plan, values, command, keep, job, stack)
 
 
 def _watch(source: Watch, values: Mapping[str, Any], write: bool, other: bool) -> tuple[Arrivals, dict[str, Any]]:
@@ -149,11 +150,13 @@ def _watch(source: Watch, values: Mapping[str, Any], write: bool, other: bool) -
     return Arrivals(source, apart, lambda text: None if quiet else print(f"xrdpipe: {text}", file=sys.stderr)), values
 
 
-def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep: bool, job: int | None) -> Run:
+def _execute(
+    plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep: bool, job: int | None, stack: ExitStack
+) -> Run:
     started, clock = datetime.now(UTC), time.monotonic()
     shape, shape_from, unreadable = run_shape(plan)
     target = plan.folder or (Folder(new_folder()) if plan.write else None)
-    recipe = None
+    recipe = engine = None
     if shape is not None:
         if target is not None and not plan.settings.overwrite:
             target.check_shape(plan.identity, shape)
@@ -162,7 +165,9 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
         recipe = Recipe(config, tuple(plan.pipeline.stages), plan.poni, shape, shape_from, path, plan.settings.cache)
         try:
             prepared(recipe)  # what does not fit is refused here, before the folder is touched
-        except ConfigError:
+            room.check(plan, shape, path)
+            engine = stack.enter_context(opened(plan.settings.parallel, plan.waiting, plan.arrivals is not None))
+        except (ConfigError, KeyboardInterrupt):
             if target is not None and plan.folder is None:
                 os.removedirs(target.path)
             raise
@@ -202,26 +207,28 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
         save_hydra(target.path, values, command)
     for collector in collectors:
         collector.begin(image.name for image in plan.waiting)
-    with ExitStack() as stack:
-        stack.enter_context(target.log() if target else nullcontext())
-        stack.enter_context(progress)
-        stack.enter_context(stop.heard())
-        if plan.arrivals is not None:
-            plan.arrivals.say = progress.say
-            if target is not None and plan.settings.report:
-                stack.enter_context(kept_fresh(target.path))
-        for note in plan.notes:
-            progress.say(note)
-            log.warning("%s", note)
-        for left in plan.left_out:
-            progress.say(f"{left} is a background, dark or mask file: left out of the images")
-        if done and not plan.settings.quiet:
-            of = f"{len(done)} of {len(plan.images)} images" if plan.arrivals is None else f"{len(before)} images"
-            progress.say(f"{of} were done before")
-        told: set[str] = set()
-        log.info("%d frames, %s", len(plan.waiting), plan.identity["program"])
-        try:
-            made_by = _outcomes(recipe, plan, batches(), unreadable, keep)
+    stack.enter_context(target.log() if target else nullcontext())
+    stack.enter_context(progress)
+    stack.enter_context(stop.heard())
+    fresh: AbstractContextManager[None] = nullcontext()
+    if plan.arrivals is not None:
+        plan.arrivals.say = progress.say
+        if target is not None and plan.settings.report:
+            fresh = kept_fresh(target.path)
+    doubts = [doubt] if shape is not None and (doubt := room.doubt(plan, shape)) else []
+    for note in [*plan.notes, *doubts]:
+        progress.say(note)
+        log.warning("%s", note)
+    for left in plan.left_out:
+        progress.say(f"{left} is a background, dark or mask file: left out of the images")
+    if done and not plan.settings.quiet:
+        of = f"{len(done)} of {len(plan.images)} images" if plan.arrivals is None else f"{len(before)} images"
+        progress.say(f"{of} were done before")
+    told: set[str] = set()
+    log.info("%d frames, %s", len(plan.waiting), plan.identity["program"])
+    try:
+        with fresh:
+            made_by = _outcomes(engine, recipe, plan, batches(), unreadable, keep)
             for outcome in made_by:
                 outcome = replace(outcome, record=collected(collectors, outcome.record, outcome.results))
                 name = outcome.record.name
@@ -245,44 +252,47 @@ def _execute(plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep
                     result.masks.bits[name] = outcome.mask
                 if stop.asked():
                     made_by.throw(KeyboardInterrupt)
-        except KeyboardInterrupt:
-            result.stopped = True
-            _tidy(plan, recipe, target, records)
-            progress.say(f"stopped after {progress.done} of {progress.total} frames; what is done is saved")
-        for left in plan.arrivals.incomplete() if plan.arrivals else ():
-            progress.say(left)
-        for column, count in lacking.items():
-            some = f"{count} of {progress.done}" if count < progress.done else "all"
-            progress.say(f"source.columns={column}: empty for {some} frames")
-        if plan.arrivals is not None and target is not None:  # those that were done before came among the others
-            records = {image.name: records.get(image.name) or target.records[image.name] for image in plan.images}
-        result.frames = list(records.values())
-        kept: list[dict[str, Any]] = [result.patterns, result.sectors, result.cakes, result.masks.bits]
-        for found in kept:  # in the order of the frames
-            ordered = {name: found[name] for name in records if name in found}
-            found.clear()
-            found.update(ordered)
-        if target is not None:
-            for trouble in ended(collectors, {**target.records, **records}):
-                progress.say(trouble)
-                log.error(trouble)
-            status = "stopped" if result.stopped else "failed" if result.failed else "done"
-            made["outputs"] = plan.outputs()  # also of those that came meanwhile
-            target.record({**made, "status": status, "seconds": round(time.monotonic() - clock, 3)}, result.frames)
-            _finish(plan, target, progress)
+            for part in target.parts() if target else ():  # what workers left that died while they wrote
+                part.unlink(missing_ok=True)
+    except KeyboardInterrupt:
+        result.stopped = True
+        _tidy(plan, recipe, target, records)
+        progress.say(f"stopped after {progress.done} of {progress.total} frames; what is done is saved")
+    for left in plan.arrivals.incomplete() if plan.arrivals else ():
+        progress.say(left)
+    for column, count in lacking.items():
+        some = f"{count} of {progress.done}" if count < progress.done else "all"
+        progress.say(f"source.columns={column}: empty for {some} frames")
+    if plan.arrivals is not None and target is not None:  # those that were done before came among the others
+        records = {image.name: records.get(image.name) or target.records[image.name] for image in plan.images}
+    result.frames = list(records.values())
+    kept: list[dict[str, Any]] = [result.patterns, result.sectors, result.cakes, result.masks.bits]
+    for found in kept:  # in the order of the frames
+        ordered = {name: found[name] for name in records if name in found}
+        found.clear()
+        found.update(ordered)
+    if target is not None:
+        for trouble in ended(collectors, {**target.records, **records}):
+            progress.say(trouble)
+            log.error(trouble)
+        status = "stopped" if result.stopped else "failed" if result.failed else "done"
+        made["outputs"] = plan.outputs()  # also of those that came meanwhile
+        target.record({**made, "status": status, "seconds": round(time.monotonic() - clock, 3)}, result.frames)
+        _finish(plan, target, progress)
     return result
 
 
 def _outcomes(
+    engine: Engine | None,
     recipe: Recipe | None,
     plan: Plan,
     batches: Iterator[Sequence[Reference]],
     unreadable: Mapping[str, str],
     keep: bool,
 ) -> Generator[Outcome]:
-    if recipe is not None:
+    if engine is not None and recipe is not None:
         for batch in batches:
-            yield from outcomes(recipe, batch, plan.settings.parallel, plan.shown, keep)
+            yield from engine(recipe, batch, plan.shown, keep)
         return
     for image in plan.waiting:
         yield Outcome(replace(record_of(image), status="failed", error=unreadable[image.name]))

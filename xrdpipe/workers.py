@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Container, Generator, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import files, stop
-from .config import Parallel, cores
+from .config import cores
 from .folder import Record
 from .frame import Cake, FrameError, Pattern, Reference
 from .metrics import metrics
+from .parallel import Parallel
 from .pipeline import Recipe, prepared
 from .preview import write_preview
 from .provenance import file_hash
@@ -44,6 +47,9 @@ class Outcome:
         return {suffix: result for suffix, result in made.items() if result is not None}
 
 
+Engine = Callable[[Recipe, Sequence[Reference], Container[str], bool], Generator[Outcome]]  # see `outcomes`
+
+
 def record_of(image: Reference) -> Record:
     """The record of a frame that is still to be done."""
     if image.array is not None:
@@ -51,8 +57,24 @@ def record_of(image: Reference) -> Record:
     return Record(given(image), image.name, path=absolute(image), parts=[absolute(part) for part in image.parts])
 
 
+@contextmanager
+def opened(parallel: Parallel, images: Sequence[Reference], more: bool) -> Iterator[Engine]:
+    """What processes frames, with the workers that it needs while it is open; ConfigError where there are none.
+
+    ``more``: others than these ``images`` will come. Arrays are in this process and stay in it.
+    """
+    here = not (images or more) or any(image.array is not None for image in images)
+    if here or parallel.backend != "dask":
+        yield partial(outcomes, parallel)
+        return
+    from . import cluster
+
+    with cluster.opened(parallel, None if more else len(images)) as client:
+        yield partial(cluster.outcomes, client)
+
+
 def outcomes(
-    recipe: Recipe, images: Sequence[Reference], parallel: Parallel, shown: Container[str], keep: bool
+    parallel: Parallel, recipe: Recipe, images: Sequence[Reference], shown: Container[str], keep: bool
 ) -> Generator[Outcome]:
     """Process all images, in whatever order they are done; what is thrown into it ends the workers.
 
