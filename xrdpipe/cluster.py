@@ -212,7 +212,8 @@ def _rest(client: Any, futures: list[Any]) -> None:
     client.cancel([future for future in futures if future.key not in running])
     if left := [future for future in futures if future.key in running]:
         try:
-            wait(left, timeout=60)
+            with client.as_current():
+                wait(left, timeout=60)
         except TimeoutError:
             log.warning("%d frames were still in hand of workers after a minute", len(left))
         client.cancel(left)
