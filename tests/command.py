@@ -46,7 +46,11 @@ def start(
 def xrdpipe(*words: object, cwd: Path, program: Sequence[str] = MODULE, env: Mapping[str, str] | None = None) -> Told:
     """Run the program to its end, in a process of its own."""
     with start(*words, cwd=cwd, program=program, env=env) as process:
-        out, err = process.communicate(timeout=LIMIT)
+        try:
+            out, err = process.communicate(timeout=LIMIT)
+        except subprocess.TimeoutExpired:  # or it would be waited for
+            process.kill()
+            raise
     return Told(process.returncode, out, err)
 
 

@@ -156,7 +156,8 @@ def test_on_this_computer_a_frame_that_kills_its_workers_fails_alone(here: Path)
 
 
 SBATCH = """#!/bin/sh
-{ sh "$1" >/dev/null 2>&1 & }
+cp "$1" job.sh
+sh job.sh >/dev/null 2>&1 &
 echo "Submitted batch job $!"
 """
 
