@@ -93,6 +93,9 @@ def _plain_yaml(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in values.items()}
 
 
+_shipped: dict[tuple[str | None, ...], dict[str, Any]] = {}  # configuration files as they were read, by search path
+
+
 class Loader(ConfigLoaderImpl):
     """Hydra's composition with our words for its errors, and a check that no configuration brings code along.
 
@@ -113,7 +116,7 @@ class Loader(ConfigLoaderImpl):
         path.append("schema", "structured://")
         super().__init__(path)
         self.config_dir = config_dir
-        self._files: dict[str, Any] = {}
+        self._files = {} if config_dir else _shipped.setdefault(tuple(each.path for each in path.get_path()), {})
         self.elsewhere = False  # whether jobs are composed in other processes, and need no check in this one
 
     def load_configuration(
@@ -127,10 +130,13 @@ class Loader(ConfigLoaderImpl):
             raise
         except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
             raise ConfigError(self._in_our_words(error)) from error
+        finally:
+            self._files.pop(f"config_path={config_name}", None)  # Hydra composes in place, into this one
         return cfg
 
     def _process_config_searchpath(self, config_name: str | None, parsed_overrides: Any, repo: Any) -> None:
         # Hydra imports the package of a pkg:// path, and importing is running code: folders only.
+        repo.cache = self._files  # every job of a sweep composes from the same files: read them once
         primary = repo.load_config(config_path=config_name) if config_name else None
         given = [OmegaConf.select(primary.config, "hydra.searchpath")] if primary else []
         given += [each.value() for each in parsed_overrides if each.get_key_element() == "hydra.searchpath"]
@@ -138,14 +144,8 @@ class Loader(ConfigLoaderImpl):
             folder = str(path).removeprefix("file://")
             if "://" in folder or not Path(folder).is_dir():
                 raise ConfigError(f"hydra.searchpath={path}: refused, not a folder")
+            repo.cache = {}
         super()._process_config_searchpath(config_name, parsed_overrides, repo)
-
-    def _parse_overrides_and_create_caching_repo(self, config_name: str | None, overrides: list[str]) -> Any:
-        # Every job of a sweep composes from the same files: read them once.
-        parsed, repository = super()._parse_overrides_and_create_caching_repo(config_name, overrides)
-        if not any(each.get_key_element() == "hydra.searchpath" for each in parsed):
-            repository.cache = self._files
-        return parsed, repository
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """The configuration of one job. In the parent of workers Hydra asks only to see whether it composes."""
