@@ -10,7 +10,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -67,6 +67,27 @@ class Run:
     def status(self) -> int:
         """The exit status that the command line gives."""
         return 130 if self.stopped else 1 if self.failed else 0
+
+    def take(self, outcome: Outcome) -> None:
+        """Keep what was made of a frame."""
+        name = outcome.record.name
+        if outcome.pattern is not None:
+            self.patterns[name] = outcome.pattern
+        if outcome.sectors:
+            self.sectors[name] = outcome.sectors
+        if outcome.cake is not None:
+            self.cakes[name] = outcome.cake
+        if outcome.mask is not None:
+            self.masks.bits[name] = outcome.mask
+
+    def order(self, records: Iterable[Record]) -> None:
+        """Bring all in the order of these records, however the frames came."""
+        self.frames = list(records)
+        kept: list[dict[str, Any]] = [self.patterns, self.sectors, self.cakes, self.masks.bits]
+        for found in kept:
+            ordered = {record.name: found[record.name] for record in self.frames if record.name in found}
+            found.clear()
+            found.update(ordered)
 
     def _repr_html_(self) -> str:
         from html import escape
@@ -156,21 +177,7 @@ def _execute(
     started, clock = datetime.now(UTC), time.monotonic()
     shape, shape_from, unreadable = run_shape(plan)
     target = plan.folder or (Folder(new_folder()) if plan.write else None)
-    recipe = engine = None
-    if shape is not None:
-        if target is not None and not plan.settings.overwrite:
-            target.check_shape(plan.identity, shape)
-        path = target.path if target else None
-        config = json.dumps(plan.pipeline.config)
-        recipe = Recipe(config, tuple(plan.pipeline.stages), plan.poni, shape, shape_from, path, plan.settings.cache)
-        try:
-            prepared(recipe)  # what does not fit is refused here, before the folder is touched
-            room.check(plan, shape, path)
-            engine = stack.enter_context(opened(plan.settings.parallel, plan.waiting, plan.arrivals is not None))
-        except (ConfigError, KeyboardInterrupt):
-            if target is not None and plan.folder is None:
-                os.removedirs(target.path)
-            raise
+    recipe, engine = _ready(plan, shape, shape_from, target, stack)
     raw_shape = plan.pipeline.source.to_raw(np.empty(shape or (0, 0), np.bool_)).shape
     result = Run(target.path if target else None, masks=Masks(raw_shape))
     before = target.records if target else {}
@@ -215,17 +222,8 @@ def _execute(
         plan.arrivals.say = progress.say
         if target is not None and plan.settings.report:
             fresh = kept_fresh(target.path)
-    doubts = [doubt] if shape is not None and (doubt := room.doubt(plan, shape)) else []
-    for note in [*plan.notes, *doubts]:
-        progress.say(note)
-        log.warning("%s", note)
-    for left in plan.left_out:
-        progress.say(f"{left} is a background, dark or mask file: left out of the images")
-    if done and not plan.settings.quiet:
-        of = f"{len(done)} of {len(plan.images)} images" if plan.arrivals is None else f"{len(before)} images"
-        progress.say(f"{of} were done before")
+    _tell_first(plan, shape, progress, len(before), len(done))
     told: set[str] = set()
-    log.info("%d frames, %s", len(plan.waiting), plan.identity["program"])
     try:
         with fresh:
             made_by = _outcomes(engine, recipe, plan, batches(), unreadable, keep)
@@ -242,14 +240,8 @@ def _execute(
                     if doubt := _doubt(plan, images[name]):
                         progress.say(doubt)
                         log.warning(doubt)
-                if outcome.pattern is not None and keep:
-                    result.patterns[name] = outcome.pattern
-                if outcome.sectors and keep:
-                    result.sectors[name] = outcome.sectors
-                if outcome.cake is not None and keep:
-                    result.cakes[name] = outcome.cake
-                if outcome.mask is not None:
-                    result.masks.bits[name] = outcome.mask
+                if keep:
+                    result.take(outcome)
                 if stop.asked():
                     made_by.throw(KeyboardInterrupt)
             for part in target.parts() if target else ():  # what workers left that died while they wrote
@@ -265,12 +257,7 @@ def _execute(
         progress.say(f"source.columns={column}: empty for {some} frames")
     if plan.arrivals is not None and target is not None:  # those that were done before came among the others
         records = {image.name: records.get(image.name) or target.records[image.name] for image in plan.images}
-    result.frames = list(records.values())
-    kept: list[dict[str, Any]] = [result.patterns, result.sectors, result.cakes, result.masks.bits]
-    for found in kept:  # in the order of the frames
-        ordered = {name: found[name] for name in records if name in found}
-        found.clear()
-        found.update(ordered)
+    result.order(records.values())
     if target is not None:
         for trouble in ended(collectors, {**target.records, **records}):
             progress.say(trouble)
@@ -280,6 +267,30 @@ def _execute(
         target.record({**made, "status": status, "seconds": round(time.monotonic() - clock, 3)}, result.frames)
         _finish(plan, target, progress)
     return result
+
+
+def _ready(
+    plan: Plan, shape: tuple[int, int] | None, shape_from: str, target: Folder | None, stack: ExitStack
+) -> tuple[Recipe | None, Engine | None]:
+    """What workers prepare, and who they are; nothing where no frame could be read.
+
+    What does not fit is refused here, before the folder is touched.
+    """
+    if shape is None:
+        return None, None
+    if target is not None and not plan.settings.overwrite:
+        target.check_shape(plan.identity, shape)
+    path = target.path if target else None
+    config = json.dumps(plan.pipeline.config)
+    recipe = Recipe(config, tuple(plan.pipeline.stages), plan.poni, shape, shape_from, path, plan.settings.cache)
+    try:
+        prepared(recipe)
+        room.check(plan, shape, path)
+        return recipe, stack.enter_context(opened(plan.settings.parallel, plan.waiting, plan.arrivals is not None))
+    except (ConfigError, KeyboardInterrupt):
+        if target is not None and plan.folder is None:
+            os.removedirs(target.path)
+        raise
 
 
 def _outcomes(
@@ -322,6 +333,19 @@ def _tidy(plan: Plan, recipe: Recipe | None, target: Folder | None, records: Map
     waiting = [name for name, record in records.items() if record.status == "waiting"]
     for path in [*target.parts(), *(target.path / file for name in waiting for file in plan.pipeline.outputs(name))]:
         path.unlink(missing_ok=True)
+
+
+def _tell_first(plan: Plan, shape: tuple[int, int] | None, progress: Progress, before: int, done: int) -> None:
+    doubts = [doubt] if shape is not None and (doubt := room.doubt(plan, shape)) else []
+    for note in [*plan.notes, *doubts]:
+        progress.say(note)
+        log.warning("%s", note)
+    for left in plan.left_out:
+        progress.say(f"{left} is a background, dark or mask file: left out of the images")
+    if done and not plan.settings.quiet:
+        of = f"{done} of {len(plan.images)} images" if plan.arrivals is None else f"{before} images"
+        progress.say(f"{of} were done before")
+    log.info("%d frames, %s", len(plan.waiting), plan.identity["program"])
 
 
 def _tell(progress: Progress, outcome: Outcome, told: set[str]) -> None:
