@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from pathlib import Path
@@ -130,8 +131,6 @@ class Loader(ConfigLoaderImpl):
             raise
         except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
             raise ConfigError(self._in_our_words(error)) from error
-        finally:
-            self._files.pop(f"config_path={config_name}", None)  # Hydra composes in place, into this one
         return cfg
 
     def _process_config_searchpath(self, config_name: str | None, parsed_overrides: Any, repo: Any) -> None:
@@ -146,6 +145,15 @@ class Loader(ConfigLoaderImpl):
                 raise ConfigError(f"hydra.searchpath={path}: refused, not a folder")
             repo.cache = {}
         super()._process_config_searchpath(config_name, parsed_overrides, repo)
+
+    def _compose_config_from_defaults_list(self, defaults: Any, repo: Any) -> DictConfig:
+        # Most configurations differ in values alone, which come later.
+        if repo.cache is not self._files:
+            return super()._compose_config_from_defaults_list(defaults, repo)
+        if (key := repr(defaults)) not in self._files:
+            self._files[key] = super()._compose_config_from_defaults_list(defaults, repo)
+        made: DictConfig = deepcopy(self._files[key])
+        return made
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """The configuration of one job. In the parent of workers Hydra asks only to see whether it composes."""

@@ -27,7 +27,7 @@ class Traced(Loader):
 
     def __init__(self, config_dir: str | None = None) -> None:
         super().__init__(config_dir)
-        self.config_dir = config_dir
+        self._files = {}  # none that was composed before
         self.origins: dict[Key, str] = {}
 
     def _load_single_config(self, default: Any, repo: Any) -> Any:
