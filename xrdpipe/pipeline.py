@@ -10,7 +10,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from .files import content_of
+from .files import content_of, steady
 from .frame import Frame, FrameError, Image, Reference
 from .geometry import Poni, geometry
 from .paths import base_name
@@ -118,16 +118,23 @@ class Prepared:
     read: Callable[[Reference], Frame]
     steps: Mapping[str, Step]
 
-    def __call__(self, reference: Reference) -> tuple[Frame, dict[str, float]]:
-        """Take one frame all the way through, and time each stage (seconds); FrameError where it cannot go on."""
+    def __call__(self, reference: Reference) -> tuple[Frame, dict[str, float], tuple[int, int] | tuple[None, None]]:
+        """Take one frame all the way through, and time each stage (seconds); FrameError where it cannot go on.
+
+        Also gives size and modification time of what was read, see `files.steady`; None for an array.
+        """
         clock = time.perf_counter()
-        frame = self.read(reference)
+        state: tuple[int, int] | tuple[None, None] = None, None
+        if reference.array is None:
+            frame, state = steady(reference, self.read)
+        else:
+            frame = self.read(reference)
         seconds = {"source": time.perf_counter() - clock}
         for name, step in self.steps.items():
             clock = time.perf_counter()
             frame = step(frame)
             seconds[name] = time.perf_counter() - clock
-        return frame, {name: round(value, 4) for name, value in seconds.items()}
+        return frame, {name: round(value, 4) for name, value in seconds.items()}, state
 
 
 @lru_cache(maxsize=2)
