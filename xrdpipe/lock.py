@@ -17,7 +17,7 @@ LOCK = ".lock"  # in the folder, while a run has it; one that a killed run left 
 OWNER = 200  # bytes in it that say who has it
 
 
-class InUse(ConfigError):
+class InUseError(ConfigError):
     """Another run writes into the folder; the message says which."""
 
 
@@ -25,7 +25,7 @@ class InUse(ConfigError):
 def held(folder: Path) -> Iterator[None]:
     """Keep other runs out of a folder, which is made for that; what was made goes if nothing else came in.
 
-    InUse where another run has it. Where the lock cannot be made nobody is kept out: a folder that cannot be written to
+    InUseError where another run has it. Where the lock cannot be made nobody is kept out: a folder that cannot be written to
     is refused elsewhere, and of a file system without locks the user is told.
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
@@ -34,8 +34,8 @@ def held(folder: Path) -> Iterator[None]:
         file = _taken(folder / LOCK)
     except OSError:
         file = None
-    except InUse as error:
-        raise InUse(f"output_dir={folder}: {error}; wait for it, or choose another output_dir") from None
+    except InUseError as error:
+        raise InUseError(f"output_dir={folder}: {error}; wait for it, or choose another output_dir") from None
     try:
         yield
     finally:
@@ -49,7 +49,7 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def _taken(path: Path) -> int:
-    """The open lock file; InUse with its owner where another one has it, OSError where there is no lock to be had."""
+    """The open lock file; InUseError with its owner where another one has it, OSError where there is no lock to be had."""
     while True:
         try:
             file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -64,7 +64,7 @@ def _taken(path: Path) -> int:
             owner = os.pread(file, OWNER, 0).decode(errors="replace") if hasattr(os, "pread") else ""
             os.close(file)
             if error.errno in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
-                raise InUse(f"another run writes into it ({owner or 'it has just begun'})") from None
+                raise InUseError(f"another run writes into it ({owner or 'it has just begun'})") from None
             told = f"no lock can be had there ({error.strerror}); make sure that no other run writes into it"
             print(f"xrdpipe: output_dir={path.parent}: {told}", file=sys.stderr, flush=True)
             raise

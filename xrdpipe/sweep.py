@@ -28,7 +28,7 @@ from . import stop
 from .argv import quoted, translate
 from .config import Loader, cores, forced, listed, new_folder, plain, settings
 from .folder import WAYS_OUT
-from .lock import InUse, held
+from .lock import InUseError, held
 from .metrics import METRICS
 from .paths import expand, expand_user
 from .plan import geometry_file
@@ -172,7 +172,7 @@ class Job:
                 if isinstance(values.get("background"), dict) and not values["background"].get("file"):
                     values["background"]["file"] = self.supplied["background"]["file"]
             result = run(values, command, job=number, names=None if self.supplied is None else {})
-        except InUse:  # its record stays that of the run that goes on there
+        except InUseError:  # its record stays that of the run that goes on there
             raise
         except (ConfigError, OSError) as error:
             record = {"program": "xrdpipe", "status": "refused", "error": str(error), "command": command, "job": number}

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from . import files, stop
+from . import stop
 from .config import cores
 from .folder import Record
 from .frame import Cake, FrameError, Pattern, Reference
@@ -100,10 +100,9 @@ def outcomes(
 
     def side_by_side(some: Iterable[Reference]) -> Generator[Outcome]:
         with stop.deaf(backend == "loky"):
-            made = joblib.Parallel(n_jobs=n_jobs, backend=backend, return_as="generator_unordered")(
+            return joblib.Parallel(n_jobs=n_jobs, backend=backend, return_as="generator_unordered")(  # type: ignore[no-any-return]
                 joblib.delayed(_unless_stopped)(recipe, image, keep, image.name in shown, here) for image in some
             )
-        return made  # type: ignore[no-any-return]
 
     yield from (side_by_side(images) if backend == "threading" else _whoever_dies(side_by_side, images))
 
@@ -190,6 +189,8 @@ def process(recipe: Recipe, image: Reference, keep: bool, show: bool = False) ->
         return Outcome(replace(record, status="failed", error=str(error), seconds=time.monotonic() - clock))
     except Exception as error:  # a full disk, a bug in a stage: it must not cost the other frames
         reason = f"{type(error).__name__}: {error}"
+        if isinstance(error, OSError) and error.strerror:
+            reason = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         if isinstance(error, MemoryError):
             reason = f"not enough memory ({error or 'for what is made of it'}); lower parallel.n_jobs"
         failed = replace(record, status="failed", error=reason, seconds=time.monotonic() - clock)
