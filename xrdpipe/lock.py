@@ -25,8 +25,8 @@ class InUseError(ConfigError):
 def held(folder: Path) -> Iterator[None]:
     """Keep other runs out of a folder, which is made for that; what was made goes if nothing else came in.
 
-    InUseError where another run has it. Where the lock cannot be made nobody is kept out: a folder that cannot be written to
-    is refused elsewhere, and of a file system without locks the user is told.
+    InUseError where another run has it. Where the lock cannot be made nobody is kept out: a folder that cannot be
+    written to is refused elsewhere, and of a file system without locks the user is told.
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
@@ -49,7 +49,7 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def _taken(path: Path) -> int:
-    """The open lock file; InUseError with its owner where another one has it, OSError where there is no lock to be had."""
+    """The open lock file; InUseError with its owner where another one has it, OSError where there are no locks."""
     while True:
         try:
             file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)

@@ -192,7 +192,7 @@ def process(recipe: Recipe, image: Reference, keep: bool, show: bool = False) ->
         if isinstance(error, OSError) and error.strerror:
             reason = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         if isinstance(error, MemoryError):
-            reason = f"not enough memory ({error or 'for what is made of it'}); lower parallel.n_jobs"
+            reason = f"not enough memory{f' ({error})' if str(error) else ''}; lower parallel.n_jobs"
         failed = replace(record, status="failed", error=reason, seconds=time.monotonic() - clock)
         return Outcome(failed, trace=traceback.format_exc())
     masked = frame.masked
