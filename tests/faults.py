@@ -162,7 +162,6 @@ class Fault:
     statuses: tuple[int, ...]
     reason: str = ""  # a pattern: what it says where the exit status is not 0
     backends: tuple[str, ...] = tuple(BACKENDS)
-    note: str = ""
     either: bool = False  # results may be those of the other frames
     large: bool = False
 
@@ -182,10 +181,10 @@ def small_disk(place: Path, size: str = "4m") -> Iterator[None]:
         raise ImpossibleError("only root may mount a small disk")
     try:
         yield
-        kept = results(place), {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+        kept = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
     finally:
         subprocess.run(["umount", "-l", place], check=True)
-    for path, content in kept[1].items():
+    for path, content in kept.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
 
@@ -460,28 +459,19 @@ def tried(name: str, backend: str, world: World, seed: object, place: Path) -> F
 
 def table(rows: Sequence[Found]) -> str:
     """In Markdown: a row a fault."""
-    lines = [
-        f"| injected | {', '.join(BACKENDS)} | exit status | says | left for `resume=true` | half files | wrong | lost |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    heads = ["injected", ", ".join(BACKENDS), "exit status", "said", "left for `resume=true`", "half", "wrong", "lost"]
+    lines = [heads, ["---"] * len(heads)]
     for name, fault in FAULTS.items():
         mine = [row for row in rows if row.fault == name]
-        if not mine:
-            continue
-        times = [
-            str(sum(row.backend == backend for row in mine)) if backend in fault.backends else "-"
-            for backend in BACKENDS
-        ]
-        statuses = ", ".join(
-            f"{status}: {count}" for status, count in sorted(Counter(row.status for row in mine).items())
-        )
+        counts = Counter(row.backend for row in mine)
+        times = ", ".join(str(counts[backend]) if backend in fault.backends else "-" for backend in BACKENDS)
+        statuses = sorted(Counter(row.status for row in mine).items())
         told = (re.sub(r"/\S+/(data|out)/|^xrdpipe: (failed: )?", "", row.said) for row in mine if row.said)
         said = Counter(re.sub(r"f_\d+", "f_007", each) for each in told).most_common(1)
         sums = [sum(getattr(row, key) for row in mine) for key in ("left", "half", "wrong", "lost")]
-        lines.append(
-            f"| {fault.what} | {', '.join(times)} | {statuses} | {said[0][0][:100] if said else ''} | {' | '.join(map(str, sums))} |"
-        )
-    return "\n".join(lines)
+        exits = ", ".join(f"{status}: {count}" for status, count in statuses)
+        lines.append([fault.what, times, exits, said[0][0][:100] if said else "", *map(str, sums)])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def main() -> int:
