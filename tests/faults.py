@@ -438,7 +438,8 @@ def tried(name: str, backend: str, world: World, seed: object, place: Path) -> F
             short = any(whole.startswith(content) for whole in right)
             found.half, found.wrong = found.half + short, found.wrong + (not short)
     found.left = sum(file.endswith(".chi") for file in world.expected) - sum(file.endswith(".chi") for file in there)
-    if told.status >= 0 and (parts := [*case.out.rglob("*.part")]) and name not in ("read_only",):
+    record = json.loads((case.out / "run.json").read_text(encoding="utf-8"))
+    if record["status"] != "running" and (parts := [*case.out.rglob("*.part")]) and name != "read_only":
         found.troubles.append(f"left behind: {parts}")
     again = call(*case.words, "resume=true", "parallel=serial")
     if again.status:

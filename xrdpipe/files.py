@@ -122,20 +122,26 @@ def steady(reference: Reference, read: Callable[[Reference], Made]) -> tuple[Mad
     Where it is not, or where a network file system did not answer, it is read once more; FrameError if that is no
     better. The file of a stack may grow meanwhile.
     """
-    grows = all(each.dataset or each.index is not None for each in reference.parts or (reference,))
     for last in (False, True):
         before = None
         try:
             before = changed(reference)
             made = read(reference)
-            if grows or changed(reference) == before:
-                return made, before
+            same(reference, before)
+            return made, before
         except (FrameError, OSError) as error:
             if last or not (_passing(error) or _differs(reference, before)):
                 raise
             time.sleep(_PAUSE)
             forget()  # a handle that is stale stays so
-    raise FrameError("it changed while it was read")
+    raise AssertionError  # the last time it has returned or raised
+
+
+def same(reference: Reference, before: tuple[int, int]) -> None:
+    """FrameError where the files of a frame are not as they were ``before``, see `changed`. A stack may grow."""
+    stack = all(each.dataset or each.index is not None for each in reference.parts or (reference,))
+    if not stack and changed(reference) != before:
+        raise FrameError("it changed while it was read")
 
 
 def _differs(reference: Reference, before: tuple[int, int] | None) -> bool:

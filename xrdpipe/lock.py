@@ -28,14 +28,14 @@ def held(folder: Path) -> Iterator[None]:
     InUseError where another run has it. Where the lock cannot be made nobody is kept out: a folder that cannot be
     written to is refused elsewhere, and of a file system without locks the user is told.
     """
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    missing = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = _taken(folder / LOCK)
-    except OSError:
-        file = None
     except InUseError as error:
         raise InUseError(f"output_dir={folder}: {error}; wait for it, or choose another output_dir") from None
+    except (OSError, ValueError):  # the latter of a name that cannot be one
+        file = None
     try:
         yield
     finally:
@@ -57,9 +57,6 @@ def _taken(path: Path) -> int:
             file = os.open(path, os.O_RDONLY)
         try:
             _lock(file)
-            if not os.path.exists(path) or not os.path.samestat(os.fstat(file), os.stat(path)):
-                os.close(file)  # its owner has just ended, and removed it
-                continue
         except OSError as error:
             owner = os.pread(file, OWNER, 0).decode(errors="replace") if hasattr(os, "pread") else ""
             os.close(file)
@@ -68,11 +65,15 @@ def _taken(path: Path) -> int:
             told = f"no lock can be had there ({error.strerror}); make sure that no other run writes into it"
             print(f"xrdpipe: output_dir={path.parent}: {told}", file=sys.stderr, flush=True)
             raise
-        since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
-        with suppress(OSError):  # only words
-            os.ftruncate(file, 0)
-            os.write(file, f"process {os.getpid()} on {platform.node()}, since {since}".encode()[:OWNER])
-        return file
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file), os.stat(path)):
+                break
+        os.close(file)  # its owner has just ended, and removed it
+    since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+    with suppress(OSError):  # only words
+        os.ftruncate(file, 0)
+        os.write(file, f"process {os.getpid()} on {platform.node()}, since {since}".encode()[:OWNER])
+    return file
 
 
 def _lock(file: int) -> None:

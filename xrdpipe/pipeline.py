@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from .files import content_of, steady
+from .files import content_of, same, steady
 from .frame import Frame, FrameError, Image, Reference
 from .geometry import Poni, geometry
+from .header import checked
 from .paths import base_name
 from .provenance import content_hash, moved, versions
 from .source import Source
@@ -126,7 +127,11 @@ class Prepared:
         clock = time.perf_counter()
         state: tuple[int, int] | tuple[None, None] = None, None
         if reference.array is None:
-            frame, state = steady(reference, self.read)
+            frame, state = before = steady(reference, self.read)
+            header = checked(frame.header, lambda: same(reference, before[1]))  # which is read when it is needed
+            frame = replace(frame, header=header)
+            if self.pipeline.source.columns:
+                len(header)  # before anything is written
         else:
             frame = self.read(reference)
         seconds = {"source": time.perf_counter() - clock}
