@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -541,3 +542,85 @@ def test_real_files_of_beamlines_need_no_word_about_datasets(reference: Path, tm
         found = files.look(reference / "hdf5" / name).references
         assert ({each.dataset for each in found}, len(found)) == ({dataset}, count)
         assert files.read(found[-1])[0].max() > 0
+
+
+class Reading:
+    """Reads a frame; what is given happens at the first times that it does."""
+
+    def __init__(self, *happens: Any) -> None:
+        self.happens, self.times = list(happens), 0
+
+    def __call__(self, reference: Reference) -> Images:
+        self.times += 1
+        raw = files.read(reference)[0]
+        if self.happens:
+            self.happens.pop(0)()
+        return raw
+
+
+@pytest.fixture
+def single(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reference:
+    monkeypatch.setattr("xrdpipe.files._PAUSE", 0.0)
+    tifffile.imwrite(tmp_path / "f.tif", IMAGES[0])
+    return Reference("f", tmp_path / "f.tif")
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_read_again(single: Reference) -> None:
+    reading = Reading(lambda: tifffile.imwrite(single.path, IMAGES[1][:10]))
+    raw, state = files.steady(single, reading)
+    assert np.array_equal(raw, IMAGES[1][:10])
+    assert state == files.changed(single)
+
+
+def test_a_file_that_changes_again_and_again_fails(single: Reference) -> None:
+    changes = [lambda size=size: tifffile.imwrite(single.path, IMAGES[1][:size]) for size in (5, 6, 7)]
+    with pytest.raises(FrameError, match=r"^it changed while it was read$"):
+        files.steady(single, Reading(*changes))
+
+
+def test_a_file_that_is_empty_while_it_is_written_anew_is_read_again(single: Reference) -> None:
+    def written_anew(reference: Reference) -> tuple[Images, str]:
+        try:
+            return files.read(reference)
+        except FrameError:
+            tifffile.imwrite(single.path, IMAGES[2])
+            raise
+
+    single.path.write_bytes(b"")
+    with pytest.raises(FrameError, match="empty"):  # it stays so
+        files.steady(single, files.read)
+    (raw, _), _ = files.steady(single, written_anew)
+    assert np.array_equal(raw, IMAGES[2])
+
+
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.EIO, errno.ETIMEDOUT])
+def test_what_a_network_file_system_says_once_is_asked_again_and_what_it_says_twice_fails(
+    number: int, single: Reference
+) -> None:
+    def stale() -> None:
+        raise FrameError("cannot be read") from OSError(number, os.strerror(number))
+
+    def stale_in_hdf5() -> None:
+        raise FrameError("cannot be read") from OSError(f"Can't read data (time = Mon, errno = {number}, error = ...)")
+
+    for each in (stale, stale_in_hdf5):
+        assert np.array_equal(files.steady(single, Reading(each))[0], IMAGES[0])
+        with pytest.raises(FrameError, match="cannot be read"):
+            files.steady(single, Reading(each, each))
+
+
+def test_a_file_that_is_not_there_is_not_waited_for(single: Reference) -> None:
+    single.path.unlink()
+    reading = Reading()
+    with pytest.raises(FrameError, match="no such file"):
+        files.steady(single, reading)
+    assert reading.times == 0
+
+
+def test_a_stack_may_grow_while_a_frame_of_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "stack.npy"
+    np.save(path, IMAGES[:2])
+    reading = Reading(lambda: np.save(path, IMAGES))
+    raw, _ = files.steady(Reference("f", path, None, "", 1), reading)
+    assert reading.times == 1
+    assert np.array_equal(raw, IMAGES[1])

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from xrdpipe.folder import COLUMNS, Folder, Record, difference
+from xrdpipe.folder import COLUMNS, Folder, Record, difference, journal
 from xrdpipe.frame import Reference
 from xrdpipe.provenance import file_hash
 from xrdpipe.stage import ConfigError
@@ -335,3 +335,42 @@ def test_what_is_logged_meanwhile_by_any_library_is_in_the_log(path: Path) -> No
 )
 def test_the_first_difference_is_told_by_its_key(before: Any, now: Any, words: str) -> None:
     assert difference(before, now) == words
+
+
+def test_a_journal_that_cannot_be_written_costs_no_frame(path: Path) -> None:
+    folder = Folder(path)
+    folder.begin({"program": "xrdpipe", "identity": A, "status": "running"}, {})
+    (path / "run.jsonl").mkdir()  # as bad as a full disk
+    folder.note(Record("a.tif", "a", "done"))
+    (path / "run.jsonl").rmdir()
+    folder.note(Record("b.tif", "b", "done"))
+    assert [row["name"] for row in journal(path)] == ["b"]
+    folder.record({"program": "xrdpipe", "identity": A, "status": "done"}, [])
+    assert set(Folder(path).records) == {"a", "b"}
+
+
+def test_after_half_a_line_the_journal_goes_on_with_a_line_of_its_own(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Folder(path)
+    folder.begin({"program": "xrdpipe", "identity": A, "status": "running"}, {})
+    with monkeypatch.context() as patch:
+        patch.setattr("xrdpipe.folder.asdict", lambda record: full_disk(path / "run.jsonl"))
+        folder.note(Record("a.tif", "a", "done"))
+    folder.note(Record("b.tif", "b", "done"))
+    assert [row["name"] for row in journal(path)] == ["b"]
+
+
+def full_disk(file: Path) -> None:
+    with open(file, "a", encoding="utf-8") as half:
+        half.write('{"file": "a.t')
+    raise OSError(28, "No space left on device")
+
+
+def test_a_log_that_cannot_be_written_is_given_up_without_a_word(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (path / "xrdpipe.log").mkdir(parents=True)
+    with Folder(path).log():
+        logging.getLogger("xrdpipe").info("a word")
+    assert capsys.readouterr().err == ""

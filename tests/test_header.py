@@ -13,8 +13,8 @@ import pytest
 import tifffile
 from command import FAST, call
 
-from xrdpipe.frame import Reference
-from xrdpipe.header import described, header, parsed
+from xrdpipe.frame import FrameError, Reference
+from xrdpipe.header import Header, checked, described, header, parsed
 
 IMAGE = np.arange(12, dtype=np.int32).reshape(3, 4)
 
@@ -135,3 +135,14 @@ def test_columns_can_be_added_to_a_run_that_goes_on(heated: list[Path]) -> None:
     assert "3 of 3 images were done before" in told.err
     with open("out/summary.csv") as file:
         assert [row["temperature"] for row in csv.DictReader(file)] == ["", "310", "320"]
+
+
+def test_a_header_that_is_read_late_is_checked_to_be_that_of_the_frame() -> None:
+    def changed() -> None:
+        raise FrameError("it changed while it was read")
+
+    read = Header(lambda: {"Monitor": 3})
+    assert checked(read, lambda: None)["monitor"] == 3
+    late = checked(read, changed)
+    with pytest.raises(FrameError, match="changed"):
+        late["Monitor"]

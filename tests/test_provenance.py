@@ -82,3 +82,12 @@ def test_the_usual_program_checks_the_hash(tmp_path: Path) -> None:
     except FileNotFoundError:
         pytest.skip("xxh128sum is not installed")
     assert file_hash(tmp_path / "a") == f"xxh128:{run.stdout.split()[0]}"
+
+
+def test_what_cannot_be_written_is_named_by_its_own_name(tmp_path: Path) -> None:
+    def full(file: BinaryIO) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left on device") as failed:
+        write_whole(tmp_path / "a.chi", full)
+    assert failed.value.filename == str(tmp_path / "a.chi")

@@ -128,3 +128,40 @@ def test_jobs_of_a_sweep_that_are_done_are_not_run_again(many: Path) -> None:
     for job in "01":
         assert results(many / "out" / job) == results(many / "whole" / job)
     assert (many / "out" / "sweep.csv").read_text().count("done") == 3  # the header names a column so
+
+
+def no_room(*_: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_a_record_for_which_there_is_no_room_is_said_and_the_run_can_be_resumed(
+    many: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("xrdpipe.folder.Folder.record", no_room)
+        told = call(*COMMAND, "output_dir=out")
+    assert told.status == 1
+    assert "the record of the run could not be written (No space left on device); what is done stays" in told.err
+    assert "12 of 12 images were done before" in call(*COMMAND, "output_dir=out", "resume=true").err
+    assert statuses(many / "out") == ["done"] * 12
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_in_words(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for place in ("xrdpipe.folder.write_json", "xrdpipe.run.write_text"):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, no_room)
+            told = call(*COMMAND, "output_dir=out", "overwrite=true")
+        assert told.status == 2
+        assert "output_dir=out: cannot be written to (No space left on device)" in told.err
+
+
+def test_memory_that_does_not_suffice_anywhere_ends_the_run_in_words(
+    many: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("xrdpipe.run.prepared", none)
+    told = call(*COMMAND, "output_dir=out")
+    assert (told.status, told.out) == (1, "")
+    assert told.err == "xrdpipe: not enough memory; lower parallel.n_jobs; resume=true keeps what is done\n"

@@ -59,6 +59,9 @@ def _answer(words: list[str]) -> int:
             raise
         print(f"xrdpipe: {error}", file=sys.stderr)
         return 2
+    except MemoryError:
+        print("xrdpipe: not enough memory; lower parallel.n_jobs; resume=true keeps what is done", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("xrdpipe: stopped", file=sys.stderr)
         return 130

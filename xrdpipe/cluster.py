@@ -80,7 +80,7 @@ def _cluster(parallel: Parallel, frames: int | None) -> Iterator[Any]:
                 memory_limit=0,
                 dashboard_address="127.0.0.1:0",
                 scheduler_kwargs={"dashboard": False},
-                silence_logs=logging.CRITICAL,
+                silence_logs=logging.CRITICAL + 1,  # a worker without memory says so there, with its traceback
             )
         with cluster:
             yield cluster

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import struct
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,10 @@ from .stage import ConfigError
 _TIFF = {b"II*\0": "<HIHH", b"MM\0*": ">HIHH", b"II+\0": "<QQHH", b"MM\0+": ">QQHH"}
 _TIFF_NUMBERS = {3: "H", 4: "I", 16: "Q"}  # types of offsets and lengths
 _NPY = b"\x93NUMPY"
+_PASSING = (errno.ESTALE, errno.EIO, errno.ETIMEDOUT)  # what a network file system may answer once, and then no more
+_PAUSE = 0.2  # seconds until it is asked again
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,7 @@ def look(path: str | Path) -> Content:
             total, truncated = _COUNTS[kind](file) if kind in _COUNTS else (1, False)
             there = None if total == 1 and not truncated else list(range(total))
             notes = [f"{file}: is truncated; it has {total} whole frames"] if truncated else []
-    except FrameError:
+    except (FrameError, OSError):  # the latter of one that has just gone
         return Content((Reference("", file, None, inside, index),))
     if there is None:  # an image of its own, no stack
         return Content((Reference("", file, None, inside, None if index in (None, 0, -1) else index),))
@@ -108,6 +114,52 @@ def changed(reference: Reference) -> tuple[int, int]:
             files |= dict.fromkeys(hdf5.locate(each.path, each.dataset, each.index)[0].files)
     states = [state(file) for file in files]
     return sum(size for size, _ in states), max(time for _, time in states)
+
+
+def steady(reference: Reference, read: Callable[[Reference], Made]) -> tuple[Made, tuple[int, int]]:
+    """What ``read`` makes of a frame, and the state of its files, see `changed`, which is the same before and after.
+
+    Where it is not, or where a network file system did not answer, it is read once more; FrameError if that is no
+    better. The file of a stack may grow meanwhile.
+    """
+    for last in (False, True):
+        before = None
+        try:
+            before = changed(reference)
+            made = read(reference)
+            same(reference, before)
+            return made, before
+        except (FrameError, OSError) as error:
+            if last or not (_passing(error) or _differs(reference, before)):
+                raise
+            time.sleep(_PAUSE)
+            forget()  # a handle that is stale stays so
+    raise AssertionError  # the last time it has returned or raised
+
+
+def same(reference: Reference, before: tuple[int, int]) -> None:
+    """FrameError where the files of a frame are not as they were ``before``, see `changed`. A stack may grow."""
+    stack = all(each.dataset or each.index is not None for each in reference.parts or (reference,))
+    if not stack and changed(reference) != before:
+        raise FrameError("it changed while it was read")
+
+
+def _differs(reference: Reference, before: tuple[int, int] | None) -> bool:
+    try:
+        return before is not None and changed(reference) != before
+    except FrameError:
+        return False
+
+
+def _passing(error: BaseException | None) -> bool:
+    """Whether what went wrong may go right the next time; HDF5 says the number of the error in its text only."""
+    while error is not None:
+        if isinstance(error, OSError):
+            told = any(f"errno = {number}," in str(error) for number in _PASSING)
+            if told or error.errno in _PASSING:
+                return True
+        error = error.__cause__
+    return False
 
 
 def content_of(path: str | Path) -> str:

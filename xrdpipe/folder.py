@@ -8,7 +8,7 @@ import json
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from .metrics import NAMES
 from .provenance import file_hash, write_json, write_text
 from .source import absolute
 from .stage import ConfigError
+
+log = logging.getLogger("xrdpipe")
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.run = self._read_run()
+        self._torn = False  # whether the journal may end in a part of a line
         self.records: dict[str, Record] = {}
         known = {each.name for each in fields(Record)}
         try:
@@ -169,6 +172,12 @@ class Folder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"output_dir={self.path}: cannot be made ({error.strerror})") from error
+        try:
+            self._begin(run, outputs)
+        except OSError as error:
+            raise ConfigError(f"output_dir={self.path}: cannot be written to ({error.strerror})") from error
+
+    def _begin(self, run: Mapping[str, Any], outputs: Mapping[str, Sequence[str]]) -> None:
         before = self.run.get("outputs", {})
         going = [
             file for name, files in outputs.items() for file in (*files, *before.get(name, []), f"previews/{name}.png")
@@ -193,8 +202,13 @@ class Folder:
     def note(self, record: Record) -> None:
         """Keep the record of one frame at once, so that a killed run can be resumed."""
         self.records[record.name] = record
-        with open(self.path / JOURNAL, "a", encoding="utf-8") as journal:
-            journal.write(json.dumps(asdict(record)) + "\n")
+        try:
+            with open(self.path / JOURNAL, "a", encoding="utf-8") as journal:
+                journal.write("\n" * self._torn + json.dumps(asdict(record)) + "\n")
+            self._torn = False
+        except OSError as error:  # a full disk; what is done is known here until `record` writes it
+            self._torn = True
+            log.warning("%s: %s", JOURNAL, error)
 
     def record(self, run: Mapping[str, Any], records: Iterable[Record]) -> None:
         """Write ``run.json`` and ``summary.csv`` with these records added to those that stand here."""
@@ -230,7 +244,7 @@ class Folder:
     @contextmanager
     def log(self) -> Iterator[None]:
         """Write everything that is logged meanwhile, by any library, into ``xrdpipe.log``."""
-        handler = logging.FileHandler(self.path / "xrdpipe.log", encoding="utf-8", delay=True)
+        handler = _Log(self.path / "xrdpipe.log", encoding="utf-8", delay=True)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         root = logging.getLogger()
         root.addHandler(handler)
@@ -243,6 +257,21 @@ class Folder:
             logger.setLevel(level)
             root.removeHandler(handler)
             handler.close()
+
+
+class _Log(logging.FileHandler):
+    """A log that is given up, silently, where it cannot be written: what matters is said elsewhere too."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError):  # it is opened with its first line
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        return None
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
 
 
 def journal(folder: Path) -> list[dict[str, Any]]:

@@ -66,6 +66,18 @@ def header(reference: Reference) -> Header:
     return Header(lambda: {} if reference.array is not None else _read(reference))
 
 
+def checked(header: Mapping[str, Any], check: Callable[[], object]) -> Header:
+    """The same header; when it has been read, ``check`` is called, which may raise."""
+
+    def load() -> Mapping[str, Any]:
+        for key in header:
+            header.get(key)
+        check()
+        return header
+
+    return Header(load)
+
+
 def of_file(path: str) -> Header:
     """The header of an image file; of one that holds several frames it is as that of their merger."""
     from .files import look

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from .files import content_of
+from .files import content_of, same, steady
 from .frame import Frame, FrameError, Image, Reference
 from .geometry import Poni, geometry
+from .header import checked
 from .paths import base_name
 from .provenance import content_hash, moved, versions
 from .source import Source
@@ -118,16 +119,27 @@ class Prepared:
     read: Callable[[Reference], Frame]
     steps: Mapping[str, Step]
 
-    def __call__(self, reference: Reference) -> tuple[Frame, dict[str, float]]:
-        """Take one frame all the way through, and time each stage (seconds); FrameError where it cannot go on."""
+    def __call__(self, reference: Reference) -> tuple[Frame, dict[str, float], tuple[int, int] | tuple[None, None]]:
+        """Take one frame all the way through, and time each stage (seconds); FrameError where it cannot go on.
+
+        Also gives size and modification time of what was read, see `files.steady`; None for an array.
+        """
         clock = time.perf_counter()
-        frame = self.read(reference)
+        state: tuple[int, int] | tuple[None, None] = None, None
+        if reference.array is None:
+            frame, state = before = steady(reference, self.read)
+            header = checked(frame.header, lambda: same(reference, before[1]))  # which is read when it is needed
+            frame = replace(frame, header=header)
+            if self.pipeline.source.columns:
+                len(header)  # before anything is written
+        else:
+            frame = self.read(reference)
         seconds = {"source": time.perf_counter() - clock}
         for name, step in self.steps.items():
             clock = time.perf_counter()
             frame = step(frame)
             seconds[name] = time.perf_counter() - clock
-        return frame, {name: round(value, 4) for name, value in seconds.items()}
+        return frame, {name: round(value, 4) for name, value in seconds.items()}, state
 
 
 @lru_cache(maxsize=2)

@@ -7,6 +7,7 @@ import os
 import platform
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -54,8 +55,11 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
         with open(beside, "w+b") as file:
             write(file)
         os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            beside.unlink()
+        if isinstance(error, OSError) and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +28,7 @@ from .folder import WAYS_OUT, Folder, Record
 from .frame import Cake, FrameError, Pattern, Reference
 from .header import header
 from .live import arriving, kept_fresh
+from .lock import held
 from .orientation import judge, typed
 from .pipeline import Recipe, prepared
 from .plan import Plan, run_shape
@@ -41,6 +42,8 @@ from .watch import Arrivals, Watch
 from .workers import Engine, Outcome, opened, record_of, rest
 
 log = logging.getLogger("xrdpipe")
+
+GO_ON = "what is done stays, resume=true goes on once there is room"
 
 
 @dataclass
@@ -57,6 +60,7 @@ class Run:
     cakes: dict[str, Cake] = field(default_factory=dict)
     masks: Masks = field(default_factory=lambda: Masks((0, 0)))
     stopped: bool = False
+    unwritten: bool = False  # the record could not be, as on a full disk
 
     @property
     def failed(self) -> list[Record]:
@@ -66,7 +70,7 @@ class Run:
     @property
     def status(self) -> int:
         """The exit status that the command line gives."""
-        return 130 if self.stopped else 1 if self.failed else 0
+        return 130 if self.stopped else 1 if self.failed or self.unwritten else 0
 
     def take(self, outcome: Outcome) -> None:
         """Keep what was made of a frame."""
@@ -135,6 +139,8 @@ def run(
     top, groups = settings(values)
     source = build(groups.get("source", {}), "source", Source)
     with ExitStack() as stack:
+        if write and top.output_dir and not top.dry_run:
+            stack.enter_context(held(Path(top.output_dir)))
         arrivals = None
         if isinstance(source, Watch):
             arrivals, values = _watch(source, values, write, bool(arrays) or job is not None)
@@ -145,8 +151,10 @@ def run(
             if write and not top.dry_run:
                 if top.output_dir and Folder(Path(top.output_dir)).run and not (top.overwrite or top.resume):
                     raise ConfigError(f"output_dir={top.output_dir}: holds results already; {WAYS_OUT}")
-                values = {**values, "output_dir": top.output_dir or str(new_folder())}
-                place = str(values["output_dir"])
+                place = top.output_dir or str(new_folder())
+                if not top.output_dir:
+                    stack.enter_context(held(Path(place)))
+                values = {**values, "output_dir": place}
                 if not top.quiet:
                     print(f"xrdpipe: making frames in {place}", file=sys.stderr, flush=True)
             else:
@@ -178,6 +186,8 @@ def _execute(
     shape, shape_from, unreadable = run_shape(plan)
     target = plan.folder or (Folder(new_folder()) if plan.write else None)
     recipe, engine = _ready(plan, shape, shape_from, target, stack)
+    if target is not None and plan.folder is None:
+        stack.enter_context(held(target.path))
     raw_shape = plan.pipeline.source.to_raw(np.empty(shape or (0, 0), np.bool_)).shape
     result = Run(target.path if target else None, masks=Masks(raw_shape))
     before = target.records if target else {}
@@ -245,7 +255,8 @@ def _execute(
                 if stop.asked():
                     made_by.throw(KeyboardInterrupt)
             for part in target.parts() if target else ():  # what workers left that died while they wrote
-                part.unlink(missing_ok=True)
+                with suppress(OSError):
+                    part.unlink()
     except KeyboardInterrupt:
         result.stopped = True
         _tidy(plan, recipe, target, records)
@@ -264,7 +275,11 @@ def _execute(
             log.error(trouble)
         status = "stopped" if result.stopped else "failed" if result.failed else "done"
         made["outputs"] = plan.outputs()  # also of those that came meanwhile
-        target.record({**made, "status": status, "seconds": round(time.monotonic() - clock, 3)}, result.frames)
+        try:
+            target.record({**made, "status": status, "seconds": round(time.monotonic() - clock, 3)}, result.frames)
+        except OSError as error:
+            result.unwritten = True
+            progress.say(f"{target.path}: the record of the run could not be written ({error.strerror}); {GO_ON}")
         _finish(plan, target, progress)
     return result
 
@@ -332,7 +347,8 @@ def _tidy(plan: Plan, recipe: Recipe | None, target: Folder | None, records: Map
     rest(recipe)
     waiting = [name for name, record in records.items() if record.status == "waiting"]
     for path in [*target.parts(), *(target.path / file for name in waiting for file in plan.pipeline.outputs(name))]:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink()
 
 
 def _tell_first(plan: Plan, shape: tuple[int, int] | None, progress: Progress, before: int, done: int) -> None:
@@ -424,5 +440,8 @@ def save_hydra(folder: Path, values: Mapping[str, Any], command: Sequence[str]) 
     """Hydra's own record: ``.hydra/config.yaml`` and ``.hydra/overrides.yaml``."""
     from omegaconf import OmegaConf
 
-    write_text(folder / ".hydra" / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(literal(dict(values)))))
-    write_text(folder / ".hydra" / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(literal(list(command)))))
+    try:
+        write_text(folder / ".hydra" / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(literal(dict(values)))))
+        write_text(folder / ".hydra" / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(literal(list(command)))))
+    except OSError as error:
+        raise ConfigError(f"output_dir={folder}: cannot be written to ({error.strerror})") from error

@@ -28,6 +28,7 @@ from . import stop
 from .argv import quoted, translate
 from .config import Loader, cores, forced, listed, new_folder, plain, settings
 from .folder import WAYS_OUT
+from .lock import InUseError, held
 from .metrics import METRICS
 from .paths import expand, expand_user
 from .plan import geometry_file
@@ -81,39 +82,44 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
     if given and "${" in given:
         raise ConfigError(f"{given}: Hydra cannot keep a sweep in a folder with ${{ in its name")
     folder = Path(given) if given else new_folder("sweeps")
-    before = {path: path.stat().st_mtime_ns for path in folder.rglob("run.json")}
-    if ((folder / "sweep.csv").exists() or any(folder.glob("[0-9]*/run.json"))) and not (top.overwrite or top.resume):
-        raise ConfigError(f"{folder}: holds a sweep already; {WAYS_OUT}")
-    jobs = _at_once(cfg, swept)
-    if jobs > 1 and cfg.hydra.launcher._target_.endswith("JoblibLauncher"):
-        # Workers start and import while Hydra composes and checks the configuration of every job.
-        _start_workers(cfg.hydra.launcher.n_jobs)
-        # A value always composes, and its job refuses it; an option may not exist, and then the sweep is refused.
-        loader.elsewhere = all("." in key for key in swept)
-    supplied = None
-    if supplies:  # once for all jobs
-        folder.mkdir(parents=True, exist_ok=True)
-        supplied = source.supply({"background": groups.get("background", {})}, folder)
-    rank = terms(top.sweep.rank)
-    words = (*_options(loader, config_name), *(["hydra.mode=RUN"] if single.hydra.mode == RunMode.MULTIRUN else []))
-    told = folder.absolute() / f".stop_{time.time_ns()}"
-    task = Job(
-        tuple(images), supplied, tuple(swept), max(1, cores() // jobs), top.quiet, told, os.getcwd(), rank, words
-    )
-    with stop.heard(told):
-        try:
-            Hydra("xrdpipe", loader).multirun(config_name, task, [*overrides, f"hydra.sweep.dir={quoted(str(folder))}"])
-            stopped = stop.asked()
-        except BaseException:  # also of a worker that did not live to hear of it
-            if not (stopped := stop.asked()):
-                raise
-    if stopped:
-        print(f"xrdpipe: stopped; what is done is in {folder}", file=sys.stderr)
-    rows = conclude(folder, rank, before, quiet=top.quiet)
-    if top.report:
-        for note in try_report(folder):
-            print(f"xrdpipe: {note}", file=sys.stderr)
-    return 130 if stopped else int(any(row["status"] != "done" for row in rows))
+    with held(folder):
+        before = {path: path.stat().st_mtime_ns for path in folder.rglob("run.json")}
+        if ((folder / "sweep.csv").exists() or any(folder.glob("[0-9]*/run.json"))) and not (
+            top.overwrite or top.resume
+        ):
+            raise ConfigError(f"{folder}: holds a sweep already; {WAYS_OUT}")
+        jobs = _at_once(cfg, swept)
+        if jobs > 1 and cfg.hydra.launcher._target_.endswith("JoblibLauncher"):
+            # Workers start and import while Hydra composes and checks the configuration of every job.
+            _start_workers(cfg.hydra.launcher.n_jobs)
+            # A value always composes, and its job refuses it; an option may not exist, and then the sweep is refused.
+            loader.elsewhere = all("." in key for key in swept)
+        supplied = None
+        if supplies:  # once for all jobs
+            folder.mkdir(parents=True, exist_ok=True)
+            supplied = source.supply({"background": groups.get("background", {})}, folder)
+        rank = terms(top.sweep.rank)
+        words = (*_options(loader, config_name), *(["hydra.mode=RUN"] if single.hydra.mode == RunMode.MULTIRUN else []))
+        told = folder.absolute() / f".stop_{time.time_ns()}"
+        task = Job(
+            tuple(images), supplied, tuple(swept), max(1, cores() // jobs), top.quiet, told, os.getcwd(), rank, words
+        )
+        with stop.heard(told):
+            try:
+                Hydra("xrdpipe", loader).multirun(
+                    config_name, task, [*overrides, f"hydra.sweep.dir={quoted(str(folder))}"]
+                )
+                stopped = stop.asked()
+            except BaseException:  # also of a worker that did not live to hear of it
+                if not (stopped := stop.asked()):
+                    raise
+        if stopped:
+            print(f"xrdpipe: stopped; what is done is in {folder}", file=sys.stderr)
+        rows = conclude(folder, rank, before, quiet=top.quiet)
+        if top.report:
+            for note in try_report(folder):
+                print(f"xrdpipe: {note}", file=sys.stderr)
+        return 130 if stopped else int(any(row["status"] != "done" for row in rows))
 
 
 def _params(cfg: DictConfig, overrides: Sequence[str]) -> list[str]:
@@ -166,6 +172,8 @@ class Job:
                 if isinstance(values.get("background"), dict) and not values["background"].get("file"):
                     values["background"]["file"] = self.supplied["background"]["file"]
             result = run(values, command, job=number, names=None if self.supplied is None else {})
+        except InUseError:  # its record stays that of the run that goes on there
+            raise
         except (ConfigError, OSError) as error:
             record = {"program": "xrdpipe", "status": "refused", "error": str(error), "command": command, "job": number}
             write_json(folder / "run.json", {**record, "images": []})

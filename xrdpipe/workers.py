@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 import traceback
-from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from . import files, stop
+from . import stop
 from .config import cores
 from .folder import Record
 from .frame import Cake, FrameError, Pattern, Reference
@@ -24,6 +26,11 @@ from .pipeline import Recipe, prepared
 from .preview import write_preview
 from .provenance import file_hash
 from .source import absolute, given
+
+log = logging.getLogger("xrdpipe")
+
+ALONE = 2  # times that a frame may be alone with a process that dies
+KILLER = "every process that had it in hand died; out of memory?"
 
 _running: set[tuple[Recipe, str]] = set()  # frames that threads of this process have in hand
 _stopped: set[Recipe] = set()  # runs of this process that take no more
@@ -90,11 +97,53 @@ def outcomes(
     arrays = any(image.array is not None for image in images)
     backend = "threading" if parallel.backend == "auto" or arrays else parallel.backend
     here = os.getcwd()
-    with stop.deaf(backend == "loky"):
-        made = joblib.Parallel(n_jobs=n_jobs, backend=backend, return_as="generator_unordered")(
-            joblib.delayed(_unless_stopped)(recipe, image, keep, image.name in shown, here) for image in images
-        )
-    yield from made
+
+    def side_by_side(some: Iterable[Reference]) -> Generator[Outcome]:
+        with stop.deaf(backend == "loky"):
+            return joblib.Parallel(n_jobs=n_jobs, backend=backend, return_as="generator_unordered")(  # type: ignore[no-any-return]
+                joblib.delayed(_unless_stopped)(recipe, image, keep, image.name in shown, here) for image in some
+            )
+
+    yield from (side_by_side(images) if backend == "threading" else _whoever_dies(side_by_side, images))
+
+
+def _whoever_dies(
+    side_by_side: Callable[[Iterable[Reference]], Generator[Outcome]], images: Sequence[Reference]
+) -> Generator[Outcome]:
+    """The outcomes of all images, where with one process that dies all others end as well.
+
+    Those that were in hand then are done again alone, one after another, as one of them may be the reason; then the
+    others go on. One that is alone with two processes that die fails.
+    """
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    waiting = deque((image, 0) for image in images)  # each with how often it was in hand when one died
+    while waiting:
+        taken: dict[str, tuple[Reference, int]] = {}
+
+        def some(taken: dict[str, tuple[Reference, int]] = taken) -> Iterator[Reference]:
+            while waiting and not (waiting[0][1] and taken):
+                image, deaths = waiting.popleft()
+                taken[image.name] = image, deaths
+                yield image
+                if deaths:
+                    return
+
+        try:
+            made = side_by_side(some())
+            try:
+                for outcome in made:
+                    yield outcome
+                    del taken[outcome.record.name]
+            except KeyboardInterrupt as stopping:  # as it would be without us in between
+                made.throw(stopping)
+        except TerminatedWorkerError as error:
+            log.warning("%s", error)
+            for image, deaths in reversed(list(taken.values())):
+                if deaths < ALONE:
+                    waiting.appendleft((image, deaths + 1))
+                else:
+                    yield Outcome(replace(record_of(image), status="failed", error=KILLER))
 
 
 def rest(recipe: Recipe) -> None:
@@ -131,11 +180,8 @@ def process(recipe: Recipe, image: Reference, keep: bool, show: bool = False) ->
     clock = time.monotonic()
     record = record_of(image)
     try:
-        if image.array is None:
-            size, mtime_ns = files.changed(image)
-            record = replace(record, size=size, mtime_ns=mtime_ns)
         pipeline = prepared(recipe)
-        frame, steps = pipeline(image)
+        frame, steps, (size, mtime_ns) = pipeline(image)
         if show and recipe.folder is not None:
             write_preview(recipe.folder, frame)
         outputs = {} if recipe.folder is None else _hashes(recipe.folder, pipeline.pipeline.outputs(image.name))
@@ -143,6 +189,10 @@ def process(recipe: Recipe, image: Reference, keep: bool, show: bool = False) ->
         return Outcome(replace(record, status="failed", error=str(error), seconds=time.monotonic() - clock))
     except Exception as error:  # a full disk, a bug in a stage: it must not cost the other frames
         reason = f"{type(error).__name__}: {error}"
+        if isinstance(error, OSError) and error.strerror:
+            reason = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        if isinstance(error, MemoryError):
+            reason = f"not enough memory{f' ({error})' if str(error) else ''}; lower parallel.n_jobs"
         failed = replace(record, status="failed", error=reason, seconds=time.monotonic() - clock)
         return Outcome(failed, trace=traceback.format_exc())
     masked = frame.masked
@@ -152,6 +202,8 @@ def process(recipe: Recipe, image: Reference, keep: bool, show: bool = False) ->
         masked_fraction=round(np.count_nonzero(masked) / masked.size, 6),
         seconds=round(time.monotonic() - clock, 4),
         hash=frame.digest,
+        size=size,
+        mtime_ns=mtime_ns,
         method=frame.pattern.method if frame.pattern else "",
         outputs=outputs,
         metrics=metrics(frame),
