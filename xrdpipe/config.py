@@ -319,5 +319,7 @@ def _targets(node: Any, where: str) -> Iterator[tuple[str, Any]]:
 
 
 def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many cores this process may use; in a job of Slurm, those that it has there."""
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    given = os.environ.get("SLURM_CPUS_ON_NODE", "")
+    return min(here, int(given)) if re.fullmatch(r"[1-9]\d{0,5}", given, re.ASCII) else here

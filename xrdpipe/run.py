@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import files, room, stop
+from . import array, files, room, stop
 from .argv import literal
 from .collect import collected, ended
 from .config import new_folder, settings
-from .folder import WAYS_OUT, Folder, Record
+from .folder import ARRAY, WAYS_OUT, Folder, Record
 from .frame import Cake, FrameError, Pattern, Reference
 from .header import header
 from .live import arriving, kept_fresh
@@ -116,6 +116,10 @@ def run(
     with ExitStack() as stack:
         arrivals = None
         if isinstance(source, Watch):
+            if top.parallel.backend == "slurm":
+                raise ConfigError(
+                    "source=watch: not with parallel=slurm, whose jobs wait in a queue; say parallel=dask"
+                )
             arrivals, values = _watch(source, values, write, bool(arrays) or job is not None)
             if not top.dry_run:
                 stack.enter_context(stop.heard())
@@ -166,7 +170,9 @@ def _execute(
         try:
             prepared(recipe)  # what does not fit is refused here, before the folder is touched
             room.check(plan, shape, path)
-            engine = stack.enter_context(opened(plan.settings.parallel, plan.waiting, plan.arrivals is not None))
+            if path is not None and (path / ARRAY).exists():
+                array.check_ended(path)
+            engine = stack.enter_context(opened(plan.settings.parallel, plan.waiting, plan.arrivals is not None, path))
         except (ConfigError, KeyboardInterrupt):
             if target is not None and plan.folder is None:
                 os.removedirs(target.path)
@@ -228,8 +234,7 @@ def _execute(
     log.info("%d frames, %s", len(plan.waiting), plan.identity["program"])
     try:
         with fresh:
-            made_by = _outcomes(engine, recipe, plan, batches(), unreadable, keep)
-            for outcome in made_by:
+            for outcome in _until_stopped(_outcomes(engine, recipe, plan, batches(), unreadable, keep)):
                 outcome = replace(outcome, record=collected(collectors, outcome.record, outcome.results))
                 name = outcome.record.name
                 records[name] = outcome.record
@@ -250,8 +255,6 @@ def _execute(
                     result.cakes[name] = outcome.cake
                 if outcome.mask is not None:
                     result.masks.bits[name] = outcome.mask
-                if stop.asked():
-                    made_by.throw(KeyboardInterrupt)
             for part in target.parts() if target else ():  # what workers left that died while they wrote
                 part.unlink(missing_ok=True)
     except KeyboardInterrupt:
@@ -296,6 +299,22 @@ def _outcomes(
         return
     for image in plan.waiting:
         yield Outcome(replace(record_of(image), status="failed", error=unreadable[image.name]))
+
+
+def _until_stopped(made_by: Generator[Outcome]) -> Iterator[Outcome]:
+    """All outcomes; when the user wants no more, those that the engine still hands over once it is told to end."""
+    told = False
+    try:
+        outcome = next(made_by)
+        while True:
+            yield outcome
+            if stop.asked() and not told:
+                told = True
+                outcome = made_by.throw(KeyboardInterrupt)
+            else:
+                outcome = next(made_by)
+    except StopIteration:
+        return
 
 
 def _finish(plan: Plan, target: Folder, progress: Progress) -> None:

@@ -58,14 +58,20 @@ def record_of(image: Reference) -> Record:
 
 
 @contextmanager
-def opened(parallel: Parallel, images: Sequence[Reference], more: bool) -> Iterator[Engine]:
+def opened(parallel: Parallel, images: Sequence[Reference], more: bool, folder: Path | None) -> Iterator[Engine]:
     """What processes frames, with the workers that it needs while it is open; ConfigError where there are none.
 
-    ``more``: others than these ``images`` will come. Arrays are in this process and stay in it.
+    ``more``: others than these ``images`` will come; ``folder``: where results go. Arrays are in this process and stay
+    in it.
     """
     here = not (images or more) or any(image.array is not None for image in images)
-    if here or parallel.backend != "dask":
+    if here or parallel.backend not in ("dask", "slurm"):
         yield partial(outcomes, parallel)
+        return
+    if parallel.backend == "slurm":
+        from . import array
+
+        yield array.opened(parallel, len(images), folder)
         return
     from . import cluster
 
@@ -83,7 +89,7 @@ def outcomes(
     _stopped.discard(recipe)
     n_jobs = min(cores() if parallel.n_jobs == -1 else parallel.n_jobs, len(images))
     if n_jobs == 1:
-        yield from (process(recipe, image, keep, image.name in shown) for image in images)
+        yield from (process(recipe, image, keep, image.name in shown) for image in images if recipe not in _stopped)
         return
     import joblib
 
