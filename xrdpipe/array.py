@@ -45,6 +45,7 @@ STOP = "stop"  # a file there that says to all tasks: no more frames
 POLL = 0.2  # seconds between two looks at the journals, at least
 EACH = 0.01  # seconds between them for each task, at least
 ENDING = 60.0  # seconds in which a task ends its frames in hand, before it is cancelled with them
+LEAVING = 10.0  # seconds in which one leaves that has nothing more to do
 FIELDS = frozenset(each.name for each in fields(Record))
 
 
@@ -208,6 +209,7 @@ def follow(
                 looked = time.monotonic()
             if array.chunks:
                 time.sleep(max(POLL, EACH * len(array.chunks)))
+        array.left()
     except KeyboardInterrupt:
         yield from array.stopped()
         raise
@@ -279,6 +281,12 @@ class Array:
                 anew.append(list(lost.images.values()))
         if anew:
             yield from self.submit(anew, again=True)
+
+    def left(self) -> None:
+        """Wait until the jobs have left, or their last steps would fail for want of the folder."""
+        until = time.monotonic() + LEAVING
+        while time.monotonic() < until and self.queue.alive(self.jobs):
+            time.sleep(POLL)
 
     def end(self, running: bool) -> None:
         """Let tasks take no more frames, and cancel those that wait, or also those that are ``running``."""

@@ -43,7 +43,7 @@ class Slurm:
             raise ConfigError(f"parallel=slurm: {_said(asked)}")
 
     def submit(self, folder: Path, calls: Sequence[Callable[[], object]]) -> list[str]:
-        """The names of new jobs, tasks of one array that load ``calls`` from ``folder``; OSError where Slurm refuses."""
+        """The names of new jobs, tasks of one array that load ``calls`` from ``folder``; OSError if Slurm refuses."""
         import submitit
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
