@@ -234,7 +234,7 @@ def _execute(
     log.info("%d frames, %s", len(plan.waiting), plan.identity["program"])
     try:
         with fresh:
-            for outcome in _until_stopped(_outcomes(engine, recipe, plan, batches(), unreadable, keep)):
+            for outcome in _outcomes(engine, recipe, plan, batches(), unreadable, keep):
                 outcome = replace(outcome, record=collected(collectors, outcome.record, outcome.results))
                 name = outcome.record.name
                 records[name] = outcome.record
@@ -299,22 +299,6 @@ def _outcomes(
         return
     for image in plan.waiting:
         yield Outcome(replace(record_of(image), status="failed", error=unreadable[image.name]))
-
-
-def _until_stopped(made_by: Generator[Outcome]) -> Iterator[Outcome]:
-    """All outcomes; when the user wants no more, those that the engine still hands over once it is told to end."""
-    told = False
-    try:
-        outcome = next(made_by)
-        while True:
-            yield outcome
-            if stop.asked() and not told:
-                told = True
-                outcome = made_by.throw(KeyboardInterrupt)
-            else:
-                outcome = next(made_by)
-    except StopIteration:
-        return
 
 
 def _finish(plan: Plan, target: Folder, progress: Progress) -> None:

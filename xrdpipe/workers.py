@@ -47,7 +47,8 @@ class Outcome:
         return {suffix: result for suffix, result in made.items() if result is not None}
 
 
-Engine = Callable[[Recipe, Sequence[Reference], Container[str], bool], Generator[Outcome]]  # see `outcomes`
+# See `outcomes`. It ends with KeyboardInterrupt when the user wants no more frames, see `stop`.
+Engine = Callable[[Recipe, Sequence[Reference], Container[str], bool], Generator[Outcome]]
 
 
 def record_of(image: Reference) -> Record:
@@ -66,7 +67,7 @@ def opened(parallel: Parallel, images: Sequence[Reference], more: bool, folder: 
     """
     here = not (images or more) or any(image.array is not None for image in images)
     if here or parallel.backend not in ("dask", "slurm"):
-        yield partial(outcomes, parallel)
+        yield partial(until_stopped, partial(outcomes, parallel))
         return
     if parallel.backend == "slurm":
         from . import array
@@ -76,7 +77,18 @@ def opened(parallel: Parallel, images: Sequence[Reference], more: bool, folder: 
     from . import cluster
 
     with cluster.opened(parallel, None if more else len(images)) as client:
-        yield partial(cluster.outcomes, client)
+        yield partial(until_stopped, partial(cluster.outcomes, client))
+
+
+def until_stopped(
+    engine: Engine, recipe: Recipe, images: Sequence[Reference], shown: Container[str], keep: bool
+) -> Generator[Outcome]:
+    """What ``engine`` gives, until the user wants no more."""
+    made = engine(recipe, images, shown, keep)
+    for outcome in made:
+        yield outcome
+        if stop.asked():
+            made.throw(KeyboardInterrupt)
 
 
 def outcomes(
