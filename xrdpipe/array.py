@@ -15,8 +15,6 @@ import logging
 import os
 import pickle
 import re
-import signal
-import stat
 import time
 from collections.abc import Container, Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -31,7 +29,7 @@ from .config import cores
 from .elsewhere import anywhere, deciding, differing, whole
 from .folder import ARRAY, Record
 from .frame import Reference
-from .jobs import Local, Slurm, log_of, needs_submitit
+from .jobs import Local, Slurm, last_words, needs_submitit, private, trusted
 from .parallel import Parallel
 from .pipeline import Pipeline, Recipe
 from .provenance import write_json, write_whole
@@ -66,7 +64,6 @@ class Task:
         ``records``: those of the images, with paths as they were given where the run was started.
         """
         stop.join(journal.parent / STOP)
-        signal.signal(signal.SIGUSR2, signal.getsignal(signal.SIGTERM))  # its time is nearly over
         lines = journal.read_bytes().split(b"\n")
         done = {row["name"] for row in _rows(lines)}
         given = {record.name: (record, number) for number, record in enumerate(records)}
@@ -146,16 +143,13 @@ def opened(parallel: Parallel, frames: int, folder: Path | None) -> Engine:
     needs_submitit("parallel=slurm")
     if folder is None:
         raise ConfigError("parallel=slurm: its tasks leave results in a folder that all share; say output_dir=...")
-    for path in (each for each in (folder.resolve(), *folder.resolve().parents) if each.exists()):
-        mode = path.stat().st_mode
-        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:  # who replaces the folder of the array replaces code
-            raise ConfigError(f"output_dir={folder}: everybody may write into {path}; say chmod o-w {path}")
+    trusted(folder / ARRAY)
     queue: Slurm | Local = Slurm(parallel.options, parallel.n_jobs) if parallel.elsewhere else Local()
     tasks, n_jobs = min(parallel.chunks or 1, frames), parallel.n_jobs
     if not parallel.elsewhere:  # where no queue holds them back
         tasks = min(tasks, cores())
         n_jobs = max(1, cores() // tasks) if n_jobs == -1 else n_jobs
-    queue.check(tasks)
+    queue.check(tasks, "parallel=slurm")
     return partial(follow, queue, tasks, n_jobs)
 
 
@@ -192,10 +186,7 @@ def follow(
     assert there.folder is not None
     wanted = frozenset(image.name for image in images if image.name in shown)
     array = Array(queue, there.folder / ARRAY, Task(there, wanted, keep, keep or _collects(recipe), n_jobs, deciding()))
-    try:
-        array.home.mkdir(mode=0o700)
-    except OSError as error:
-        raise ConfigError(f"{array.home}: cannot be made ({error.strerror}); remove it") from error
+    private(array.home)
     cuts = [len(images) * number // tasks for number in range(tasks + 1)]
     try:
         yield from array.submit([images[low:high] for low, high in pairwise(cuts)])
@@ -272,7 +263,7 @@ class Array:
                 yield lost
                 continue
             reason = f"its job {lost.job} ended early ({self.queue.reason(lost.job)})"
-            log.warning("%d frames: %s; its last words:\n%s", len(lost.images), reason, log_of(self.home, lost.job))
+            log.warning("%d frames: %s; its last words:\n%s", len(lost.images), reason, last_words(self.home, lost.job))
             if lost.again:
                 yield from (
                     _failed(each, f"{reason}, the second one; see xrdpipe.log") for each in lost.images.values()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
@@ -23,11 +24,13 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from .argv import FILE_KEYS, NUMBER_KEYS, PATH_KEYS
-from .parallel import Parallel
+from .parallel import SBATCH, Parallel, one_word
 from .paths import expand, expand_user
 from .poni import Calibration
 from .stage import ConfigError, nearest, require, validated
 from .verdict import terms
+
+FOLDER = ".submitit"  # in the folder of a sweep, while its jobs are submitit's
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,11 @@ class Loader(ConfigLoaderImpl):
         if not any(each.get_key_element() == "hydra.searchpath" for each in parsed):
             repository.cache = self._files
         return parsed, repository
+
+    def _load_single_config(self, default: Any, repo: Any) -> Any:
+        with warnings.catch_warnings():  # that the launcher's own option of this name is merged, which is meant
+            warnings.filterwarnings("ignore", r"\s*'hydra/launcher/submitit_local' is validated", UserWarning)
+            return super()._load_single_config(default, repo)
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """The configuration of one job. In the parent of workers Hydra asks only to see whether it composes."""
@@ -302,9 +310,25 @@ def _refuse_code(cfg: DictConfig) -> None:
         raise ConfigError("hydra.output_subdir: refused; a run writes its .hydra/ itself")
     if hydra["job"]["chdir"]:
         raise ConfigError("hydra.job.chdir: refused; paths are relative to where xrdpipe was started")
+    _refuse_script(hydra["launcher"])
     for where, target in _targets(hydra, "hydra"):
         if not re.match(r"hydra\._internal\.core_plugins\.|hydra_plugins\.|optuna\.(samplers|pruners)\.", str(target)):
             raise ConfigError(f"{where}={target}: refused, not a launcher or sweeper of Hydra")
+
+
+def _refuse_script(launcher: Mapping[str, Any]) -> None:
+    # The submitit launcher writes its values into a script, and loads pickles from its folder.
+    if "hydra_submitit_launcher" not in str(launcher.get("_target_")):
+        return
+    here = {"submitit_folder": f"${{hydra.sweep.dir}}/{FOLDER}/%j", "name": "${hydra.job.name}", "setup": None}
+    for name, expected in here.items():
+        if launcher.get(name, expected) != expected:
+            raise ConfigError(f"hydra.launcher.{name}: refused, a configuration must not bring code along")
+    more = launcher.get("additional_parameters") or {}
+    require(isinstance(more, dict), "hydra.launcher.additional_parameters", more, "options of sbatch expected")
+    one_word("hydra.launcher.additional_parameters", more, SBATCH)
+    values = {key: value for key, value in launcher.items() if key not in (*here, "_target_", "additional_parameters")}
+    one_word("hydra.launcher", {key: value for key, value in values.items() if value is not None}, values)
 
 
 def _targets(node: Any, where: str) -> Iterator[tuple[str, Any]]:

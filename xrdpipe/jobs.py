@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import stat
 import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -30,17 +31,18 @@ class Slurm:
         if n_jobs != -1:
             self.options["cpus-per-task"] = n_jobs
 
-    def check(self, count: int) -> None:
-        """Let Slurm say whether it would take an array of ``count`` tasks; ConfigError with its words if not."""
+    def check(self, count: int, where: str) -> None:
+        """Let Slurm say whether it would take an array of ``count`` tasks; ConfigError with its words if not.
+
+        ``where``: the setting that wants them.
+        """
         missing = [program for program in ("sbatch", "srun", "squeue", "scancel") if shutil.which(program) is None]
         if missing:
-            raise ConfigError(
-                f"parallel=slurm: there is no {missing[0]} here; say it where Slurm is, or try parallel.cluster=local"
-            )
+            raise ConfigError(f"{where}: there is no {missing[0]} here; start it on a computer that has Slurm")
         flags = [f"--{name}" if value is True else f"--{name}={value}" for name, value in self.options.items()]
         asked = _run("sbatch", "--test-only", f"--array=0-{count - 1}", *flags, "--wrap=true")
         if asked.returncode:
-            raise ConfigError(f"parallel=slurm: {_said(asked)}")
+            raise ConfigError(f"{where}: {_said(asked)}")
 
     def submit(self, folder: Path, calls: Sequence[Callable[[], object]]) -> list[str]:
         """The names of new jobs, tasks of one array that load ``calls`` from ``folder``; OSError if Slurm refuses."""
@@ -97,7 +99,7 @@ class Local:
     def __init__(self) -> None:
         self.jobs: dict[str, Any] = {}
 
-    def check(self, count: int) -> None:
+    def check(self, count: int, where: str) -> None:
         """They can always be started."""
 
     def submit(self, folder: Path, calls: Sequence[Callable[[], object]]) -> list[str]:
@@ -128,7 +130,7 @@ class Local:
         return f"ended, process {job}"
 
 
-def log_of(folder: Path, job: str) -> str:
+def last_words(folder: Path, job: str) -> str:
     """The last lines that a job wrote to its standard error."""
     try:
         lines = (folder / f"{job}_0_log.err").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -143,6 +145,28 @@ def needs_submitit(where: str) -> None:
         import submitit  # noqa: F401
     except ImportError as error:
         raise ConfigError(f"{where}: {error}; pip install 'xrdpipe[slurm]'") from error
+
+
+def trusted(folder: Path) -> None:
+    """Raise ConfigError where everybody could put another folder in the place of this one.
+
+    Jobs load code from it, as submitit hands functions over as pickles. Who shares the folders above it is trusted.
+    """
+    for path in (each for each in folder.resolve().parents if each.exists()):
+        mode = path.stat().st_mode
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            raise ConfigError(
+                f"{folder}: everybody may write into {path}, and jobs load code there; say chmod o-w {path}"
+            )
+
+
+def private(folder: Path) -> None:
+    """Make a folder that nobody but its user reads or writes, see `trusted`."""
+    trusted(folder)
+    try:
+        folder.mkdir(mode=0o700)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be made ({error.strerror}); remove it") from error
 
 
 def _is_ours(process: str) -> bool:

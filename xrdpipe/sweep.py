@@ -28,6 +28,8 @@ from . import stop
 from .argv import quoted, translate
 from .config import Loader, cores, forced, listed, new_folder, plain, settings
 from .folder import WAYS_OUT
+from .jobs import Slurm
+from .launched import attended, queue_of
 from .metrics import METRICS
 from .paths import expand, expand_user
 from .plan import geometry_file
@@ -85,6 +87,7 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
     if ((folder / "sweep.csv").exists() or any(folder.glob("[0-9]*/run.json"))) and not (top.overwrite or top.resume):
         raise ConfigError(f"{folder}: holds a sweep already; {WAYS_OUT}")
     jobs = _at_once(cfg, swept)
+    queue = queue_of(OmegaConf.to_container(cfg.hydra.launcher, resolve=True), jobs)  # type: ignore[arg-type] # a mapping
     if jobs > 1 and cfg.hydra.launcher._target_.endswith("JoblibLauncher"):
         # Workers start and import while Hydra composes and checks the configuration of every job.
         _start_workers(cfg.hydra.launcher.n_jobs)
@@ -97,10 +100,9 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
     rank = terms(top.sweep.rank)
     words = (*_options(loader, config_name), *(["hydra.mode=RUN"] if single.hydra.mode == RunMode.MULTIRUN else []))
     told = folder.absolute() / f".stop_{time.time_ns()}"
-    task = Job(
-        tuple(images), supplied, tuple(swept), max(1, cores() // jobs), top.quiet, told, os.getcwd(), rank, words
-    )
-    with stop.heard(told):
+    n_jobs = -1 if isinstance(queue, Slurm) else max(1, cores() // jobs)  # cores are those that Slurm gives each job
+    task = Job(tuple(images), supplied, tuple(swept), n_jobs, top.quiet, told, os.getcwd(), rank, words)
+    with stop.heard(told), attended(queue, folder):
         try:
             Hydra("xrdpipe", loader).multirun(config_name, task, [*overrides, f"hydra.sweep.dir={quoted(str(folder))}"])
             stopped = stop.asked()
@@ -159,8 +161,9 @@ class Job:
             values = plain(cfg)
             values["output_dir"], values["quiet"] = str(folder), True
             values["images"] = [*listed(values["images"]), *self.images]
-            if isinstance(values.get("parallel"), dict) and values["parallel"].get("n_jobs") == -1:
-                values["parallel"] = {**values["parallel"], "n_jobs": self.n_jobs}
+            parallel = values.get("parallel")
+            if isinstance(parallel, dict) and parallel.get("n_jobs") == -1 and parallel.get("backend") != "slurm":
+                values["parallel"] = {**parallel, "n_jobs": self.n_jobs}
             if self.supplied is not None:
                 values |= {"poni": self.supplied["poni"], "images": self.supplied["images"]}
                 if isinstance(values.get("background"), dict) and not values["background"].get("file"):
