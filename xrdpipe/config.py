@@ -122,10 +122,11 @@ class Loader(ConfigLoaderImpl):
     def load_configuration(
         self, config_name: str | None, overrides: list[str], *args: Any, **kwargs: Any
     ) -> DictConfig:
-        """Compose; ConfigError where that fails or where the result would run code."""
+        """Compose; ConfigError where that fails, or where the result would run code or let others do."""
         try:
             cfg = super().load_configuration(config_name, overrides, *args, **kwargs)
             _refuse_code(cfg)
+            _refuse_address(cfg, overrides)
         except ConfigError:
             raise
         except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
@@ -314,6 +315,21 @@ def _refuse_code(cfg: DictConfig) -> None:
     for where, target in _targets(hydra, "hydra"):
         if not re.match(r"hydra\._internal\.core_plugins\.|hydra_plugins\.|optuna\.(samplers|pruners)\.", str(target)):
             raise ConfigError(f"{where}={target}: refused, not a launcher or sweeper of Hydra")
+
+
+ADDRESS = "parallel.address"
+
+
+def _refuse_address(cfg: DictConfig, overrides: Sequence[str]) -> None:
+    # A scheduler and its clients run each other's code, so it is the user who names one, and no file.
+    hidden = {*cfg.hydra.overrides.task, *cfg.hydra.overrides.hydra} - {*overrides}
+    if hidden:
+        raise ConfigError(f"hydra.overrides={sorted(hidden)}: refused, overrides belong on the command line")
+    address = OmegaConf.select(cfg, ADDRESS)
+    if address is not None and not any(each.lstrip("+").startswith(f"{ADDRESS}=") for each in overrides):
+        raise ConfigError(
+            f"{ADDRESS}={address}: refused in a file, as a scheduler runs code here; say it on the command line"
+        )
 
 
 def _refuse_script(launcher: Mapping[str, Any]) -> None:

@@ -26,7 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from . import stop
 from .argv import quoted, translate
-from .config import Loader, cores, forced, listed, new_folder, plain, settings
+from .config import ADDRESS, Loader, cores, forced, listed, new_folder, plain, settings
 from .folder import WAYS_OUT
 from .jobs import Slurm
 from .launched import attended, queue_of
@@ -122,9 +122,15 @@ def _params(cfg: DictConfig, overrides: Sequence[str]) -> list[str]:
     """The sweep that the configuration itself names, as overrides; what was typed wins, as it does elsewhere."""
     if not cfg.hydra.sweeper._target_.endswith("BasicSweeper") or not cfg.hydra.sweeper.params:
         return []
+    _refuse_address(cfg.hydra.sweeper.params)
     typed = {override.lstrip("+~").partition("=")[0] for override in overrides}
     words = [f"{key}={value}" for key, value in cfg.hydra.sweeper.params.items() if key.lstrip("+") not in typed]
     return [*forced(translate(words, multirun=True)[0]), "hydra.sweeper.params=null"]
+
+
+def _refuse_address(params: Mapping[str, Any]) -> None:
+    if any(str(key).lstrip("+~").partition("=")[0].strip() == ADDRESS for key in params):
+        raise ConfigError(f"hydra.sweeper.params: {ADDRESS} is refused in a file; say it on the command line")
 
 
 @dataclass(frozen=True)
@@ -200,6 +206,7 @@ def _searched(cfg: DictConfig) -> Iterator[tuple[str, Override]]:
     if cfg.hydra.sweeper._target_.endswith("BasicSweeper"):
         return
     params = [f"{key}={value}" for key, value in (cfg.hydra.sweeper.get("params") or {}).items()]
+    _refuse_address({**(cfg.hydra.sweeper.get("params") or {}), **(cfg.hydra.sweeper.get("search_space") or {})})
     for each in OverridesParser.create().parse_overrides(params):
         if each.is_sweep_override():
             yield each.get_key_element().lstrip("+"), each
@@ -267,8 +274,13 @@ def _row(each: dict[str, Any], command: dict[str, str], varied: list[str], rank:
         "failed": len(failures),
         **{name: float(f"{value:.6g}") for name, value in metrics.items()},
         "seconds": each.get("seconds", ""),
-        "error": each.get("error", "; ".join(failures)),
+        "error": each.get("error", "; ".join(failures) or _unfinished(each)),
     }
+
+
+def _unfinished(each: Mapping[str, Any]) -> str:
+    waiting = sum(image["status"] == "waiting" for image in each["images"])
+    return f"{waiting} of {len(each['images'])} frames are not done; resume=true does them" if waiting else ""
 
 
 def _failure(row: Mapping[str, Any], varied: Sequence[str]) -> dict[str, Any]:
