@@ -269,7 +269,7 @@ class Array:
                     _failed(each, f"{reason}, the second one; see xrdpipe.log") for each in lost.images.values()
                 )
             else:
-                anew.append(list(lost.images.values()))
+                anew.append([*reversed(lost.images.values())])  # the one that may have killed it comes last
         if anew:
             yield from self.submit(anew, again=True)
 
