@@ -21,7 +21,7 @@ import tifffile
 from command import FAST, call, results, start, xrdpipe
 
 import xrdpipe as package
-from xrdpipe.config import Loader, forced
+from xrdpipe.config import Loader, cores, forced
 from xrdpipe.folder import ARRAY
 from xrdpipe.stage import ConfigError
 
@@ -137,7 +137,13 @@ def test_a_stopped_run_records_what_tasks_had_in_hand(here: Path) -> None:
 
 
 def test_in_python_patterns_come_back_and_a_nexus_file_is_made(here: Path) -> None:
-    given = {"plot": "none", "integ": {"npt": 100}, "mask": {"edge": 5}, "output": {"format": "nxs"}, "overrides": ["report=false"]}
+    given = {
+        "plot": "none",
+        "integ": {"npt": 100},
+        "mask": {"edge": 5},
+        "output": {"format": "nxs"},
+        "overrides": ["report=false"],
+    }
     array = ("slurm", {"cluster": "local", "chunks": 2})
     run = package.integrate("data/tiny.poni", "data/f_*.tiff", parallel=array, output_dir="out", **given)
     alone = package.integrate("data/tiny.poni", "data/f_*.tiff", parallel="serial", output_dir="alone", **given)
@@ -204,6 +210,16 @@ def test_what_slurm_would_not_take_is_said_before_anything_is_written(slurm: Pat
     assert told.status == 2
     assert "hydra/launcher=slurm: sbatch: error: invalid partition" in told.err
     assert not (slurm / "out").exists()
+
+
+@pytest.mark.parametrize(("given", "expected"), [("1", 1), ("100000", None), ("0", None), ("2(x3)", None), ("", None)])
+def test_in_a_job_of_slurm_the_cores_are_those_of_the_job(
+    given: str, expected: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SLURM_CPUS_ON_NODE", raising=False)
+    here = cores()
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", given)
+    assert cores() == (expected or here)
 
 
 # --- what is refused
