@@ -28,6 +28,7 @@ from xrdpipe.stage import ConfigError
 pytest.importorskip("submitit")
 
 WORDS = ("poni=data/tiny.poni", "images=data/f_*.tiff", *FAST, "output.mask=true", "mask.edge=5")
+ONE = ("parallel=slurm", "parallel.cluster=local", "parallel.chunks=1", "parallel.n_jobs=1")
 LOCAL = ("parallel=slurm", "parallel.cluster=local", "parallel.chunks=2", "parallel.n_jobs=1")
 
 # In jobs: some frames kill them, once or always; one waits until it may go on.
@@ -102,8 +103,8 @@ def test_a_job_that_dies_costs_nothing_and_a_frame_that_kills_jobs_fails_alone(
 def test_tasks_outlive_the_run_that_is_killed_and_the_next_one_takes_what_they_did(here: Path) -> None:
     (here / "hold_f_3").touch()
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    run = start(*WORDS, *LOCAL, "output_dir=out", cwd=here, **quiet)
-    wait_for(lambda: noted(here / "out") >= 7)
+    run = start(*WORDS, *ONE, "output_dir=out", cwd=here, **quiet)
+    wait_for(lambda: noted(here / "out") == 3)
     assert stat.S_IMODE((here / "out" / ARRAY).stat().st_mode) == 0o700
     run.kill()
     run.wait()
@@ -121,8 +122,8 @@ def test_tasks_outlive_the_run_that_is_killed_and_the_next_one_takes_what_they_d
 
 def test_a_stopped_run_records_what_tasks_had_in_hand(here: Path) -> None:
     (here / "hold_f_3").touch()
-    run = start(*WORDS, *LOCAL, "output_dir=out", cwd=here)
-    wait_for(lambda: noted(here / "out") >= 7)
+    run = start(*WORDS, *ONE, "output_dir=out", cwd=here)
+    wait_for(lambda: noted(here / "out") == 3)
     run.send_signal(signal.SIGTERM)
     wait_for(lambda: (here / "out" / ARRAY / "stop").exists())
     (here / "hold_f_3").unlink()
@@ -130,8 +131,7 @@ def test_a_stopped_run_records_what_tasks_had_in_hand(here: Path) -> None:
     assert run.returncode == 130, err
     images = json.loads((here / "out" / "run.json").read_text(encoding="utf-8"))["images"]
     done = {image["name"] for image in images if image["status"] == "done"}
-    assert {"f_3", "f_11"} <= done
-    assert "f_5" not in done
+    assert done == {"f_0", "f_1", "f_2", "f_3"}
     assert {path.stem for path in (here / "out").glob("*.chi")} == done
     assert not (here / "out" / ARRAY).exists()
 
@@ -144,7 +144,7 @@ def test_in_python_patterns_come_back_and_a_nexus_file_is_made(here: Path) -> No
         "output": {"format": "nxs"},
         "overrides": ["report=false"],
     }
-    array = ("slurm", {"cluster": "local", "chunks": 2})
+    array = ("slurm", {"cluster": "local", "chunks": 1})
     run = package.integrate("data/tiny.poni", "data/f_*.tiff", parallel=array, output_dir="out", **given)
     alone = package.integrate("data/tiny.poni", "data/f_*.tiff", parallel="serial", output_dir="alone", **given)
     assert [record.status for record in run.frames] == ["done"] * 12
@@ -259,8 +259,9 @@ def test_what_no_array_can_be_made_of_is_refused(here: Path, words: str, message
 def test_where_it_cannot_work_it_says_so(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = call("poni=data/tiny.poni", *FAST, "source=watch", "source.folder=data", *LOCAL, "output_dir=out")
     assert (told.status, "source=watch: not with parallel=slurm" in told.err) == (2, True)
+    array = ("slurm", {"cluster": "local"})
     with pytest.raises(ConfigError, match=r"parallel=slurm: its tasks leave results in a folder"):
-        package.integrate("data/tiny.poni", "data/f_1.tiff", parallel=("slurm", {"cluster": "local"}), output_dir=None)
+        package.integrate("data/tiny.poni", "data/f_1.tiff", plot="none", parallel=array, output_dir=None)
     (here / "shared").mkdir()
     (here / "shared").chmod(0o777)
     told = call(*WORDS, *LOCAL, "output_dir=shared/out")
@@ -303,7 +304,7 @@ def test_a_sweep_ends_in_its_verdict_also_where_a_job_was_killed(here: Path) -> 
         "hydra.launcher.submitit_folder=/tmp/%j",
         "hydra.launcher.name='a b'",
         "hydra.launcher.partition='a\nls'",
-        "hydra.launcher.account=--wrap=ls",
+        "hydra.launcher.account='--wrap=ls'",
         "hydra.launcher.qos=${oc.env:HOME}",
         "hydra.launcher.additional_parameters={wrap: ls}",
         "hydra.launcher.additional_parameters={reservation: 'a;b'}",
