@@ -72,7 +72,7 @@ def test_the_default_option_holds_the_defaults_of_the_class(group: str) -> None:
         ("integ", {"two_theta"}),
         ("plot", {"none", "image", "pattern", "paper", "waterfall"}),
         ("output", set()),
-        ("parallel", {"serial", "dask"}),
+        ("parallel", {"serial", "dask", "slurm"}),
         ("sweep", set()),
     ],
 )

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -28,8 +29,8 @@ WORDS = ("poni=data/tiny.poni", "images=data/f_*.tiff", *FAST, "output.mask=true
 class Crew:
     """A scheduler and workers, processes of their own; workers have no guardian that would start them anew."""
 
-    def __init__(self, folder: Path, workers: int) -> None:
-        self.folder, self.file = folder, folder / "scheduler.json"
+    def __init__(self, folder: Path, workers: int, *more: str) -> None:
+        self.folder, self.file, self.more = folder, folder / "scheduler.json", more
         self.scheduler = self._start("distributed.cli.dask_scheduler", "--port=0", "--host=127.0.0.1", "--no-dashboard")
         self.workers = [self._worker(number) for number in range(workers)]
         for _ in range(300):
@@ -44,7 +45,7 @@ class Crew:
 
     def _start(self, module: str, *words: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-m", module, f"--scheduler-file={self.file}", *words],
+            [sys.executable, "-m", module, f"--scheduler-file={self.file}", *words, *self.more],
             cwd=self.folder,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -119,6 +120,59 @@ def test_a_stopped_run_ends_with_whole_results_and_goes_on(here: Path, crew: Cre
     assert {path.stem for path in (here / "out").glob("*.chi")} == done
     assert call(*WORDS, "output_dir=out", "resume=true").status == 0
     assert results(here / "out") == serial(here)
+
+
+def test_with_tls_the_certificates_are_those_of_dasks_configuration(here: Path) -> None:
+    if (openssl := shutil.which("openssl")) is None:
+        pytest.skip("no openssl that makes certificates")
+    key, certificate = here / "key.pem", here / "certificate.pem"
+    new = ("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=xrdpipe")
+    subprocess.run([openssl, *new, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    tls = (f"--tls-ca-file={certificate}", f"--tls-cert={certificate}", f"--tls-key={key}")
+    crew = Crew(here, 1, "--protocol=tls", *tls)
+    try:
+        words = (*WORDS, "images=data/f_[1-3].tiff", "parallel=dask", f"parallel.address={crew.address}")
+        assert crew.address.startswith("tls://127.0.0.1:")
+        names = ("CA_FILE", "CLIENT__CERT", "CLIENT__KEY")
+        env = {
+            f"DASK_DISTRIBUTED__COMM__TLS__{name}": str(key if name.endswith("KEY") else certificate) for name in names
+        }
+        told = xrdpipe(*words, "output_dir=out", cwd=here, env=env)
+        assert told.status == 0, told.err
+        assert len(results(here / "out", "*.chi")) == 3
+        told = call(*words, "output_dir=without")
+        assert told.status == 2
+        assert "no scheduler answers there" in told.err
+    finally:
+        crew.end()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "parallel: {backend: dask, address: 'tcp://127.0.0.1:1'}",
+        "x: {y: 'tcp://127.0.0.1:1'}\nparallel: {backend: dask, address: '${x.y}'}",
+        "hydra: {overrides: {hydra: ['parallel.backend=dask', 'parallel.address=tcp://127.0.0.1:1']}}",
+        "hydra: {mode: MULTIRUN, sweeper: {params: {'++parallel.address': 'tcp://127.0.0.1:1', integ.npt: '50,60'}}}",
+    ],
+)
+def test_no_file_names_a_scheduler(here: Path, text: str) -> None:
+    (here / "mine" / "experiment").mkdir(parents=True)
+    (here / "mine" / "experiment" / "theirs.yaml").write_text(f"# @package _global_\n{text}\n", encoding="utf-8")
+    told = call("--config-dir", "mine", "experiment=theirs", *WORDS, "output_dir=out")
+    assert (told.status, "refused" in told.err) == (2, True), told
+    assert re.search(r"say it on the command line|belong on the command line", told.err)
+    assert not (here / "out").exists()
+
+
+def test_a_replay_connects_nowhere(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert call(*WORDS, "images=data/f_[1-2].tiff", "output_dir=out").status == 0
+    record = json.loads((here / "out" / "run.json").read_text(encoding="utf-8"))
+    record["config"]["parallel"] = {"backend": "dask", "address": "tcp://127.0.0.1:1"}
+    (here / "out" / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    told = call("replay", "out")
+    assert (told.status, "identical: 4 of 4" in told.out) == (0, True), told
 
 
 POISON = """

@@ -6,26 +6,22 @@ became of it. A frame whose worker died is done again by another one; scheduler 
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import sys
 import threading
 import time
 from collections.abc import Container, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from . import stop
 from .config import cores
+from .elsewhere import anywhere, deciding, differing, whole
 from .frame import Reference
 from .parallel import Parallel
-from .pipeline import Pipeline, Recipe, prepared
-from .provenance import moved, versions
+from .pipeline import Recipe, prepared
 from .stage import ConfigError
 from .workers import Outcome, process, record_of
 
@@ -102,29 +98,20 @@ def _batch(parallel: Parallel) -> Any:
 
 def _check(client: Any, parallel: Parallel) -> None:
     """Refuse workers that would give other numbers; those that come later are asked with their first frame."""
-    ours = _versions()
+    ours = deciding()
     answers = client.run(_versions_there, on_error="return")
     for worker, theirs in answers.items():
         if isinstance(theirs, BaseException):
             raise ConfigError(f"parallel.address={parallel.address}: the worker {worker} has no xrdpipe ({theirs})")
-        if differs := _difference(ours, theirs):
+        if differs := differing(ours, theirs):
             raise ConfigError(f"parallel.address={parallel.address}: the worker {worker} has {differs}")
     if not answers:
         where = parallel.address or parallel.cluster
         print(f"xrdpipe: no worker at {where} yet; waiting for the first one", file=sys.stderr, flush=True)
 
 
-@cache
-def _versions() -> dict[str, str]:
-    return {name: version for name, version in versions().items() if name != "python"}
-
-
 def _versions_there() -> dict[str, str]:
-    return _versions()
-
-
-def _difference(ours: dict[str, str], theirs: dict[str, str]) -> str:
-    return ", ".join(f"{name} {theirs.get(name)}, not {ours[name]}" for name in ours if theirs.get(name) != ours[name])
+    return deciding()
 
 
 def outcomes(
@@ -135,7 +122,7 @@ def outcomes(
     No more than `PER_THREAD` frames for each of their threads are on their way, however many there are to do. A frame
     whose workers died again and again is done once more in the end, alone, as another one may have killed them.
     """
-    there, ours = anywhere(recipe), _versions()
+    there, ours = anywhere(recipe), deciding()
     waiting, suspects, alone = iter(images), list[Reference](), False
     away: dict[str, tuple[Any, Reference]] = {}
     back: SimpleQueue[Any] = SimpleQueue()
@@ -149,7 +136,7 @@ def outcomes(
             while len(away) < (1 if alone else PER_THREAD * max(1, threads)) and client.status == "running":
                 if (image := next(waiting, None)) is None:
                     break
-                future = client.submit(_frame, there, _whole(image), keep, image.name in shown, ours, pure=False)
+                future = client.submit(_frame, there, whole(image), keep, image.name in shown, ours, pure=False)
                 away[future.key] = future, image
                 future.add_done_callback(back.put)
             if not away:
@@ -221,7 +208,7 @@ def _rest(client: Any, futures: list[Any]) -> None:
 
 def _frame(recipe: Recipe, image: Reference, keep: bool, show: bool, ours: dict[str, str]) -> Outcome:
     """One frame, in a worker; its threads prepare the pipeline once, together."""
-    if differs := _difference(ours, _versions()):
+    if differs := differing(ours, deciding()):
         raise ConfigError(f"its worker has {differs}")
     with _preparing:
         try:
@@ -229,15 +216,3 @@ def _frame(recipe: Recipe, image: Reference, keep: bool, show: bool, ours: dict[
         except Exception:  # `process` says it, of this frame
             log.debug("cannot be prepared", exc_info=True)
     return process(recipe, image, keep, show)
-
-
-def anywhere(recipe: Recipe) -> Recipe:
-    """The same recipe for a process that stands in another folder."""
-    config = json.loads(recipe.config)
-    places = {path: os.path.abspath(path) for path in Pipeline.of(config, list(recipe.order)).inputs().values()}
-    folder = None if recipe.folder is None else recipe.folder.absolute()
-    return replace(recipe, config=json.dumps(moved(config, places)), folder=folder)
-
-
-def _whole(image: Reference) -> Reference:
-    return replace(image, path=Path(os.path.abspath(image.path)), parts=tuple(map(_whole, image.parts)))

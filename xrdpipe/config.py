@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -24,11 +25,13 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from .argv import FILE_KEYS, NUMBER_KEYS, PATH_KEYS
-from .parallel import Parallel
+from .parallel import SBATCH, Parallel, one_word
 from .paths import expand, expand_user
 from .poni import Calibration
 from .stage import ConfigError, nearest, require, validated
 from .verdict import terms
+
+FOLDER = ".submitit"  # in the folder of a sweep, while its jobs are submitit's
 
 
 @dataclass(frozen=True)
@@ -123,10 +126,11 @@ class Loader(ConfigLoaderImpl):
     def load_configuration(
         self, config_name: str | None, overrides: list[str], *args: Any, **kwargs: Any
     ) -> DictConfig:
-        """Compose; ConfigError where that fails or where the result would run code."""
+        """Compose; ConfigError where that fails, or where the result would run code or let others do."""
         try:
             cfg = super().load_configuration(config_name, overrides, *args, **kwargs)
             _refuse_code(cfg)
+            _refuse_address(cfg, overrides)
         except ConfigError:
             raise
         except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
@@ -154,6 +158,11 @@ class Loader(ConfigLoaderImpl):
             self._files[key] = super()._compose_config_from_defaults_list(defaults, repo)
         made: DictConfig = deepcopy(self._files[key])
         return made
+
+    def _load_single_config(self, default: Any, repo: Any) -> Any:
+        with warnings.catch_warnings():  # that the launcher's own option of this name is merged, which is meant
+            warnings.filterwarnings("ignore", r"\s*'hydra/launcher/submitit_local' is validated", UserWarning)
+            return super()._load_single_config(default, repo)
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """The configuration of one job. In the parent of workers Hydra asks only to see whether it composes."""
@@ -310,9 +319,40 @@ def _refuse_code(cfg: DictConfig) -> None:
         raise ConfigError("hydra.output_subdir: refused; a run writes its .hydra/ itself")
     if hydra["job"]["chdir"]:
         raise ConfigError("hydra.job.chdir: refused; paths are relative to where xrdpipe was started")
+    _refuse_script(hydra["launcher"])
     for where, target in _targets(hydra, "hydra"):
         if not re.match(r"hydra\._internal\.core_plugins\.|hydra_plugins\.|optuna\.(samplers|pruners)\.", str(target)):
             raise ConfigError(f"{where}={target}: refused, not a launcher or sweeper of Hydra")
+
+
+ADDRESS = "parallel.address"
+
+
+def _refuse_address(cfg: DictConfig, overrides: Sequence[str]) -> None:
+    # A scheduler and its clients run each other's code, so it is the user who names one, and no file.
+    hidden = {*cfg.hydra.overrides.task, *cfg.hydra.overrides.hydra} - {*overrides}
+    if hidden:
+        raise ConfigError(f"hydra.overrides={sorted(hidden)}: refused, overrides belong on the command line")
+    address = OmegaConf.select(cfg, ADDRESS)
+    if address is not None and not any(each.lstrip("+").startswith(f"{ADDRESS}=") for each in overrides):
+        raise ConfigError(
+            f"{ADDRESS}={address}: refused in a file, as a scheduler runs code here; say it on the command line"
+        )
+
+
+def _refuse_script(launcher: Mapping[str, Any]) -> None:
+    # The submitit launcher writes its values into a script, and loads pickles from its folder.
+    if "hydra_submitit_launcher" not in str(launcher.get("_target_")):
+        return
+    here = {"submitit_folder": f"${{hydra.sweep.dir}}/{FOLDER}/%j", "name": "${hydra.job.name}", "setup": None}
+    for name, expected in here.items():
+        if launcher.get(name, expected) != expected:
+            raise ConfigError(f"hydra.launcher.{name}: refused, a configuration must not bring code along")
+    more = launcher.get("additional_parameters") or {}
+    require(isinstance(more, dict), "hydra.launcher.additional_parameters", more, "options of sbatch expected")
+    one_word("hydra.launcher.additional_parameters", more, SBATCH)
+    values = {key: value for key, value in launcher.items() if key not in (*here, "_target_", "additional_parameters")}
+    one_word("hydra.launcher", {key: value for key, value in values.items() if value is not None}, values)
 
 
 def _targets(node: Any, where: str) -> Iterator[tuple[str, Any]]:
@@ -327,5 +367,7 @@ def _targets(node: Any, where: str) -> Iterator[tuple[str, Any]]:
 
 
 def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many cores this process may use; in a job of Slurm, those that it has there."""
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    given = os.environ.get("SLURM_CPUS_ON_NODE", "")
+    return min(here, int(given)) if re.fullmatch(r"[1-9]\d{0,5}", given, re.ASCII) else here

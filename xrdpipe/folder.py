@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
@@ -56,6 +57,7 @@ COLUMNS = ("file", "name", "status", "masked_fraction", "seconds", "error")
 TAKEN = frozenset({*(each.name for each in fields(Record)), *NAMES})  # names of what else is said of a frame
 WAYS_OUT = "say resume=true (go on), overwrite=true (again) or choose another output_dir"
 JOURNAL = "run.jsonl"  # a line a frame while a run goes on; what a killed run leaves instead of a finished run.json
+ARRAY = ".array"  # a folder while an array job goes on, see `array`: a journal of the same kind for each of its tasks
 
 
 class Folder:
@@ -193,7 +195,7 @@ class Folder:
         for part in self.parts():
             part.unlink(missing_ok=True)
         self._write(run)
-        (self.path / JOURNAL).unlink(missing_ok=True)
+        self._forget()
 
     def parts(self) -> list[Path]:
         """What stands there of files that were being written when somebody was killed."""
@@ -222,7 +224,12 @@ class Folder:
         table.writerows(rows)
         write_text(self.path / "summary.csv", text.getvalue())
         self._write(run)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Remove the journals: what they say is in run.json now."""
         (self.path / JOURNAL).unlink(missing_ok=True)
+        shutil.rmtree(self.path / ARRAY, ignore_errors=True)
 
     def _write(self, run: Mapping[str, Any]) -> None:
         outputs = {**self.run.get("outputs", {}), **run.get("outputs", {})}
@@ -275,11 +282,11 @@ class _Log(logging.FileHandler):
 
 
 def journal(folder: Path) -> list[dict[str, Any]]:
-    """The records that a run has written which goes on, or was killed."""
-    try:
-        lines = (folder / JOURNAL).read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []
+    """The records that a run has written which goes on, or was killed, those of the tasks of an array first."""
+    lines = []
+    for path in [*sorted((folder / ARRAY).glob("*.jsonl")), folder / JOURNAL]:
+        with suppress(OSError):
+            lines += path.read_text(encoding="utf-8", errors="replace").splitlines()
     rows = []
     for line in lines:
         try:

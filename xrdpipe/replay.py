@@ -67,6 +67,7 @@ def replay(record: Path, into: Path | None = None, inputs: Path | None = None) -
         images = [path for paths in places.values() for path in paths]
         values |= {"images": images, "output_dir": str(into or Path(scratch) / "again")}
         values |= {"overwrite": False, "resume": False, "quiet": True, "report": False}
+        values["parallel"] = {}  # on this computer: a record of somebody must not connect or submit anywhere
         again = run(values, known["command"], names={name: paths[0] for name, paths in places.items()})
         result.reasons += [f"the {what} has changed" for what in found.changed]
         for row in done:

@@ -48,11 +48,11 @@ def written(plan: Plan, shape: tuple[int, int] | None) -> int:
 def prepared_bytes(plan: Plan, shape: tuple[int, int]) -> int:
     """Bytes of memory that the workers on this computer need together, at least."""
     parallel = plan.settings.parallel
-    if parallel.address is not None or parallel.cluster is not None:
-        workers = 1  # the others are elsewhere
+    if parallel.elsewhere:
+        workers = 1  # to look at the first frame
     else:
         workers = min(cores() if parallel.n_jobs == -1 else parallel.n_jobs, max(1, len(plan.waiting)))
-    processes = workers if parallel.backend in ("loky", "dask") else 1
+    processes = workers if parallel.backend in ("loky", "dask", "slurm") else 1
     return shape[0] * shape[1] * (processes * PREPARED + workers * IN_WORK)
 
 

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import files, room, stop
+from . import array, files, room, stop
 from .argv import literal
 from .collect import collected, ended
 from .config import new_folder, settings
-from .folder import WAYS_OUT, Folder, Record
+from .folder import ARRAY, WAYS_OUT, Folder, Record
 from .frame import Cake, FrameError, Pattern, Reference
 from .header import header
 from .live import arriving, kept_fresh
@@ -143,6 +143,10 @@ def run(
             stack.enter_context(held(Path(top.output_dir)))
         arrivals = None
         if isinstance(source, Watch):
+            if top.parallel.backend == "slurm":
+                raise ConfigError(
+                    "source=watch: not with parallel=slurm, whose jobs wait in a queue; say parallel=dask"
+                )
             arrivals, values = _watch(source, values, write, bool(arrays) or job is not None)
             if not top.dry_run:
                 stack.enter_context(stop.heard())
@@ -236,8 +240,7 @@ def _execute(
     told: set[str] = set()
     try:
         with fresh:
-            made_by = _outcomes(engine, recipe, plan, batches(), unreadable, keep)
-            for outcome in made_by:
+            for outcome in _outcomes(engine, recipe, plan, batches(), unreadable, keep):
                 outcome = replace(outcome, record=collected(collectors, outcome.record, outcome.results))
                 name = outcome.record.name
                 records[name] = outcome.record
@@ -252,8 +255,6 @@ def _execute(
                         log.warning(doubt)
                 if keep:
                     result.take(outcome)
-                if stop.asked():
-                    made_by.throw(KeyboardInterrupt)
             for part in target.parts() if target else ():  # what workers left that died while they wrote
                 with suppress(OSError):
                     part.unlink()
@@ -301,7 +302,11 @@ def _ready(
     try:
         prepared(recipe)
         room.check(plan, shape, path)
-        return recipe, stack.enter_context(opened(plan.settings.parallel, plan.waiting, plan.arrivals is not None))
+        if path is not None and (path / ARRAY).exists():
+            array.check_ended(path)
+        return recipe, stack.enter_context(
+            opened(plan.settings.parallel, plan.waiting, plan.arrivals is not None, path)
+        )
     except (ConfigError, KeyboardInterrupt):
         if target is not None and plan.folder is None:
             os.removedirs(target.path)

@@ -13,6 +13,7 @@ from types import FrameType
 log = logging.getLogger("xrdpipe")
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SOON = (signal.SIGUSR2,) if hasattr(signal, "SIGUSR2") else ()  # a batch system, when the time of a job is nearly over
 
 _asked = threading.Event()
 _told: Path | None = None  # a file that says it to the workers of a sweep, whoever was sent the signal
@@ -31,7 +32,7 @@ def join(told: Path) -> None:
     _asked.clear()
     _told = told
     if threading.current_thread() is threading.main_thread():
-        for number in SIGNALS:
+        for number in (*SIGNALS, *SOON):
             signal.signal(number, lambda *_: _asked.set())
 
 

@@ -26,8 +26,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from . import stop
 from .argv import quoted, translate
-from .config import Loader, cores, forced, listed, new_folder, plain, settings
+from .config import ADDRESS, Loader, cores, forced, listed, new_folder, plain, settings
 from .folder import WAYS_OUT
+from .jobs import Slurm
+from .launched import attended, queue_of
 from .lock import InUseError, held
 from .metrics import METRICS
 from .paths import expand, expand_user
@@ -89,6 +91,7 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
         ):
             raise ConfigError(f"{folder}: holds a sweep already; {WAYS_OUT}")
         jobs = _at_once(cfg, swept)
+        queue = queue_of(OmegaConf.to_container(cfg.hydra.launcher, resolve=True), jobs)  # type: ignore[arg-type] # a mapping
         if jobs > 1 and cfg.hydra.launcher._target_.endswith("JoblibLauncher"):
             # Workers start and import while Hydra composes and checks the configuration of every job.
             _start_workers(cfg.hydra.launcher.n_jobs)
@@ -99,12 +102,13 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
             folder.mkdir(parents=True, exist_ok=True)
             supplied = source.supply({"background": groups.get("background", {})}, folder)
         rank = terms(top.sweep.rank)
-        words = (*_options(loader, config_name), *(["hydra.mode=RUN"] if single.hydra.mode == RunMode.MULTIRUN else []))
+        fixed = (*_options(loader, config_name), *(["hydra.mode=RUN"] if single.hydra.mode == RunMode.MULTIRUN else []))
         told = folder.absolute() / f".stop_{time.time_ns()}"
-        task = Job(
-            tuple(images), supplied, tuple(swept), max(1, cores() // jobs), top.quiet, told, os.getcwd(), rank, words
-        )
-        with stop.heard(told):
+        n_jobs = (
+            -1 if isinstance(queue, Slurm) else max(1, cores() // jobs)
+        )  # cores are those that Slurm gives each job
+        task = Job(tuple(images), supplied, tuple(swept), n_jobs, top.quiet, told, os.getcwd(), rank, fixed)
+        with stop.heard(told), attended(queue, folder):
             try:
                 Hydra("xrdpipe", loader).multirun(
                     config_name, task, [*overrides, f"hydra.sweep.dir={quoted(str(folder))}"]
@@ -126,9 +130,15 @@ def _params(cfg: DictConfig, overrides: Sequence[str]) -> list[str]:
     """The sweep that the configuration itself names, as overrides; what was typed wins, as it does elsewhere."""
     if not cfg.hydra.sweeper._target_.endswith("BasicSweeper") or not cfg.hydra.sweeper.params:
         return []
+    _refuse_address(cfg.hydra.sweeper.params)
     typed = {override.lstrip("+~").partition("=")[0] for override in overrides}
     words = [f"{key}={value}" for key, value in cfg.hydra.sweeper.params.items() if key.lstrip("+") not in typed]
     return [*forced(translate(words, multirun=True)[0]), "hydra.sweeper.params=null"]
+
+
+def _refuse_address(params: Mapping[str, Any]) -> None:
+    if any(str(key).lstrip("+~").partition("=")[0].strip() == ADDRESS for key in params):
+        raise ConfigError(f"hydra.sweeper.params: {ADDRESS} is refused in a file; say it on the command line")
 
 
 @dataclass(frozen=True)
@@ -165,8 +175,9 @@ class Job:
             values = plain(cfg)
             values["output_dir"], values["quiet"] = str(folder), True
             values["images"] = [*listed(values["images"]), *self.images]
-            if isinstance(values.get("parallel"), dict) and values["parallel"].get("n_jobs") == -1:
-                values["parallel"] = {**values["parallel"], "n_jobs": self.n_jobs}
+            parallel = values.get("parallel")
+            if isinstance(parallel, dict) and parallel.get("n_jobs") == -1 and parallel.get("backend") != "slurm":
+                values["parallel"] = {**parallel, "n_jobs": self.n_jobs}
             if self.supplied is not None:
                 values |= {"poni": self.supplied["poni"], "images": self.supplied["images"]}
                 if isinstance(values.get("background"), dict) and not values["background"].get("file"):
@@ -205,6 +216,7 @@ def _searched(cfg: DictConfig) -> Iterator[tuple[str, Override]]:
     if cfg.hydra.sweeper._target_.endswith("BasicSweeper"):
         return
     params = [f"{key}={value}" for key, value in (cfg.hydra.sweeper.get("params") or {}).items()]
+    _refuse_address({**(cfg.hydra.sweeper.get("params") or {}), **(cfg.hydra.sweeper.get("search_space") or {})})
     for each in OverridesParser.create().parse_overrides(params):
         if each.is_sweep_override():
             yield each.get_key_element().lstrip("+"), each
@@ -272,8 +284,13 @@ def _row(each: dict[str, Any], command: dict[str, str], varied: list[str], rank:
         "failed": len(failures),
         **{name: float(f"{value:.6g}") for name, value in metrics.items()},
         "seconds": each.get("seconds", ""),
-        "error": each.get("error", "; ".join(failures)),
+        "error": each.get("error", "; ".join(failures) or _unfinished(each)),
     }
+
+
+def _unfinished(each: Mapping[str, Any]) -> str:
+    waiting = sum(image["status"] == "waiting" for image in each["images"])
+    return f"{waiting} of {len(each['images'])} frames are not done; resume=true does them" if waiting else ""
 
 
 def _failure(row: Mapping[str, Any], varied: Sequence[str]) -> dict[str, Any]:

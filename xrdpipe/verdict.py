@@ -62,12 +62,17 @@ def score(metrics: Mapping[str, float], rank: Terms) -> float:
 def ranked(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows of a sweep, best first, each with its ``rank`` (from 1; "" without a score).
 
-    A job that lost frames comes after those that lost fewer, whatever its score: the rest may be the easy ones.
+    A job that lost frames comes after those that lost fewer, whatever its score: the rest may be the easy ones. One
+    that was stopped comes last.
     """
-    judged = sorted((row for row in rows if row["score"] != ""), key=lambda row: (row["failed"], row["score"]))
+    judged = sorted((row for row in rows if row["score"] != ""), key=lambda row: (*_lost(row), row["score"]))
     places = {row["job"]: place for place, row in enumerate(judged, 1)}
     order = sorted(rows, key=lambda row: (places.get(row["job"], math.inf), row["job"]))
     return [{**row, "rank": places.get(row["job"], "")} for row in order]
+
+
+def _lost(row: Mapping[str, Any]) -> tuple[bool, int]:
+    return row.get("status") == "stopped", row["failed"]
 
 
 def as_good(rows: Sequence[Row]) -> list[int]:
@@ -76,7 +81,7 @@ def as_good(rows: Sequence[Row]) -> list[int]:
     return [
         row["job"]
         for row in judged[1:]
-        if row["failed"] == judged[0]["failed"]
+        if _lost(row) == _lost(judged[0])
         and row["score"] - judged[0]["score"] <= NEAR * max(abs(judged[0]["score"]), abs(row["score"]))
     ]
 

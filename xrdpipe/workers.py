@@ -54,7 +54,8 @@ class Outcome:
         return {suffix: result for suffix, result in made.items() if result is not None}
 
 
-Engine = Callable[[Recipe, Sequence[Reference], Container[str], bool], Generator[Outcome]]  # see `outcomes`
+# See `outcomes`. It ends with KeyboardInterrupt when the user wants no more frames, see `stop`.
+Engine = Callable[[Recipe, Sequence[Reference], Container[str], bool], Generator[Outcome]]
 
 
 def record_of(image: Reference) -> Record:
@@ -65,19 +66,36 @@ def record_of(image: Reference) -> Record:
 
 
 @contextmanager
-def opened(parallel: Parallel, images: Sequence[Reference], more: bool) -> Iterator[Engine]:
+def opened(parallel: Parallel, images: Sequence[Reference], more: bool, folder: Path | None) -> Iterator[Engine]:
     """What processes frames, with the workers that it needs while it is open; ConfigError where there are none.
 
-    ``more``: others than these ``images`` will come. Arrays are in this process and stay in it.
+    ``more``: others than these ``images`` will come; ``folder``: where results go. Arrays are in this process and stay
+    in it.
     """
     here = not (images or more) or any(image.array is not None for image in images)
-    if here or parallel.backend != "dask":
-        yield partial(outcomes, parallel)
+    if here or parallel.backend not in ("dask", "slurm"):
+        yield partial(until_stopped, partial(outcomes, parallel))
+        return
+    if parallel.backend == "slurm":
+        from . import array
+
+        yield array.opened(parallel, len(images), folder)
         return
     from . import cluster
 
     with cluster.opened(parallel, None if more else len(images)) as client:
-        yield partial(cluster.outcomes, client)
+        yield partial(until_stopped, partial(cluster.outcomes, client))
+
+
+def until_stopped(
+    engine: Engine, recipe: Recipe, images: Sequence[Reference], shown: Container[str], keep: bool
+) -> Generator[Outcome]:
+    """What ``engine`` gives, until the user wants no more."""
+    made = engine(recipe, images, shown, keep)
+    for outcome in made:
+        yield outcome
+        if stop.asked():
+            made.throw(KeyboardInterrupt)
 
 
 def outcomes(
@@ -90,7 +108,7 @@ def outcomes(
     _stopped.discard(recipe)
     n_jobs = min(cores() if parallel.n_jobs == -1 else parallel.n_jobs, len(images))
     if n_jobs == 1:
-        yield from (process(recipe, image, keep, image.name in shown) for image in images)
+        yield from (process(recipe, image, keep, image.name in shown) for image in images if recipe not in _stopped)
         return
     import joblib
 
