@@ -86,9 +86,8 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
     folder = Path(given) if given else new_folder("sweeps")
     with held(folder):
         before = {path: path.stat().st_mtime_ns for path in folder.rglob("run.json")}
-        if ((folder / "sweep.csv").exists() or any(folder.glob("[0-9]*/run.json"))) and not (
-            top.overwrite or top.resume
-        ):
+        there = (folder / "sweep.csv").exists() or any(folder.glob("[0-9]*/run.json"))
+        if there and not (top.overwrite or top.resume):
             raise ConfigError(f"{folder}: holds a sweep already; {WAYS_OUT}")
         jobs = _at_once(cfg, swept)
         queue = queue_of(OmegaConf.to_container(cfg.hydra.launcher, resolve=True), jobs)  # type: ignore[arg-type] # a mapping
@@ -102,12 +101,13 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
             folder.mkdir(parents=True, exist_ok=True)
             supplied = source.supply({"background": groups.get("background", {})}, folder)
         rank = terms(top.sweep.rank)
-        fixed = (*_options(loader, config_name), *(["hydra.mode=RUN"] if single.hydra.mode == RunMode.MULTIRUN else []))
+        chosen = (
+            *_options(loader, config_name),
+            *(["hydra.mode=RUN"] if single.hydra.mode == RunMode.MULTIRUN else []),
+        )
         told = folder.absolute() / f".stop_{time.time_ns()}"
-        n_jobs = (
-            -1 if isinstance(queue, Slurm) else max(1, cores() // jobs)
-        )  # cores are those that Slurm gives each job
-        task = Job(tuple(images), supplied, tuple(swept), n_jobs, top.quiet, told, os.getcwd(), rank, fixed)
+        n_jobs = -1 if isinstance(queue, Slurm) else max(1, cores() // jobs)  # Slurm gives each job its cores
+        task = Job(tuple(images), supplied, tuple(swept), n_jobs, top.quiet, told, os.getcwd(), rank, chosen)
         with stop.heard(told), attended(queue, folder):
             try:
                 Hydra("xrdpipe", loader).multirun(
