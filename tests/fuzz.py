@@ -88,7 +88,12 @@ class Fuzzer:
 
     def _ask(self, here: Path, words: list[str]) -> dict[str, Any]:
         if self._child is None or self._child.poll() is not None:
-            env = {**os.environ, "XRDPIPE_CACHE": str(self.folder / "cache"), "COLUMNS": "200", "HOME": str(self.folder)}
+            env = {
+                **os.environ,
+                "XRDPIPE_CACHE": str(self.folder / "cache"),
+                "COLUMNS": "200",
+                "HOME": str(self.folder),
+            }
             child = str(Path(__file__).with_name("fuzz_child.py"))
             self._child = subprocess.Popen(
                 [sys.executable, "-W", "default", child, str(self.log), str(LIMIT), str(MEMORY)],
@@ -116,7 +121,8 @@ class Fuzzer:
         if "died" in answer:
             return f"{'hang' if 'Timeout' in text else 'crash'}: status {answer['died']}\n    {text[:1500]}"
         if "Traceback" in text:
-            return f"traceback: {short}"
+            ours = re.findall(r"xrdpipe/(\w+\.py)\", line (\d+)", text)
+            return f"traceback: {':'.join(ours[-1]) if ours else ''} {text.strip().splitlines()[-1][:200]}\n    {short}"
         if answer["grown"] > MEMORY or LACKING.search(text):
             return f"memory: {answer['grown'] >> 20} MB, {short}"
         if answer["status"] not in STATUSES:
