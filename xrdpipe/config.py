@@ -105,7 +105,7 @@ class Loader(ConfigLoaderImpl):
 
     def __init__(self, config_dir: str | None = None) -> None:
         setup_globals()
-        if config_dir is not None and not Path(config_dir).is_dir():
+        if config_dir is not None and not os.path.isdir(config_dir):
             raise ConfigError(f"--config-dir {config_dir}: no such folder")
         if config_dir is not None:
             _refuse_bombs(Path(config_dir))
@@ -142,7 +142,7 @@ class Loader(ConfigLoaderImpl):
         given += [each.value() for each in parsed_overrides if each.get_key_element() == "hydra.searchpath"]
         for path in (path for paths in given if paths is not None for path in paths):
             folder = str(path).removeprefix("file://")
-            if "://" in folder or not Path(folder).is_dir():
+            if "://" in folder or not os.path.isdir(folder):
                 raise ConfigError(f"hydra.searchpath={path}: refused, not a folder")
             _refuse_bombs(Path(folder))
         super()._process_config_searchpath(config_name, parsed_overrides, repo)

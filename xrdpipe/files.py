@@ -28,7 +28,7 @@ _TIFF_NUMBERS = {3: "H", 4: "I", 16: "Q"}  # types of offsets and lengths
 _NPY = b"\x93NUMPY"
 UNPACKED = 8  # bytes a pixel that fabio may take where it unpacks an image
 PACKED = 100  # times an image may be larger than its file, where that is no HDF5
-LARGEST_FILE = 1 << 30  # bytes of one that is packed as a whole, .gz or .bz2
+LARGEST_FILE = 1 << 28  # bytes of one that is packed as a whole, .gz or .bz2, when it is unpacked
 _PACKERS: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open}
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -103,7 +103,7 @@ class Poni:
         if version >= 2 and not {"detector", "detector_config"} <= set(values):
             raise ConfigError(f"poni={self.path}: version {version:g} needs Detector and Detector_config")
         spline = values.get("splinefile", "None")
-        if spline != "None" and not Path(spline).is_file():
+        if spline != "None" and not os.path.isfile(spline):
             raise ConfigError(f"poni={self.path}: its distortion file (SplineFile) {spline} is not there")
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -221,7 +222,7 @@ def _near(name: str, group: h5py.Group) -> str:
 def _linked(path: Path, name: str) -> Path:
     """The file that ``path`` calls ``name``: beside it, as HDF5 looks for it; FrameError if it is not there."""
     for folder in (path.parent, path.resolve().parent):
-        if (folder / name).is_file():
+        if os.path.isfile(folder / name):
             return folder / name
     raise FrameError(f"{path.name} leads to {name}, which is not there")
 

@@ -64,7 +64,10 @@ def expand(images: str | Iterable[str], key: str = "images") -> list[Path]:
 
 def expand_user(path: str) -> str:
     """Expand ``~`` and ``$VAR``, unless a file of that very name exists."""
-    return path if os.path.lexists(path) else os.path.expanduser(os.path.expandvars(path))
+    try:
+        return path if os.path.lexists(path) else os.path.expanduser(os.path.expandvars(path))
+    except ValueError:  # a NUL in a user's name
+        return path
 
 
 def _expand_one(entry: str, key: str, lists: tuple[str, ...] = ()) -> Iterator[Path]:
