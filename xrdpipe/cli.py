@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -58,6 +59,11 @@ def _answer(words: list[str]) -> int:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
         print(f"xrdpipe: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # which any question for a file of such a name may raise
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        print(f"xrdpipe: {error.filename}: {error.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("xrdpipe: stopped", file=sys.stderr)

@@ -64,9 +64,9 @@ class Watch(Source):
         """
         if self.folder is None:
             raise ConfigError("source.folder: missing; say where files appear, source.folder=data")
-        if not os.path.isdir(self.folder):
+        if not Path(self.folder).is_dir():
             raise ConfigError(
-                f"source.folder={self.folder}: {'not a' if os.path.exists(self.folder) else 'no such'} folder"
+                f"source.folder={self.folder}: {'not a' if Path(self.folder).exists() else 'no such'} folder"
             )
         if values.get("images"):
             raise ConfigError(f"images={values['images']}: source=watch finds its own; leave one of them out")
