@@ -21,9 +21,23 @@ Value = TypeVar("Value")
 
 BATCH = 10  # frames a run: each fails alone
 QUIET = ("poni=good.poni", "plot=none", "integ.npt=100", "report=false", "quiet=true", "parallel=serial")
-ODD = r"""0 -1 nan inf -inf 1e308 1e-308 1e999 null true [] {} [1,2] ' " \ ${ ${mask.alpha} ${a:b} ${oc.env:HOME} ??? ~
-[[ 1_000 0x10 1:30 2026-01-01 a=b @ * %d {0} :: ::[0] _""".split()
-ODD += ["\N{SNOWMAN}", "\0", "\ud800", "\x1b[31m", "", "a b", "\t", "a\nb", "9" * 400, "x" * 5000]
+ODD = ["0", "-1", "nan", "inf", "-inf", "1e308", "1e-308", "1e999", "null", "true", "[]", "{}", "[1,2]", "'", '"', "\\"]
+ODD += [
+    "${",
+    "${mask.alpha}",
+    "${a:b}",
+    "${oc.env:HOME}",
+    "???",
+    "~",
+    "[[",
+    "1_000",
+    "0x10",
+    "1:30",
+    "2026-01-01",
+    "a=b",
+]
+ODD += ["@", "*", "%d", "{0}", "::", "::[0]", "\N{SNOWMAN}", "\0", "\ud800", "\x1b[31m", "", "a b", "\t", "a\nb", "_"]
+ODD += ["9" * 400, "x" * 5000]
 ODD += ["[" * 300, "{" * 300, "[" * 300 + "]" * 300]
 
 
@@ -198,10 +212,38 @@ def _keys(values: dict[str, Any], above: str = "") -> Iterator[str]:
 
 # What waits for files, or starts processes and clusters, would do just that; where results go is decided below.
 _AWAY = ("output_dir", "source.folder", "parallel", "hydra.", "source._target_", "source=")
-OPTIONS = """-m --cfg=job --cfg=hydra --cfg=all --help --version --info --info=defaults --resolve --package=mask -- -c
--x - --config-name=x --config-dir=. --config-path=x --hydra-help --shell-completion -sc query=bash dry_run=true mask=none
---experimental-rerun=x plot=nope experiment=pdf integ=cake integ=sectors integ=median mask=robust stages=[mask] stages=[]
-mask=[none] mask.alpha=1,2 integ.npt=range(1,3)""".split()
+OPTIONS = [
+    "-m",
+    "--cfg=job",
+    "--cfg=hydra",
+    "--cfg=all",
+    "--help",
+    "--version",
+    "--info",
+    "--info=defaults",
+    "--",
+    "-c",
+]
+OPTIONS += ["--resolve", "--package=mask", "--config-name=x", "--config-dir=.", "--config-path=x", "-x", "-"]
+OPTIONS += [
+    "--shell-completion",
+    "-sc",
+    "query=bash",
+    "--experimental-rerun=x",
+    "dry_run=true",
+    "mask=none",
+    "plot=nope",
+]
+OPTIONS += [
+    "experiment=pdf",
+    "integ=cake",
+    "integ=sectors",
+    "integ=median",
+    "mask=robust",
+    "stages=[mask]",
+    "stages=[]",
+]
+OPTIONS += ["mask=[none]", "--hydra-help", "mask.alpha=1,2", "integ.npt=range(1,3)"]
 
 
 @st.composite

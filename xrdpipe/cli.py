@@ -91,7 +91,10 @@ def _dispatch(command: Command, words: Sequence[str]) -> int:
     overrides = forced(command.overrides)
     hydra = Hydra("xrdpipe", loader)
     if options.shell_completion:
-        hydra.shell_completion(name, command.overrides)
+        try:
+            hydra.shell_completion(name, command.overrides)
+        except ValueError as error:
+            raise ConfigError(f"--shell-completion: {error}") from error
     elif options.hydra_help:
         raise ConfigError("--hydra-help: not here; Hydra's own options are in https://hydra.cc/docs/1.3/intro")
     elif options.cfg:

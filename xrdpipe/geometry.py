@@ -22,6 +22,7 @@ from .stage import ConfigError, nearest
 _NUMBERS = ("distance", "poni1", "poni2", "rot1", "rot2", "rot3", "wavelength", "pixelsize1", "pixelsize2")
 LAYOUT = 2  # of the arrays that are kept on disk: raise it whenever their meaning changes
 ARC = 64  # pixels of an arc: enough for a median, and few enough for it to be short
+FARTHEST = 1e6  # m: beyond it pixels are at one angle, as far as numbers tell; also of what is no length
 MOST_KEPT = 4  # sets of arrays in memory, some 50 MB each: a sweep over npt makes many
 
 
@@ -91,7 +92,7 @@ class Poni:
             except ValueError as error:
                 raise ConfigError(f"poni={self.path}: {key} is {values[key]!r}, a number is expected") from error
             positive = key in ("distance", "wavelength", "pixelsize1", "pixelsize2")
-            if not math.isfinite(number) or (positive and number <= 0):
+            if not abs(number) < FARTHEST or (positive and number <= 0):
                 raise ConfigError(f"poni={self.path}: {key} is {number}, which cannot be")
         try:
             version = float(values.get("poni_version", 1))

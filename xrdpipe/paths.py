@@ -71,6 +71,8 @@ def expand_user(path: str) -> str:
 
 
 def _expand_one(entry: str, key: str, lists: tuple[str, ...] = ()) -> Iterator[Path]:
+    if "\0" in entry:
+        raise ConfigError(f"{key}={entry!r}: no path has a NUL in it")
     entry = expand_user(entry)
     file, colons, tail = entry.partition("::")
     if os.path.lexists(entry):
