@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,7 @@ from typing import Any, Self
 
 from fuzz_inputs import KINDS, Case
 
-LIMIT = 20  # seconds that one command may take
+LIMIT = 20  # seconds of a core that one command may take; ten times as long where it waits
 MEMORY = 2 << 30  # bytes that one command may take
 STATUSES = (0, 1, 2)  # 130 is for Ctrl-C, which nobody types here
 LACKING = re.compile(r"MemoryError|Unable to allocate|bad_alloc|Cannot allocate|ENOMEM")
@@ -130,7 +131,8 @@ class Fuzzer:
         )
         short = "\n    ".join(text.strip().splitlines()[-12:])[:2000]
         if "died" in answer:
-            return f"{'hang' if 'Timeout' in text else 'crash'}: status {answer['died']}\n    {text[:1500]}"
+            hung = answer["died"] == -signal.SIGPROF or "Timeout" in text
+            return f"{'hang' if hung else 'crash'}: status {answer['died']}\n    {text[:1500]}"
         if "Traceback" in text:
             ours = re.findall(r"xrdpipe/(\w+\.py)\", line (\d+)", text)
             return f"traceback: {':'.join(ours[-1]) if ours else ''} {text.strip().splitlines()[-1][:200]}\n    {short}"

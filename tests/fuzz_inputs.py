@@ -19,7 +19,7 @@ from xrdpipe.config import conf_dir, defaults
 
 Value = TypeVar("Value")
 
-BATCH = 10  # frames a run: each fails alone
+BATCH = 20  # frames a run: each fails alone
 QUIET = ("poni=good.poni", "plot=none", "integ.npt=100", "report=false", "quiet=true", "parallel=serial")
 ODD = ["0", "-1", "nan", "inf", "-inf", "1e308", "1e-308", "1e999", "null", "true", "[]", "{}", "[1,2]", "'", '"', "\\"]
 ODD += [
@@ -36,7 +36,24 @@ ODD += [
     "2026-01-01",
     "a=b",
 ]
-ODD += ["@", "*", "%d", "{0}", "::", "::[0]", "\N{SNOWMAN}", "\0", "\ud800", "\x1b[31m", "", "a b", "\t", "a\nb", "_"]
+ODD += [
+    "@",
+    "*",
+    "%d",
+    "{0}",
+    "::",
+    "::[0]",
+    "\N{SNOWMAN}",
+    "\0",
+    "\ud800",
+    "\udcff",
+    "\x1b[31m",
+    "",
+    "a b",
+    "\t",
+    "a\nb",
+    "_",
+]
 ODD += ["9" * 400, "x" * 5000]
 ODD += ["[" * 300, "{" * 300, "[" * 300 + "]" * 300]
 
@@ -293,9 +310,9 @@ def _examples(strategy: st.SearchStrategy[Value], count: int) -> list[Value]:
 
 # of a hundred inputs
 KINDS: dict[str, tuple[int, Callable[[int], Iterator[Case]]]] = {
-    "frames": (60, frames),
-    "masks": (13, masks),
-    "poni": (13, poni),
-    "yaml": (7, yaml),
-    "lines": (7, lines),
+    "frames": (66, frames),
+    "masks": (12, masks),
+    "poni": (12, poni),
+    "yaml": (4, yaml),
+    "lines": (6, lines),
 }

@@ -7,13 +7,14 @@ import json
 import os
 import pickle
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
-from command import FAST, call, tree, xrdpipe
+from command import FAST, LIMIT, call, start, tree, xrdpipe
 
 from xrdpipe import ConfigError, integrate
 
@@ -203,8 +204,18 @@ def test_a_configuration_that_grows_beyond_measure_is_refused(text: str, expecte
     assert expected in told.err
 
 
+def test_a_name_in_another_encoding_is_a_name(here: Path) -> None:
+    shutil.copy(here / F, here / "data" / "\udcff.tiff")
+    strict = {"PYTHONIOENCODING": "utf-8:strict"}
+    with start(P, "data/\udcff.tiff", *FAST, "output_dir=out", cwd=here, env=strict, errors="replace") as process:
+        _, err = process.communicate(timeout=LIMIT)
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
+    assert (here / "out" / "\udcff.chi").exists()
+
+
 @pytest.mark.parametrize(
-    "words", [("output_dir=" + "x" * 5000,), ("x" * 5000,), ("images=['a\0b']",), ("-sc",), ("~x@\0",)]
+    "words", [("output_dir=" + "x" * 5000,), ("x" * 5000,), ("images=['a\0b']",), ("\ud800",), ("-sc",), ("~x@\0",)]
 )
 def test_names_that_no_system_takes_are_refused(words: tuple[str, ...], here: Path) -> None:
     told = call(P, *words, *([F] if "=" in words[0] and "images" not in words[0] else []))

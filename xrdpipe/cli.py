@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import os
 import sys
@@ -26,6 +27,8 @@ xrdpipe: nothing to do: images and a geometry are missing
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; the result is the exit status: 0 done, 1 a frame or job failed, 2 refused, 130 stopped."""
     status = 0
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # names of files are bytes, in whatever encoding
     if not (root := logging.getLogger()).handlers:
         root.addHandler(logging.NullHandler())  # what libraries say belongs into xrdpipe.log
     try:

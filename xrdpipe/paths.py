@@ -71,8 +71,12 @@ def expand_user(path: str) -> str:
 
 
 def _expand_one(entry: str, key: str, lists: tuple[str, ...] = ()) -> Iterator[Path]:
-    if "\0" in entry:
-        raise ConfigError(f"{key}={entry!r}: no path has a NUL in it")
+    try:
+        possible = b"\0" not in os.fsencode(entry)
+    except UnicodeEncodeError:
+        possible = False
+    if not possible:
+        raise ConfigError(f"{key}={entry!r}: no file can have this name")
     entry = expand_user(entry)
     file, colons, tail = entry.partition("::")
     if os.path.lexists(entry):
