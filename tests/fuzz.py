@@ -45,7 +45,6 @@ class Fuzzer:
         self.folder, self.keep, self.log = folder, keep, folder / "log"
         self.figures = {kind: Figures() for kind in KINDS}
         self._child: subprocess.Popen[str] | None = None
-        self._room = MEMORY
 
     def __enter__(self) -> Self:
         return self
@@ -96,10 +95,7 @@ class Fuzzer:
         return []
 
     def _ask(self, here: Path, words: list[str], room: int = MEMORY) -> dict[str, Any]:
-        if self._room != room:
-            self._end()
         if self._child is None or self._child.poll() is not None:
-            self._room = room
             env = {
                 **os.environ,
                 "XRDPIPE_CACHE": str(self.folder / "cache"),
@@ -108,7 +104,7 @@ class Fuzzer:
             }
             child = str(Path(__file__).with_name("fuzz_child.py"))
             self._child = subprocess.Popen(
-                [sys.executable, "-W", "default", child, str(self.log), str(LIMIT), str(room)],
+                [sys.executable, "-W", "default", child, str(self.log), str(LIMIT)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -117,7 +113,7 @@ class Fuzzer:
         running = self._child
         assert running.stdin is not None
         assert running.stdout is not None
-        running.stdin.write(json.dumps([str(here), words]) + "\n")
+        running.stdin.write(json.dumps([str(here), words, room]) + "\n")
         running.stdin.flush()
         line = running.stdout.readline()
         if line:
@@ -155,6 +151,8 @@ class Fuzzer:
         yield "| kind | inputs | commands by exit status | crash | hang | traceback | other | most memory | longest |"
         yield "|---|---|---|---|---|---|---|---|---|"
         for kind, each in self.figures.items():
+            if not each.inputs:
+                continue
             told = ", ".join(f"{status}: {number}" for status, number in sorted(each.statuses.items()))
             named = [each.faults[fault] for fault in ("crash", "hang", "traceback")]
             other = each.faults.total() - sum(named)
@@ -165,14 +163,17 @@ class Fuzzer:
 def main(count: int, kinds: list[str]) -> int:
     """Do ``count`` inputs, of some kinds or all; what fails is kept in the folder fuzz_findings."""
     status = 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))  # with the table so far
     with tempfile.TemporaryDirectory() as folder, Fuzzer(Path(folder), Path("fuzz_findings")) as fuzzer:
         shares = sum(KINDS[kind][0] for kind in kinds)
-        for kind in kinds:
-            share, cases = KINDS[kind]
-            for case in cases(count * share // shares):
-                for fault in fuzzer.faults(case):
-                    print(fault, flush=True)
-                    status = 1
+        try:
+            for kind in kinds:
+                share, cases = KINDS[kind]
+                for case in cases(count * share // shares):
+                    for fault in fuzzer.faults(case):
+                        print(fault, flush=True)
+                        status = 1
+        finally:
             print(*fuzzer.table(), sep="\n", flush=True)
     return status
 

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 
-def serve(log: str, limit: int, room: int) -> None:
-    """Answer each JSON line, [folder, words], by one; a command may take ``limit`` s of a core and ``room`` bytes."""
+def serve(log: str, limit: int) -> None:
+    """Answer each JSON line, [folder, words, bytes], by one; a command may take so many, and ``limit`` s of a core."""
     answers = os.fdopen(os.dup(1), "w")
     said = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND)
     os.dup2(said, 1)
@@ -48,11 +48,11 @@ def serve(log: str, limit: int, room: int) -> None:
 
     Loader.compose = once  # type: ignore[method-assign]
     np.ones(10) @ np.ones(10)  # the threads of BLAS are there
-    taken = _memory("VmSize") + room + (1 << 28)
-    resource.setrlimit(resource.RLIMIT_AS, (taken, taken))
+    taken, most = _memory("VmSize") + (1 << 28), resource.getrlimit(resource.RLIMIT_AS)[1]
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for line in sys.stdin:
-        folder, words = json.loads(line)
+        folder, words, room = json.loads(line)
+        resource.setrlimit(resource.RLIMIT_AS, (taken + room, most))
         os.chdir(folder)
         os.ftruncate(said, 0)
         faulthandler.dump_traceback_later(10 * limit, exit=True, file=said)  # for what waits
@@ -88,4 +88,4 @@ def _memory(what: str) -> int:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    serve(sys.argv[1], int(sys.argv[2]))

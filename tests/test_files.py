@@ -19,6 +19,7 @@ import pytest
 import tifffile
 from command import FAST, call, results, xrdpipe
 from fabio.cbfimage import CbfImage
+from fabio.edfimage import EdfImage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -328,6 +329,15 @@ def test_a_number_of_thousands_of_digits_is_no_size(tmp_path: Path) -> None:
     (tmp_path / "a.edf").write_bytes(b"{\nDim_1 = 5 ;\nDim_2 = 5 ;\nSize = " + b"9" * 5000 + b" ;\n}\n" + bytes(50))
     (reference,) = files.look(tmp_path / "a.edf").references
     with pytest.raises(FrameError, match="fabio"):
+        files.read(reference)
+
+
+def test_a_number_of_dimensions_that_never_ends_is_refused(tmp_path: Path) -> None:
+    EdfImage(data=IMAGES[0]).write(str(tmp_path / "a.edf"))
+    content = (tmp_path / "a.edf").read_bytes()
+    (tmp_path / "a.edf").write_bytes(content.replace(b"Dim_2", b"Dim_4611686018427387904") + b" ")
+    (reference,) = files.look(tmp_path / "a.edf").references
+    with pytest.raises(FrameError, match="speaks of 4611686018427387904 dimensions"):
         files.read(reference)
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import re
 import struct
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -277,7 +279,10 @@ def _open_fabio(path: Path) -> Any:
     import fabio
 
     try:
+        _check_dimensions(path)
         return fabio.open(str(path))
+    except FrameError:
+        raise
     except Exception as error:  # fabio raises anything, from struct.error to TypeError
         raise FrameError(f"not an image that fabio can read ({_first_line(error)})") from error
 
@@ -378,6 +383,7 @@ def _read_with_fabio(path: Path) -> NDArray[Any]:
 
     try:
         _check_unpacked(path)
+        _check_dimensions(path)
         stored = path.stat().st_size
         # Most formats say their shape before they take memory for it, the others have no attribute for it yet.
         with suppress(AttributeError), fabio.openheader(str(path)) as file:
@@ -407,6 +413,14 @@ def _check_unpacked(path: Path) -> None:
             size += len(part)
     if size > LARGEST_FILE:
         raise FrameError(f"unpacked it has more than {LARGEST_FILE >> 20} MB")
+
+
+def _check_dimensions(path: Path) -> None:
+    """FrameError where the header of an EDF file has a dimension with a number like 10**9: fabio counts up to it."""
+    with _PACKERS.get(path.suffix.lower(), partial(open, mode="rb"))(path) as file:
+        start = file.read(1 << 16)
+    if b"{" in start[:8] and (found := re.search(rb"dim_(\d{3,})", start, re.IGNORECASE)):
+        raise FrameError(f"the header speaks of {found[1][:20].decode()} dimensions")
 
 
 def _first_line(error: Exception) -> str:
