@@ -7,13 +7,14 @@ import json
 import os
 import pickle
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
-from command import FAST, call, tree, xrdpipe
+from command import FAST, LIMIT, call, start, tree, xrdpipe
 
 from xrdpipe import ConfigError, integrate
 
@@ -29,6 +30,7 @@ def here(data: Path, poni: Path, frames: list[Path], air: Path, monkeypatch: pyt
         "words": "Once upon a time\n",
         "garbled": text.replace("Distance: 0.5", "Distance: far"),
         "negative": text.replace("Distance: 0.5", "Distance: -0.5"),
+        "far": text.replace("Distance: 0.5", "Distance: 10000000.0"),
         "half": "\n".join(text.splitlines()[:4]),
         "no_wavelength": re.sub("Wavelength: .*", "", text),
         "pilatus": re.sub("Detector: .*\nDetector_config: .*", "Detector: Pilatus1M\nDetector_config: {}", text),
@@ -79,6 +81,7 @@ REFUSED = {
     f"poni=data/words.poni {F}": ["words.poni", "not a PONI", "distance"],
     f"poni=data/garbled.poni {F}": ["garbled.poni", "distance", "'far'", "number"],
     f"poni=data/negative.poni {F}": ["negative.poni", "distance", "-0.5"],
+    f"poni=data/far.poni {F}": ["far.poni", "distance is 10000000.0, which cannot be"],
     f"poni=data/half.poni {F}": ["half.poni", "distance"],
     f"poni=data/binary.poni {F}": ["binary.poni", "not a text file"],
     f"poni=data/no_wavelength.poni {F}": ["integ.unit=q_A", "wavelength", "no_wavelength.poni"],
@@ -178,6 +181,45 @@ def test_the_command_refuses_with_status_2_and_a_line_of_its_own(words: str, her
     assert (told.status, told.out, len(told.err.splitlines())) == (2, "", 1), told
     assert told.err.startswith("xrdpipe: ")
     assert tree(here) == before
+
+
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{new}: &{new} [{', '.join(['*' + old] * 9)}]\n" for old, new in zip("abcdefg", "bcdefgh", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (LAUGHS, "mine.yaml: its aliases"),
+        ("alpha: &a [*a]\n", "mine.yaml: its aliases"),
+        (f"alpha: {'[' * 500}{']' * 500}\n", "nested too deeply"),
+    ],
+)
+def test_a_configuration_that_grows_beyond_measure_is_refused(text: str, expected: str, here: Path) -> None:
+    (here / "huge" / "mask").mkdir(parents=True)
+    (here / "huge" / "mask" / "mine.yaml").write_text(text)
+    told = call(*USUAL.split(), "--config-dir=huge", "mask=mine")
+    assert (told.status, told.out, len(told.err.splitlines())) == (2, "", 1), told
+    assert expected in told.err
+
+
+def test_a_name_in_another_encoding_is_a_name(here: Path) -> None:
+    shutil.copy(here / F, here / "data" / "\udcff.tiff")
+    strict = {"PYTHONIOENCODING": "utf-8:strict"}
+    with start(P, "data/\udcff.tiff", *FAST, "output_dir=out", cwd=here, env=strict, errors="replace") as process:
+        _, err = process.communicate(timeout=LIMIT)
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
+    assert (here / "out" / "\udcff.chi").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [("output_dir=" + "x" * 5000,), ("x" * 5000,), ("images=['a\0b']",), ("\ud800",), ("-sc",), ("~x@\0",)]
+)
+def test_names_that_no_system_takes_are_refused(words: tuple[str, ...], here: Path) -> None:
+    told = call(P, *words, *([F] if "=" in words[0] and "images" not in words[0] else []))
+    assert (told.status, told.out, len(told.err.splitlines())) == (2, "", 1), told
 
 
 @pytest.mark.parametrize(

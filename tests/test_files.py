@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 import os
 import shutil
+import tracemalloc
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,6 +19,8 @@ import numpy as np
 import pytest
 import tifffile
 from command import FAST, call, results, xrdpipe
+from fabio.cbfimage import CbfImage
+from fabio.edfimage import EdfImage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -257,6 +261,85 @@ def test_a_huge_dataset_of_nothing_costs_no_memory(tmp_path: Path) -> None:
         (reference,) = files.look(f"{tmp_path}/a.h5::/{name}").references
         with pytest.raises(FrameError, match=reason):
             files.read(reference)
+
+
+def _lying(name: str, path: Path) -> Path:
+    """A file of some kilobytes whose header speaks of much more."""
+    path = path / name
+    if name.endswith(".npy"):
+        shape = (10**12, 0, 5) if name == "frames.npy" else (60_000, 50_000)
+        header = str({"descr": "<u2", "fortran_order": False, "shape": shape}).ljust(117).encode() + b"\n"
+        path.write_bytes(b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header + bytes(100))
+    elif name.endswith(".h5"):
+        with h5py.File(path, "w") as file:
+            if name == "virtual.h5":
+                layout = h5py.VirtualLayout((10**13, 10, 10), "u2")
+                layout[0] = h5py.VirtualSource("gone.h5", "raw", (10, 10))
+                file.create_virtual_dataset("data", layout)
+            else:
+                file.create_dataset("data", (10**9, 8, 8), "u1", chunks=(10**6, 8, 8), compression="gzip")[0] = 1
+    elif name.endswith(".cbf"):
+        CbfImage(data=np.ones((20, 30), np.int32)).write(str(path))
+        content = path.read_bytes().replace(b"Dimension: 20", b"Dimension: 16000")
+        content = content.replace(b"Dimension: 30", b"Dimension: 16000").replace(
+            b"Elements: 600", b"Elements: 256000000"
+        )
+        path.write_bytes(content)
+    else:
+        path.write_bytes(gzip.compress(bytes(10 << 20)) * 100)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("square.npy", "truncated, 59999"),
+        ("frames.npy", "3-dimensional"),
+        ("virtual.h5", "speaks of 10000000000000 frames"),
+        ("many.h5", "speaks of 1000000000 frames"),
+        ("square.cbf", "speaks of 2048000000 bytes"),
+        ("bomb.edf.gz", "unpacked it has more than 256 MB"),
+    ],
+)
+def test_a_header_that_lies_about_its_size_costs_no_memory(name: str, reason: str, tmp_path: Path) -> None:
+    path = _lying(name, tmp_path)
+    tracemalloc.start()
+    try:
+        (reference,) = files.look(path).references
+        with pytest.raises(FrameError, match=reason):
+            files.read(reference)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 25
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("signature", [b"SNOD", b"TREE", b"HEAP", b"GCOL"])
+def test_a_damaged_hdf5_file_fails_alone(signature: bytes, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.attrs["default"], file["entry/data"] = "entry", IMAGES
+    content = (tmp_path / "a.h5").read_bytes()
+    assert signature in content
+    (tmp_path / "a.h5").write_bytes(content.replace(signature, b"XXXX"))
+    (reference,) = files.look(tmp_path / "a.h5").references
+    with pytest.raises(FrameError):
+        files.read(reference)
+    hdf5.forget()
+
+
+def test_a_number_of_thousands_of_digits_is_no_size(tmp_path: Path) -> None:
+    (tmp_path / "a.edf").write_bytes(b"{\nDim_1 = 5 ;\nDim_2 = 5 ;\nSize = " + b"9" * 5000 + b" ;\n}\n" + bytes(50))
+    (reference,) = files.look(tmp_path / "a.edf").references
+    with pytest.raises(FrameError, match="fabio"):
+        files.read(reference)
+
+
+def test_a_number_of_dimensions_that_never_ends_is_refused(tmp_path: Path) -> None:
+    EdfImage(data=IMAGES[0]).write(str(tmp_path / "a.edf"))
+    content = (tmp_path / "a.edf").read_bytes()
+    (tmp_path / "a.edf").write_bytes(content.replace(b"Dim_2", b"Dim_4611686018427387904") + b" ")
+    (reference,) = files.look(tmp_path / "a.edf").references
+    with pytest.raises(FrameError, match="speaks of 4611686018427387904 dimensions"):
+        files.read(reference)
 
 
 def _objects(file: h5py.File) -> None:

@@ -73,3 +73,9 @@ def test_a_request_that_makes_no_sense_is_refused(words: tuple[str, ...], stack:
     told = call("inspect", *words)
     assert told.status == 2
     assert len(told.err.splitlines()) == 1
+
+
+def test_a_frame_of_true_and_false_has_numbers_too(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.eye(4, dtype=bool))
+    seen = inspect(tmp_path / "a.npy")
+    assert (seen.statistics["largest"], seen.statistics["mean"]) == (1, 0.25)

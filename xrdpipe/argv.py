@@ -188,7 +188,10 @@ def _split(text: str) -> list[str]:
 
 
 def _exists(path: str) -> bool:
-    return os.path.lexists(path) or os.path.lexists(os.path.expandvars(os.path.expanduser(path)))
+    try:
+        return os.path.lexists(path) or os.path.lexists(os.path.expandvars(os.path.expanduser(path)))
+    except ValueError:  # a NUL in a user's name
+        return False
 
 
 def _read(text: str) -> Override | None:

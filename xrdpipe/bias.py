@@ -42,7 +42,7 @@ def sampled(matrix: Matrix, norm: NDArray[np.float32], npt: int) -> dict[str, ND
     with np.errstate(invalid="ignore", divide="ignore"):
         middle = np.bincount(indices, data * bins, pixels) / share
     rows = np.arange(step // 2, indptr.size - 1, step)
-    stride = -(-int(np.diff(indptr)[rows].sum()) // SAMPLE)
+    stride = max(1, -(-int(np.diff(indptr)[rows].sum()) // SAMPLE))  # where none of these bins has a pixel, 1
     chosen = [np.arange(indptr[row], indptr[row + 1], stride) for row in rows]
     entries = np.concatenate(chosen)
     at = indices[entries].astype(np.uint32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import logging
 import os
 import sys
@@ -25,6 +27,8 @@ xrdpipe: nothing to do: images and a geometry are missing
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; the result is the exit status: 0 done, 1 a frame or job failed, 2 refused, 130 stopped."""
     status = 0
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # names of files are bytes, in whatever encoding
     if not (root := logging.getLogger()).handlers:
         root.addHandler(logging.NullHandler())  # what libraries say belongs into xrdpipe.log
     try:
@@ -62,6 +66,11 @@ def _answer(words: list[str]) -> int:
     except MemoryError:
         print("xrdpipe: not enough memory; lower parallel.n_jobs; resume=true keeps what is done", file=sys.stderr)
         return 1
+    except OSError as error:  # which any question for a file of such a name may raise
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        print(f"xrdpipe: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("xrdpipe: stopped", file=sys.stderr)
         return 130
@@ -88,7 +97,10 @@ def _dispatch(command: Command, words: Sequence[str]) -> int:
     overrides = forced(command.overrides)
     hydra = Hydra("xrdpipe", loader)
     if options.shell_completion:
-        hydra.shell_completion(name, command.overrides)
+        try:
+            hydra.shell_completion(name, command.overrides)
+        except ValueError as error:
+            raise ConfigError(f"--shell-completion: {error}") from error
     elif options.hydra_help:
         raise ConfigError("--hydra-help: not here; Hydra's own options are in https://hydra.cc/docs/1.3/intro")
     elif options.cfg:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
@@ -22,7 +24,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+from yaml import SafeLoader, YAMLError, compose
 
 from .argv import FILE_KEYS, NUMBER_KEYS, PATH_KEYS
 from .parallel import SBATCH, Parallel, one_word
@@ -32,6 +34,7 @@ from .stage import ConfigError, nearest, require, validated
 from .verdict import terms
 
 FOLDER = ".submitit"  # in the folder of a sweep, while its jobs are submitit's
+MOST_VALUES = 100_000  # of a configuration file
 
 
 @dataclass(frozen=True)
@@ -108,8 +111,10 @@ class Loader(ConfigLoaderImpl):
 
     def __init__(self, config_dir: str | None = None) -> None:
         setup_globals()
-        if config_dir is not None and not Path(config_dir).is_dir():
+        if config_dir is not None and not os.path.isdir(config_dir):
             raise ConfigError(f"--config-dir {config_dir}: no such folder")
+        if config_dir is not None:
+            _refuse_bombs(Path(config_dir))
         path = ConfigSearchPathImpl()
         path.append("hydra", "pkg://hydra.conf")
         if config_dir is not None:  # before the shipped ones, so that a file of the same name wins
@@ -133,7 +138,7 @@ class Loader(ConfigLoaderImpl):
             _refuse_address(cfg, overrides)
         except ConfigError:
             raise
-        except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
+        except Exception as error:  # of strangers' YAML it may be anything, from AssertionError to RecursionError
             raise ConfigError(self._in_our_words(error)) from error
         return cfg
 
@@ -145,9 +150,10 @@ class Loader(ConfigLoaderImpl):
         given += [each.value() for each in parsed_overrides if each.get_key_element() == "hydra.searchpath"]
         for path in (path for paths in given if paths is not None for path in paths):
             folder = str(path).removeprefix("file://")
-            if "://" in folder or not Path(folder).is_dir():
+            if "://" in folder or not os.path.isdir(folder):
                 raise ConfigError(f"hydra.searchpath={path}: refused, not a folder")
             repo.cache = {}
+            _refuse_bombs(Path(folder))
         super()._process_config_searchpath(config_name, parsed_overrides, repo)
 
     def _compose_config_from_defaults_list(self, defaults: Any, repo: Any) -> DictConfig:
@@ -192,7 +198,11 @@ class Loader(ConfigLoaderImpl):
             return f"{match[1]}: no such key or group; {nearest(match[1], sorted(names))}"
         lines = [line.strip() for line in [*text.splitlines(), *str(cause or "").splitlines()] if line.strip()]
         told = [line for line in lines if not line.startswith(("To append", "full_key", "object_type", "See https"))]
-        return " ".join(told[:3]) or type(error).__name__
+        words = " ".join(told[:3]) or type(error).__name__
+        if isinstance(error, (HydraException, OmegaConfBaseException, YAMLError, ValueError)):
+            return words
+        why = "nested too deeply, or in itself" if isinstance(error, RecursionError) else words
+        return f"the configuration cannot be put together: {type(error).__name__}, {why}"
 
 
 def forced(overrides: Sequence[str]) -> list[str]:
@@ -298,6 +308,26 @@ def new_folder(kind: str = "") -> Path:
             raise ConfigError(f"{base / name}: cannot be made ({error.strerror}); name an output_dir") from error
         return base / name
     raise ConfigError(f"{base}: no free name")
+
+
+def _refuse_bombs(folder: Path) -> None:
+    # A few lines of YAML whose aliases (*a) name each other make billions of values, or one that is inside itself.
+    for path in folder.rglob("*.yaml"):
+        content = path.read_bytes() if path.is_file() else b""
+        if b"&" in content and b"*" in content:
+            with suppress(YAMLError, RecursionError):  # which composing tells
+                if _values(compose(content, SafeLoader), {}) > MOST_VALUES:
+                    raise ConfigError(f"{path}: its aliases (*) make more than {MOST_VALUES} values, or never end")
+
+
+def _values(node: Any, known: dict[int, float]) -> float:
+    """How many values a node of YAML stands for, its aliases counted each time; infinite where it is inside itself."""
+    if id(node) not in known:
+        known[id(node)] = math.inf
+        inner = node.value if node is not None and isinstance(node.value, list) else []
+        parts = [part for each in inner for part in (each if isinstance(each, tuple) else [each])]
+        known[id(node)] = 1 + sum(_values(part, known) for part in parts)
+    return known[id(node)]
 
 
 def _refuse_code(cfg: DictConfig) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import bz2
 import errno
+import gzip
 import io
+import re
 import struct
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -15,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import hdf5
-from .frame import LARGEST_IMAGE, FrameError, Reference
+from .frame import FrameError, Reference, check_count, check_image
 from .opened import Opened, state
 from .paths import split
 from .provenance import content_hash, file_hash
@@ -26,6 +32,10 @@ _TIFF_NUMBERS = {3: "H", 4: "I", 16: "Q"}  # types of offsets and lengths
 _NPY = b"\x93NUMPY"
 _PASSING = (errno.ESTALE, errno.EIO, errno.ETIMEDOUT)  # what a network file system may answer once, and then no more
 _PAUSE = 0.2  # seconds until it is asked again
+UNPACKED = 8  # bytes a pixel that fabio may take where it unpacks an image
+PACKED = 100  # times an image may be larger than its file, where that is no HDF5
+LARGEST_FILE = 1 << 28  # bytes of one that is packed as a whole, .gz or .bz2, when it is unpacked
+_PACKERS: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open}
 
 Made = TypeVar("Made")
 
@@ -54,7 +64,7 @@ def look(path: str | Path) -> Content:
         elif inside:
             raise FrameError("not an HDF5 file, so there are no datasets in it")
         else:
-            total, truncated = _COUNTS[kind](file) if kind in _COUNTS else (1, False)
+            total, truncated = _count(file, kind)
             there = None if total == 1 and not truncated else list(range(total))
             notes = [f"{file}: is truncated; it has {total} whole frames"] if truncated else []
     except (FrameError, OSError):  # the latter of one that has just gone
@@ -194,6 +204,16 @@ def _kind(path: Path) -> str:
     return "npy" if start[:6] == _NPY else "edf" if suffix == ".edf" else "ge" if suffix.startswith(".ge") else ""
 
 
+def _count(path: Path, kind: str) -> tuple[int, bool]:
+    """How many frames a file has, and whether there should be more; one where it cannot be read, which reading says."""
+    try:
+        total, truncated = _COUNTS[kind](path) if kind in _COUNTS else (1, False)
+    except Exception:  # fabio and numpy raise anything
+        return 1, False
+    check_count(total)
+    return total, truncated
+
+
 def _count_tiff(path: Path) -> tuple[int, bool]:
     """How many pages are there whole, and whether there should be more. A file of one page is not looked at further."""
     size, count, seen = path.stat().st_size, 0, set()
@@ -240,10 +260,7 @@ def _tiff_page(file: BinaryIO, at: int, order: str, big: bool, size: int) -> tup
 
 
 def _count_npy(path: Path) -> tuple[int, bool]:
-    try:
-        shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
-    except Exception:  # of which `read_file` says what it is
-        return 1, False
+    shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
     stacked = len(shape) == 3 and shape[-1] not in (3, 4)
     return (shape[0], False) if stacked else (1, False)
 
@@ -256,7 +273,7 @@ def _count_edf(path: Path) -> tuple[int, bool]:
     words = dict(line.partition(b"=")[::2] for line in start[:end].split(b"\n"))
     sizes = [value for key, value in words.items() if key.strip() in (b"EDF_BinarySize", b"Size")]
     length = sizes[0].strip(b" ;\r") if sizes else b""
-    if length.isdigit() and end + int(length) == path.stat().st_size:
+    if length == str(path.stat().st_size - end).encode():
         return 1, False
     return _count_with_fabio(path)
 
@@ -282,7 +299,7 @@ def _one_of_many(path: Path, kind: str, index: int) -> NDArray[Any]:
         if kind == "tiff":
             with _tiffs.access(path) as tiff:
                 page = tiff.pages[index]
-                _check_size(page.shape)
+                check_image(page.shape, page.dtype.itemsize, path.stat().st_size, PACKED)
                 try:
                     return np.asarray(page.asarray())
                 except (ValueError, ImportError):  # a compression that needs more than tifffile
@@ -291,7 +308,7 @@ def _one_of_many(path: Path, kind: str, index: int) -> NDArray[Any]:
             if index >= file.nframes:
                 raise IndexError
             frame = file.get_frame(index)
-            _check_size(frame.shape)
+            check_image(frame.shape, UNPACKED, path.stat().st_size, PACKED)
             return np.asarray(frame.data)
     except FrameError:
         raise
@@ -299,12 +316,6 @@ def _one_of_many(path: Path, kind: str, index: int) -> NDArray[Any]:
         raise FrameError(f"it has no frame {index}") from error
     except Exception as error:  # as with one frame a file
         raise FrameError(f"frame {index} cannot be read ({_first_line(error)})") from error
-
-
-def _check_size(shape: Sequence[int]) -> None:
-    pixels = int(np.prod([int(size) for size in shape]))
-    if pixels > LARGEST_IMAGE:
-        raise FrameError(f"the header speaks of {pixels} pixels")
 
 
 def _open_tiff(path: Path) -> Any:
@@ -320,7 +331,10 @@ def _open_fabio(path: Path) -> Any:
     import fabio
 
     try:
+        _check_dimensions(path)
         return fabio.open(str(path))
+    except FrameError:
+        raise
     except Exception as error:  # fabio raises anything, from struct.error to TypeError
         raise FrameError(f"not an image that fabio can read ({_first_line(error)})") from error
 
@@ -367,10 +381,24 @@ def as_image(raw: NDArray[Any]) -> NDArray[Any]:
     return raw
 
 
+_NPY_HEADERS: dict[tuple[int, int], Callable[[BinaryIO], tuple[tuple[int, ...], bool, np.dtype[Any]]]] = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+
+
 def _npy(content: bytes) -> NDArray[Any]:
     try:
+        with io.BytesIO(content) as buffer:
+            version = np.lib.format.read_magic(buffer)
+            shape, _, dtype = _NPY_HEADERS[version](buffer)
+            missing = buffer.tell() + prod(shape) * dtype.itemsize - len(content)
+        if missing > 0 and not dtype.hasobject:
+            raise FrameError(f"the file is truncated, {missing} bytes are missing")
         array: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
-    except Exception as error:  # ValueError as a rule; MemoryError or SyntaxError where the header lies
+    except FrameError:
+        raise
+    except Exception as error:  # ValueError as a rule; SyntaxError or KeyError where the header lies
         raise FrameError(f"not a plain .npy array ({_first_line(error)})") from error
     return array
 
@@ -383,6 +411,7 @@ def _plain_tiff(content: bytes) -> NDArray[Any] | None:
         # Its objects refer to each other in a ring: only the closed buffer lets go of the content at once.
         with io.BytesIO(content) as buffer, tifffile.TiffFile(buffer) as tiff:
             page = tiff.pages.first
+            check_image(page.shape, page.dtype.itemsize, len(content), PACKED)
             plain = page.is_contiguous and len(tiff.pages) == 1 and len(page.shape) == 2
             shape = page.shape
             dtype = page.dtype.newbyteorder(tiff.byteorder)
@@ -390,6 +419,8 @@ def _plain_tiff(content: bytes) -> NDArray[Any] | None:
             end = offset + dtype.itemsize * shape[0] * shape[1]
             if not plain:
                 end = max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True)))
+    except FrameError:
+        raise
     except Exception:  # whatever tifffile says: fabio may know better
         return None
     if end > len(content):  # also where fabio would read it: Pillow makes zeros of what is missing
@@ -403,8 +434,14 @@ def _read_with_fabio(path: Path) -> NDArray[Any]:
     import fabio
 
     try:
+        _check_unpacked(path)
+        _check_dimensions(path)
+        stored = path.stat().st_size
+        # Most formats say their shape before they take memory for it, the others have no attribute for it yet.
+        with suppress(AttributeError), fabio.openheader(str(path)) as file:
+            check_image(file.shape, UNPACKED, stored, PACKED)
         with fabio.open(str(path)) as file:
-            _check_size(file.shape)
+            check_image(file.shape, UNPACKED, stored, PACKED)
             if file.nframes > 1:
                 raise FrameError(f"holds {file.nframes} frames, in this format one a file is expected")
             data = file.data
@@ -415,6 +452,27 @@ def _read_with_fabio(path: Path) -> NDArray[Any]:
     if data is None:
         raise FrameError("fabio found no image in it")
     return np.asarray(data)
+
+
+def _check_unpacked(path: Path) -> None:
+    """FrameError where a packed file would fill the memory: looked at in full where it is not too small for that."""
+    opening = _PACKERS.get(path.suffix.lower())
+    if opening is None or (path.suffix.lower() == ".gz" and path.stat().st_size < LARGEST_FILE // 1032):  # at most
+        return
+    with opening(path) as file:
+        size = 0
+        while size <= LARGEST_FILE and (part := file.read(1 << 20)):
+            size += len(part)
+    if size > LARGEST_FILE:
+        raise FrameError(f"unpacked it has more than {LARGEST_FILE >> 20} MB")
+
+
+def _check_dimensions(path: Path) -> None:
+    """FrameError where the header of an EDF file has a dimension with a number like 10**9: fabio counts up to it."""
+    with _PACKERS.get(path.suffix.lower(), partial(open, mode="rb"))(path) as file:
+        start = file.read(1 << 16)
+    if b"{" in start[:8] and (found := re.search(rb"dim_(\d{3,})", start, re.IGNORECASE)):
+        raise FrameError(f"the header speaks of {found[1][:20].decode()} dimensions")
 
 
 def _first_line(error: Exception) -> str:

@@ -251,7 +251,7 @@ class Folder:
     @contextmanager
     def log(self) -> Iterator[None]:
         """Write everything that is logged meanwhile, by any library, into ``xrdpipe.log``."""
-        handler = _Log(self.path / "xrdpipe.log", encoding="utf-8", delay=True)
+        handler = _Log(self.path / "xrdpipe.log", "a", "utf-8", delay=True, errors="surrogateescape")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         root = logging.getLogger()
         root.addHandler(handler)

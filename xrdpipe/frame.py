@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,11 +14,32 @@ from numpy.typing import NDArray
 Image = NDArray[np.float32]
 
 
-LARGEST_IMAGE = 1 << 30  # pixels: a header may lie about its size
+LARGEST_IMAGE = 1 << 28  # pixels, a multiple of the largest detectors: a header may lie about its size
+LONGEST_STACK = 1 << 22  # frames of one file
+CREDIBLE = 1 << 28  # bytes of an image that are taken as they come
 
 
 class FrameError(ValueError):
     """A frame that cannot be processed; it fails alone, the message is its reason."""
+
+
+def check_image(shape: Sequence[int], itemsize: int, stored: int, packed: int) -> None:
+    """FrameError where a header speaks of an image (slow, fast) that cannot be; asked before memory is taken.
+
+    ``itemsize``: bytes a pixel in memory; ``stored``: bytes of the file, 0 where nothing is yet; ``packed``: how many
+    times more than that an image may have that is not small.
+    """
+    pixels = prod(int(size) for size in shape)
+    if pixels > LARGEST_IMAGE:
+        raise FrameError(f"the header speaks of {pixels} pixels")
+    if stored and (size := pixels * itemsize) > max(CREDIBLE, packed * stored):
+        raise FrameError(f"the header speaks of {size} bytes where {stored} are stored")
+
+
+def check_count(frames: int) -> None:
+    """FrameError where a header speaks of more frames than a file can be meant to have."""
+    if frames > LONGEST_STACK:
+        raise FrameError(f"the header speaks of {frames} frames")
 
 
 Scalar = TypeVar("Scalar", bound=np.generic)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from .stage import ConfigError, nearest
 _NUMBERS = ("distance", "poni1", "poni2", "rot1", "rot2", "rot3", "wavelength", "pixelsize1", "pixelsize2")
 LAYOUT = 2  # of the arrays that are kept on disk: raise it whenever their meaning changes
 ARC = 64  # pixels of an arc: enough for a median, and few enough for it to be short
+FARTHEST = 1e6  # m: beyond it pixels are at one angle, as far as numbers tell; also of what is no length
 MOST_KEPT = 4  # sets of arrays in memory, some 50 MB each: a sweep over npt makes many
 
 
@@ -91,7 +91,7 @@ class Poni:
             except ValueError as error:
                 raise ConfigError(f"poni={self.path}: {key} is {values[key]!r}, a number is expected") from error
             positive = key in ("distance", "wavelength", "pixelsize1", "pixelsize2")
-            if not math.isfinite(number) or (positive and number <= 0):
+            if not abs(number) < FARTHEST or (positive and number <= 0):
                 raise ConfigError(f"poni={self.path}: {key} is {number}, which cannot be")
         try:
             version = float(values.get("poni_version", 1))
@@ -103,7 +103,7 @@ class Poni:
         if version >= 2 and not {"detector", "detector_config"} <= set(values):
             raise ConfigError(f"poni={self.path}: version {version:g} needs Detector and Detector_config")
         spline = values.get("splinefile", "None")
-        if spline != "None" and not Path(spline).is_file():
+        if spline != "None" and not os.path.isfile(spline):
             raise ConfigError(f"poni={self.path}: its distortion file (SplineFile) {spline} is not there")
 
     @property

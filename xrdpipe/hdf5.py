@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .frame import LARGEST_IMAGE, FrameError
+from .frame import CREDIBLE, FrameError, check_count, check_image
 from .opened import Opened, state
 from .paths import natural
 
@@ -46,6 +48,19 @@ def _open(path: Path) -> h5py.File:
 
 
 opened = Opened(_open)
+
+
+@contextmanager
+def access(path: Path) -> Iterator[h5py.File]:
+    """A file to read from; FrameError where there is none, and whatever HDF5 says of one that is damaged."""
+    try:
+        with opened.access(path) as file:
+            yield file
+    except FrameError:
+        raise
+    except Exception as error:  # anything, from RuntimeError to UnicodeDecodeError
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise FrameError(f"HDF5 cannot read it ({reason})") from error
 
 
 @dataclass(frozen=True)
@@ -118,7 +133,7 @@ def stack(path: Path, inside: str = "") -> Stack:
 
 @lru_cache(maxsize=256)
 def _stack(path: Path, inside: str, now: tuple[int, int]) -> Stack:
-    with opened.access(path):
+    with access(path):
         notes: list[str] = []
         if not inside:
             inside, notes = _default(path)
@@ -154,7 +169,7 @@ def locate(path: Path, inside: str, index: int | None) -> tuple[Piece, int]:
 
 def image(path: Path, inside: str, index: int | None) -> NDArray[Any]:
     """One image, as it is stored; FrameError says why there is none."""
-    with opened.access(path):
+    with access(path):
         piece, at = locate(path, inside, index)
         dataset = follow(piece.file, piece.inside)[1]
         if dataset.shape[-2:] != piece.shape[-2:]:
@@ -167,7 +182,7 @@ def image(path: Path, inside: str, index: int | None) -> NDArray[Any]:
 
 
 def follow(path: Path, inside: str, depth: int = 0) -> tuple[Path, h5py.Group | h5py.Dataset]:
-    """The object ``inside`` a file (``/entry/data``), and the file that really holds it; call it under `opened`.
+    """The object ``inside`` a file (``/entry/data``), and the file that really holds it; call it under `access`.
 
     FrameError says what is missing: an object, with the nearest name beside it; or the file that a link leads to.
     """
@@ -175,7 +190,7 @@ def follow(path: Path, inside: str, depth: int = 0) -> tuple[Path, h5py.Group | 
 
     if depth > _DEEPEST:
         raise FrameError(f"{inside}: its links lead to one another")
-    with opened.access(path) as file:
+    with access(path) as file:
         node: Any = file["/"]
         parts = [part for part in inside.split("/") if part not in ("", ".")]
         for at, part in enumerate(parts):
@@ -207,7 +222,7 @@ def _near(name: str, group: h5py.Group) -> str:
 def _linked(path: Path, name: str) -> Path:
     """The file that ``path`` calls ``name``: beside it, as HDF5 looks for it; FrameError if it is not there."""
     for folder in (path.parent, path.resolve().parent):
-        if (folder / name).is_file():
+        if os.path.isfile(folder / name):
             return folder / name
     raise FrameError(f"{path.name} leads to {name}, which is not there")
 
@@ -259,7 +274,7 @@ def candidates(path: Path) -> list[tuple[str, tuple[int, ...], np.dtype[Any]]]:
     """All datasets that may be images, the largest first: path, shape, type; stacks before single images."""
     import h5py
 
-    with opened.access(path):
+    with access(path):
         found = [
             (name, node.shape, node.dtype)
             for name, _, node in _walk(path)
@@ -330,15 +345,17 @@ def _piece(file: Path, node: Any) -> Piece:
         raise FrameError(f"{name} holds no images but {' x '.join(map(str, shape)) or 'one'} of type {node.dtype}")
     if node.external is not None:
         raise FrameError(f"{name} has its values in other files that are no HDF5 files; that is refused")
-    pixels, one = prod(shape[-2:]), prod(shape[-2:]) * node.dtype.itemsize
-    if pixels > LARGEST_IMAGE:
-        raise FrameError(f"{name} speaks of {pixels} pixels a frame")
+    if 0 in shape[-2:]:
+        raise FrameError(f"{name} has no pixels")
+    check_count(prod(shape[:-2]))
     if node.is_virtual:
+        check_image(shape[-2:], node.dtype.itemsize, file.stat().st_size, _PACKED)
         return _virtual(file, node)
     stored = node.id.get_storage_size()
-    unit = max(one, prod(node.chunks) * node.dtype.itemsize if node.chunks else 0)
-    if unit > 1 << 28 and unit > _PACKED * stored > 0:
-        raise FrameError(f"{name} speaks of {unit} bytes where {stored} are stored")
+    chunk = prod(node.chunks) * node.dtype.itemsize if node.chunks else 0  # which is read as a whole
+    if chunk > CREDIBLE and chunk > _PACKED * stored > 0:
+        raise FrameError(f"{name} speaks of {chunk} bytes where {stored} are stored")
+    check_image(shape[-2:], node.dtype.itemsize, stored, _PACKED)
     return Piece(file, name, shape, node.dtype, _written(node), (file,))
 
 
@@ -404,7 +421,7 @@ def pixel_mask(path: Path, shape: tuple[int, int]) -> NDArray[np.uint32] | None:
 def _pixel_mask(path: Path, shape: tuple[int, int], now: tuple[int, int]) -> NDArray[np.uint32] | None:
     import h5py
 
-    with opened.access(path):
+    with access(path):
         for name, _, node in _walk(path):
             fits = name.endswith("/pixel_mask") and isinstance(node, h5py.Dataset)
             if fits and node.dtype.kind in "uib" and node.shape[-2:] == shape and prod(node.shape[:-2]) == 1:
@@ -424,7 +441,7 @@ def small_values(path: Path) -> tuple[str, ...]:
 def _small_values(path: Path, now: tuple[int, int]) -> tuple[str, ...]:
     import h5py
 
-    with opened.access(path):
+    with access(path):
         return tuple(name for name, _, node in _walk(path) if isinstance(node, h5py.Dataset) and node.ndim < 2)
 
 
@@ -436,18 +453,18 @@ def value(path: Path, inside: str, index: int | None, count: int) -> Any:
     import h5py
 
     try:
-        with opened.access(path):
+        with access(path):
             node = follow(path, inside)[1]
             kind = node.dtype.kind if isinstance(node, h5py.Dataset) and node.shape is not None else ""
             if kind not in set("uifbSO") or (kind == "O" and h5py.check_string_dtype(node.dtype) is None):
-                raise KeyError(f"{inside}: not a number or text")
+                raise FrameError(f"{inside}: not a number or text")
             if node.size == 1:
                 found = node[(0,) * node.ndim]
             elif index is not None and node.shape == (count,):
                 found = node[index]
             else:
                 shape = " x ".join(map(str, node.shape))
-                raise KeyError(f"{inside}: {shape} values, where one is expected, or one for each of {count} frames")
+                raise FrameError(f"{inside}: {shape} values, where one is expected, or one for each of {count} frames")
     except FrameError as error:
         raise KeyError(str(error)) from error
     if isinstance(found, bytes):

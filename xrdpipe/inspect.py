@@ -100,6 +100,7 @@ def _statistics(image: NDArray[Any]) -> dict[str, float]:
     bad = {"not finite": ~np.isfinite(image)} if kind == "f" else {}
     if kind == "u":
         bad["the largest number of the type"] = image == np.iinfo(image.dtype).max
+    image = image.astype(np.uint8) if kind == "b" else image
     good = image[~np.logical_or.reduce(list(bad.values()))] if bad else image
     found: dict[str, float] = {}
     if good.size:

@@ -59,6 +59,8 @@ def state(path: Path) -> tuple[int, int]:
         raise FrameError("no such file") from error
     except OSError as error:
         raise FrameError(f"cannot be read ({error.strerror})") from error
+    except ValueError as error:  # a NUL in its name
+        raise FrameError(f"cannot be read ({error})") from error
     if stat.S_ISDIR(status.st_mode):
         raise FrameError("is a folder, not an image")
     if not stat.S_ISREG(status.st_mode):  # a FIFO or a device would never end

@@ -64,10 +64,19 @@ def expand(images: str | Iterable[str], key: str = "images") -> list[Path]:
 
 def expand_user(path: str) -> str:
     """Expand ``~`` and ``$VAR``, unless a file of that very name exists."""
-    return path if os.path.lexists(path) else os.path.expanduser(os.path.expandvars(path))
+    try:
+        return path if os.path.lexists(path) else os.path.expanduser(os.path.expandvars(path))
+    except ValueError:  # a NUL in a user's name
+        return path
 
 
 def _expand_one(entry: str, key: str, lists: tuple[str, ...] = ()) -> Iterator[Path]:
+    try:
+        possible = b"\0" not in os.fsencode(entry)
+    except UnicodeEncodeError:
+        possible = False
+    if not possible:
+        raise ConfigError(f"{key}={entry!r}: no file can have this name")
     entry = expand_user(entry)
     file, colons, tail = entry.partition("::")
     if os.path.lexists(entry):

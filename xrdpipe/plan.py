@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -63,8 +64,8 @@ class Plan:
         inputs = pipeline.inputs()
         for what, path in inputs.items():
             file = split(path).file
-            if not file.is_file():
-                raise ConfigError(f"{what} file {path}: {'not a file' if file.exists() else 'no such file'}")
+            if not os.path.isfile(file):
+                raise ConfigError(f"{what} file {path}: {'not a file' if os.path.exists(file) else 'no such file'}")
         columns = pipeline.pattern_columns
         for stage in pipeline.stages.values():
             stage.check(poni)
@@ -91,7 +92,7 @@ class Plan:
         notes = [note for content in contents for note in content.notes]
         if found and not frames:
             raise ConfigError(f"images={top.images}: nothing but the background, dark or mask file itself")
-        if frames and not arrays and not any(path.exists() for path in {each.path for each in frames}):
+        if frames and not arrays and not any(os.path.exists(path) for path in {each.path for each in frames}):
             raise ConfigError(f"images: none of them exists ({', '.join(each.location for each in frames[:3])})")
         if not frames and not arrays:
             raise ConfigError(f"images: no frames ({'; '.join(notes[:3])})")
@@ -203,7 +204,7 @@ def _stacks(images: list[Reference]) -> list[list[Reference]]:
 def _listed(images: list[Reference]) -> Iterator[str]:
     for stack in _stacks(images):
         first, last = stack[0], (stack[-1].parts or stack[-1:])[-1]
-        missing = "" if first.path.exists() else "  (no such file)"
+        missing = "" if os.path.exists(first.path) else "  (no such file)"
         if len(stack) == 1:
             yield f"{given(first)}{missing}"
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -69,7 +70,7 @@ class Calibration:
 
 def split(path: str) -> tuple[Path, str]:
     """The file, and the place in it where one is named."""
-    if Path(path).exists():
+    if os.path.exists(path):
         return Path(path), ""
     file, _, inside = path.partition("::")
     return Path(file), inside
@@ -81,9 +82,9 @@ def content(path: str) -> str:
     ``path`` may say where in the NeXus file: ``file.nxs::/entry/pyFAI``.
     """
     file, inside = split(path)
-    if not file.exists():
+    if not os.path.exists(file):
         raise ConfigError(f"poni={path}: no such file")
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise ConfigError(f"poni={path}: not a file")
     try:
         with open(file, "rb") as opened:

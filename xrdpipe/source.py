@@ -236,7 +236,7 @@ class Memory:
 
     def read(self, reference: Reference) -> tuple[NDArray[Any], str]:
         """As `files.read`, from memory where it can be."""
-        if not self.room or not reference.path.is_file():
+        if not self.room or not os.path.isfile(reference.path):
             return files.read(reference)
         key = (f"{reference.path.resolve()}{reference.tail}", *files.changed(reference))
         with self.lock:
