@@ -360,7 +360,8 @@ ADDRESS = "parallel.address"
 
 def _refuse_address(cfg: DictConfig, overrides: Sequence[str]) -> None:
     # A scheduler and its clients run each other's code, so it is the user who names one, and no file.
-    hidden = {*cfg.hydra.overrides.task, *cfg.hydra.overrides.hydra} - {*overrides}
+    said: Any = OmegaConf.to_container(cfg.hydra.overrides, resolve=False)  # a path may have ${ in its name
+    hidden = {*said["task"], *said["hydra"]} - {*overrides}
     if hidden:
         raise ConfigError(f"hydra.overrides={sorted(hidden)}: refused, overrides belong on the command line")
     address = OmegaConf.select(cfg, ADDRESS)
