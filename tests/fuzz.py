@@ -101,6 +101,7 @@ class Fuzzer:
                 "XRDPIPE_CACHE": str(self.folder / "cache"),
                 "COLUMNS": "200",
                 "HOME": str(self.folder),
+                "OMP_NUM_THREADS": "1",
             }
             child = str(Path(__file__).with_name("fuzz_child.py"))
             self._child = subprocess.Popen(

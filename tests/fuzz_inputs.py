@@ -113,7 +113,9 @@ def masks(count: int) -> Iterator[Case]:
         key = dice.choice(("mask.file", "mask.file", "background.file", "background.dark_file", "correction.flat_file"))
         name, content = dice.choice(list(images("mask" if key == "mask.file" else "counts").items()))
         name, content = lying.pop() if lying else (name, spoil(content, dice))
-        words = [*QUIET, f"{key}={name}", "good.tif", "output_dir=out"]
+        # As a glob the words are always the same, and composed once.
+        words = [*QUIET, f"{key}={name if 'flat' in key else 'bad_*'}", "good.tif", "output_dir=out"]
+        name = name if "flat" in key else f"bad_{name}"
         yield Case("masks", str(number), _good() | {name: content}, [words], (name,))
 
 
@@ -310,9 +312,9 @@ def _examples(strategy: st.SearchStrategy[Value], count: int) -> list[Value]:
 
 # of a hundred inputs
 KINDS: dict[str, tuple[int, Callable[[int], Iterator[Case]]]] = {
-    "frames": (66, frames),
-    "masks": (12, masks),
-    "poni": (12, poni),
+    "frames": (76, frames),
+    "masks": (8, masks),
+    "poni": (8, poni),
     "yaml": (4, yaml),
-    "lines": (6, lines),
+    "lines": (4, lines),
 }

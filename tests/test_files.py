@@ -342,6 +342,44 @@ def test_a_number_of_dimensions_that_never_ends_is_refused(tmp_path: Path) -> No
         files.read(reference)
 
 
+def test_a_file_that_never_ends_is_refused(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", IMAGES[:2], photometric="minisblack", compression="zlib")
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        first, second = (page.offset for page in tiff.pages)
+    at = content.find(second.to_bytes(4, "little"), first)
+    content[at : at + 4] = first.to_bytes(4, "little")
+    (tmp_path / "a.tif").write_bytes(content)
+    CbfImage(data=IMAGES[0].astype(np.int32)).write(str(tmp_path / "a.cbf"))
+    cbf = (tmp_path / "a.cbf").read_bytes()
+    (tmp_path / "a.cbf").write_bytes(cbf.replace(b"\x0c\x1a\x04\xd5", b"XXXX"))
+    for name, reason in (("a.tif", "lead to one another"), ("a.cbf", "no numbers begin")):
+        (reference,) = files.look(tmp_path / name).references
+        with pytest.raises(FrameError, match=reason):
+            files.read(reference)
+
+
+@pytest.mark.parametrize("filters", [hdf5plugin.Bitshuffle(), hdf5plugin.Bitshuffle(cname="zstd"), hdf5plugin.LZ4()])
+@pytest.mark.parametrize(("shape", "parts"), [((20, 30), 1), ((999, 1001), 1), ((999, 1001), 3), ((3, 5), 1)])
+def test_a_damaged_chunk_fails_before_it_is_unpacked(
+    filters: Any, shape: tuple[int, int], parts: int, tmp_path: Path
+) -> None:
+    images = np.random.default_rng(1).poisson(2, (2, *shape)).astype(np.uint32)
+    chunk = (1, -(-shape[0] // parts), shape[1])
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("data", data=images, chunks=chunk, **filters)
+    assert np.array_equal(arrays(f"{tmp_path}/a.h5::/data"), images)
+    files.forget()
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        mask, content = file["data"].id.read_direct_chunk((0, 0, 0))
+        spoiled = content[:12] + (1 << 20).to_bytes(4, "big") + content[16:] if len(content) > 16 else content[:12]
+        file["data"].id.write_direct_chunk((0, 0, 0), spoiled, mask)
+    first, second = files.look(f"{tmp_path}/a.h5::/data").references
+    with pytest.raises(FrameError, match="damaged"):
+        files.read(first)
+    assert np.array_equal(files.read(second)[0], images[1])
+
+
 def _objects(file: h5py.File) -> None:
     file.create_dataset("x", (2, 20, 30), h5py.special_dtype(vlen=np.uint8))
 

@@ -158,7 +158,7 @@ def _nothing(path: Path) -> None:
         (_truncated_compressed, "truncated, 3000 bytes"),
         (_objects, "not a plain .npy"),
         (_lying_npy, "not a plain .npy"),
-        (_huge_npy, "not a plain .npy"),
+        (_huge_npy, "truncated"),
         (_colour, "colour|3-dimensional"),
         (_truncated_colour, "truncated"),
         (_stack, "3-dimensional"),

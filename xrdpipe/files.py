@@ -34,6 +34,7 @@ _PASSING = (errno.ESTALE, errno.EIO, errno.ETIMEDOUT)  # what a network file sys
 _PAUSE = 0.2  # seconds until it is asked again
 UNPACKED = 8  # bytes a pixel that fabio may take where it unpacks an image
 PACKED = 100  # times an image may be larger than its file, where that is no HDF5
+_CBF_NUMBERS = b"\x0c\x1a\x04\xd5"  # what stands before them
 LARGEST_FILE = 1 << 28  # bytes of one that is packed as a whole, .gz or .bz2, when it is unpacked
 _PACKERS: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open}
 
@@ -208,6 +209,8 @@ def _count(path: Path, kind: str) -> tuple[int, bool]:
     """How many frames a file has, and whether there should be more; one where it cannot be read, which reading says."""
     try:
         total, truncated = _COUNTS[kind](path) if kind in _COUNTS else (1, False)
+    except FrameError:
+        raise
     except Exception:  # fabio and numpy raise anything
         return 1, False
     check_count(total)
@@ -233,6 +236,8 @@ def _count_tiff(path: Path) -> tuple[int, bool]:
                 count, at = count + 1, following
         except (struct.error, ValueError, OverflowError, OSError):  # the file ends before a page does
             return max(count, 1), count > 0
+    if at in seen:  # libraries would follow them for ever
+        raise FrameError("its pages lead to one another")
     return max(count, 1), False
 
 
@@ -331,7 +336,7 @@ def _open_fabio(path: Path) -> Any:
     import fabio
 
     try:
-        _check_dimensions(path)
+        _check_ends(path)
         return fabio.open(str(path))
     except FrameError:
         raise
@@ -435,7 +440,7 @@ def _read_with_fabio(path: Path) -> NDArray[Any]:
 
     try:
         _check_unpacked(path)
-        _check_dimensions(path)
+        _check_ends(path)
         stored = path.stat().st_size
         # Most formats say their shape before they take memory for it, the others have no attribute for it yet.
         with suppress(AttributeError), fabio.openheader(str(path)) as file:
@@ -467,12 +472,17 @@ def _check_unpacked(path: Path) -> None:
         raise FrameError(f"unpacked it has more than {LARGEST_FILE >> 20} MB")
 
 
-def _check_dimensions(path: Path) -> None:
-    """FrameError where the header of an EDF file has a dimension with a number like 10**9: fabio counts up to it."""
+def _check_ends(path: Path) -> None:
+    """FrameError where fabio would never come to an end: it counts the dimensions that an EDF header speaks of, looks
+    for where the numbers of a CBF begin, and follows the pages of a TIFF."""
     with _PACKERS.get(path.suffix.lower(), partial(open, mode="rb"))(path) as file:
         start = file.read(1 << 16)
-    if b"{" in start[:8] and (found := re.search(rb"dim_(\d{3,})", start, re.IGNORECASE)):
-        raise FrameError(f"the header speaks of {found[1][:20].decode()} dimensions")
+        if b"{" in start[:8] and (found := re.search(rb"dim_(\d{3,})", start, re.IGNORECASE)):
+            raise FrameError(f"the header speaks of {found[1][:20].decode()} dimensions")
+        if start.startswith(b"###CBF") and _CBF_NUMBERS not in start and _CBF_NUMBERS not in start[-3:] + file.read():
+            raise FrameError("no numbers begin in it, as they do in a CBF file")
+    if start[:4] in _TIFF:
+        _count_tiff(path)
 
 
 def _first_line(error: Exception) -> str:

@@ -100,6 +100,10 @@ class Poni:
             raise ConfigError(f"poni={self.path}: poni_version or detector_config cannot be read ({error})") from error
         if not isinstance(config, dict):
             raise ConfigError(f"poni={self.path}: detector_config is no JSON object")
+        full = config.get("max_shape")
+        pair = isinstance(full, list) and len(full) == 2 and all(type(side) is int and side > 0 for side in full)
+        if full is not None and not pair:
+            raise ConfigError(f"poni={self.path}: max_shape is {full!r}, two numbers of pixels are expected")
         if version >= 2 and not {"detector", "detector_config"} <= set(values):
             raise ConfigError(f"poni={self.path}: version {version:g} needs Detector and Detector_config")
         spline = values.get("splinefile", "None")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import chunks
 from .frame import CREDIBLE, FrameError, check_count, check_image
 from .opened import Opened, state
 from .paths import natural
@@ -175,7 +176,11 @@ def image(path: Path, inside: str, index: int | None) -> NDArray[Any]:
         if dataset.shape[-2:] != piece.shape[-2:]:
             raise FrameError(f"{inside} has changed its shape")
         try:
-            found = dataset[np.unravel_index(at, piece.shape[:-2])] if len(piece.shape) > 2 else dataset[()]
+            corner = tuple(map(int, np.unravel_index(at, piece.shape[:-2]))) if len(piece.shape) > 2 else ()
+            chunks.check(dataset, corner)
+            found = dataset[corner]
+        except FrameError:
+            raise
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise FrameError(f"{inside} cannot be read ({str(error).splitlines()[0][:200]})") from error
     return np.asarray(found)
@@ -361,22 +366,22 @@ def _piece(file: Path, node: Any) -> Piece:
 
 def _written(node: h5py.Dataset) -> frozenset[int] | None:
     """Which images of a dataset have been written: HDF5 gives zeros for the others; None for all."""
-    shape, chunks = node.shape, node.chunks
-    if chunks is None:
+    shape, sizes = node.shape, node.chunks
+    if sizes is None:
         return None if node.id.get_storage_size() or 0 in shape else frozenset()
-    per_image = prod(-(-size // chunk) for size, chunk in zip(shape[-2:], chunks[-2:], strict=True))
-    blocks = [-(-size // chunk) for size, chunk in zip(shape[:-2], chunks[:-2], strict=True)]
+    per_image = prod(-(-size // chunk) for size, chunk in zip(shape[-2:], sizes[-2:], strict=True))
+    blocks = [-(-size // chunk) for size, chunk in zip(shape[:-2], sizes[:-2], strict=True)]
     if node.id.get_num_chunks() == per_image * prod(blocks):
         return None
     counts = np.zeros(blocks or [1], np.int64)
 
     def visit(chunk: Any) -> None:
-        corner = tuple(at // size for at, size in zip(chunk.chunk_offset[:-2], chunks[:-2], strict=True))
+        corner = tuple(at // size for at, size in zip(chunk.chunk_offset[:-2], sizes[:-2], strict=True))
         counts[corner or (0,)] += 1
 
     node.id.chunk_iter(visit)
     full = counts == per_image
-    for axis, chunk in enumerate(chunks[:-2]):
+    for axis, chunk in enumerate(sizes[:-2]):
         full = full.repeat(chunk, axis)
     full = full[tuple(slice(size) for size in shape[:-2])] if shape[:-2] else full
     return frozenset(np.flatnonzero(full).tolist())
