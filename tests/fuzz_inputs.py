@@ -312,9 +312,9 @@ def _examples(strategy: st.SearchStrategy[Value], count: int) -> list[Value]:
 
 # of a hundred inputs
 KINDS: dict[str, tuple[int, Callable[[int], Iterator[Case]]]] = {
-    "frames": (76, frames),
+    "frames": (80, frames),
     "masks": (8, masks),
-    "poni": (8, poni),
+    "poni": (4, poni),
     "yaml": (4, yaml),
     "lines": (4, lines),
 }
