@@ -383,7 +383,7 @@ FAULTS = {
         Fault(
             "a limit on memory is hit",
             memory_limit,
-            (0, 1),
+            (0, 1, -signal.SIGSEGV, -signal.SIGABRT),  # a library may crash where it gets no memory
             "not enough memory|process that had it in hand died",
             large=True,
         ),

@@ -14,7 +14,7 @@ psutil = pytest.importorskip("psutil")
 
 from faults import FAULTS, LARGE, Found, ImpossibleError, World, table, tried  # noqa: E402
 
-TURNS = list(zip(FAULTS, cycle(("loky", "threads", "serial", "dask", "threads", "serial")), strict=False))
+TURNS = list(zip(FAULTS, cycle(("loky", "threads", "serial", "threads", "serial", "threads")), strict=False))
 
 
 @pytest.fixture(scope="module")

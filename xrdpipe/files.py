@@ -437,6 +437,7 @@ def _plain_tiff(content: bytes) -> NDArray[Any] | None:
 
 def _read_with_fabio(path: Path) -> NDArray[Any]:
     import fabio
+    from fabio.tifimage import TifImage
 
     try:
         _check_unpacked(path)
@@ -444,7 +445,8 @@ def _read_with_fabio(path: Path) -> NDArray[Any]:
         stored = path.stat().st_size
         # Most formats say their shape before they take memory for it, the others have no attribute for it yet.
         with suppress(AttributeError), fabio.openheader(str(path)) as file:
-            check_image(file.shape, UNPACKED, stored, PACKED)
+            if not isinstance(file, TifImage):  # of a compressed one it tells another shape; `_plain_tiff` has looked
+                check_image(file.shape, UNPACKED, stored, PACKED)
         with fabio.open(str(path)) as file:
             check_image(file.shape, UNPACKED, stored, PACKED)
             if file.nframes > 1:
