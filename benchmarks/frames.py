@@ -39,7 +39,7 @@ def make(folder: Path, count: int, size: int) -> Frames:
     import numpy as np
     import tifffile
 
-    from xrdpipe.demo import Simulation
+    from xrdpipe.stages.simulation import Simulation
 
     folder.mkdir(parents=True, exist_ok=True)
     simulation = Simulation(shape=(size, size), pixel=(0.4096 / size, 0.4096 / size))

@@ -13,16 +13,17 @@ REPEATS = 15
 
 
 def main(options: str, poni: str, background: str, image: str) -> None:
-    from xrdpipe.background import Background
-    from xrdpipe.frame import Frame
-    from xrdpipe.geometry import Poni, geometry
-    from xrdpipe.mask import Mask
-    from xrdpipe.source import Source
-    from xrdpipe.stage import Setup
+    from xrdpipe.geometry.geometry import shared_geometry
+    from xrdpipe.geometry.poni import Poni
+    from xrdpipe.model.frame import Frame
+    from xrdpipe.stages.background import Background
+    from xrdpipe.stages.mask import Mask
+    from xrdpipe.stages.source import Source
+    from xrdpipe.stages.stage import Setup
 
     source = Source()
     frame = Frame("frame", source.read(image))
-    setup = Setup(geometry(Poni.read(poni), frame.image.shape), source.read, source.to_raw)
+    setup = Setup(shared_geometry(Poni.read(poni), frame.image.shape), source.read, source.to_raw)
     steps = [stage.prepare(setup) for stage in (Background(background), Mask())]
     integrator = setup.geometry.integrator
     settings = {"unit": "q_A^-1", "method": ("no", "csr", "cython"), "correctSolidAngle": False, **json.loads(options)}

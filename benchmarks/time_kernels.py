@@ -22,18 +22,19 @@ class Stages:
         return make(cache_folder() / f"frames-{SIZE}", 1, SIZE)
 
     def setup(self, frames: Frames, stage: str) -> None:
-        from xrdpipe.background import Background
-        from xrdpipe.frame import Reference
-        from xrdpipe.geometry import Poni, geometry
-        from xrdpipe.integ import Integ
-        from xrdpipe.mask import Mask
-        from xrdpipe.output import Output
-        from xrdpipe.source import Source
-        from xrdpipe.stage import Setup
+        from xrdpipe.geometry.geometry import shared_geometry
+        from xrdpipe.geometry.poni import Poni
+        from xrdpipe.model.reference import Reference
+        from xrdpipe.stages.background import Background
+        from xrdpipe.stages.integ.integ import Integ
+        from xrdpipe.stages.mask import Mask
+        from xrdpipe.stages.output import Output
+        from xrdpipe.stages.source import Source
+        from xrdpipe.stages.stage import Setup
 
         source = Source()
         self.folder = tempfile.TemporaryDirectory()
-        setup = Setup(geometry(Poni.read(str(frames.poni)), (SIZE, SIZE)), source.read, source.to_raw)
+        setup = Setup(shared_geometry(Poni.read(str(frames.poni)), (SIZE, SIZE)), source.read, source.to_raw)
         setup = replace(setup, folder=Path(self.folder.name))
         stages = [source, Background(str(frames.background)), Mask(), Integ(), Output()]
         steps = dict(zip(STAGES, [each.prepare(setup) for each in stages], strict=True))
@@ -61,15 +62,16 @@ class Masks:
         return make(cache_folder() / f"frames-{SIZE}", 1, SIZE)
 
     def setup(self, frames: Frames, auto_type: str) -> None:
-        from xrdpipe.background import Background
-        from xrdpipe.frame import Reference
-        from xrdpipe.geometry import Poni, geometry
-        from xrdpipe.mask import Mask
-        from xrdpipe.source import Source
-        from xrdpipe.stage import Setup
+        from xrdpipe.geometry.geometry import shared_geometry
+        from xrdpipe.geometry.poni import Poni
+        from xrdpipe.model.reference import Reference
+        from xrdpipe.stages.background import Background
+        from xrdpipe.stages.mask import Mask
+        from xrdpipe.stages.source import Source
+        from xrdpipe.stages.stage import Setup
 
         source, mask = Source(), Mask(alpha=4.5, auto_type=auto_type, lower_thresh=None)
-        setup = Setup(geometry(Poni.read(str(frames.poni)), (SIZE, SIZE)), source.read, source.to_raw)
+        setup = Setup(shared_geometry(Poni.read(str(frames.poni)), (SIZE, SIZE)), source.read, source.to_raw)
         setup = replace(setup, variance=mask.wants_variance)
         frame = source.prepare(setup)(Reference("frame", frames.images[0]))
         self.given = Background(str(frames.background)).prepare(setup)(frame)
@@ -89,7 +91,8 @@ class Preparation:
         return make(cache_folder() / f"frames-{SIZE}", 1, SIZE)
 
     def time_rings(self, frames: Frames) -> None:
-        from xrdpipe.geometry import Geometry, Poni
+        from xrdpipe.geometry.geometry import Geometry
+        from xrdpipe.geometry.poni import Poni
 
         assert len(Geometry(Poni.read(str(frames.poni)), (SIZE, SIZE)).rings.order) == SIZE**2
 

@@ -12,7 +12,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from xrdpipe.cli import main
+from xrdpipe.cli.main import main
 
 MODULE = (sys.executable, "-m", "xrdpipe")
 SCRIPT = (str(Path(sysconfig.get_path("scripts"), "xrdpipe")),)
@@ -20,7 +20,7 @@ FAST = ("plot=none", "integ.npt=100", "report=false")
 LIMIT = 120  # seconds that a process may take
 
 
-class Told(NamedTuple):
+class CommandResult(NamedTuple):
     """What a run said in the end."""
 
     status: int
@@ -43,7 +43,7 @@ def start(
     )
 
 
-def xrdpipe(*words: object, cwd: Path, program: Sequence[str] = MODULE, env: Mapping[str, str] | None = None) -> Told:
+def xrdpipe(*words: object, cwd: Path, program: Sequence[str] = MODULE, env: Mapping[str, str] | None = None) -> CommandResult:
     """Run the program to its end, in a process of its own."""
     with start(*words, cwd=cwd, program=program, env=env) as process:
         try:
@@ -51,15 +51,15 @@ def xrdpipe(*words: object, cwd: Path, program: Sequence[str] = MODULE, env: Map
         except subprocess.TimeoutExpired:  # or it would be waited for
             process.kill()
             raise
-    return Told(process.returncode, out, err)
+    return CommandResult(process.returncode, out, err)
 
 
-def call(*words: object) -> Told:
+def call(*words: object) -> CommandResult:
     """The same in this process, in its folder."""
     out, err = StringIO(), StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         status = main([str(word) for word in words])
-    return Told(status, out.getvalue(), err.getvalue())
+    return CommandResult(status, out.getvalue(), err.getvalue())
 
 
 def tree(folder: Path) -> dict[str, bytes]:

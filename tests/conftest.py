@@ -13,10 +13,11 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
-from xrdpipe.demo import Simulation
-from xrdpipe.geometry import Geometry, Poni
-from xrdpipe.source import Source
-from xrdpipe.stage import Setup
+from xrdpipe.geometry.geometry import Geometry
+from xrdpipe.geometry.poni import Poni
+from xrdpipe.stages.simulation import Simulation
+from xrdpipe.stages.source import Source
+from xrdpipe.stages.stage import Setup
 
 # 111 to 331 of nickel on 120 x 100 pixels of 1 mm, half a metre away; a few dead and hot pixels, a beamstop.
 TINY = Simulation(

@@ -28,9 +28,9 @@ from pathlib import Path
 
 import psutil
 import tifffile
-from command import FAST, LIMIT, Told, call, results, start
+from command import FAST, LIMIT, CommandResult, call, results, start
 
-from xrdpipe.demo import Simulation
+from xrdpipe.stages.simulation import Simulation
 
 BACKENDS = {
     "serial": ("parallel=serial",),
@@ -128,7 +128,7 @@ class Case:
                     return
             time.sleep(0.002)
 
-    def end(self) -> Told:
+    def end(self) -> CommandResult:
         """Wait for the end of the run."""
         assert self.process is not None
         try:
@@ -136,7 +136,7 @@ class Case:
         finally:
             with suppress(ProcessLookupError):  # also those of its processes that outlive it
                 os.killpg(self.process.pid, signal.SIGKILL)
-        return Told(self.process.returncode, "", err)
+        return CommandResult(self.process.returncode, "", err)
 
     def workers(self) -> list[psutil.Process]:
         """The processes in which frames are done: those of the backend, or the one of the run."""
@@ -158,7 +158,7 @@ class Fault:
     """What is injected, in which backends, and what the run may say."""
 
     what: str
-    inject: Callable[[Case], Told]
+    inject: Callable[[Case], CommandResult]
     statuses: tuple[int, ...]
     reason: str = ""  # a pattern: what it says where the exit status is not 0
     backends: tuple[str, ...] = tuple(BACKENDS)
@@ -166,7 +166,7 @@ class Fault:
     large: bool = False
 
 
-def worker_killed(case: Case) -> Told:
+def worker_killed(case: Case) -> CommandResult:
     case.start()
     case.wait()
     case.chance.choice(case.workers()).kill()
@@ -189,7 +189,7 @@ def small_disk(place: Path, size: str = "4m") -> Iterator[None]:
         path.write_bytes(content)
 
 
-def disk_full(case: Case) -> Told:
+def disk_full(case: Case) -> CommandResult:
     with small_disk(case.out):
         case.start()
         case.wait()
@@ -202,7 +202,7 @@ def disk_full(case: Case) -> Told:
     return told
 
 
-def read_only(case: Case) -> Told:
+def read_only(case: Case) -> CommandResult:
     case.start()
     case.wait()
     places = [path for path in (case.out, case.out / "masks") if path.exists()]
@@ -221,7 +221,7 @@ def read_only(case: Case) -> Told:
                 subprocess.run(["chattr", "-i", path], check=True)
 
 
-def removed(case: Case) -> Told:
+def removed(case: Case) -> CommandResult:
     case.start()
     case.wait(share=0.4)
     late = case.chance.randrange(case.world.frames * 3 // 4, case.world.frames)
@@ -232,7 +232,7 @@ def removed(case: Case) -> Told:
     return told
 
 
-def replaced(case: Case) -> Told:
+def replaced(case: Case) -> CommandResult:
     """Some frames become others and the first again all the time, by a rename or in place."""
     ended = threading.Event()
     numbers = case.chance.sample(range(1, case.world.frames), case.world.frames // 2)
@@ -283,7 +283,7 @@ def shim(case: Case, **settings: object) -> tuple[dict[str, str], Path]:
     return {"LD_PRELOAD": str(library), "FAULT_NOW": str(flag), **{key: str(settings[key]) for key in settings}}, flag
 
 
-def _stale(case: Case, times: int) -> Told:
+def _stale(case: Case, times: int) -> CommandResult:
     late = case.chance.randrange(case.world.frames * 3 // 4, case.world.frames)
     env, flag = shim(case, FAULT_STALE=f"f_{late:03}.tif", FAULT_TIMES=times)
     case.start(env)
@@ -292,15 +292,15 @@ def _stale(case: Case, times: int) -> Told:
     return case.end()
 
 
-def stale_once(case: Case) -> Told:
+def stale_once(case: Case) -> CommandResult:
     return _stale(case, 1)
 
 
-def stale(case: Case) -> Told:
+def stale(case: Case) -> CommandResult:
     return _stale(case, 1000)
 
 
-def clock_jump(case: Case) -> Told:
+def clock_jump(case: Case) -> CommandResult:
     """The clock goes forth or back by up to ten years; half of the runs are killed after that."""
     env, flag = shim(case, FAULT_CLOCK=case.chance.choice((-1, 1)) * case.chance.randint(60, 3650 * 86400))
     process = case.start(env)
@@ -312,7 +312,7 @@ def clock_jump(case: Case) -> Told:
     return case.end()
 
 
-def memory_limit(case: Case) -> Told:
+def memory_limit(case: Case) -> CommandResult:
     """No more memory than a process has already, for one that does frames."""
     case.start({"MALLOC_MMAP_THRESHOLD_": "65536"})  # so that it hands back at once what it does not need
     case.wait()
@@ -321,14 +321,14 @@ def memory_limit(case: Case) -> Told:
     return case.end()
 
 
-def terminated(case: Case) -> Told:
+def terminated(case: Case) -> CommandResult:
     process = case.start()
     case.wait()
     process.send_signal(signal.SIGTERM)
     return case.end()
 
 
-def killed(case: Case) -> Told:
+def killed(case: Case) -> CommandResult:
     """The run alone, or with it all its processes."""
     process = case.start()
     case.wait()
@@ -340,7 +340,7 @@ def killed(case: Case) -> Told:
     return case.end()
 
 
-def two_at_once(case: Case) -> Told:
+def two_at_once(case: Case) -> CommandResult:
     process = case.start()
     case.wait(share=0.4)
     process.send_signal(signal.SIGSTOP)  # or it may be done first

@@ -34,9 +34,9 @@ def serve(log: str, limit: int) -> None:
     import pyFAI.integrator.azimuthal  # noqa: F401
     import tifffile  # noqa: F401
 
-    from xrdpipe import kernels, mask  # noqa: F401
-    from xrdpipe.cli import main
-    from xrdpipe.config import Loader
+    from xrdpipe.cli.main import main
+    from xrdpipe.config.loader import Loader
+    from xrdpipe.stages import mask  # noqa: F401
 
     compose = Loader.compose
     composed = cache(lambda overrides, name: compose(Loader(), overrides, name))

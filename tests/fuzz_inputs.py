@@ -14,8 +14,8 @@ from fuzz_files import HUGE, images, lies, spoil
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from xrdpipe.argv import PATH_KEYS
-from xrdpipe.config import conf_dir, defaults
+from xrdpipe.config.arguments import PATH_KEYS
+from xrdpipe.config.loader import conf_dir, shipped_defaults
 
 Value = TypeVar("Value")
 
@@ -268,7 +268,7 @@ OPTIONS += ["mask=[none]", "--hydra-help", "mask.alpha=1,2", "integ.npt=range(1,
 @st.composite
 def words(draw: st.DrawFn) -> list[str]:
     """A command line: the usual one with words put in that are nearly right, and some that are not."""
-    keys = sorted(key for key in _keys(defaults()) if not key.startswith(_AWAY))
+    keys = sorted(key for key in _keys(shipped_defaults()) if not key.startswith(_AWAY))
     line = list(draw(st.sampled_from(((*QUIET, "good.tif"), QUIET, ("good.tif",), ()))))
     for _ in range(draw(st.integers(1, 3))):
         key = draw(st.sampled_from(keys) | st.sampled_from(keys) | st.text(max_size=8))

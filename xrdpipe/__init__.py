@@ -9,12 +9,12 @@ __all__ = ["ConfigError", "Frame", "FrameError", "Pattern", "Setup", "Stage", "_
 
 _WHERE = {
     "integrate": "api",
-    "Frame": "frame",
-    "FrameError": "frame",
-    "Pattern": "frame",
-    "ConfigError": "stage",
-    "Setup": "stage",
-    "Stage": "stage",
+    "Frame": "model.frame",
+    "FrameError": "model.errors",
+    "Pattern": "model.pattern",
+    "ConfigError": "model.errors",
+    "Setup": "stages.stage",
+    "Stage": "stages.stage",
 }
 
 try:

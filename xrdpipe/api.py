@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .stage import ConfigError
+from .model.errors import ConfigError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .run import Run
+    from .execution.result import Run
+
 
 _DEFAULT = object()
 
@@ -35,10 +36,11 @@ def integrate(
     Returns a `Run`: ``patterns``, ``masks`` (uint8, 1 = masked, raw orientation), ``frames`` (a record an image, failed
     ones with their reason), ``folder``. Raises ConfigError (a ValueError) where the command line would refuse.
     """
-    from . import argv
-    from .config import Loader, expand_paths, forced, listed, merge, plain
-    from .paths import expand_user
-    from .run import run
+    from .config import arguments
+    from .config.loader import Loader, force_overrides, to_builtin
+    from .config.settings import as_list, expand_paths, merge
+    from .execution.run import run
+    from .io.paths import expand_user
 
     chosen, values = [], {}
     for group, value in groups.items():
@@ -54,10 +56,10 @@ def integrate(
         if content:
             values[group] = dict(content)
     try:
-        typed, bare = argv.translate(list(overrides))
-    except argv.UsageError as error:
+        typed, bare = arguments.translate(list(overrides))
+    except arguments.UsageError as error:
         raise ConfigError(str(error)) from error
-    composed = plain(Loader(str(config_dir) if config_dir else None).compose([*chosen, *forced(typed)]))
+    composed = to_builtin(Loader(str(config_dir) if config_dir else None).compose([*chosen, *force_overrides(typed)]))
     merge(composed, values)
     expand_paths(composed)
     paths = [*bare, *(str(item) for item in images if not isinstance(item, Mapping))]
@@ -65,7 +67,7 @@ def integrate(
     if len(arrays) < sum(len(item) for item in images if isinstance(item, Mapping)):
         raise ConfigError("images: two arrays of one name")
     composed["poni"] = expand_user(str(poni))
-    composed["images"] = [*listed(composed.get("images")), *paths]
+    composed["images"] = [*as_list(composed.get("images")), *paths]
     composed["quiet"] = quiet
     if output_dir is not _DEFAULT and output_dir is not None:
         composed["output_dir"] = expand_user(str(output_dir))

@@ -1,0 +1,420 @@
+"""What cannot be is refused before anything is written; a bad frame fails alone. Always in one or two lines."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import pickle
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from command import FAST, LIMIT, call, start, tree, xrdpipe
+
+from xrdpipe import ConfigError, integrate
+
+SHAPE = (120, 100)
+
+
+@pytest.fixture
+def here(data: Path, poni: Path, frames: list[Path], air: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that is the current one, with everything in data/ that may be wrong with inputs."""
+    text = poni.read_text()
+    ponis = {
+        "empty": "",
+        "words": "Once upon a time\n",
+        "garbled": text.replace("Distance: 0.5", "Distance: far"),
+        "negative": text.replace("Distance: 0.5", "Distance: -0.5"),
+        "shape": re.sub("(config: {).*", r'\1"pixel1": 1e-3, "pixel2": 1e-3, "max_shape": ["a", "b"]}', text),
+        "far": text.replace("Distance: 0.5", "Distance: 10000000.0"),
+        "half": "\n".join(text.splitlines()[:4]),
+        "no_wavelength": re.sub("Wavelength: .*", "", text),
+        "pilatus": re.sub("Detector: .*\nDetector_config: .*", "Detector: Pilatus1M\nDetector_config: {}", text),
+        "pilatos": re.sub("Detector: .*\nDetector_config: .*", "Detector: Pilatos1M\nDetector_config: {}", text),
+    }
+    for name, content in ponis.items():
+        (data / f"{name}.poni").write_text(content)
+    (data / "binary.poni").write_bytes(b"\xff\x00" * 50)
+    arrays: dict[str, Any] = {
+        "of_255": np.full(SHAPE, 255, np.uint8),
+        "of_objects": np.array([{}, []], object),
+        "small": np.zeros((12, 10), np.uint8),
+        "all": np.ones(SHAPE, np.uint8),
+    }
+    for name, array in arrays.items():
+        np.save(data / f"{name}.npy", array)
+    tifffile.imwrite(data / "small.tiff", np.ones((12, 10), np.uint16))
+    (data / "empty.txt").write_text("")
+    conf = {
+        "mask/typo": "defaults: [default]\nalhpa: 3\n",
+        "mask/torn": "alpha: [3\n",
+        "mask/bare": "alpha: 3\n",
+        "mask/wrong": "defaults: [default]\nalpha: many\n",
+        "top": "defaults: [config, _self_]\noverwrit: true\n",
+    }
+    for name, content in conf.items():
+        path = data.parent / "conf" / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    monkeypatch.chdir(data.parent)
+    return data.parent
+
+
+P, F = "poni=data/tiny.poni", "data/ni_1.tiff"
+USUAL = f"{P} {F}"
+
+# what is typed -> what the message must say
+REFUSED = {
+    # inputs
+    P: ["images", "missing"],
+    F: ["poni", "missing"],
+    f"{P} images=data/none_*.tiff": ["data/none_\\*.tiff", "no file matches"],
+    f"{P} images=@data/empty.txt": ["@data/empty.txt", "empty"],
+    f"{P} images=@data/none.txt": ["@data/none.txt", "cannot be read"],
+    f"poni=data/none.poni {F}": ["poni=data/none.poni", "no such file"],
+    f"poni=data {F}": ["poni=data", "not a file"],
+    f"poni=data/empty.poni {F}": ["empty.poni", "empty"],
+    f"poni=data/words.poni {F}": ["words.poni", "not a PONI", "distance"],
+    f"poni=data/garbled.poni {F}": ["garbled.poni", "distance", "'far'", "number"],
+    f"poni=data/negative.poni {F}": ["negative.poni", "distance", "-0.5"],
+    f"poni=data/shape.poni {F}": ["shape.poni", "max_shape is \\['a', 'b'\\], two numbers"],
+    f"poni=data/far.poni {F}": ["far.poni", "distance is 10000000.0, which cannot be"],
+    f"poni=data/half.poni {F}": ["half.poni", "distance"],
+    f"poni=data/binary.poni {F}": ["binary.poni", "not a text file"],
+    f"poni=data/no_wavelength.poni {F}": ["integ.unit=q_A", "wavelength", "no_wavelength.poni"],
+    f"poni=data/pilatus.poni {F}": ["pilatus.poni", "1043 x 981", "120 x 100"],
+    f"poni=data/pilatos.poni {F}": ["pilatos.poni", "pilatus1m"],
+    f"{USUAL} background.file=data/none.tiff": ["background", "data/none.tiff", "no such file"],
+    f"{USUAL} background.dark_file=data": ["dark", "data", "not a file"],
+    f"{USUAL} background.file=data/small.tiff": ["background", "small.tiff", "12 x 10", "ni_1.tiff", "120 x 100"],
+    f"{USUAL} background.file=data/empty.txt": ["empty.txt", "empty"],
+    f"{P} data/air.tiff background.file=data/air.tiff": ["images", "background"],
+    f"{USUAL} mask.file=data/none.npy": ["mask", "data/none.npy", "no such file"],
+    f"{USUAL} mask.file=data/of_255.npy": ["mask.file", "of_255.npy", "0 .*1"],
+    f"{USUAL} mask.file=data/of_objects.npy": ["of_objects.npy", "npy"],
+    f"{USUAL} mask.file=data/small.npy": ["mask.file", "small.npy", "12 x 10", "120 x 100"],
+    f"{USUAL} mask.file=data/all.npy": ["mask.file", "every pixel"],
+    # values
+    f"{USUAL} integ.unit=q_B": ["integ.unit=q_B", "q_A"],
+    f"{USUAL} integ.unit=2th_degree": ["integ.unit=2th_degree", "2th_deg"],
+    f"{USUAL} integ.method=foo": ["integ.method=foo", "splitpixel"],
+    f"{USUAL} integ.method=[full,csr,fortran]": ["integ.method", "fortran", "cython"],
+    f"{USUAL} plot.image.cmap=viridi": ["plot.image.cmap=viridi", "'viridis'"],
+    f"{USUAL} plot.image.colormap=gray": ["plot.image.colormap", "'cmap'"],
+    f"{USUAL} plot.pattern.colour=red": ["plot.pattern.colour", "'color'"],
+    f"{USUAL} integ.npt=0": ["integ.npt=0"],
+    f"{USUAL} integ.npt=-5": ["integ.npt=-5"],
+    f"{USUAL} integ.npt=1.5": ["integ.npt=1.5", "int"],
+    f"{USUAL} integ.npt=12001": ["integ.npt=12001", "pixels", "120 x 100"],
+    f"{USUAL} integ.radial_range=[3,1]": ["integ.radial_range", "smaller one first"],
+    f"{USUAL} integ.radial_range=[70,80]": ["integ.radial_range", "outside the detector", "q_A"],
+    f"{USUAL} integ.radial_range=3": ["integ.radial_range=3"],
+    f"{USUAL} integ.error_model=poison": ["integ.error_model=poison", "'poisson'"],
+    f"{USUAL} mask.alpha=abc": ["mask.alpha=abc", "float or null"],
+    f"{USUAL} mask.edge=60": ["mask.edge=60", "every pixel"],
+    f"{USUAL} mask.lower_thresh=nan": ["mask.lower_thresh=nan"],
+    f"{USUAL} background.scale=-1": ["background.scale=-1"],
+    f"{USUAL} source.transform=[flipp]": ["source.transform=flipp", "flip(lr|ud)"],
+    f"{USUAL} output.format=xyz": ["output.format=xyz", "chi"],
+    f"{USUAL} parallel.n_jobs=0": ["parallel.n_jobs=0", "-1"],
+    f"{USUAL} parallel.backend=dusk": ["parallel.backend=dusk", "loky"],
+    f"{USUAL} overwrite=maybe": ["overwrite=maybe", "bool"],
+    # names
+    f"{USUAL} mask=nope": ["mask=nope", "'none'"],
+    f"{USUAL} maks=strict": ["maks", "'mask'"],
+    f"{USUAL} mask=null": ["group", "null"],
+    f"{USUAL} mask.alhpa=3": ["mask.alhpa", "'mask.alpha'"],
+    f"{USUAL} +mask.alhpa=3": ["mask.alhpa", "'mask.alpha'"],
+    f"{USUAL} ++mask.alhpa=3": ["mask.alhpa", "'mask.alpha'"],
+    f"{USUAL} overwrit=true": ["overwrit", "'overwrite'"],
+    f"{USUAL} +overwrit=true": ["overwrit", "'overwrite'"],
+    f"{USUAL} stages=[mask,intec,output]": ["stages", "intec", "integ"],
+    f"{USUAL} stages=[mask,mask]": ["stages", "mask", "twice"],
+    f"{USUAL} mask.alpha=1,2": ["mask.alpha=1,2", "-m"],
+    f"{USUAL} --config-dir conf mask=typo": ["mask.alhpa", "'mask.alpha'"],
+    f"{USUAL} --config-dir conf mask=torn": ["torn.yaml", "line 1"],
+    f"{USUAL} --config-dir conf mask=bare": ["mask", "_target_"],
+    f"{USUAL} --config-dir conf mask=wrong": ["mask.alpha=many", "float or null"],
+    f"{USUAL} --config-dir conf --config-name top": ["overwrit", "'overwrite'"],
+    f"{USUAL} --config-dir nowhere": ["nowhere", "no such folder"],
+    f"{USUAL} --config-name nothing": ["nothing"],
+    f"{USUAL} --bogus": ["--bogus"],
+    # where to
+    f"{USUAL} output_dir=data/tiny.poni/out": ["output_dir", "tiny.poni", "not a folder"],
+    f"{USUAL} output_dir=/proc/out": ["output_dir=/proc/out", "cannot be made|not writable"],
+    f"{USUAL} hydra.run.dir=out": ["hydra.run.dir=out", "output_dir"],
+    f"{USUAL} hydra.job.chdir=true": ["hydra.job.chdir"],
+    # a sweep, refused as a whole
+    f"-m {USUAL} integ.npt=50,60 mask.alhpa=3": ["mask.alhpa", "'mask.alpha'"],
+    f"-m {USUAL} mask.alhpa=1,2 integ.npt=abc": ["integ.npt=abc"],
+    f"-m {P} integ.npt=50,60": ["images", "missing"],
+    f"-m {F} integ.npt=50,60": ["poni", "missing"],
+    f"-m {P} images=data/none_* integ.npt=50,60": ["none_"],
+    f"-m {USUAL} output_dir=a,b": ["output_dir"],
+    f"-m {USUAL} hydra/launcher=none_such integ.npt=50,60": ["hydra/launcher=none_such", "joblib"],
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_what_cannot_be_is_refused_in_words_and_nothing_is_written(words: str, here: Path) -> None:
+    before = tree(here)
+    told = call(*words.split())
+    assert told.status == 2, told
+    assert told.out == ""
+    lines = told.err.splitlines()
+    assert 1 <= len(lines) <= 2, told.err
+    assert lines[0].startswith("xrdpipe: ")
+    for expected in REFUSED[words]:
+        assert re.search(expected, told.err), told.err
+    assert "Traceback" not in told.err
+    assert "+" not in told.err.replace("log(1+q", "")  # Hydra's hint; pyFAI has a unit of that name
+    assert tree(here) == before
+
+
+@pytest.mark.parametrize("words", [f"{USUAL} +mask.alhpa=3", f"{USUAL} mask=nope", f"poni=data/garbled.poni {F}"])
+def test_the_command_refuses_with_status_2_and_a_line_of_its_own(words: str, here: Path) -> None:
+    before = tree(here)
+    told = xrdpipe(*words.split(), cwd=here)
+    assert (told.status, told.out, len(told.err.splitlines())) == (2, "", 1), told
+    assert told.err.startswith("xrdpipe: ")
+    assert tree(here) == before
+
+
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{new}: &{new} [{', '.join(['*' + old] * 9)}]\n" for old, new in zip("abcdefg", "bcdefgh", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (LAUGHS, "mine.yaml: its aliases"),
+        ("alpha: &a [*a]\n", "mine.yaml: its aliases"),
+        (f"alpha: {'[' * 500}{']' * 500}\n", "nested too deeply"),
+    ],
+)
+def test_a_configuration_that_grows_beyond_measure_is_refused(text: str, expected: str, here: Path) -> None:
+    (here / "huge" / "mask").mkdir(parents=True)
+    (here / "huge" / "mask" / "mine.yaml").write_text(text)
+    told = call(*USUAL.split(), "--config-dir=huge", "mask=mine")
+    assert (told.status, told.out, len(told.err.splitlines())) == (2, "", 1), told
+    assert expected in told.err
+
+
+def test_a_name_in_another_encoding_is_a_name(here: Path) -> None:
+    shutil.copy(here / F, here / "data" / "\udcff.tiff")
+    strict = {"PYTHONIOENCODING": "utf-8:strict"}
+    with start(P, "data/\udcff.tiff", *FAST, "output_dir=out", cwd=here, env=strict, errors="replace") as process:
+        _, err = process.communicate(timeout=LIMIT)
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
+    assert (here / "out" / "\udcff.chi").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [("output_dir=" + "x" * 5000,), ("x" * 5000,), ("images=['a\0b']",), ("\ud800",), ("-sc",), ("~x@\0",)]
+)
+def test_names_that_no_system_takes_are_refused(words: tuple[str, ...], here: Path) -> None:
+    told = call(P, *words, *([F] if "=" in words[0] and "images" not in words[0] else []))
+    assert (told.status, told.out, len(told.err.splitlines())) == (2, "", 1), told
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({"integ": {"unit": "q_B"}}, "integ.unit=q_B"),
+        ({"integ": {"untt": "q_A^-1"}}, "did you mean 'integ.unit'"),
+        ({"mask": "nope"}, "mask=nope"),
+        ({"mask": {"alpha": "abc"}}, "mask.alpha=abc"),
+        ({"mazk": {"alpha": 3}}, "mazk"),
+        ({"overrides": ["mask.alhpa=3"]}, "did you mean 'mask.alpha'"),
+        ({"background": {"file": "none.tiff"}}, "none.tiff"),
+    ],
+)
+def test_python_raises_what_the_command_refuses(keys: dict[str, Any], expected: str, here: Path) -> None:
+    before = tree(here)
+    with pytest.raises(ConfigError, match=re.escape(expected)):
+        integrate("data/tiny.poni", F, **keys)
+    assert tree(here) == before
+
+
+def test_a_bad_frame_fails_alone_with_its_name_and_reason(here: Path, frames: list[Path]) -> None:
+    data, good = here / "data", frames[0].read_bytes()
+    (data / "truncated.tiff").write_bytes(good[: len(good) // 2])
+    (data / "head.tiff").write_bytes(good[:6])
+    (data / "empty.tiff").write_bytes(b"")
+    (data / "words.tiff").write_text("Dear diary, no frame today.\n")
+    (data / "folder.tiff").mkdir()
+    np.save(data / "objects.npy", np.array([{}, []], object))
+    (data / "pickle.npy").write_bytes(pickle.dumps([1, 2]))
+    pictures: dict[str, Any] = {
+        "nan": np.full(SHAPE, np.nan, np.float32),
+        "negative": np.full(SHAPE, -5, np.int32),
+        "colour": np.zeros((*SHAPE, 3), np.uint8),
+        "turned": np.ones(SHAPE[::-1], np.uint16),
+        "complex": np.ones(SHAPE, np.complex64),
+    }
+    for name, picture in pictures.items():
+        tifffile.imwrite(data / f"{name}.tiff", picture, photometric="rgb" if name == "colour" else "minisblack")
+    reasons = {
+        "truncated.tiff": "truncated",
+        "head.tiff": "fabio|truncated",
+        "empty.tiff": "empty",
+        "words.tiff": "fabio",
+        "folder.tiff": "folder",
+        "objects.npy": "npy",
+        "pickle.npy": "fabio",
+        "nan.tiff": "mask.*every pixel",
+        "negative.tiff": "mask.*every pixel",
+        "colour.tiff": "colour",
+        "turned.tiff": "100 x 120.*120 x 100",
+        "complex.tiff": "complex",
+        "missing.tiff": "no such file",
+    }
+    bad = [f"data/{name}" for name in reasons]
+    told = call(P, F, *bad, frames[1], *FAST, "output_dir=out", "quiet=true")
+    assert told.status == 1
+    with (here / "out" / "summary.csv").open(newline="") as file:
+        rows = {Path(row["file"]).name: row for row in csv.DictReader(file)}
+    record = json.loads((here / "out" / "run.json").read_text())
+    recorded = {Path(image["file"]).name: image for image in record["images"]}
+    for name, reason in reasons.items():
+        lines = [line for line in told.err.splitlines() if f"data/{name}:" in line]
+        assert len(lines) == 1, told.err
+        assert re.search(reason, lines[0]), lines[0]
+        assert rows[name]["status"] == recorded[name]["status"] == "failed"
+        assert rows[name]["error"] == recorded[name]["error"] != ""
+        assert rows[name]["error"] in lines[0]
+    assert "Traceback" not in told.err
+    assert record["status"] == "failed"
+    assert {name for name, row in rows.items() if row["status"] == "done"} == {"ni_1.tiff", "ni_2.tiff"}
+    assert sorted(path.name for path in (here / "out").glob("*.chi")) == ["ni_1.chi", "ni_2.chi"]
+
+
+def test_an_odd_frame_that_comes_first_does_not_decide_for_the_others(here: Path, frames: list[Path]) -> None:
+    tifffile.imwrite("data/a.tiff", np.ones((12, 10), np.uint16))
+    told = call(P, "data/a.tiff", *frames, *FAST, "output_dir=out")
+    assert told.status == 1
+    assert len(list((here / "out").glob("*.chi"))) == 3
+
+
+def test_when_every_frame_fails_each_is_named(here: Path) -> None:
+    Path("data/x.tiff").write_bytes(b"")
+    Path("data/y.tiff").write_text("no picture")
+    told = call(P, "data/x.tiff", "data/y.tiff", *FAST, "output_dir=out")
+    assert told.status == 1
+    assert "x.tiff: the file is empty" in told.err
+    assert "y.tiff: not an image" in told.err
+    assert not list((here / "out").glob("*.chi"))
+
+
+def test_when_no_image_exists_the_run_is_refused(here: Path) -> None:
+    told = call(P, "data/x.tiff", "data/y.tiff", *FAST, "output_dir=out")
+    assert told.status == 2
+    assert "data/x.tiff" in told.err
+    assert not (here / "out").exists()
+
+
+def test_a_frame_of_zeros_is_a_frame(here: Path) -> None:
+    tifffile.imwrite("data/zero.tiff", np.zeros(SHAPE, np.uint16))
+    assert call(P, "data/zero.tiff", *FAST, "output_dir=out").status == 0
+    assert not np.loadtxt("out/zero.chi")[:, 1].any()
+
+
+def test_a_mask_that_covers_more_than_half_is_used_with_a_warning(here: Path) -> None:
+    told = call(P, F, *FAST, "mask.edge=45", "output_dir=out")
+    assert told.status == 0
+    assert re.search(r"ni_1.tiff: \d+ % of the pixels are masked", told.err)
+
+
+@pytest.mark.parametrize("words", ["mask=none mask.file=data/inverted.npy"])
+def test_the_polarity_of_a_mask_is_never_guessed(words: str, here: Path) -> None:
+    mask = np.ones(SHAPE, np.uint8)
+    mask[40:50, 40:50] = 0
+    np.save("data/inverted.npy", mask)
+    assert call(P, F, *FAST, *words.split(), "output.mask=true", "output_dir=out").status == 0
+    assert np.array_equal(np.load("out/masks/ni_1.npy"), mask)
+
+
+CODE = {
+    "mask._target_=os.system +mask.command='touch evil'": "mask._target_=os.system",
+    "mask._target_=numpy.save": "mask._target_=numpy.save",
+    "mask._target_=xrdpipe.provenance.write_text": "mask._target_",
+    "mask._target_=xrdpipe.stages.mask.np.save": "mask._target_",
+    "mask._target_=xrdpipe.stages.source.Source +mask.edge=null": "mask",
+    "source._target_=xrdpipe.stages.mask.Mask": "source._target_",
+    "parallel._target_=os.system": "parallel",
+    "+hydra.callbacks.evil._target_=evil.Callback": "hydra.callbacks",
+    "++hydra.callbacks={evil:{_target_:evil.Callback}}": "hydra.callbacks",
+    "+hydra.job_logging.handlers.evil.class=evil.Handler": "hydra.job_logging",
+    "++hydra.job_logging={version:1,handlers:{evil:{'()':evil.make}}}": "hydra.job_logging",
+    "++hydra.hydra_logging={version:1,handlers:{evil:{'()':evil.make}}}": "hydra.hydra_logging",
+    "hydra/job_logging=default": "hydra.job_logging",
+    "hydra.launcher._target_=evil.Launcher": "hydra.launcher",
+    "hydra.sweeper._target_=evil.Sweeper": "hydra.sweeper",
+    "++hydra.job.env_set={PYTHONSTARTUP:evil.py}": "hydra.job.env_set",
+    "hydra.searchpath=[pkg://evil]": "hydra.searchpath",
+    "--experimental-rerun=evil.pickle": "--experimental-rerun",
+}
+
+
+@pytest.mark.parametrize("sweep", [[], ["-m", "integ.npt=50,60"]], ids=["one run", "a sweep"])
+@pytest.mark.parametrize("words", CODE)
+def test_a_command_line_that_brings_code_along_is_refused(
+    words: str, sweep: list[str], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "evil.py").write_text("from pathlib import Path\nPath('evil').touch()\n")
+    monkeypatch.syspath_prepend(str(here))
+    before = tree(here)
+    told = call(*sweep, P, F, *re.findall(r"(?:'[^']* [^']*'|\S)+", words), "output_dir=out")
+    assert told.status == 2, told
+    assert CODE[words] in told.err
+    assert len(told.err.splitlines()) == 1
+    assert tree(here) == before
+
+
+CODE_FILES = {
+    "mask=evil": ("mask/evil.yaml", "_target_: os.system\ncommand: touch evil\n"),
+    "mask=default": ("mask/default.yaml", "_target_: evil.Mask\n"),
+    "mask=deep": ("mask/deep.yaml", "defaults: [default]\nfile: {_target_: os.system, command: touch evil}\n"),
+    "mask=callback": (
+        "mask/callback.yaml",
+        "# @package _global_\nhydra: {callbacks: {evil: {_target_: evil.Callback}}}\n",
+    ),
+    "mask=logging": (
+        "mask/logging.yaml",
+        "# @package _global_\nhydra: {job_logging: {handlers: {evil: {(): evil.make}}}}\n",
+    ),
+    "hydra/job_logging=evil": ("hydra/job_logging/evil.yaml", "version: 1\nhandlers: {evil: {(): evil.make}}\n"),
+    "hydra/launcher=evil": ("hydra/launcher/evil.yaml", "_target_: evil.Launcher\n"),
+    "--config-name=evil": ("evil.yaml", "defaults: [config, _self_]\nhydra: {searchpath: ['pkg://evil']}\n"),
+    "quiet=true": ("local/default.yaml", "# @package _global_\nhydra: {callbacks: {e: {_target_: evil.Callback}}}\n"),
+}
+
+
+@pytest.mark.parametrize("word", CODE_FILES)
+def test_a_config_dir_that_brings_code_along_is_refused(word: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / "evil.py").write_text("from pathlib import Path\nPath('evil').touch()\n")
+    monkeypatch.syspath_prepend(str(here))
+    name, content = CODE_FILES[word]
+    (here / "their" / name).parent.mkdir(parents=True, exist_ok=True)
+    (here / "their" / name).write_text(content)
+    before = tree(here)
+    told = call(P, F, "--config-dir=their", word, "output_dir=out")
+    assert told.status == 2, told
+    assert len(told.err.splitlines()) <= 2
+    assert tree(here) == before
+
+
+def test_the_command_runs_nothing_that_a_config_names(here: Path) -> None:
+    (here / "evil.py").write_text("from pathlib import Path\nPath('evil').touch()\n")
+    before = tree(here)
+    for words in ("mask._target_=evil.Mask", "+hydra.callbacks.evil._target_=evil.Callback"):
+        told = xrdpipe(P, F, words, "output_dir=out", cwd=here, env={"PYTHONPATH": os.fspath(here)})
+        assert (told.status, len(told.err.splitlines())) == (2, 1), told
+    assert tree(here) == before

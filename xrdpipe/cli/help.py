@@ -1,0 +1,91 @@
+"""``xrdpipe --help``: the shipped configuration files are its text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+GROUPS = ("geometry", "source", "background", "correction", "mask", "integ", "plot", "output", "parallel", "sweep")
+
+
+HEAD = """\
+xrdpipe - 2D X-ray diffraction frames to 1D patterns that can be trusted
+
+USAGE
+  xrdpipe poni=FILE IMAGE... [group=option ...] [group.key=value ...]
+  xrdpipe -m key=value,value ...        a sweep: a job for every combination
+  xrdpipe source=demo                   no data at hand: makes its own
+  xrdpipe inspect FILE...               what is inside: frames, datasets, statistics, header
+  xrdpipe doctor poni=FILE IMAGE        is the frame in the orientation of its PONI, and its mask? (mask.file=...)
+  xrdpipe replay FOLDER                 run a record again and compare, byte by byte
+  xrdpipe report FOLDER                 make report.html of a run or a sweep again
+
+EXAMPLES
+  xrdpipe poni=geometry.poni images='data/*.tiff'
+  xrdpipe poni=geometry.poni data/*.tiff mask=strict integ.unit=2th_deg
+  xrdpipe poni=geometry.poni @list.txt background.file=air.tiff background.scale=0.1 output_dir=run_7
+  xrdpipe -m mask.alpha=1.5,2,3 integ.npt=1024,2048 poni=geometry.poni data/*.tiff
+  xrdpipe experiment=temperature_series poni=geometry.poni data/*.tiff plot.width=85
+
+ARGUMENTS
+  Bare paths are images; globs (also **) may be quoted; @list.txt names a file with one path a line.
+  group=option picks a prepared set of values, group.key=value sets one; lists are [a,b], nothing is null.
+"""
+
+
+TAIL = """\
+OPTIONS
+  -m, --multirun       a sweep
+  --cfg job            show the resulting configuration, and where each value is from (--cfg hydra: Hydra's own)
+  --info [defaults]    show which files it is made of, in which order; searchpath: the folders they are looked for in
+  --config-dir DIR     a folder with your own options: DIR/mask/mine.yaml, then mask=mine
+  --config-name NAME   another top-level file than config.yaml
+  -sc install=bash     tab completion: eval "$(xrdpipe -sc install=bash)"
+  --version, --help
+
+EXIT STATUS
+  0 all done; 1 at least one image or job failed, the others are done; 2 refused before any image was tried;
+  130 stopped with Ctrl-C, what is done is saved."""
+
+
+def help_text() -> str:
+    """The manual page: usage, top-level keys, every group with its options and the keys of its default, examples."""
+    conf = next(
+        path for path in (Path(__file__).parents[1] / "conf", Path(__file__).parents[2] / "conf") if path.is_dir()
+    )
+    parts = [HEAD, "TOP LEVEL", *_keys(conf / "config.yaml").values(), ""]
+    for group in GROUPS:
+        files = sorted((conf / group).glob("*.yaml"), key=lambda path: (path.stem != "default", path.stem))
+        keys: dict[str, str] = {}
+        for path in files:  # the default option's words come first; other options add the keys that it lacks
+            keys = _keys(path, f"{group}.") | keys
+        parts += [
+            group.upper(),
+            *(f"  {f'{group}={path.stem}':<28} {_title(path)}" for path in files),
+            *keys.values(),
+            "",
+        ]
+    experiments = sorted((conf / "experiment").glob("*.yaml"))
+    parts += ["EXPERIMENT", *(f"  {f'experiment={path.stem}':<30} {_title(path)}" for path in experiments), ""]
+    return "\n".join([*parts, TAIL])
+
+
+def _title(path: Path) -> str:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return next(line for line in lines if not line.startswith("# @package")).lstrip("# ")
+
+
+def _keys(path: Path, prefix: str = "") -> dict[str, str]:
+    # The shipped files are "key: value  # words", nested once at most: reading them so spares importing a parser.
+    lines, parent = {}, ""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        key, colon, rest = line.partition(":")
+        if line.startswith("hydra:"):
+            break
+        if not colon or key.lstrip().startswith(("#", "_", "-")) or key == "defaults":
+            continue
+        value, _, words = rest.partition(" #")  # a colour begins with # too
+        parent = parent if line.startswith(" ") else ""
+        name = f"{prefix}{parent}{key.strip()}"
+        lines[name] = f"  {name:<28} {words.strip()}{f' ({value.strip()})' if value.strip() else ''}"
+        parent = parent if value.strip() else f"{key.strip()}."
+    return lines

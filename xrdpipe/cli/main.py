@@ -1,0 +1,160 @@
+"""The command line: what was typed -> Hydra -> exit status."""
+
+from __future__ import annotations
+
+import errno
+import io
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .. import __version__
+from ..model.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ..config.arguments import Command
+    from ..execution.result import Run
+
+
+OTHER_JOBS = {"doctor": "cli.doctor", "inspect": "cli.inspect", "replay": "cli.replay", "report": "report.report"}
+
+
+NOTHING = """\
+xrdpipe: nothing to do: images and a geometry are missing
+  with data:     xrdpipe poni=geometry.poni images='data/*.tiff'
+  without data:  xrdpipe source=demo        (xrdpipe --help says more)"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program; the result is the exit status: 0 done, 1 a frame or job failed, 2 refused, 130 stopped."""
+    status = 0
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # names of files are bytes, in whatever encoding
+    if not (root := logging.getLogger()).handlers:
+        root.addHandler(logging.NullHandler())  # what libraries say belongs into xrdpipe.log
+    try:
+        status = run_words(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has seen enough, as in `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return status
+
+
+def run_words(words: list[str]) -> int:
+    if not words:
+        print(NOTHING, file=sys.stderr)
+        return 2
+    options = words[: words.index("--")] if "--" in words else words
+    if "--version" in options:
+        print(f"xrdpipe {__version__}")
+        return 0
+    if "--help" in options or "-h" in options:
+        from .help import help_text
+
+        print(help_text())
+        return 0
+    from ..config.arguments import UsageError, parse
+
+    try:
+        if words[0] in OTHER_JOBS and not os.path.exists(words[0]):
+            return _other_job(words[0], words[1:])
+        return run_command(parse(words), words)
+    except (ConfigError, UsageError) as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        print(f"xrdpipe: {error}", file=sys.stderr)
+        return 2
+    except MemoryError:
+        print("xrdpipe: not enough memory; lower parallel.n_jobs; resume=true keeps what is done", file=sys.stderr)
+        return 1
+    except OSError as error:  # which any question for a file of such a name may raise
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        print(f"xrdpipe: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("xrdpipe: stopped", file=sys.stderr)
+        return 130
+
+
+def _other_job(job: str, words: Sequence[str]) -> int:
+    from importlib import import_module
+
+    return int(import_module(f"xrdpipe.{OTHER_JOBS[job]}").main(words))
+
+
+def run_command(command: Command, words: Sequence[str]) -> int:
+    from hydra._internal.hydra import Hydra
+    from hydra.types import RunMode
+
+    from ..config.loader import Loader, force_overrides, to_builtin
+    from ..config.settings import as_list
+
+    if command.options.help:  # as in -mh
+        return main(["--help"])
+    options, name = command.options, command.options.config_name or "config"
+    if options.config_path:
+        raise ConfigError("--config-path: would hide the shipped configuration; --config-dir adds yours before it")
+    loader = Loader(options.config_dir)
+    overrides = force_overrides(command.overrides)
+    hydra = Hydra("xrdpipe", loader)
+    if options.shell_completion:
+        try:
+            hydra.shell_completion(name, command.overrides)
+        except ValueError as error:
+            raise ConfigError(f"--shell-completion: {error}") from error
+    elif options.hydra_help:
+        raise ConfigError("--hydra-help: not here; Hydra's own options are in https://hydra.cc/docs/1.3/intro")
+    elif options.cfg:
+        if options.cfg == "job":
+            from ..config.config_provenance import describe_config
+
+            package, resolve = options.package, options.resolve
+            print(
+                describe_config(
+                    options.config_dir, overrides, name, images=command.images, package=package, resolve=resolve
+                )
+            )
+        else:
+            hydra.show_cfg(name, overrides, options.cfg, options.package, options.resolve)
+    elif options.info:
+        hydra.show_info(options.info, name, overrides, RunMode.MULTIRUN if options.multirun else RunMode.RUN)
+    else:
+        sweeps = options.multirun or "hydra.mode=MULTIRUN" in command.overrides
+        cfg = None if sweeps else loader.compose(overrides, name)
+        if cfg is None or cfg.hydra.mode == RunMode.MULTIRUN:
+            from ..sweeps.sweep import sweep
+
+            return sweep(loader, overrides, command.images, name)
+        from ..execution.run import run
+
+        values = to_builtin(cfg)
+        values["images"] = [*as_list(values.get("images")), *command.images]
+        result = run(values, words)
+        if not values["quiet"] and result.folder is not None:
+            _report(result)
+        return result.status
+    return 0
+
+
+def _report(result: Run) -> None:
+    from ..report.tables import print_table
+
+    rows = [
+        {
+            "image": record.name if "::" in record.file else record.file,
+            "status": record.status,
+            "masked": "" if record.masked_fraction is None else f"{100 * record.masked_fraction:.1f} %",
+            "seconds": "" if record.seconds is None else f"{record.seconds:.2f}",
+        }
+        for record in result.frames
+    ]
+    print_table(rows)
+    done = [record for record in result.frames if record.status == "done"]
+    print(f"{len(done)} of {len(result.frames)} frames done, {len(result.failed)} failed; results in {result.folder}")
+    if done:
+        files = [f"figures/{done[0].name}_pattern.png", *done[0].outputs]
+        there = [file for file in files if result.folder is not None and (result.folder / file).exists()]
+        print(f"look at {there[0] if there else 'summary.csv'} there first")

@@ -1,0 +1,219 @@
+"""What was typed, as Hydra overrides. Nothing is read here: globs and `@lists` are expanded where the images are."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+from functools import cache
+from itertools import compress, pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import Override
+
+
+FILE_KEYS = frozenset({"images", "background.file", "background.dark_file", "mask.file"})  # one path, or a list of them
+
+
+PATH_KEYS = FILE_KEYS | {
+    "poni",
+    "output_dir",
+    "source.folder",
+    "source.pattern",
+    "correction.flat_file",
+    "hydra.sweep.dir",
+    "hydra.run.dir",
+}
+
+
+NUMBER_KEYS = frozenset({"background.monitor", "integ.monitor", "integ.exposure"})  # may name a table, see `number`
+
+
+_BRACKETS = {"[": "]", "(": ")", "{": "}"}
+
+
+# a quoted element (quotes elsewhere are ordinary characters), a bracket, a comma
+_TOKEN = re.compile(
+    r"""(?<![^\s,\[({:=])(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")(?=\s*(?:[,\])}]|$))|[\[\](){},]""", re.DOTALL
+)
+
+
+class UsageError(ValueError):
+    """The command line makes no sense; one line that names the word."""
+
+
+class Command(NamedTuple):
+    options: Namespace  # Hydra's; options.overrides holds the words as typed
+    overrides: list[str]  # the same in Hydra's grammar
+    images: list[str]  # bare paths in their order, plain text; they come after those of `images=`
+
+
+def parse(arguments: Sequence[str]) -> Command:
+    """Hydra's options and the overrides, in any order; after `--` no word is an option.
+
+    `--help` is a flag here; answer `--version` before: Hydra prints its own and exits. Raises UsageError.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    def refuse(message: str) -> NoReturn:
+        raise UsageError(message)
+
+    parser = get_args_parser()
+    parser.error = refuse  # type: ignore[method-assign]
+    parser.allow_abbrev = False  # `--vers` is no way to Hydra's own version
+    known = parser._option_string_actions
+    words = list(arguments)
+    end = words.index("--") if "--" in words else len(words)
+    for at, word in enumerate(words[:end]):
+        following = words[at + 1] if at + 1 < end else ""
+        if word in ("--info", "-i") and following not in (known["--info"].choices or ()):
+            words[at] = "--info=all"  # argparse takes the next word, override or not
+        elif word.startswith("-") and word not in known and os.path.lexists(word):
+            words[at] = os.path.join(os.curdir, word)
+    options, unknown = parser.parse_known_intermixed_args(words[:end])
+    if unknown:
+        nearest = get_close_matches(unknown[0].partition("=")[0], known, n=1, cutoff=0.0)[0]
+        refuse(f"unknown option {unknown[0]!r}, the nearest is {nearest}; values are set with key=value, no dashes")
+    if options.experimental_rerun is not None:
+        refuse("--experimental-rerun loads a pickle, which can run any code: not supported")
+    options.overrides += words[end + 1 :]
+    multirun = options.multirun or "hydra.mode=MULTIRUN" in options.overrides
+    return Command(options, *translate(options.overrides, multirun=multirun))
+
+
+def translate(words: Sequence[str], *, multirun: bool = False) -> tuple[list[str], list[str]]:
+    """Overrides in Hydra's grammar, and the bare paths: those as plain text, as Hydra needs 2 s to read 5,000.
+
+    The value of a path key is text, and so is any other that the grammar cannot read. In a multirun commas
+    outside quotes and brackets separate the values of a sweep. Raises UsageError.
+    """
+    is_path = [_is_path(word) for word in words]
+    overrides = [_override(word, multirun) for word, path in zip(words, is_path, strict=True) if not path]
+    return overrides, list(compress(words, is_path))
+
+
+def quoted(text: str) -> str:
+    """The value in Hydra's grammar that arrives as `text` in the configuration, `${` included."""
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    return QuotedString(literal(text), Quote.single).with_quotes()
+
+
+def literal(value: Any) -> Any:
+    """Plain values in which OmegaConf finds no interpolation: its escape for `${`, in every text."""
+    if isinstance(value, dict):
+        return {key: literal(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [literal(each) for each in value]
+    # backslashes count only before ${
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", value) if isinstance(value, str) else value
+
+
+def _is_path(word: str) -> bool:
+    if not word.strip():
+        return False
+    if "=" not in word:
+        return not word.startswith("~") or word == "~" or _exists(word) or _read(word) is None  # else a deletion
+    folder = os.path.dirname(re.split(r"[*?[]", word, maxsplit=1)[0])
+    return (
+        _exists(word.removeprefix("@"))
+        or word.startswith(("/", "./", "../", "~/"))
+        or ("=" in folder and _exists(folder))  # T=300/*.tif
+    )
+
+
+def _override(word: str, multirun: bool) -> str:
+    name, equals, value = word.partition("=")
+    read = _read(f"{name}=0")
+    if read is None or not read.key_or_group:
+        raise UsageError(f"{word!r} is neither key=value nor an existing path")
+    if not equals:
+        return word  # ~key
+    key = name.lstrip("+~")
+    sweep = multirun and not read.is_hydra_override()  # Hydra sweeps no settings of its own
+    return f"{name}={_path(key, value, sweep) if key in PATH_KEYS else _value(key, value, sweep)}"
+
+
+def _value(key: str, value: str, sweep: bool) -> str:
+    if _read(f"{key}={value}"):
+        return value
+    parts = _split(value) if sweep else []
+    return ",".join(_value(key, part, False) for part in parts) if len(parts) > 1 else quoted(value)
+
+
+def _path(key: str, value: str, sweep: bool) -> str:
+    if value.strip().lower() in ("", "null"):
+        return "null"
+    if _exists(value):
+        return quoted(value)
+    parts = _split(value) if sweep else []
+    if len(parts) > 1:
+        return ",".join(_path(key, part, False) for part in parts)
+    if parts and (read := _read(f"{key}={value}")) and read.is_sweep_override():
+        return value  # choice(...), range(...)
+    if key in FILE_KEYS and _is_list(value):
+        return f"[{','.join(_file(part) for part in _split(value.strip()[1:-1]))}]"
+    return _file(value)
+
+
+def _file(text: str) -> str:
+    """A path as typed, with or without quotes of its own."""
+    if text.strip().startswith(("'", '"')) and (read := _read(f"path={text.strip()}")):
+        text = value if isinstance(value := read.value(), str) else text
+    return quoted("./???" if text == "???" else text)  # `???` alone is OmegaConf's missing value
+
+
+def _is_list(text: str) -> bool:
+    """Whether the first bracket closes at the very end: `[a,b]`, not `[0-9]_[ab]`."""
+    depth, ends = 0, []
+    for token in _TOKEN.finditer(text := text.strip()):
+        depth += (token[0] == "[") - (token[0] == "]")
+        if depth == 0:
+            ends.append(token.end())
+    return text.startswith("[") and ends[:1] == [len(text)]
+
+
+def _split(text: str) -> list[str]:
+    """The elements between commas outside quotes and brackets; an unpaired bracket is an ordinary character."""
+    levels: list[tuple[str, list[int]]] = [("", [])]  # of each open bracket: what closes it, the commas since
+    for token in _TOKEN.finditer(text):
+        if token[0] in _BRACKETS:
+            levels.append((_BRACKETS[token[0]], []))
+        elif token[0] == levels[-1][0]:
+            levels.pop()
+        elif token[0] == ",":
+            levels[-1][1].append(token.start())
+    cuts = [-1, *sorted(at for _, commas in levels for at in commas), len(text)]
+    parts = [text[before + 1 : after].strip() for before, after in pairwise(cuts)]
+    if len(parts) > 1 and "" in parts:
+        raise UsageError(f"nothing between two commas in {text!r}")
+    return [part for part in parts if part]
+
+
+def _exists(path: str) -> bool:
+    try:
+        return os.path.lexists(path) or os.path.lexists(os.path.expandvars(os.path.expanduser(path)))
+    except ValueError:  # a NUL in a user's name
+        return False
+
+
+def _read(text: str) -> Override | None:
+    """Hydra's reading of an override, None if it has none."""
+    from hydra.errors import HydraException
+
+    try:
+        return _parser().parse_override(text)
+    except (HydraException, ValueError, RecursionError):  # ValueError: int() of thousands of digits
+        return None
+
+
+@cache
+def _parser() -> OverridesParser:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    return OverridesParser.create()

@@ -1,0 +1,189 @@
+"""Hydra's composition with clear errors, and a check that no configuration brings code along."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+from hydra.core.plugins import Plugins
+from hydra.core.utils import setup_globals
+from hydra.errors import HydraException, MissingConfigException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from ..io.writing import write_text
+from ..model.errors import ConfigError, nearest
+from .arguments import literal
+from .refusals import _refuse_address, _refuse_bombs, _refuse_code
+from .settings import Settings, expand_paths
+
+
+def conf_dir() -> Path:
+    """The folder of the shipped configuration: inside an installed package, beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    return next(path for path in (package / "conf", package.parent / "conf") if path.is_dir())
+
+
+@cache
+def shipped_defaults() -> dict[str, Any]:
+    """What the shipped configuration says where the user says nothing, as plain values."""
+    top = _plain_yaml(conf_dir() / "config.yaml")
+    groups = {name: option for entry in top["defaults"] if isinstance(entry, dict) for name, option in entry.items()}
+    shipped = {
+        name: _plain_yaml(conf_dir() / name / f"{option}.yaml")
+        for name, option in groups.items()
+        if option and " " not in name
+    }
+    return {key: value for key, value in top.items() if key not in ("defaults", "hydra")} | shipped
+
+
+def _plain_yaml(path: Path) -> dict[str, Any]:
+    values = OmegaConf.to_container(OmegaConf.load(path))
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+_shipped: dict[tuple[str | None, ...], dict[str, Any]] = {}  # configuration files as they were read, by search path
+
+
+class Loader(ConfigLoaderImpl):
+    """Hydra's composition with our words for its errors, and a check that no configuration brings code along.
+
+    It is the one way to a configuration: for a single run, for every job of a sweep, and for Python.
+    """
+
+    def __init__(self, config_dir: str | None = None) -> None:
+        setup_globals()
+        if config_dir is not None and not os.path.isdir(config_dir):
+            raise ConfigError(f"--config-dir {config_dir}: no such folder")
+        if config_dir is not None:
+            _refuse_bombs(Path(config_dir))
+        path = ConfigSearchPathImpl()
+        path.append("hydra", "pkg://hydra.conf")
+        if config_dir is not None:  # before the shipped ones, so that a file of the same name wins
+            path.append("command-line", str(Path(config_dir).absolute()))
+        path.append("main", str(conf_dir()))
+        for plugin in Plugins.instance().discover(SearchPathPlugin):
+            plugin().manipulate_search_path(path)  # type: ignore[attr-defined]
+        path.append("schema", "structured://")
+        super().__init__(path)
+        self.config_dir = config_dir
+        self._files = {} if config_dir else _shipped.setdefault(tuple(each.path for each in path.get_path()), {})
+        self.elsewhere = False  # whether jobs are composed in other processes, and need no check in this one
+
+    def load_configuration(
+        self, config_name: str | None, overrides: list[str], *args: Any, **kwargs: Any
+    ) -> DictConfig:
+        """Compose; ConfigError where that fails, or where the result would run code or let others do."""
+        try:
+            cfg = super().load_configuration(config_name, overrides, *args, **kwargs)
+            _refuse_code(cfg)
+            _refuse_address(cfg, overrides)
+        except ConfigError:
+            raise
+        except Exception as error:  # of strangers' YAML it may be anything, from AssertionError to RecursionError
+            raise ConfigError(self._in_our_words(error)) from error
+        return cfg
+
+    def _process_config_searchpath(self, config_name: str | None, parsed_overrides: Any, repo: Any) -> None:
+        # Hydra imports the package of a pkg:// path, and importing is running code: folders only.
+        repo.cache = self._files  # every job of a sweep composes from the same files: read them once
+        primary = repo.load_config(config_path=config_name) if config_name else None
+        given = [OmegaConf.select(primary.config, "hydra.searchpath")] if primary else []
+        given += [each.value() for each in parsed_overrides if each.get_key_element() == "hydra.searchpath"]
+        for path in (path for paths in given if paths is not None for path in paths):
+            folder = str(path).removeprefix("file://")
+            if "://" in folder or not os.path.isdir(folder):
+                raise ConfigError(f"hydra.searchpath={path}: refused, not a folder")
+            repo.cache = {}
+            _refuse_bombs(Path(folder))
+        super()._process_config_searchpath(config_name, parsed_overrides, repo)
+
+    def _compose_config_from_defaults_list(self, defaults: Any, repo: Any) -> DictConfig:
+        # Most configurations differ in values alone, which come later.
+        if repo.cache is not self._files:
+            return super()._compose_config_from_defaults_list(defaults, repo)
+        if (key := repr(defaults)) not in self._files:
+            self._files[key] = super()._compose_config_from_defaults_list(defaults, repo)
+        made: DictConfig = deepcopy(self._files[key])
+        return made
+
+    def _load_single_config(self, default: Any, repo: Any) -> Any:
+        with warnings.catch_warnings():  # that the launcher's own option of this name is merged, which is meant
+            warnings.filterwarnings("ignore", r"\s*'hydra/launcher/submitit_local' is validated", UserWarning)
+            return super()._load_single_config(default, repo)
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """The configuration of one job. In the parent of workers Hydra asks only to see whether it composes."""
+        return master_config if self.elsewhere else super().load_sweep_config(master_config, sweep_overrides)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "elsewhere": False}
+
+    def compose(self, overrides: Sequence[str] = (), config_name: str = "config") -> DictConfig:
+        """The configuration of one run."""
+        return self.load_configuration(config_name, list(overrides), RunMode.RUN)
+
+    def _in_our_words(self, error: Exception) -> str:
+        if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+            group, _, option = error.missing_cfg_file.rpartition("/")
+            if group and error.options:
+                return f"{group}={option}: no such option; {nearest(option, error.options)}"
+            return f"{error.missing_cfg_file}: no such configuration file"
+        cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
+        text = str(error)
+        if text.startswith("Config group override must be"):
+            return "a group is set to null; choose one of its options, as in mask=none"
+        if match := re.search(r"Ambiguous value for argument '\+*(.*?)'", text):
+            return f"{match[1]}: several values are a sweep, say -m; one value that is a list is [a,b]"
+        if match := re.search(r"Could not override '([\w./@]+)'", text):
+            names = {*self.list_groups(""), *Settings.__dataclass_fields__} - {"hydra"}
+            return f"{match[1]}: no such key or group; {nearest(match[1], sorted(names))}"
+        lines = [line.strip() for line in [*text.splitlines(), *str(cause or "").splitlines()] if line.strip()]
+        told = [line for line in lines if not line.startswith(("To append", "full_key", "object_type", "See https"))]
+        words = " ".join(told[:3]) or type(error).__name__
+        if isinstance(error, (HydraException, OmegaConfBaseException, YAMLError, ValueError)):
+            return words
+        why = "nested too deeply, or in itself" if isinstance(error, RecursionError) else words
+        return f"the configuration cannot be put together: {type(error).__name__}, {why}"
+
+
+def force_overrides(overrides: Sequence[str]) -> list[str]:
+    """Let ``group.key=value`` through Hydra whether or not the key exists: the schema knows the nearest valid name."""
+    inside = re.compile(r"\+{0,2}(?!hydra\.)([\w]+\.[^=]+=)", re.DOTALL)
+    return [f"++{override.lstrip('+')}" if inside.match(override) else override for override in overrides]
+
+
+def to_builtin(cfg: DictConfig) -> dict[str, Any]:
+    """The resolved configuration as plain values, Hydra's own left out; paths with ``~`` and ``$VAR`` expanded."""
+    try:
+        values = OmegaConf.to_container(
+            OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]), resolve=True
+        )
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error).splitlines()[0]) from error
+    assert isinstance(values, dict)
+    expand_paths(values)
+    return {str(key): value for key, value in values.items()}
+
+
+def save_hydra(folder: Path, values: Mapping[str, Any], command: Sequence[str]) -> None:
+    """Hydra's own record: ``.hydra/config.yaml`` and ``.hydra/overrides.yaml``."""
+    from omegaconf import OmegaConf
+
+    try:
+        write_text(folder / ".hydra" / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(literal(dict(values)))))
+        write_text(folder / ".hydra" / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(literal(list(command)))))
+    except OSError as error:
+        raise ConfigError(f"output_dir={folder}: cannot be written to ({error.strerror})") from error

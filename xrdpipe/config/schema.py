@@ -1,0 +1,116 @@
+"""Dataclasses as schemas: plain values become stages and settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import sys
+from collections.abc import Mapping
+from functools import cache, lru_cache
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints, overload
+
+if TYPE_CHECKING:
+    pass
+from ..model.errors import ConfigError, nearest
+from ..stages.stage import Stage
+from .targets import current_target
+
+T = TypeVar("T")
+
+
+Kind = TypeVar("Kind", bound=Stage)
+
+
+def validated(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+    """Build the dataclass ``cls`` from plain ``values``, the class being the schema.
+
+    ``where`` is the configuration group (or "" for the top level) and prefixes every key in a ConfigError: unknown
+    keys come with the nearest valid one, wrong types with the one expected.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    prefix = f"{where}." if where else ""
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in fields:
+            raise ConfigError(
+                f"{prefix}{key}: no such key; {nearest(f'{prefix}{key}', [prefix + each for each in fields])}"
+            )
+    checked = OmegaConf.structured(cls)
+    hints = get_type_hints(cls)
+    taken = {}  # as it is: OmegaConf would look for ${...} in it
+    for key, value in values.items():
+        if hints[key] is Any or (isinstance(value, str) and hints[key] in (str, str | None)):
+            taken[key] = value
+            continue
+        expected = str(fields[key].type).replace(" | None", " or null")
+        try:
+            checked = OmegaConf.merge(checked, {key: value})
+            OmegaConf.to_container(checked, resolve=True)
+        except OmegaConfBaseException as error:
+            raise ConfigError(f"{prefix}{key}={value}: {expected} expected") from error
+        if value == "???":  # which OmegaConf takes for nothing said
+            raise ConfigError(f"{prefix}{key}={value}: {expected} expected")
+    missing = sorted(OmegaConf.missing_keys(checked) - set(taken))
+    if missing:
+        raise ConfigError(f"{prefix}{missing[0]}: missing; it has no default")
+    plain = OmegaConf.to_container(checked)
+    assert isinstance(plain, dict)
+    try:
+        return cls(**{str(key): value for key, value in plain.items()} | taken)
+    except ConfigError as error:
+        raise ConfigError(f"{prefix}{error}") from error
+
+
+@overload
+def build(values: Mapping[str, Any], where: str) -> Stage: ...
+
+
+@overload
+def build(values: Mapping[str, Any], where: str, base: type[Kind]) -> Kind: ...
+
+
+def build(values: Mapping[str, Any], where: str, base: type[Stage] = Stage) -> Stage:
+    """Build the stage that ``values['_target_']`` names; see `validated` for what is refused and how."""
+    try:
+        text = json.dumps(values)
+    except TypeError as error:
+        raise ConfigError(f"{where}: {error}; numbers, text, true, false, null, lists and mappings expected") from error
+    plugins = _plugins(tuple(sys.path))
+    return _build(text, where, base, plugins)  # type: ignore[arg-type] # mypy: a class has a hash
+
+
+@lru_cache(maxsize=64)  # the jobs of a sweep ask for the same stages again and again
+def _build(text: str, where: str, base: type[Stage], plugins: frozenset[str]) -> Stage:
+    values = json.loads(text)
+    target = values.get("_target_")
+    if not isinstance(target, str):
+        raise ConfigError(f"{where}: no _target_, so no stage; choose an option of the group with {where}=...")
+    cls = _resolve(current_target(target), where, plugins)
+    if not issubclass(cls, base):
+        raise ConfigError(f"{where}._target_={target}: {cls.__name__} is no {base.__name__.lower()}")
+    return validated(cls, {key: value for key, value in values.items() if key != "_target_"}, where)
+
+
+def _resolve(target: str, where: str, plugins: frozenset[str]) -> type[Stage]:
+    # Importing is running code: the package is checked before anything of it is imported.
+    module, _, name = target.rpartition(".")
+    refused = ConfigError(f"{where}._target_={target}: not a stage of xrdpipe or of an installed plug-in")
+    if module.partition(".")[0] not in ("xrdpipe", *plugins):
+        raise refused
+    try:
+        cls = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise refused from error
+    if not (isinstance(cls, type) and issubclass(cls, Stage) and dataclasses.is_dataclass(cls)):
+        raise refused
+    return cls
+
+
+@cache
+def _plugins(path: tuple[str, ...]) -> frozenset[str]:
+    """The packages of the plug-ins that are installed in ``path``, which is `sys.path`."""
+    return frozenset(point.module.partition(".")[0] for point in entry_points(group="xrdpipe.stages"))

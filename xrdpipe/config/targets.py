@@ -1,0 +1,36 @@
+"""Names of stages in configurations and results, and where their classes live.
+
+A result names its stages. These names stay the same when a class moves, so that folders of an earlier version can be
+resumed and the same configuration gives the same bytes.
+"""
+
+from __future__ import annotations
+
+# recorded in results and accepted in configurations -> where the class is
+MOVED = {
+    "xrdpipe.source.Source": "xrdpipe.stages.source.Source",
+    "xrdpipe.source.Demo": "xrdpipe.stages.source_demo.Demo",
+    "xrdpipe.watch.Watch": "xrdpipe.stages.source_watch.Watch",
+    "xrdpipe.background.Background": "xrdpipe.stages.background.Background",
+    "xrdpipe.correction.Correction": "xrdpipe.stages.correction.Correction",
+    "xrdpipe.mask.Mask": "xrdpipe.stages.mask.Mask",
+    "xrdpipe.integ.Integ": "xrdpipe.stages.integ.integ.Integ",
+    "xrdpipe.cake.Regroup": "xrdpipe.stages.integ.cake.Regroup",
+    "xrdpipe.sectors.Sectors": "xrdpipe.stages.integ.sectors.Sectors",
+    "xrdpipe.clip.SigmaClip": "xrdpipe.stages.integ.sigma_clip.SigmaClip",
+    "xrdpipe.clip.Median": "xrdpipe.stages.integ.sigma_clip.Median",
+    "xrdpipe.plot.Plot": "xrdpipe.stages.plot.plot.Plot",
+    "xrdpipe.paper.Paper": "xrdpipe.stages.plot.paper.Paper",
+    "xrdpipe.output.Output": "xrdpipe.stages.output.Output",
+}
+_RECORDED = {place: name for name, place in MOVED.items()}
+
+
+def current_target(target: str) -> str:
+    """Return where the class of ``target`` is today."""
+    return MOVED.get(target, target)
+
+
+def recorded_target(target: str) -> str:
+    """Return the name under which results record the class of ``target``."""
+    return _RECORDED.get(target, target)

@@ -1,0 +1,242 @@
+"""Calibrations as other programs write them, and single values changed: what becomes a `geometry.Poni`."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from ..model.errors import ConfigError, nearest, require
+
+LARGEST = 1_000_000  # bytes; a real PONI file has a few hundred, a configuration a few thousand
+
+
+HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+_KEYS = {"dist": "distance"}  # the name of a value here -> in a PONI file, where they differ
+
+
+_OF_DETECTOR = ("pixel1", "pixel2", "orientation")
+
+
+_FIT2D = ("directDist", "centerX", "centerY", "tilt", "tiltPlanRotation", "pixelX", "pixelY", "wavelength")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Single values in place of those of the PONI: lengths in m, angles in rad, the orientation of pyFAI's detectors.
+
+    ``fit2d``: the numbers of Fit2D, in its units (mm, pixels, degrees, micrometres, angstrom), in place of distance,
+    point of normal incidence and rotations; with the size of a pixel no PONI is needed.
+    """
+
+    dist: float | None = None
+    poni1: float | None = None
+    poni2: float | None = None
+    rot1: float | None = None
+    rot2: float | None = None
+    rot3: float | None = None
+    wavelength: float | None = None
+    pixel1: float | None = None
+    pixel2: float | None = None
+    orientation: int | None = None
+    fit2d: dict[str, Any] | None = field(default_factory=lambda: dict.fromkeys(_FIT2D))
+
+    def __post_init__(self) -> None:
+        for key, value in self.changed.items():
+            require(math.isfinite(value), key, value, "a finite number expected")
+        for key in ("dist", "wavelength", "pixel1", "pixel2"):
+            value = getattr(self, key)
+            require(value is None or value > 0, key, value, "a length in m > 0 expected")
+        require(self.orientation in (None, 1, 2, 3, 4), "orientation", self.orientation, "1, 2, 3 or 4 expected")
+        for key, value in (self.fit2d or {}).items():
+            if key not in _FIT2D:
+                raise ConfigError(f"fit2d.{key}: no such key; {nearest(str(key), _FIT2D)}")
+            good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+            require(good or value is None, f"fit2d.{key}", value, "a number expected")
+            positive = key in ("directDist", "pixelX", "pixelY", "wavelength")
+            require(value is None or not positive or value > 0, f"fit2d.{key}", value, "a number > 0 expected")
+        if missing := [key for key in _FIT2D[:3] if self.numbers and key not in self.numbers]:
+            raise ConfigError(f"fit2d.{missing[0]}: missing; directDist (mm), centerX and centerY (pixels) are needed")
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """Fit2D's numbers that are given."""
+        return {key: float(value) for key, value in (self.fit2d or {}).items() if value is not None}
+
+    @property
+    def changed(self) -> dict[str, float]:
+        """The values that are given, Fit2D's aside."""
+        values = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "fit2d"}
+        return {key: value for key, value in values.items() if value is not None}
+
+
+def split_poni_path(path: str) -> tuple[Path, str]:
+    """The file, and the place in it where one is named."""
+    if os.path.exists(path):
+        return Path(path), ""
+    file, _, inside = path.partition("::")
+    return Path(file), inside
+
+
+def content(path: str) -> str:
+    """The text of a PONI file, of a JSON configuration, or of either in a NeXus file; ConfigError where there is none.
+
+    ``path`` may say where in the NeXus file: ``file.nxs::/entry/pyFAI``.
+    """
+    file, inside = split_poni_path(path)
+    if not os.path.exists(file):
+        raise ConfigError(f"poni={path}: no such file")
+    if not os.path.isfile(file):
+        raise ConfigError(f"poni={path}: not a file")
+    try:
+        with open(file, "rb") as opened:
+            if opened.read(len(HDF5)) == HDF5:
+                return _in_nexus(file, inside, path)
+        if inside:
+            raise ConfigError(f"poni={path}: {file} is no HDF5 file, so there is nothing inside")
+        size = file.stat().st_size
+        if size > LARGEST:
+            raise ConfigError(f"poni={path}: {size} bytes; this is no PONI file")
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"poni={path}: not a text file, so no PONI file") from error
+    except OSError as error:
+        raise ConfigError(f"poni={path}: cannot be read ({error.strerror or error})") from error
+
+
+def parsed(text: str) -> dict[str, str]:
+    """Key (lower case, as in a PONI file) -> value; of PONI text the last one of each key, as pyFAI reads it.
+
+    JSON is what pyFAI-integrate and pyFAI-calib2 write (all versions), or pyFAI's ``PoniFile.as_dict``. ValueError
+    where it is none of these.
+    """
+    if text.lstrip().startswith("{"):
+        found = {_KEYS.get(key.lower(), key.lower()): _word(value) for key, value in _settings(text).items()}
+    else:
+        lines = (line for line in text.splitlines() if ":" in line and not line.lstrip().startswith("#"))
+        pairs = (line.split(":", 1) for line in lines)
+        found = {key.strip().lower(): value.strip() for key, value in pairs}
+    return {key: value for key, value in found.items() if value != "None"}
+
+
+def with_changes(values: Mapping[str, str], changed: Mapping[str, float]) -> dict[str, str]:
+    """The values of a PONI file with those of a `Calibration` in their place; ValueError where they do not fit."""
+    made = {**values, **{_KEYS.get(key, key): repr(value) for key, value in changed.items() if key not in _OF_DETECTOR}}
+    own = {key: value for key, value in changed.items() if key in _OF_DETECTOR}
+    if not own:
+        return made
+    detector, sizes = made.get("detector", "Detector"), set(own) - {"orientation"}
+    if sizes and detector != "Detector":
+        raise ValueError(f"geometry.{min(sizes)}: the pixels of a {detector} have their size")
+    config = json.loads(made.get("detector_config", "{}"))
+    for key in ("pixel1", "pixel2"):  # of version 1
+        if (size := made.pop(f"pixelsize{key[-1]}", None)) is not None:
+            config[key] = float(size)
+    version = 2.1 if "orientation" in {**config, **own} else 2.0
+    return made | {
+        "poni_version": str(max(version, float(made.get("poni_version", 1)))),
+        "detector": detector,
+        "detector_config": json.dumps({**config, **own}),
+    }
+
+
+def from_fit2d(numbers: Mapping[str, float], values: Mapping[str, str]) -> str:
+    """PONI text for Fit2D's numbers, with the detector (and the wavelength, where there is none) of ``values``.
+
+    After pyFAI's ``convert_from_Fit2d`` (Hammersley *et al.*, High Pressure Research 14 (1996), 235-248).
+    """
+    from pyFAI.geometry.fit2d import convert_from_Fit2d
+    from pyFAI.io.ponifile import PoniFile
+
+    detector = PoniFile(dict(values)).detector if values else None
+    sized = {"pixelX", "pixelY"} <= set(numbers)
+    if not sized and (detector is None or not detector.pixel1):
+        raise ConfigError("geometry.fit2d.pixelX: missing; say pixelX and pixelY (micrometres), or poni")
+    if sized and detector is not None and type(detector).__name__ != "Detector":
+        raise ConfigError("geometry.fit2d.pixelX: the pixels of the PONI's detector have their size")
+    if not sized and detector is not None:
+        numbers = {**numbers, "pixelX": detector.pixel2 * 1e6, "pixelY": detector.pixel1 * 1e6}
+    made = convert_from_Fit2d({**numbers, "detector": None})
+    config = {"pixel1": numbers["pixelY"] * 1e-6, "pixel2": numbers["pixelX"] * 1e-6, "max_shape": None}
+    kept = {} if sized else {key: values[key] for key in ("detector", "detector_config") if key in values}
+    found = {
+        "poni_version": values.get("poni_version", 2) if kept else 2,
+        "detector": "Detector",
+        "detector_config": json.dumps(config if not kept or "detector" not in kept else {}),
+        **kept,
+        "distance": made.dist,
+        "poni1": made.poni1,
+        "poni2": made.poni2,
+        "rot1": made.rot1,
+        "rot2": made.rot2,
+        "rot3": made.rot3,
+        "wavelength": numbers["wavelength"] * 1e-10 if "wavelength" in numbers else values.get("wavelength"),
+    }
+    return "".join(f"{key.capitalize()}: {value}\n" for key, value in found.items() if value is not None)
+
+
+def _settings(text: str) -> dict[str, Any]:
+    config = json.loads(text)
+    if isinstance(config.get("poni"), dict):  # version 4 and later
+        return dict(config["poni"])
+    if isinstance(config.get("poni"), str):
+        raise ValueError(f"it names another file, {config['poni']}: say poni={config['poni']}")
+    if "detector_config" in config:  # versions 2 and 3, and PoniFile.as_dict
+        return dict(config)
+    name = str(config.get("detector") or "Detector")  # version 1
+    plain = name.lower() == "detector"
+    own = {"pixel1": config.get("pixel1"), "pixel2": config.get("pixel2"), "max_shape": config.get("shape")}
+    return {**config, "detector": "Detector" if plain else name, "detector_config": own if plain else {}}
+
+
+def _word(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, (dict, list)) else str(value)
+
+
+def _in_nexus(file: Path, inside: str, path: str) -> str:
+    import h5py
+
+    try:
+        with h5py.File(file, "r") as opened:
+            place = opened[inside or "/"]
+            found = _notes(place) if isinstance(place, h5py.Group) else {inside: _string(place)}
+    except KeyError as error:
+        raise ConfigError(f"poni={path}: there is no {inside} in {file}") from error
+    texts = {where: text for where, text in found.items() if "poni1" in text.lower()}
+    if not texts:
+        raise ConfigError(f"poni={path}: no geometry in it, neither a PONI nor a configuration of pyFAI")
+    if len(set(texts.values())) > 1:
+        raise ConfigError(
+            f"poni={path}: several geometries, {', '.join(texts)}; say which, {file}::{next(iter(texts))}"
+        )
+    return next(iter(texts.values()))
+
+
+def _notes(group: Any) -> dict[str, str]:
+    """Texts in a group: pyFAI keeps them in notes, <process>/poni/data or <process>/configuration/data."""
+    import h5py
+
+    def texts(place: Any, depth: int) -> Iterator[tuple[str, str]]:
+        for name in place:
+            item = place.get(name) if place.get(name, getlink=True).__class__ is h5py.HardLink else None
+            if isinstance(item, h5py.Group) and depth:
+                yield from texts(item, depth - 1)
+            elif isinstance(item, h5py.Dataset):
+                yield item.name, _string(item)
+
+    return {where: text for where, text in texts(group, 5) if text}
+
+
+def _string(dataset: Any) -> str:
+    if dataset.size != 1 or dataset.dtype.kind not in "OS":
+        return ""
+    value = dataset.asstr()[()] if dataset.dtype.kind == "O" else dataset[()]
+    value = value.item() if hasattr(value, "item") else value
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    return text if len(text) <= LARGEST else ""

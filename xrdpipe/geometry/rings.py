@@ -1,0 +1,103 @@
+"""The rings of a detector, about a pixel wide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+ARC = 64  # pixels of an arc: enough for a median, and few enough for it to be short
+
+
+FARTHEST = 1e6  # m: beyond it pixels are at one angle, as far as numbers tell; also of what is no length
+
+
+@dataclass(frozen=True)
+class Rings:
+    """Pixels sorted by ring: those of ring i are ``order[starts[i]:starts[i + 1]]``, ascending.
+
+    ``order`` is uint32, shape (pixels,): flat indices; ``starts`` is int64, shape (rings + 1,); ``slots`` is uint32,
+    shape (pixels,): where in ``order`` each pixel stands.
+    """
+
+    order: NDArray[np.uint32]
+    starts: NDArray[np.int64]
+    slots: NDArray[np.uint32]
+
+    @classmethod
+    def of(cls, numbers: NDArray[np.integer[Any]]) -> Rings:
+        """Sort the pixels by the ring number that each has."""
+        counts = np.bincount(numbers.ravel())
+        order = np.argsort(numbers, axis=None, kind="stable").astype(np.uint32)
+        slots = np.empty_like(order)
+        slots[order] = np.arange(order.size, dtype=np.uint32)
+        return cls(order, np.concatenate([[0], np.cumsum(counts[counts > 0])]), slots)
+
+
+@dataclass(frozen=True)
+class Arcs(Rings):
+    """Pixels sorted by arc: `fine_rings`, cut into arcs of 64 to 127 pixels next to each other.
+
+    So narrow, the flank of a peak is no scatter; so short, neither are polarization, tilt and texture. ``ring`` is
+    int32, shape (arcs,): the number of each arc's ring, counted from the beam.
+    """
+
+    ring: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, numbers: NDArray[np.integer[Any]], chi: NDArray[np.floating[Any]] | None = None) -> Arcs:
+        """Sort the pixels by ring number and, in the ring, by ``chi``; a ring of n pixels has ``max(1, n // 64)`` arcs
+        of as many pixels, give or take one."""
+        assert chi is not None
+        key = numbers + (chi - chi.min()) / (np.ptp(chi) + 1)  # one key: half the time of np.lexsort
+        order = np.argsort(key, axis=None, kind="stable").astype(np.uint32)
+        slots = np.empty_like(order)
+        slots[order] = np.arange(order.size, dtype=np.uint32)
+        counts = np.bincount(numbers.ravel())
+        pieces = np.where(counts > 0, np.maximum(1, counts // ARC), 0)
+        ring = np.repeat(np.arange(counts.size), pieces)
+        nth = np.arange(ring.size) - np.repeat(np.cumsum(pieces) - pieces, pieces) + 1
+        ends = (np.cumsum(counts) - counts)[ring] + nth * counts[ring] // pieces[ring]
+        return cls(order, np.concatenate([[0], ends]), slots, ring.astype(np.int32))
+
+
+def fine_rings(two_theta: NDArray[np.floating[Any]], width: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+    """In which ring, counted from the beam, each pixel is; rings are a third of a pixel wide.
+
+    ``two_theta`` and ``width`` (pyFAI's delta: from the centre of a pixel to its furthest corner) are in rad, (slow,
+    fast). A ring at some angle is half as wide as the mean of the pixels there says; the widths add up from 0.
+    """
+    edges = np.linspace(0, two_theta.max(), int(np.hypot(*two_theta.shape)) + 1)
+    many, step = edges.size - 1, edges[1]
+    at = np.minimum((two_theta / step).astype(np.int64), many - 1).ravel()
+    counts = np.bincount(at, minlength=many)
+    sums = np.bincount(at, weights=width.ravel(), minlength=many)
+    filled = np.flatnonzero(counts)
+    mean = np.interp(np.arange(many), filled, sums[filled] / counts[filled])
+    distance = np.concatenate([[0], np.cumsum(2 * step / mean)])
+    found: NDArray[np.int64] = np.interp(two_theta, edges, distance).astype(np.int64)
+    return found
+
+
+def ring_numbers(integrator: Any, shape: tuple[int, int]) -> NDArray[np.int64]:
+    """The ring of every pixel, shape (slow, fast): PDFstream's ``generate_binner``, about a pixel wide.
+
+    Radial edges are half a pixel diagonal apart; the largest ``dq`` in each gives the width of the ring in q.
+    """
+    r = integrator.rArray(shape)
+    q = integrator.qArray(shape) / 10  # 1/nm -> 1/angstrom
+    dq = integrator.deltaQ(shape) / 10
+    step = np.hypot(integrator.pixel1, integrator.pixel2) / 2
+    radial = np.arange(r.min() - step, r.max() + step, step)
+    width = np.zeros(len(radial) - 1, dq.dtype)
+    annulus = np.digitize(r, radial).ravel() - 1
+    inside = (annulus >= 0) & (annulus < len(width))
+    np.maximum.at(width, annulus[inside], dq.ravel()[inside])
+    edges = np.cumsum(width)
+    edges[0] = dq.min()
+    edges[-1] = max(edges[-1], q.max())
+    numbers: NDArray[np.int64] = np.digitize(q, edges)
+    numbers[q == edges[-1]] = len(edges) - 1
+    return numbers

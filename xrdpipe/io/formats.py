@@ -1,0 +1,225 @@
+"""Text formats: a pattern as the text that other programs read, and back; see docs/formats.md."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..model.errors import FrameError
+from ..model.pattern import Pattern
+
+Header = Mapping[str, Any]  # what is said of the making of a pattern: name -> text or JSON value
+
+
+Floats = NDArray[np.float64]
+
+
+TWO_THETA = {"2th_deg": 1.0, "2th_rad": float(np.degrees(1))}  # to degrees
+
+
+FIT2D_AXES = {  # as Fit2D writes them; in other units the axis is called as pyFAI calls it
+    "2th_deg": "2-Theta Angle (Degrees)",
+    "q_nm^-1": "Q (Inverse Nanometres)",
+    "r_mm": "Radial Distance (mm)",
+    "d_A": "D-spacing (Angstroms)",
+}
+
+
+UNEVEN = 1e-3  # of a step: what counts as another step
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a pattern is written: ``<name><suffix>`` holds ``text``, which ``read`` turns into columns again.
+
+    ``sigma``: whether it needs one; ``units``: those of the axis that it can hold, () for any.
+    """
+
+    suffix: str
+    text: Callable[[Pattern, Header], str]
+    read: Callable[[str], tuple[str, Floats]]
+    sigma: bool = False
+    units: tuple[str, ...] = ()
+
+
+def chi_text(pattern: Pattern, header: Header) -> str:
+    """Ours: ``#`` header, the last line of which names the columns, then radial, intensity[, sigma] as %14.6e."""
+    names = _names(pattern)
+    columns = " ".join(f"{name:>14}" for name in names).removeprefix("  ")  # which "# " takes up
+    return _comments("#", header, columns) + _rows(pattern, len(names), "%14.6e")
+
+
+def xy_text(pattern: Pattern, header: Header) -> str:
+    """Two columns under the same ``#`` header."""
+    columns = " ".join(f"{name:>15}" for name in _names(pattern)[:2]).removeprefix("  ")
+    return _comments("#", header, columns) + _rows(pattern, 2, "%15.7e")
+
+
+def xye_text(pattern: Pattern, header: Header) -> str:
+    """Three columns and nothing else, which every program reads that reads xye."""
+    return _rows(pattern, 3, "%15.7e")
+
+
+def xye_topas_text(pattern: Pattern, header: Header) -> str:
+    """Three columns under a header of ``'`` lines, TOPAS' comments."""
+    return _comments("'", header, " ".join(_names(pattern))) + _rows(pattern, 3, "%15.7e")
+
+
+def csv_text(pattern: Pattern, header: Header) -> str:
+    """A line with the names of the columns, then numbers between commas (RFC 4180, lines end in LF)."""
+    names = _names(pattern)
+    return ",".join(names) + "\n" + _rows(pattern, len(names), "%.7e", ",")
+
+
+def fit2d_text(pattern: Pattern, header: Header) -> str:
+    """Fit2D's: title, name of the axis, ``Intensity``, number of points; then two columns.
+
+    The title is the image's name without blanks: GSAS-II takes "q " in these lines for an axis in q.
+    """
+    rows = _rows(pattern, 2, "%15.7e")
+    axis = FIT2D_AXES.get(pattern.unit, pattern.unit)
+    return f"{'_'.join(_title(header).split())}\n{axis}\nIntensity\n{rows.count(chr(10)):8d}\n{rows}"
+
+
+def fxye_text(pattern: Pattern, header: Header) -> str:
+    """GSAS's FXYE with constant steps: title, comments, ``BANK``; then 2theta in centidegrees, intensity, sigma.
+
+    Empty bins at both ends are left out. FrameError for one in between, or for bins of different widths: the format
+    has no words for them.
+    """
+    filled = np.flatnonzero(~np.isnan(pattern.intensity))
+    first, last = (int(filled[0]), int(filled[-1])) if filled.size else (0, -1)
+    unit = TWO_THETA[pattern.unit]
+    x = pattern.radial[first : last + 1] * unit * 100
+    if filled.size < 2:
+        raise FrameError("fxye: fewer than two bins with a pixel")
+    if filled.size != x.size:
+        gap = int(np.setdiff1d(np.arange(first, last), filled)[0])
+        where = f"{x.size - filled.size} bins without a pixel, the first at 2theta {pattern.radial[gap] * unit:.4g}"
+        raise FrameError(f"fxye: {where}, and FXYE has no gaps; take fewer bins (integ.npt) or output.format=xye")
+    step = (x[-1] - x[0]) / (x.size - 1)
+    if np.abs(np.diff(x) - step).max() > UNEVEN * step:
+        raise FrameError("fxye: the bins are not equally wide; take output.format=xye")
+    bank = f"BANK 1 {x.size} {x.size} CONS {x[0]:.6f} {step:.8f} 0 0 FXYE\n"
+    form = "%15.6f %15.7e %15.7e\n"
+    rows = np.column_stack([x, *_columns(pattern, 3)[1:, first : last + 1]])
+    return (
+        f"{_title(header)[:80]}\n" + _comments("#", header) + bank + (form * len(rows)) % tuple(rows.ravel().tolist())
+    )
+
+
+def _title(header: Header) -> str:
+    """The file name of the image, without its hash, in one line."""
+    return " ".join(str(header.get("image", "")).rpartition(" ")[0].split()) or "pattern"
+
+
+def _names(pattern: Pattern) -> list[str]:
+    return [pattern.unit, "intensity", "sigma"][: 2 if pattern.sigma is None else 3]
+
+
+def _comments(mark: str, header: Header, *last: str) -> str:
+    lines = [f"{key}: {value if isinstance(value, str) else json.dumps(value)}" for key, value in header.items()]
+    return "".join(
+        f"{mark} {' '.join(line.splitlines())}\n" for line in [*lines, *last]
+    )  # a name may hold a line break
+
+
+def _columns(pattern: Pattern, count: int) -> Floats:
+    if count == 3 and pattern.sigma is None:
+        raise FrameError("the pattern has no sigma; say integ.error_model=poisson or output.format=xy")
+    sigma = [] if pattern.sigma is None else [pattern.sigma]
+    return np.stack([pattern.radial, pattern.intensity, *sigma][:count])
+
+
+def _rows(pattern: Pattern, count: int, form: str, between: str = " ") -> str:
+    """The bins that have a pixel, a line each, by the axis."""
+    rows = _columns(pattern, count).T[~np.isnan(pattern.intensity)]
+    rows = rows[np.argsort(rows[:, 0], kind="stable")]
+    return ((between.join([form] * count) + "\n") * len(rows)) % tuple(rows.ravel().tolist())
+
+
+def _hashed(text: str) -> tuple[str, Floats]:
+    columns, _, body = text[text.rfind("\n#") + 2 :].partition("\n")
+    return columns.split()[0], _table(body)
+
+
+def _topas(text: str) -> tuple[str, Floats]:
+    columns, _, body = text[text.rfind("\n'") + 2 :].partition("\n")
+    return columns.split()[0], _table(body)
+
+
+def _csv(text: str) -> tuple[str, Floats]:
+    columns, _, body = text.partition("\n")
+    return columns.split(",")[0], _table(body, ",")
+
+
+def _fit2d(text: str) -> tuple[str, Floats]:
+    _, axis, _, _, body = text.split("\n", 4)
+    return {words: unit for unit, words in FIT2D_AXES.items()}.get(axis, axis), _table(body)
+
+
+def _fxye(text: str) -> tuple[str, Floats]:
+    table = _table(text[text.index("\nBANK ") + 1 :].partition("\n")[2])
+    return "2th_deg", np.column_stack([table[:, 0] / 100, table[:, 1:]])
+
+
+def _bare(text: str) -> tuple[str, Floats]:
+    return "", _table(text)
+
+
+def _table(text: str, between: str | None = None) -> Floats:
+    if not text.strip():
+        raise ValueError("no rows")
+    return np.loadtxt(text.splitlines(), delimiter=between, ndmin=2)
+
+
+FORMATS = {
+    "chi": Format(".chi", chi_text, _hashed),
+    "xy": Format(".xy", xy_text, _hashed),
+    "csv": Format(".csv", csv_text, _csv),
+    "chi_fit2d": Format("_fit2d.chi", fit2d_text, _fit2d),
+    "xye_topas": Format("_topas.xye", xye_topas_text, _topas, sigma=True),
+    "fxye": Format(".fxye", fxye_text, _fxye, sigma=True, units=tuple(TWO_THETA)),
+    "xye": Format(".xye", xye_text, _bare, sigma=True),
+}
+
+
+def format_of(file: str) -> Format | None:
+    """The format that a file of this name is in."""
+    found = [form for form in FORMATS.values() if file.endswith(form.suffix)]
+    return max(found, key=lambda form: len(form.suffix), default=None)
+
+
+def read_pattern(folder: Path, name: str) -> Pattern | None:
+    """The pattern of a frame, from whatever a run wrote of it, without the empty bins; None where there is nothing."""
+    if not name or Path(name).name != name:  # a run.json may say anything
+        return None
+    for form in FORMATS.values():
+        try:
+            text = (folder / f"{name}{form.suffix}").read_text(encoding="utf-8", errors="replace")
+            unit, table = form.read(text)
+            if len(table) < 2:
+                continue
+            sigma = table[:, 2] if table.shape[1] > 2 else None
+            return Pattern(table[:, 0], table[:, 1], sigma, unit or _unit(folder / "run.json"))
+        except (OSError, ValueError, IndexError):
+            continue
+    from .nexus import read
+
+    return read(folder, name)
+
+
+@lru_cache(maxsize=64)
+def _unit(record: Path) -> str:
+    """The unit of a run's patterns, which a file without a header does not say."""
+    try:
+        return str(json.loads(record.read_text(encoding="utf-8"))["config"]["integ"]["unit"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""

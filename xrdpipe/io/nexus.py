@@ -1,0 +1,423 @@
+"""NeXus files: the patterns of a series in one HDF5 file, after the application definition NXazint1d (or NXazint2d).
+
+Every frame has its place in the file from the beginning, and is written into it: no structure changes while the file
+grows. So any program can open it at any time, also after a crash, and sees the frames that are there; the others are
+NaN, and "waiting" in ``entry/frames/status``. In the end the file is written anew, whole, with what is known by then.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..model.cake import Cake
+from ..model.errors import FrameError
+from ..model.identity import content_hash, versions
+from ..model.pattern import Pattern
+from ..model.series import Series
+from .writing import write_whole
+
+if TYPE_CHECKING:
+    from ..model.record import Record
+
+
+SINGLE = "patterns"  # the name of the series of all frames that have a file of their own
+
+
+STATUS = "S8"  # waiting, done, failed, or
+
+
+EMPTY = "empty"  # done, without this part: a sector that saw nothing
+
+
+HASH = "S71"  # algorithm:hex, the longest being sha256
+
+
+OTHER_AXIS = "another axis than that of the frames before"
+
+
+BLOCK = 1 << 24  # bytes that are copied at once
+
+
+HC = 12.398419843320026  # keV * angstrom
+
+
+REFERENCE = "J. Appl. Cryst. 48 (2015) 510-519, doi:10.1107/S1600576715004306 (pyFAI)"
+
+
+AXES = {  # unit -> NXazint's name of it, and the unit as NeXus programs read it
+    "q_A^-1": ("q", "1/angstrom"),
+    "q_nm^-1": ("q", "1/nm"),
+    "2th_deg": ("2theta", "degree"),
+    "2th_rad": ("2theta", "rad"),
+}
+
+
+OTHER_UNITS = {"r_mm": "mm", "r_m": "m", "d_A": "angstrom"}
+
+
+Floats = NDArray[np.float64]
+
+
+PerFrame = NDArray[np.bytes_]
+
+
+class NexusFile:
+    """The file of one series. It is made when the first pattern comes, which knows the axis."""
+
+    def __init__(self, series: Series, title: str, names: Sequence[str]) -> None:
+        self.path = series.folder / f"{title}.nxs"
+        self.series, self.given = series, names
+        self.waiting: set[str] = set()  # will be done in this run
+        self._places: dict[str, int] = {}
+
+    @cached_property
+    def _there(self) -> Stored | None:
+        return Stored.of(self.path)  # when first asked for: the folder is made ready only after this was made
+
+    def holds(self, record: Record) -> bool:
+        there = self._there
+        if there is None:
+            return False
+        whole = there.whole(record.name) and there.hash_of(record.name) == record.hash
+        return whole or there.status_of(record.name) == EMPTY
+
+    def add(self, record: Record, pattern: Pattern | Cake) -> None:
+        if not self._places:
+            self._write(Data.of(pattern), {})
+        there = self._there
+        assert there is not None
+        data = Data.of(pattern)
+        if not there.data.fits(data):
+            raise FrameError(f"{self.path.name}: {OTHER_AXIS}")
+        place = self._places[_utf8(record.name)]
+        row = {"I": data.intensity} if data.errors is None else {"I": data.intensity, "I_errors": data.errors}
+        values = {name: np.ascontiguousarray(value, "<f8") for name, value in row.items()}
+        digest = content_hash(b"".join(value.tobytes() for value in values.values()))
+        with open(self.path, "r+b") as file:
+            for name, value in {
+                **values,
+                "image_hash": np.array(record.hash.encode(), HASH),
+                "pattern_hash": np.array(digest.encode(), HASH),
+                "status": np.array(b"done", STATUS),  # last: where it stands, everything else does
+            }.items():
+                file.seek(there.offsets[name] + place * value.nbytes)
+                file.write(value.tobytes())
+
+    def end(self, records: Mapping[str, Record]) -> None:
+        there = self._there
+        if there is not None and (self.waiting or not there.ended):
+            self._write(there.data, records)
+
+    def _write(self, data: Data, records: Mapping[str, Record]) -> None:
+        """Write the file whole, with the frames that are there and room for the others."""
+        there = Stored.of(self.path)
+        if there is not None and not there.data.fits(data):
+            if any(there.whole(name) for name in there.places if name not in self.waiting):
+                raise FrameError(f"{self.path.name}: {OTHER_AXIS}")
+            there = None
+        drop = set() if self._places else self.waiting
+        given = [_utf8(name) for name in self.given]
+        names = [*(name for name in (there.places if there else ()) if name not in set(given)), *given]
+        write_whole(
+            self.path,
+            lambda file: _fill(
+                file,
+                names,
+                data,
+                self.series,
+                there,
+                {_utf8(name) for name in drop},
+                {_utf8(name): record for name, record in records.items()},
+            ),
+        )
+        self._places = {name: place for place, name in enumerate(names)}
+        self._there = Stored.of(self.path)
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a pattern, or a 2D one with ``azimuthal`` (degrees), is in a NeXus file."""
+
+    intensity: Floats
+    errors: Floats | None
+    radial: Floats
+    azimuthal: Floats | None
+    unit: str
+    method: str = ""
+
+    @classmethod
+    def of(cls, pattern: Any) -> Data:
+        azimuthal = getattr(pattern, "azimuthal", None)
+        return cls(pattern.intensity, pattern.sigma, pattern.radial, azimuthal, pattern.unit, pattern.method)
+
+    def fits(self, other: Data) -> bool:
+        """Whether both are on the same axes, with or without errors."""
+        return (
+            self.intensity.shape == other.intensity.shape
+            and (self.errors is None) == (other.errors is None)
+            and np.array_equal(self.radial, other.radial)
+            and (self.azimuthal is None) == (other.azimuthal is None)
+            and (self.azimuthal is None or np.array_equal(self.azimuthal, other.azimuthal))  # type: ignore[arg-type]
+        )
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What stands in a file of ours, and where: rows are read when they are asked for, from their place on disk."""
+
+    path: Path
+    places: Mapping[str, int]
+    data: Data
+    status: PerFrame
+    image_hash: PerFrame
+    pattern_hash: PerFrame
+    offsets: Mapping[str, int]
+    ended: bool  # whether all that is known at the end of a run is in it
+
+    @classmethod
+    def of(cls, path: Path) -> Stored | None:
+        """None where there is no such file, or one that cannot be read as ours."""
+        import h5py
+
+        try:
+            size = path.stat().st_size
+            with h5py.File(path, "r", locking=False) as file:
+                plot, frames, given = (file["entry"][name] for name in ("data", "frames", "reduction/input"))
+                sets = {name: plot[name] for name in ("I", "I_errors", "radial_axis", "azimuthal_axis") if name in plot}
+                sets |= {name: frames[name] for name in ("name", "status", "image_hash", "pattern_hash")}
+                offsets = {name: int(each.id.get_offset()) for name, each in sets.items()}  # None: not as we write it
+                if any(offsets[name] + each.nbytes > size for name, each in sets.items()):
+                    return None
+                places = {name.decode(): place for place, name in enumerate(sets["name"][()])}
+                columns = {name: sets[name][()] for name in ("status", "image_hash", "pattern_hash")}
+                signal = {name: each[0] for name, each in sets.items() if name in ("I", "I_errors")}
+                axes = {name: each[()] for name, each in sets.items() if name.endswith("_axis")}
+                unit, method = (given[name].asstr()[()] for name in ("unit", "method"))
+                ended = "masked_fraction" in frames
+            azimuthal = axes.get("azimuthal_axis")
+            data = Data(signal["I"], signal.get("I_errors"), axes["radial_axis"], azimuthal, unit, method)
+            return cls(path, places, data, **columns, offsets=offsets, ended=ended)
+        except (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError):
+            return None
+
+    def row(self, column: str, place: int) -> Floats:
+        """``I`` or ``I_errors`` of the frame at a place."""
+        shape = self.data.intensity.shape
+        size = int(np.prod(shape))
+        return np.fromfile(self.path, "<f8", size, offset=self.offsets[column] + 8 * place * size).reshape(shape)
+
+    def whole(self, name: str) -> bool:
+        """Whether a frame is there to the last byte."""
+        place = self.places.get(_utf8(name))
+        if place is None or self.status[place] != b"done":
+            return False
+        rows = b"".join(self.row(column, place).tobytes() for column in ("I", "I_errors") if column in self.offsets)
+        return content_hash(rows) == str(self.pattern_hash[place].decode())
+
+    def hash_of(self, name: str) -> str:
+        """The content hash of the image that a frame is."""
+        return str(self.image_hash[self.places[_utf8(name)]].decode())
+
+    def status_of(self, name: str) -> str:
+        """What became of a frame; "" where it has no place here."""
+        place = self.places.get(_utf8(name))
+        return "" if place is None else str(self.status[place].decode())
+
+
+def _fill(
+    file: Any,
+    names: Sequence[str],
+    data: Data,
+    series: Series,
+    there: Stored | None,
+    drop: set[str],
+    records: Mapping[str, Record],
+) -> None:
+    """A whole file, into a file object. The same arguments give the same bytes."""
+    import h5py
+
+    config = series.provenance["config"].get("integ", {})
+    kind = "NXazint1d" if data.azimuthal is None else "NXazint2d"
+    axis, unit = AXES.get(data.unit, (data.unit, OTHER_UNITS.get(data.unit, data.unit)))
+    angstrom = np.nan if series.wavelength is None else series.wavelength * 1e10
+    with h5py.File(file, "w") as root:
+        root.attrs.update({"NX_class": "NXroot", "default": "entry"})
+        entry = _group(root, "entry", "NXentry", default="data")
+        if data.unit in AXES:  # the definition knows no other axis
+            entry["definition"] = kind
+        entry["solid_angle_applied"] = bool(config.get("correctSolidAngle"))
+        entry["polarization_applied"] = config.get("polarization_factor") is not None
+        entry["normalization_applied"] = True
+        entry["monitor_applied"] = config.get("monitor") is not None
+        instrument = _group(entry, "instrument", "NXinstrument")
+        instrument["name"] = "unknown"
+        mono = _group(instrument, "monochromator", "NXmonochromator")
+        mono["wavelength"], mono["energy"] = angstrom, HC / angstrom
+        mono["wavelength"].attrs["units"], mono["energy"].attrs["units"] = "angstrom", "keV"
+        source = _group(instrument, "source", "NXsource")
+        source["name"], source["type"], source["probe"] = "unknown", "unknown", "x-ray"
+        source["type"].attrs["custom"] = True  # none of the types that NXsource lists
+        _process(entry, series, data)
+
+        plot = _group(entry, "data", "NXdata", signal="I", interpretation="spectrum")
+        axes = {} if data.azimuthal is None else {"azimuthal_axis": data.azimuthal}
+        plot.attrs["axes"] = [".", *axes, "radial_axis"]
+        if axes:
+            plot.attrs["interpretation"] = "image"
+            plot["azimuthal_axis"] = data.azimuthal
+            plot["azimuthal_axis"].attrs.update({"long_name": "azimuthal bin center", "units": "degree"})
+        plot["radial_axis"] = data.radial
+        plot["radial_axis"].attrs.update({"long_name": axis, "units": unit})
+        shape = (len(names), *data.intensity.shape)
+        signal = plot.create_dataset("I", shape, "<f8", fillvalue=np.nan)
+        signal.attrs.update({"long_name": "intensity", "units": "arbitrary units"})
+        sets = {"I": signal}
+        if data.errors is not None:
+            sets["I_errors"] = plot.create_dataset("I_errors", shape, "<f8", fillvalue=np.nan)
+            sets["I_errors"].attrs.update({"long_name": "estimated intensity error", "units": "arbitrary units"})
+        frames = _group(entry, "frames", "NXcollection")
+        for name, kind in (("status", STATUS), ("image_hash", HASH), ("pattern_hash", HASH)):
+            sets[name] = frames.create_dataset(name, len(names), kind)
+        _copy(sets, names, there, drop, records)
+        _about(frames, names, records)
+
+
+def _process(entry: Any, series: Series, data: Data) -> None:
+    """How the patterns were made: all that the header of a text file says, and more."""
+    process = _group(entry, "reduction", "NXprocess")
+    process["program"], process["version"] = "xrdpipe", versions()["xrdpipe"]
+    process["date"] = series.started
+    process["reference"] = REFERENCE
+    process["note"] = "Frames are in the order of frames/name; a bin without a pixel, and a frame not done, is NaN."
+    given = _group(process, "input", "NXparameters")
+    about = {**series.provenance, "versions": versions(), "unit": data.unit, "method": data.method}
+    for name, value in {**about, "poni_text": series.poni}.items():
+        given[name.replace("/", "_")] = value if isinstance(value, str) else json.dumps(value)
+
+
+def _copy(
+    sets: Mapping[str, Any],
+    names: Sequence[str],
+    there: Stored | None,
+    drop: set[str],
+    records: Mapping[str, Record],
+) -> None:
+    """Rows of the frames that are there, nothing for the others; a block at a time, so that memory stays small."""
+    done = {name for name in names if there is not None and name not in drop and there.whole(name)}
+    for column, target in sets.items():
+        rows = max(1, BLOCK // (target.dtype.itemsize * int(np.prod(target.shape[1:]))))
+        empty = np.nan if target.dtype.kind == "f" else b"waiting" if column == "status" else b""
+        for first in range(0, len(names), rows):
+            part = names[first : first + rows]
+            block = np.full((len(part), *target.shape[1:]), empty, target.dtype)
+            for row, name in enumerate(part):
+                if name in done and there is not None:
+                    place = there.places[name]
+                    block[row] = there.row(column, place) if block.ndim > 1 else getattr(there, column)[place]
+                elif column == "status" and name in records:
+                    status = records[name].status
+                    spoilt = there is not None and there.status_of(name) == "done"
+                    block[row] = (status if status != "done" else "waiting" if spoilt else EMPTY).encode()
+            target[first : first + rows] = block
+
+
+def _about(frames: Any, names: Sequence[str], records: Mapping[str, Record]) -> None:
+    """Of every frame its name, and what its record says: numbers as such, NaN for none; the rest as text."""
+    _text(frames, "name", list(names))
+    if not records:
+        return
+    known = [records.get(name) for name in names]
+    _text(frames, "file", [Path(record.file).name if record else "" for record in known])  # no folder: it may move
+    _text(frames, "error", [record.error if record else "" for record in known])
+    _text(frames, "notes", ["; ".join(record.notes) if record else "" for record in known])
+    rows = [
+        {**record.columns, **record.metrics, "masked_fraction": record.masked_fraction} if record else {}
+        for record in known
+    ]
+    for key in sorted({key for row in rows for key in row}):
+        values = [row.get(key) for row in rows]
+        where = key.replace("/", "_")
+        if where in ("", ".", *frames):
+            continue
+        if all(value is None or isinstance(value, (int, float)) for value in values):
+            frames[where] = np.array([np.nan if value is None else value for value in values], "<f8")
+        else:
+            _text(frames, where, ["" if value is None else str(value) for value in values])
+
+
+def _text(group: Any, name: str, values: Sequence[str]) -> None:
+    import h5py
+
+    encoded = [_utf8(value).encode() for value in values]
+    kind = h5py.string_dtype("utf-8", max(1, *map(len, encoded)))
+    group.create_dataset(name, data=np.array(encoded, kind))
+
+
+def _utf8(name: str) -> str:
+    """A name as it can be stored: a file name may hold bytes that are no UTF-8."""
+    return name.encode(errors="backslashreplace").decode()
+
+
+def _group(parent: Any, name: str, kind: str, **attributes: str) -> Any:
+    group = parent.create_group(name)
+    group.attrs.update({"NX_class": kind, **attributes})
+    return group
+
+
+def read(folder: Path, name: str) -> Pattern | None:
+    """The pattern of a frame from a NeXus file of ours in this folder, without the empty bins; None if none has it."""
+    for path in sorted(folder.glob("*.nxs")):
+        state = path.stat()
+        stored = _stored(path, state.st_mtime_ns, state.st_size)
+        if stored is not None and stored.data.azimuthal is None and stored.whole(name):
+            place, data = stored.places[_utf8(name)], stored.data
+            intensity = stored.row("I", place)
+            filled = ~np.isnan(intensity)
+            sigma = stored.row("I_errors", place)[filled] if "I_errors" in stored.offsets else None
+            return Pattern(data.radial[filled], intensity[filled], sigma, data.unit, method=data.method)
+    return None
+
+
+@lru_cache(maxsize=8)
+def _stored(path: Path, mtime_ns: int, size: int) -> Stored | None:
+    return Stored.of(path)
+
+
+def differences(old: Path, new: Path, names: Iterable[str]) -> str:
+    """In what the frames ``names`` and all that is said of their making differ, in words; "" where in nothing.
+
+    The date may differ.
+    """
+    before, after = Stored.of(old), Stored.of(new)
+    if before is None or after is None:
+        return "cannot be read as it was written"
+    if not before.data.fits(after.data):
+        return "other axes"
+    of_it = [name for name in names if _utf8(name) in before.places]
+    hashes = [
+        {name: each.pattern_hash[each.places[_utf8(name)]] if each.whole(name) else b"" for name in of_it}
+        for each in (before, after)
+    ]
+    off = [name for name in hashes[0] if hashes[0][name] != hashes[1][name] or not hashes[0][name]]
+    if off:
+        return f"{len(off)} frames differ ({', '.join(off[:3])} ...)"
+    said = [dict(_said(path)) for path in (old, new)]
+    other = [key for key in said[0] if said[0][key] != said[1].get(key)]
+    return f"the same numbers under another {other[0]}" if other or said[0].keys() != said[1].keys() else ""
+
+
+def _said(path: Path) -> Iterator[tuple[str, Any]]:
+    import h5py
+
+    with suppress(OSError), h5py.File(path, "r", locking=False) as file:
+        for name, value in file["entry/reduction/input"].items():
+            yield name, value[()]

@@ -1,0 +1,117 @@
+"""Paths: what is typed for frames, as files and as what is wanted of them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from ..model.errors import ConfigError
+
+_TAIL = re.compile(r"(?P<inside>/.*?)?(?:\[(?P<wanted>[-\d:]+)\])?", re.DOTALL)
+
+
+class Place(NamedTuple):
+    """A file, the dataset (or pattern of datasets) in it, and which of its frames: a number, a slice, None for all."""
+
+    file: Path
+    inside: str
+    wanted: int | slice | None
+
+
+def split_path(path: str | Path) -> Place:
+    """Take ``file.h5::/entry/data[10:20]`` apart; ConfigError where what follows ``::`` is neither path nor slice.
+
+    A file of that very name is that file.
+    """
+    file, colons, tail = str(path).partition("::")
+    if not colons or os.path.lexists(path):
+        return Place(Path(path), "", None)
+    match = _TAIL.fullmatch(tail)
+    try:
+        assert match is not None
+        numbers = [int(part) if part else None for part in (match["wanted"] or "").split(":")]
+        assert len(numbers) <= 3
+    except (AssertionError, ValueError) as error:
+        raise ConfigError(
+            f"{path}: after :: the path of a dataset is expected, or [number], [first:end], or both, as in "
+            f"{file}::/entry/data/data[0:10]"
+        ) from error
+    wanted = None if match["wanted"] is None else numbers[0] if len(numbers) == 1 else slice(*numbers)
+    return Place(Path(file), match["inside"] or "", wanted)
+
+
+def base_name(path: str) -> str:
+    """A path without its folders, what follows ``::`` kept."""
+    file = split_path(path).file
+    return f"{file.name}{path[len(str(file)) :]}" if path.startswith(str(file)) else Path(path).name
+
+
+def expand(images: str | Iterable[str], key: str = "images") -> list[Path]:
+    """Paths, globs (also ``**``) and ``@list.txt`` -> image files.
+
+    Globs are sorted naturally, lists keep their order, duplicates are dropped. ConfigError names the ``key`` and the
+    glob or the list that gives nothing. An entry that names an existing file is that file, whatever characters it has.
+    """
+    found: dict[str, Path] = {}
+    for entry in [images] if isinstance(images, str) else images:
+        for path in _expand_one(entry, key):
+            found.setdefault(os.path.abspath(path), path)
+    return list(found.values())
+
+
+def expand_user(path: str) -> str:
+    """Expand ``~`` and ``$VAR``, unless a file of that very name exists."""
+    try:
+        return path if os.path.lexists(path) else os.path.expanduser(os.path.expandvars(path))
+    except ValueError:  # a NUL in a user's name
+        return path
+
+
+def _expand_one(entry: str, key: str, lists: tuple[str, ...] = ()) -> Iterator[Path]:
+    try:
+        possible = b"\0" not in os.fsencode(entry)
+    except UnicodeEncodeError:
+        possible = False
+    if not possible:
+        raise ConfigError(f"{key}={entry!r}: no file can have this name")
+    entry = expand_user(entry)
+    file, colons, tail = entry.partition("::")
+    if os.path.lexists(entry):
+        yield Path(entry)
+    elif colons:
+        split_path(entry)
+        yield from (Path(f"{each}::{tail}") for each in _expand_one(file, key))
+    elif entry.startswith("@"):
+        if entry in lists:
+            raise ConfigError(f"{key}={entry}: the list names itself")
+        lines = _lines(entry[1:], key)
+        if not lines:
+            raise ConfigError(f"{key}={entry}: the list is empty")
+        for line in lines:
+            yield from _expand_one(line, key, (*lists, entry))
+    elif any(character in entry for character in "*?["):
+        from glob import iglob
+
+        found = (match for match in iglob(entry, recursive=True) if os.path.isfile(match))
+        matches = sorted(found, key=lambda match: (natural(match), match))  # f_1 and f_01 too have an order
+        if not matches:
+            raise ConfigError(f"{key}={entry}: no file matches (looked in {Path.cwd()})")
+        yield from map(Path, matches)
+    else:
+        yield Path(entry)  # a file that does not exist fails alone, with its name
+
+
+def _lines(path: str, key: str) -> list[str]:
+    try:
+        text = Path(expand_user(path)).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{key}=@{path}: the list cannot be read ({error})") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def natural(text: str) -> list[tuple[int, int | str]]:
+    """Sort key that puts ``f_2`` before ``f_10``."""
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", text) if part]

@@ -1,0 +1,178 @@
+"""From pixels to bins: sparse matrices, pixel by pixel, as `kernels.integrate` reads them.
+
+A matrix is three arrays: pixel p adds to ``bins[starts[p]:starts[p + 1]]`` with the weights ``coefs[...]`` there.
+``starts`` is uint32, (pixels + 1,), ``bins`` uint16 (uint32 for more than 65536 bins), ``coefs`` float32.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .compiled import compiled
+from .kernels import transpose
+
+FULL_TURN, HALF_TURN = 360.0, 180.0
+
+
+class Matrix(NamedTuple):
+    """Which bins each pixel adds to, and with what weight."""
+
+    starts: NDArray[np.uint32]
+    bins: NDArray[Any]
+    coefs: NDArray[np.float32]
+
+    @classmethod
+    def empty(cls, pixels: int, entries: int, bins: int) -> Matrix:
+        """Room for so many ``entries``."""
+        kind = np.uint16 if bins <= 1 << 16 else np.uint32
+        return cls(np.empty(pixels + 1, np.uint32), np.empty(entries, kind), np.empty(entries, np.float32))
+
+    @classmethod
+    def of(cls, engine: Any, pixels: int, bins: int) -> Matrix:
+        """pyFAI's CSR matrix of a Cython engine (rows are bins), turned over."""
+        matrix = cls.empty(pixels, engine.data.size, bins)
+        transpose(engine.indptr, engine.indices, engine.data, *matrix)
+        return matrix
+
+    @property
+    def seen(self) -> NDArray[np.bool_]:
+        """The pixels that add to some bin; flat."""
+        return np.diff(self.starts.astype(np.int64)) > 0
+
+    def sectors(self, chosen: NDArray[np.bool_], npt: int) -> Matrix:
+        """The bins of n patterns, ``npt`` each, one after another; ``chosen`` (n, pixels): which pixels each has."""
+        counts = np.diff(self.starts.astype(np.int64)) * chosen.sum(axis=0)
+        matrix = Matrix.empty(counts.size, int(counts.sum()), npt * len(chosen))
+        matrix.starts[0] = 0
+        np.cumsum(counts, out=matrix.starts[1:], dtype=np.uint32)
+        _repeat(*self, np.ascontiguousarray(chosen.T), npt, *matrix)
+        return matrix
+
+
+@compiled
+def _repeat(
+    starts: NDArray[np.uint32],
+    bins: NDArray[Any],
+    coefs: NDArray[np.float32],
+    chosen: NDArray[np.bool_],
+    npt: int,
+    new_starts: NDArray[np.uint32],
+    new_bins: NDArray[Any],
+    new_coefs: NDArray[np.float32],
+) -> None:
+    for pixel in range(len(starts) - 1):
+        to = np.int64(new_starts[pixel])
+        for sector in range(chosen.shape[1]):
+            if chosen[pixel, sector]:
+                for i in range(starts[pixel], starts[pixel + 1]):
+                    new_bins[to], new_coefs[to] = bins[i] + sector * npt, coefs[i]
+                    to += 1
+
+
+def turned(limits: tuple[float, float] | list[float]) -> list[list[float] | None]:
+    """An azimuthal range (degrees) as ranges between -180 and 180: cut in two where it crosses 180, [None] for a turn.
+
+    pyFAI takes only what lies before the discontinuity of such a range, and warns.
+    """
+    first, last = limits
+    if last - first >= FULL_TURN:
+        return [None]
+    if first >= -HALF_TURN and last <= HALF_TURN:
+        return [[first, last]]
+    start = (first + HALF_TURN) % FULL_TURN - HALF_TURN
+    stop = start + last - first
+    return [[start, stop]] if stop <= HALF_TURN else [[start, HALF_TURN], [-HALF_TURN, stop - FULL_TURN]]
+
+
+def on_edges(integrator: Any, shape: tuple[int, int], unit: Any, split: str, edges: NDArray[np.float64]) -> Matrix:
+    """Pixels split exactly between bins of any width, as pyFAI splits them between bins of the same width.
+
+    ``edges``: ascending, in ``unit`` (pyFAI's); ``split``: no (the centre decides), bbox (by the share of centre -+
+    half extent), full (by the share of the area of the pixel in radial and azimuthal angle).
+    """
+    limits = np.asarray(edges, float) / unit.scale
+    if split == "full":
+        corners = np.asarray(integrator.array_from_unit(shape, "corner", unit, scale=False), float).reshape(-1, 4, 2)
+        radial, azimuth = np.ascontiguousarray(corners[..., 0]), np.ascontiguousarray(corners[..., 1])
+    else:
+        centre = np.asarray(integrator.array_from_unit(shape, "center", unit, scale=False), float).reshape(-1, 1)
+        half = np.zeros_like(centre)
+        if split == "bbox":
+            half = np.asarray(integrator.array_from_unit(shape, "delta", unit, scale=False), float).reshape(-1, 1)
+        radial, azimuth = np.concatenate([centre - half, centre + half], axis=1), np.empty((0, 0))
+    counts = np.zeros(len(radial) + 1, np.int64)
+    nothing = Matrix(np.empty(0, np.uint32), np.empty(0, np.uint32), np.empty(0, np.float32))
+    _clip(radial, azimuth, limits, counts, nothing.bins, nothing.coefs)
+    matrix = Matrix.empty(len(radial), int(counts.sum()), len(edges) - 1)
+    np.cumsum(counts, out=counts)
+    matrix.starts[:] = counts
+    _clip(radial, azimuth, limits, counts, matrix.bins.view(), matrix.coefs)
+    return matrix
+
+
+@compiled
+def _clip(
+    radial: NDArray[np.float64],
+    azimuth: NDArray[np.float64],
+    edges: NDArray[np.float64],
+    starts: NDArray[np.int64],
+    bins: NDArray[Any],
+    coefs: NDArray[np.float32],
+) -> None:
+    """Count the bins of every pixel into ``starts[1:]``; with room in ``bins``, fill these from ``starts`` on."""
+    corners = np.empty(4)
+    for pixel in range(len(radial)):
+        r = radial[pixel]
+        low, high = r.min(), r.max()
+        if not (high >= edges[0] and low <= edges[-1]):  # also where one is NaN
+            continue
+        whole = 0.0
+        if len(azimuth):
+            corners[:] = azimuth[pixel]
+            if corners.max() - corners.min() > np.pi:  # across the discontinuity
+                for i in range(4):
+                    corners[i] += 2 * np.pi if corners[i] < 0 else 0.0
+            # Round the beam there is no such area: then by length.
+            whole = _area(r, corners, high) if corners.max() - corners.min() < np.pi else 0.0
+        first = max(np.searchsorted(edges, low, "right") - 1, 0)
+        to = starts[pixel]
+        for number in range(first, len(edges) - 1):
+            left, right = edges[number], edges[number + 1]
+            if number > first and left >= high:
+                break
+            if whole != 0:
+                share = (_area(r, corners, right) - _area(r, corners, left)) / whole
+            elif high > low:
+                share = (min(right, high) - max(left, low)) / (high - low)
+            else:  # the last edge belongs to the last bin
+                share = 1.0 if left <= low and (low < right or number == len(edges) - 2) else 0.0
+            if not share > 0:
+                continue
+            if len(bins):
+                bins[to], coefs[to] = number, share
+                to += 1
+            else:
+                starts[pixel + 1] += 1
+
+
+@compiled
+def _area(r: NDArray[np.float64], azimuth: NDArray[np.float64], edge: float) -> float:
+    """The signed area of the polygon (r, azimuth) where r < edge, up to a constant of the polygon.
+
+    By Green's theorem it is the integral of min(r, edge) over the azimuth along the border.
+    """
+    total = 0.0
+    for i in range(len(r)):
+        a, b = r[i] - edge, r[(i + 1) % len(r)] - edge
+        width = azimuth[(i + 1) % len(r)] - azimuth[i]
+        if a >= 0 and b >= 0:
+            continue
+        if a <= 0 and b <= 0:
+            total += width * (a + b) / 2
+        else:  # one end is beyond the edge
+            inner = min(a, b)
+            total += width * inner * inner / (abs(a) + abs(b)) * -0.5
+    return total

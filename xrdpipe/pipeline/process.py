@@ -1,0 +1,65 @@
+"""One frame through a prepared pipeline, with its record."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ..io.writing import file_hash
+from ..model.errors import FrameError
+from ..model.record import Outcome, pending_record
+from ..model.reference import Reference
+from ..numerics.metrics import metrics
+from ..stages.plot.preview import write_preview
+from .recipe import Recipe, prepared
+
+
+def process_frame(recipe: Recipe, image: Reference, keep: bool, show: bool = False) -> Outcome:
+    """One frame, in whatever process or thread; a failure is that frame's alone.
+
+    ``keep``: pattern and mask come back; ``show``: a small picture for the report stays in the folder.
+    """
+    clock = time.monotonic()
+    record = pending_record(image)
+    try:
+        pipeline = prepared(recipe)
+        frame, steps, (size, mtime_ns) = pipeline(image)
+        if show and recipe.folder is not None:
+            write_preview(recipe.folder, frame)
+        outputs = {} if recipe.folder is None else _hashes(recipe.folder, pipeline.pipeline.outputs(image.name))
+    except FrameError as error:
+        return Outcome(replace(record, status="failed", error=str(error), seconds=time.monotonic() - clock))
+    except Exception as error:  # a full disk, a bug in a stage: it must not cost the other frames
+        reason = f"{type(error).__name__}: {error}"
+        if isinstance(error, OSError) and error.strerror:
+            reason = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        if isinstance(error, MemoryError):
+            reason = f"not enough memory{f' ({error})' if str(error) else ''}; lower parallel.n_jobs"
+        failed = replace(record, status="failed", error=reason, seconds=time.monotonic() - clock)
+        return Outcome(failed, trace=traceback.format_exc())
+    masked = frame.masked
+    done = replace(
+        record,
+        status="done",
+        masked_fraction=round(np.count_nonzero(masked) / masked.size, 6),
+        seconds=round(time.monotonic() - clock, 4),
+        hash=frame.digest,
+        size=size,
+        mtime_ns=mtime_ns,
+        method=frame.pattern.method if frame.pattern else "",
+        outputs=outputs,
+        metrics=metrics(frame),
+        columns=pipeline.pipeline.source.values(frame.header),
+        steps=steps,
+        notes=list(frame.notes),
+    )
+    mask = np.packbits(pipeline.pipeline.source.to_raw(masked)) if keep else None
+    return Outcome(done, frame.pattern, mask, frame.sectors, frame.cake)
+
+
+def _hashes(folder: Path, files: list[str]) -> dict[str, str]:
+    return {file: file_hash(folder / file) for file in files if (folder / file).exists()}

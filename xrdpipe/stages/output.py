@@ -1,0 +1,163 @@
+"""Output: the pattern and the mask of a frame as files, and the static mask of a series."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..io.formats import FORMATS
+from ..io.writing import write_text, write_whole
+from ..model.cake import Cake
+from ..model.errors import ConfigError, choice, require
+from ..model.frame import Frame
+from ..model.pattern import Pattern
+from ..model.series import Series
+from .collector import Collector
+from .stage import Setup, Stage, Step
+
+if TYPE_CHECKING:
+    from ..model.record import Record
+
+
+NEXUS = "nxs"
+
+
+STATIC = "static_mask.npy"  # above masks/, where no frame's file has that suffix
+
+
+@dataclass(frozen=True)
+class Output(Stage):
+    """Write the pattern in one or several formats (`formats.FORMATS`, and ``nxs``: a NeXus file that frames share);
+    with ``mask`` the mask as ``masks/<name>.npy`` (uint8, 1 = masked, raw orientation), and with ``mask=reasons`` also
+    ``masks/<name>_reasons.npy``, which bits of `kernels` masked each pixel. Of a frame that has them also
+    ``<name>_<sector>.chi`` and so on, and ``<name>_cake.npz`` (`cake_arrays`).
+
+    ``static_mask``: at the end of a run ``static_mask.npy``, the pixels masked in more than that share of the frames
+    in the folder.
+    """
+
+    format: Any = "chi"
+    mask: Any = False
+    static_mask: float | None = None
+
+    def __post_init__(self) -> None:
+        names = self.formats
+        require(bool(names), "format", self.format, f"a format or a list expected: {', '.join([*FORMATS, NEXUS])}")
+        for name in names:
+            choice("format", name, [*FORMATS, NEXUS])
+            require(names.count(name) == 1, "format", self.format, f"{name} stands there twice")
+        require(self.mask in (False, True, "reasons"), "mask", self.mask, "true, false or reasons expected")
+        share = self.static_mask
+        require(share is None or 0 <= share < 1, "static_mask", share, "a number from 0 to below 1, or null")
+        if share is not None and not self.mask:
+            raise ConfigError(f"static_mask={share}: made of the frames' masks; say output.mask=true as well")
+
+    @property
+    def formats(self) -> list[Any]:
+        """The names of the formats, in the order of the configuration."""
+        return list(self.format) if isinstance(self.format, (list, tuple)) else [self.format]
+
+    def check_columns(self, columns: tuple[str, ...]) -> None:
+        for name in self.formats:
+            form = FORMATS.get(name)
+            if form and form.sigma and "sigma" not in columns:
+                ways = "say integ.error_model=poisson, or output.format=xy for two columns"
+                raise ConfigError(f"output.format={name}: has a column for sigma, and there is none; {ways}")
+            if form and form.units and columns[0] not in form.units:
+                ways = "say integ.unit=2th_deg, or output.format=xye"
+                raise ConfigError(f"output.format={name}: is for 2theta, not for {columns[0]}; {ways}")
+
+    def outputs(self, name: str) -> list[str]:
+        text = [f"{name}{FORMATS[each].suffix}" for each in self.formats if each in FORMATS]
+        masks = [f"masks/{name}.npy"] if self.mask else []
+        return [*text, *masks, *([reasons_file(name)] if self.mask == "reasons" else [])]
+
+    def collect(self, series: Series) -> Collector | None:
+        if NEXUS not in self.formats:
+            return None
+        from .output_nexus import NexusFiles
+
+        return NexusFiles(series)
+
+    def finish(self, folder: Path, records: Sequence[Record]) -> list[str]:
+        names = [record.name for record in records if record.status == "done"]
+        masks = [path for name in names if (path := folder / "masks" / f"{name}.npy").is_file()]
+        if self.static_mask is None or not masks:
+            return []
+        counts = np.load(masks[0], allow_pickle=False).astype(np.uint32)
+        for path in masks[1:]:  # one at a time: a series may be larger than memory
+            counts += np.load(path, allow_pickle=False)
+        static = (counts > self.static_mask * len(masks)).astype(np.uint8)
+        write_whole(folder / STATIC, lambda file: np.save(file, static))
+        return []
+
+    def finishes(self) -> list[str]:
+        return [] if self.static_mask is None else [STATIC]
+
+    def extra_outputs(self, name: str, extras: Mapping[str, list[str]]) -> list[str]:
+        text = [FORMATS[each].suffix for each in self.formats if each in FORMATS]
+        endings = {"sectors": text, "cake": [".npz"]}
+        return [
+            f"{name}_{suffix}{ending}"
+            for what, suffixes in extras.items()
+            for suffix in suffixes
+            for ending in endings[what]
+        ]
+
+    def prepare(self, setup: Setup) -> Step:
+        from ..numerics.kernels import NOT_FINITE
+
+        folder = setup.folder
+        forms = [FORMATS[name] for name in self.formats if name in FORMATS]
+
+        def header(frame: Frame, result: Pattern | Cake) -> dict[str, Any]:
+            made = {"method": result.method, "image": f"{frame.file} {frame.digest}"}
+            return {**setup.provenance, **frame.factors, **made}
+
+        def write(frame: Frame) -> Frame:
+            if folder is None:
+                return frame
+            # First, as a format may refuse a pattern: then nothing of the frame is written.
+            texts: dict[str, str] = {}
+            for suffix, pattern in frame.sectors.items():
+                told = {**header(frame, pattern), "azimuth_range": pattern.azimuth_range}
+                texts |= {f"{frame.name}_{suffix}{form.suffix}": form.text(pattern, told) for form in forms}
+            if frame.pattern is not None:
+                told = header(frame, frame.pattern)
+                texts |= {f"{frame.name}{form.suffix}": form.text(frame.pattern, told) for form in forms}
+            # The pattern comes last: where it stands, everything else of the frame does.
+            if self.mask:
+                raw = np.ascontiguousarray(setup.to_raw(frame.masked), dtype=np.uint8)
+                write_whole(folder / "masks" / f"{frame.name}.npy", lambda file: np.save(file, raw))
+            if self.mask == "reasons":
+                bits = frame.masked * NOT_FINITE if frame.mask is None else frame.mask
+                why = np.ascontiguousarray(setup.to_raw(bits), dtype=np.uint8)
+                write_whole(folder / reasons_file(frame.name), lambda file: np.save(file, why))
+            if frame.cake is not None:
+                arrays = cake_arrays(frame.cake, header(frame, frame.cake))
+                write_whole(
+                    folder / f"{frame.name}_cake.npz", lambda file: np.savez(file, allow_pickle=False, **arrays)
+                )
+            for name, text in texts.items():
+                write_text(folder / name, text)
+            return frame
+
+        return write
+
+
+def reasons_file(name: str) -> str:
+    """Where the reasons of the frame ``name`` are, relative to the run's folder."""
+    return f"masks/{name}_reasons.npy"
+
+
+def cake_arrays(cake: Cake, provenance: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """A cake as plain arrays: its own, without ``sigma`` where there is none, and ``about``, JSON of its making."""
+    about = {**provenance, "unit": cake.unit, "label": cake.label}
+    arrays = {name: getattr(cake, name) for name in ("radial", "azimuthal", "intensity", "sigma")}
+    return {name: each for name, each in arrays.items() if each is not None} | {"about": np.array(json.dumps(about))}

@@ -1,0 +1,86 @@
+"""`source=demo`: simulated nickel frames, made in the folder of the run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from ..model.errors import ConfigError, require
+from .simulation import Simulation
+from .source import Source
+
+
+@dataclass(frozen=True)
+class Demo(Source):
+    """Simulated nickel frames with their PONI and air frame, made in the run's folder; see `demo.write_demo`."""
+
+    frames: int = 6
+    seed: int = 0
+
+    supplies: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(1 <= self.frames <= 501, "frames", self.frames, "1 to 501 frames expected")
+        require(self.seed >= 0, "seed", self.seed, "a whole number >= 0 expected")
+
+    def supply(self, values: dict[str, Any], folder: Path) -> dict[str, Any]:
+        pass
+
+        for key in ("poni", "images"):
+            if values.get(key):
+                raise ConfigError(
+                    f"{key}={values[key]}: the demo makes its own; leave it out, or leave out source=demo"
+                )
+        made = write_demo(folder / "demo", self.frames, self.seed)
+        background = dict(values.get("background") or {})
+        background["file"] = background.get("file") or str(made.air)
+        images = [str(path) for path in made.images]
+        return {**values, "poni": str(made.poni), "images": images, "background": background}
+
+
+class DemoFiles(NamedTuple):
+    """The files `write_demo` wrote."""
+
+    poni: Path
+    images: list[Path]
+    air: Path
+
+
+def write_demo(folder: Path, frames: int = 6, seed: int = 0) -> DemoFiles:
+    """Write `ni_300K.tiff` to `ni_800K.tiff` (nickel while it is heated), `air.tiff` and `geometry.poni`.
+
+    Image i is frame i of `Simulation(seed=seed)`; its header says the temperature (K). Same seed, same bytes; each file
+    appears whole or not at all.
+    ValueError where `frames` is not from 1 to 501: names have whole kelvins.
+    """
+    if not 1 <= frames <= 501:
+        raise ValueError(f"frames={frames}: the series has from 1 to 501 frames")
+    import tifffile
+
+    simulation, kelvins = Simulation(seed=seed), np.linspace(300, 800, frames).round().astype(int).tolist()
+    demo = DemoFiles(
+        folder / "geometry.poni", [folder / f"ni_{kelvin}K.tiff" for kelvin in kelvins], folder / "air.tiff"
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(demo.poni, lambda part: part.write_bytes(simulation.poni_text().encode()))
+    for number, path in enumerate([demo.air, *demo.images], -1):
+        image = simulation.frame(number, kelvins[number]) if number >= 0 else simulation.air_frame()
+        header = f"temperature: {kelvins[number]}" if number >= 0 else ""
+        _write(path, partial(tifffile.imwrite, data=image, software=False, metadata=None, description=header or None))
+    return demo
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        write(part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

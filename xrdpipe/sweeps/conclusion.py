@@ -1,0 +1,122 @@
+"""The table and the verdict of a sweep, made from the records of its jobs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from ..config.rank import Terms
+from ..io.writing import write_json, write_text
+from ..numerics.metrics import METRICS
+from ..results.command import repeat_command
+from .verdict import median_metrics, rank_rows, score, setting_effects, ties
+
+FIRST, LAST = ("rank", "score", "status", "done", "failed"), ("error",)  # columns, with the metrics between them
+
+
+LONGEST = 2000  # characters of a command line on the terminal
+
+
+def conclude(
+    folder: Path, rank: Terms, before: Mapping[Path, int] = MappingProxyType({}), *, quiet: bool = False
+) -> list[dict[str, Any]]:
+    """Write ``sweep.csv`` (a row a job, best first) and ``sweep.json`` (the verdict), show both, return the rows.
+
+    Read from the records that the jobs left. ``before``: those of an earlier sweep, path -> mtime in ns; where it is
+    unchanged, they are no jobs of this one.
+    """
+    records = [path for path in folder.rglob("run.json") if path.stat().st_mtime_ns != before.get(path)]
+    runs = [json.loads(path.read_text(encoding="utf-8")) for path in records]
+    runs = sorted((each for each in runs if each.get("job") is not None), key=lambda each: int(each["job"]))
+    commands = [dict(text.lstrip("+").partition("=")[::2] for text in each["command"]) for each in runs]
+    keys = list(dict.fromkeys(key for command in commands for key in command))
+    varied = [key for key in keys if len({command.get(key) for command in commands}) > 1]
+    rows = rank_rows([_row(each, command, varied, rank) for each, command in zip(runs, commands, strict=True)])
+    columns = ["job", *varied, *FIRST, *(name for name in METRICS if any(name in row for row in rows)), *LAST]
+    write_text(folder / "sweep.csv", _csv(rows, columns))
+    best = next((row["job"] for row in rows if row["rank"] == 1), None)
+    verdict = {
+        "program": "xrdpipe",
+        "rank": [{"metric": metric, "weight": weight} for weight, metric in rank],
+        "best": best,
+        "command": next((repeat_command(each) for each in runs if each["job"] == best), ""),
+        "as_good": ties(rows),
+        "spreads": setting_effects(rows, varied),
+        "failures": [_failure(row, varied) for row in rows if row["status"] != "done"],
+    }
+    write_json(folder / "sweep.json", verdict)
+    if not quiet:
+        _show(rows, varied, rank, verdict, folder)
+    return rows
+
+
+def _row(each: dict[str, Any], command: dict[str, str], varied: list[str], rank: Terms) -> dict[str, Any]:
+    images = each["images"]
+    failures = [f"{image['file']}: {image['error']}" for image in images if image["status"] == "failed"]
+    metrics = median_metrics(images)
+    total = score(metrics, rank)
+    return {
+        "job": each["job"],
+        **{key: command.get(key, "") for key in varied},
+        "score": float(f"{total:.6g}") if math.isfinite(total) else "",
+        "status": each["status"],
+        "done": sum(image["status"] == "done" for image in images),
+        "failed": len(failures),
+        **{name: float(f"{value:.6g}") for name, value in metrics.items()},
+        "seconds": each.get("seconds", ""),
+        "error": each.get("error", "; ".join(failures) or _unfinished(each)),
+    }
+
+
+def _unfinished(each: Mapping[str, Any]) -> str:
+    waiting = sum(image["status"] == "waiting" for image in each["images"])
+    return f"{waiting} of {len(each['images'])} frames are not done; resume=true does them" if waiting else ""
+
+
+def _failure(row: Mapping[str, Any], varied: Sequence[str]) -> dict[str, Any]:
+    what = " ".join(f"{key}={row[key]}" for key in varied)
+    return {"job": row["job"], "what": what, "status": row["status"], "reason": row["error"]}
+
+
+def _csv(rows: list[dict[str, Any]], columns: list[str]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _show(rows: list[dict[str, Any]], varied: list[str], rank: Terms, verdict: Mapping[str, Any], folder: Path) -> None:
+    from ..report.tables import print_table
+
+    states = ("status", "done", "failed") if verdict["failures"] else ()
+    metrics = [metric for _, metric in rank if rank != ((1.0, metric),)]  # a single one is the score
+    told = dict.fromkeys(["rank", "job", *varied, "score", *metrics, "masked_fraction", *states, "seconds"])
+    print_table([{key: _short(row.get(key, "")) for key in told} for row in rows])
+    for failure in verdict["failures"]:
+        print(f"job {failure['job']} {failure['status']} ({failure['what']}): {failure['reason']}")
+    shares = [f"{each['key']} {100 * each['share']:.0f} %" for each in verdict["spreads"]]
+    if shares:
+        print(f"what matters (means of its values apart, of the spread of all scores): {', '.join(shares)}")
+    if verdict["best"] is not None:
+        equals = ", ".join(map(str, verdict["as_good"]))
+        line = verdict["command"] if len(verdict["command"]) <= LONGEST else "(its command line is in sweep.json)"
+        print(f"best: job {verdict['best']}{f', within 1 % of it job {equals}' if equals else ''}; it alone:\n  {line}")
+    elif any(row["status"] == "done" for row in rows):
+        missing = ", ".join(metric for _, metric in rank if all(metric not in row for row in rows))
+        print(f"no job is ranked: none has {missing}; name another metric with sweep.rank=...")
+    print(f"{len(rows)} jobs in {folder}, see sweep.csv there")
+
+
+def _short(value: Any) -> Any:
+    """A cell for the terminal: no number with more digits than mean anything."""
+    try:
+        return f"{float(value):.4g}" if len(str(value)) > 6 else value
+    except ValueError:
+        return value

@@ -1,0 +1,83 @@
+"""One job of a sweep."""
+
+from __future__ import annotations
+
+import math
+import sys
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from ..config.loader import to_builtin
+from ..config.rank import Terms
+from ..config.settings import as_list
+from ..execution import interruption
+from ..execution.run import run
+from ..execution.workers import change_folder
+from ..io.memory import memory
+from ..io.writing import write_json
+from ..model.errors import ConfigError, InUseError
+from .verdict import median_metrics, score
+
+MEMORY = 1 << 29  # bytes of frames that a worker keeps from job to job
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a sweep, in whatever process the launcher runs it: its result stays in its folder."""
+
+    images: tuple[str, ...]
+    supplied: dict[str, Any] | None
+    swept: tuple[str, ...]
+    n_jobs: int
+    quiet: bool
+    told: Path  # see `stop.join`
+    here: str  # the folder that relative paths are in
+    rank: Terms
+    options: tuple[str, ...] = ()  # of the command line, that a job alone needs too
+
+    def __call__(self, cfg: DictConfig) -> float:
+        """Run it; the result is its score, the less the better, infinite where it failed. Nothing is raised.
+
+        Not NaN, on which the sweeper of Optuna breaks off.
+        """
+        change_folder(self.here)
+        memory.room = MEMORY
+        hydra = HydraConfig.get()
+        folder, number = Path(hydra.runtime.output_dir), int(hydra.job.num)
+        interruption.follow_stop_file(self.told)
+        if interruption.stop_requested():
+            with suppress(OSError):  # Hydra has made it; one that holds something stays
+                folder.rmdir()
+            return math.inf
+        overrides = [text.removeprefix("++") for text in hydra.overrides.task]
+        command = [*self.options, *overrides, *self.images]
+        try:
+            values = to_builtin(cfg)
+            values["output_dir"], values["quiet"] = str(folder), True
+            values["images"] = [*as_list(values["images"]), *self.images]
+            parallel = values.get("parallel")
+            if isinstance(parallel, dict) and parallel.get("n_jobs") == -1 and parallel.get("backend") != "slurm":
+                values["parallel"] = {**parallel, "n_jobs": self.n_jobs}
+            if self.supplied is not None:
+                values |= {"poni": self.supplied["poni"], "images": self.supplied["images"]}
+                if isinstance(values.get("background"), dict) and not values["background"].get("file"):
+                    values["background"]["file"] = self.supplied["background"]["file"]
+            result = run(values, command, job=number, names=None if self.supplied is None else {})
+        except InUseError:  # its record stays that of the run that goes on there
+            raise
+        except (ConfigError, OSError) as error:
+            record = {"program": "xrdpipe", "status": "refused", "error": str(error), "command": command, "job": number}
+            write_json(folder / "run.json", {**record, "images": []})
+            print(f"xrdpipe: job {number} refused: {error}", file=sys.stderr, flush=True)
+            return math.inf
+        if not self.quiet and not result.stopped:
+            done = len(result.frames) - len(result.failed)
+            varied = " ".join(text for text in overrides if text.partition("=")[0] in self.swept)
+            print(f"xrdpipe: job {number}, {varied}: {done} of {len(result.frames)} done", file=sys.stderr, flush=True)
+        total = score(median_metrics([asdict(record) for record in result.frames]), self.rank)
+        return total if math.isfinite(total) else math.inf
