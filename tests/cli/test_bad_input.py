@@ -344,7 +344,7 @@ def test_the_polarity_of_a_mask_is_never_guessed(words: str, here: Path) -> None
 CODE = {
     "mask._target_=os.system +mask.command='touch evil'": "mask._target_=os.system",
     "mask._target_=numpy.save": "mask._target_=numpy.save",
-    "mask._target_=xrdpipe.provenance.write_text": "mask._target_",
+    "mask._target_=xrdpipe.io.writing.write_text": "mask._target_",
     "mask._target_=xrdpipe.stages.mask.np.save": "mask._target_",
     "mask._target_=xrdpipe.stages.source.Source +mask.edge=null": "mask",
     "source._target_=xrdpipe.stages.mask.Mask": "source._target_",

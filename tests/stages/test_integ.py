@@ -419,7 +419,7 @@ def test_a_method_is_checked_also_where_pyfai_was_not_loaded_before(setup: Setup
     import subprocess
     import sys
 
-    code = "from xrdpipe.integ import integration_method as f; print(f('splitpixel'), f(['full', 'csr', 'cython']))"
+    code = "from xrdpipe.stages.integ.methods import integration_method as f; print(f('splitpixel'), f(['full', 'csr', 'cython']))"
     run = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
     assert run.stdout.count("IntegrationMethod(") == 2, run.stderr[-300:]
 

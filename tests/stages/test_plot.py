@@ -313,7 +313,7 @@ def test_no_window_and_no_state_of_pyplot_is_touched(setup: Setup) -> None:
     import sys
 
     code = (
-        "import sys, numpy as np; from xrdpipe.frame import Pattern; from xrdpipe.plot import pattern_png;"
+        "import sys, numpy as np; from xrdpipe.model.pattern import Pattern; from xrdpipe.stages.plot.plot import pattern_png;"
         "pattern_png(Pattern(np.arange(3.), np.arange(3.), None, 'r_mm'));"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )

@@ -13,7 +13,7 @@ import pyFAI
 import pytest
 from numpy.typing import NDArray
 
-from xrdpipe.stages import simulation
+from xrdpipe.stages import source_demo
 from xrdpipe.stages.simulation import Simulation
 from xrdpipe.stages.source_demo import DemoFiles
 
@@ -50,8 +50,8 @@ def bad_pixels(simulation: Simulation, number: int = 0) -> NDArray[np.bool_]:
 @pytest.fixture
 def write_small(monkeypatch: pytest.MonkeyPatch) -> partial[DemoFiles]:
     """`write_demo` with a small detector."""
-    monkeypatch.setattr(simulation, "Simulation", partial(Simulation, shape=SMALL.shape, pixel=SMALL.pixel))
-    return partial(simulation.write_demo, frames=3)
+    monkeypatch.setattr(source_demo, "Simulation", partial(Simulation, shape=SMALL.shape, pixel=SMALL.pixel))
+    return partial(source_demo.write_demo, frames=3)
 
 
 def test_the_same_seed_writes_the_same_bytes(write_small: partial[DemoFiles], tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_the_files_hold_what_the_simulation_of_that_seed_gives(write_small: part
 @pytest.mark.parametrize("frames", [0, 502])
 def test_an_impossible_number_of_frames_is_refused_before_anything_is_written(tmp_path: Path, frames: int) -> None:
     with pytest.raises(ValueError, match=f"frames={frames}"):
-        simulation.write_demo(tmp_path / "demo", frames=frames)
+        source_demo.write_demo(tmp_path / "demo", frames=frames)
     assert not (tmp_path / "demo").exists()
 
 

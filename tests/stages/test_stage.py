@@ -161,7 +161,7 @@ def test_a_target_inside_a_value_is_a_value_and_nothing_more() -> None:
 
 
 def test_a_stage_is_no_source() -> None:
-    with pytest.raises(ConfigError, match=r"source\._target_=xrdpipe\.mask\.Mask: Mask is no source"):
+    with pytest.raises(ConfigError, match=r"source\._target_=xrdpipe\.stages\.mask\.Mask: Mask is no source"):
         build({"_target_": MASK}, "source", Source)
 
 
