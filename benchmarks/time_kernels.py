@@ -72,7 +72,7 @@ class Masks:
 
         source, mask = Source(), Mask(alpha=4.5, auto_type=auto_type, lower_thresh=None)
         setup = Setup(shared_geometry(Poni.read(str(frames.poni)), (SIZE, SIZE)), source.read, source.to_raw)
-        setup = replace(setup, variance=mask.wants_variance)
+        setup = replace(setup, variance=mask.needs.variance)
         frame = source.prepare(setup)(Reference("frame", frames.images[0]))
         self.given = Background(str(frames.background)).prepare(setup)(frame)
         self.step = mask.prepare(setup)

@@ -43,7 +43,9 @@ def start(
     )
 
 
-def xrdpipe(*words: object, cwd: Path, program: Sequence[str] = MODULE, env: Mapping[str, str] | None = None) -> CommandResult:
+def xrdpipe(
+    *words: object, cwd: Path, program: Sequence[str] = MODULE, env: Mapping[str, str] | None = None
+) -> CommandResult:
     """Run the program to its end, in a process of its own."""
     with start(*words, cwd=cwd, program=program, env=env) as process:
         try:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .model import pattern as _pattern
 from .model.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -15,6 +16,15 @@ if TYPE_CHECKING:
 
 
 _DEFAULT = object()
+
+
+def _draw(pattern: _pattern.Pattern) -> bytes:
+    from .stages.plot.plot import pattern_png
+
+    return pattern_png(pattern)
+
+
+_pattern.draw = _draw  # notebooks show patterns
 
 
 def integrate(

@@ -469,5 +469,5 @@ def test_a_pickle_is_never_loaded(words: list[str]) -> None:
 
 
 def test_importing_the_module_does_not_import_hydra() -> None:
-    code = "import sys, xrdpipe.argv; assert not {'hydra', 'omegaconf', 'numpy'} & set(sys.modules)"
+    code = "import sys, xrdpipe.config.arguments; assert not {'hydra', 'omegaconf', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

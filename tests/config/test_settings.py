@@ -69,7 +69,7 @@ def test_a_mistake_is_told_in_a_line_without_hydras_hint(override: str, words: s
 def test_an_own_option_is_found_in_an_own_folder(tmp_path: Path) -> None:
     (tmp_path / "mask").mkdir()
     (tmp_path / "mask" / "mine.yaml").write_text("_target_: xrdpipe.mask.Mask\nalpha: 7.0\n")
-    assert composed("mask=mine", config_dir=tmp_path)["mask"] == {"_target_": "xrdpipe.stages.mask.Mask", "alpha": 7.0}
+    assert composed("mask=mine", config_dir=tmp_path)["mask"] == {"_target_": "xrdpipe.mask.Mask", "alpha": 7.0}
 
 
 def test_an_own_file_of_a_shipped_name_wins(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def repeated(
     rng = np.random.default_rng(1)
     source = source or Source()
     integ = Integ(**{"npt": 60, "error_model": "poisson", "monitor": "i0" if monitor else None, **keys})
-    setup = replace(setup, variance=integ.wants_variance, noise=source.noise)
+    setup = replace(setup, variance=integ.needs.variance, noise=source.noise)
 
     def saved(name: str, array: NDArray[Any]) -> str:
         np.save(folder / name, array)
@@ -121,7 +121,7 @@ def test_a_monitor_divides_intensity_and_sigma_alike(model: str, frames: list[Pa
     def pattern(**keys: Any) -> Pattern:
         integ = Integ(npt=60, error_model=model, **keys)
         image = Source().read(frames[0])
-        step = integ.prepare(replace(setup, variance=integ.wants_variance))
+        step = integ.prepare(replace(setup, variance=integ.needs.variance))
         found = step(Frame("a", image, variance=np.maximum(image, 1), header={"i0": "4.0"})).pattern
         assert found is not None
         return found

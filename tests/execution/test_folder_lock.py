@@ -58,8 +58,8 @@ def test_the_lock_goes_with_the_run_and_with_it_a_folder_in_which_nothing_came(h
 
 def test_the_lock_of_a_process_that_was_killed_locks_nothing(here: Path) -> None:
     (here / "out").mkdir()
-    text = "import os; from pathlib import Path; from xrdpipe.execution.folder_lock import locked_folder; owner = locked_folder(Path('out'));"
-    text = f"{text} owner.__enter__(); os._exit(9)"
+    text = "import os; from pathlib import Path; from xrdpipe.execution.folder_lock import locked_folder;"
+    text = f"{text} owner = locked_folder(Path('out')); owner.__enter__(); os._exit(9)"
     assert subprocess.run([sys.executable, "-c", text], cwd=here).returncode == 9
     assert (here / "out" / LOCK).exists()
     assert call(*WORDS, "output_dir=out").status == 0

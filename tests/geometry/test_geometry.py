@@ -121,7 +121,7 @@ def test_what_is_no_poni_file_is_refused_with_a_reason(text: Any, reason: str, r
 )
 def test_a_detector_or_version_that_nobody_knows_is_refused(text: str, reason: str, read: Any) -> None:
     with pytest.raises(ConfigError, match=reason):
-        Geometry(read(text), (120, 100)).integrator
+        Geometry(read(text), (120, 100)).integrator  # noqa: B018
 
 
 def test_a_file_that_is_not_there_or_a_folder_is_refused_by_name(tmp_path: Path) -> None:
@@ -137,12 +137,12 @@ def detector(name: str, **config: Any) -> str:
 
 def test_a_detector_that_does_not_fit_the_frames_is_refused_with_both_shapes(read: Any) -> None:
     with pytest.raises(ConfigError, match=r"Pilatus 1M has 1043 x 981 pixels, the frames are 120 x 100"):
-        Geometry(read(detector("Pilatus1M")), (120, 100)).integrator
+        Geometry(read(detector("Pilatus1M")), (120, 100)).integrator  # noqa: B018
     with pytest.raises(ConfigError, match="981 x 1043"):
-        Geometry(read(detector("Pilatus1M")), (981, 1043)).integrator
+        Geometry(read(detector("Pilatus1M")), (981, 1043)).integrator  # noqa: B018
     text = detector("Detector", pixel1=1e-3, pixel2=1e-3, max_shape=[60, 50])
     with pytest.raises(ConfigError, match=r"has 60 x 50 pixels, a\.tif has 120 x 100"):
-        Geometry(read(text), (120, 100), "a.tif has").integrator
+        Geometry(read(text), (120, 100), "a.tif has").integrator  # noqa: B018
 
 
 @pytest.mark.parametrize("binning", [1, 2, 4])

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+import xrdpipe.api  # noqa: F401 - tells patterns how they are drawn
 from xrdpipe.model.frame import Frame
 from xrdpipe.model.pattern import Pattern
 

@@ -114,9 +114,9 @@ def test_another_shape_is_refused_with_file_and_both_shapes(key: str, data: Path
 
 
 def test_its_files_are_named_as_inputs() -> None:
-    assert Background("a", 1, "b").inputs() == {"background": "a", "dark": "b"}
-    assert Background().inputs() == {}
-    several = Background(["a", "b"], dark_file=["c"], monitor="log.csv:i0").inputs()
+    assert Background("a", 1, "b").needs.files == {"background": "a", "dark": "b"}
+    assert Background().needs.files == {}
+    several = Background(["a", "b"], dark_file=["c"], monitor="log.csv:i0").needs.files
     assert several == {
         "background[0]": "a",
         "background[1]": "b",

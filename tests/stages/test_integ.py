@@ -362,8 +362,8 @@ def test_azimuthal_sigma_is_that_of_pyfai(integrated: Any, setup: Setup, image: 
 
 
 def test_only_poisson_needs_the_variance_of_the_frame() -> None:
-    assert Integ(error_model="poisson").wants_variance
-    assert not any(Integ(error_model=model).wants_variance for model in (None, "azimuthal", "hybrid"))
+    assert Integ(error_model="poisson").needs.variance
+    assert not any(Integ(error_model=model).needs.variance for model in (None, "azimuthal", "hybrid"))
 
 
 @pytest.mark.parametrize("model", ["poisson", "azimuthal", "hybrid"])
@@ -419,7 +419,8 @@ def test_a_method_is_checked_also_where_pyfai_was_not_loaded_before(setup: Setup
     import subprocess
     import sys
 
-    code = "from xrdpipe.stages.integ.methods import integration_method as f; print(f('splitpixel'), f(['full', 'csr', 'cython']))"
+    code = "from xrdpipe.stages.integ.methods import integration_method as f;"
+    code = f"{code} print(f('splitpixel'), f(['full', 'csr', 'cython']))"
     run = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
     assert run.stdout.count("IntegrationMethod(") == 2, run.stderr[-300:]
 

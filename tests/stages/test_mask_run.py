@@ -108,7 +108,7 @@ def test_what_cannot_be_is_refused_before_any_frame(
 
 
 def test_a_mask_from_python_may_be_a_list_and_nothing_else() -> None:
-    assert Mask(file=["a", "b"]).inputs() == {"mask": "a", "mask_2": "b"}
+    assert Mask(file=["a", "b"]).needs.files == {"mask": "a", "mask_2": "b"}
     for wrong in (3, [1], {"a": 1}):
         with pytest.raises(ConfigError, match=r"file=.*paths expected"):
             Mask(file=wrong)

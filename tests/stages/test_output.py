@@ -137,7 +137,7 @@ def test_only_what_is_asked_for_is_written_and_nothing_is_left_beside_it(setup: 
     assert [path.name for path in (tmp_path / "out").rglob("*")] == ["a.chi"]
     Output(mask=True).prepare(setup)(frame)
     assert sorted(path.name for path in (tmp_path / "out").rglob("*")) == ["a.chi", "a.npy", "masks"]
-    assert (Output().outputs("a"), Output(mask=True).outputs("a")) == (["a.chi"], ["a.chi", "masks/a.npy"])
+    assert (Output().writes("a"), Output(mask=True).writes("a")) == (["a.chi"], ["a.chi", "masks/a.npy"])
 
 
 def test_without_a_folder_nothing_is_written(setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

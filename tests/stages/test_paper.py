@@ -20,16 +20,38 @@ from xrdpipe.model.errors import ConfigError
 from xrdpipe.model.frame import Frame
 from xrdpipe.model.pattern import Pattern
 from xrdpipe.model.record import Record
+from xrdpipe.model.series import Series as RunSeries
 from xrdpipe.results.folder import Folder
 from xrdpipe.stages.plot import paper
-from xrdpipe.stages.plot.paper import Paper, Waterfall, heat_map, image_figure, offset_lines, pattern_figure
+from xrdpipe.stages.plot.paper import (
+    Image,
+    Line,
+    Paper,
+    Waterfall,
+    heat_map,
+    image_figure,
+    offset_lines,
+    pattern_figure,
+)
 from xrdpipe.stages.plot.series import Series, read_series
 from xrdpipe.stages.source import Source
 from xrdpipe.stages.stage import Setup
 
 AXIS = np.linspace(1, 10, 200)
 MM = 72 / 25.4  # points
-ALL: dict[str, Any] = {"image": {}, "pattern": {}, "format": ["pdf", "svg", "png"]}
+
+
+def of_folder(folder: Path) -> RunSeries:
+    return RunSeries(folder, {}, {}, "", None, "")
+
+
+def finish(stage: Paper, folder: Path, records: list[Record]) -> list[str]:
+    """What a run of these records ends with."""
+    (collector,) = stage.collect(of_folder(folder))
+    return collector.end({record.name: record for record in records})
+
+
+ALL: dict[str, Any] = {"image": Image(), "pattern": Line(), "format": ["pdf", "svg", "png"]}
 
 
 def frame(name: str = "a", scale: float = 100.0) -> Frame:
@@ -64,7 +86,7 @@ def drawn(_geometry: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 def test_image_and_pattern_are_drawn_in_every_format_and_declared(drawn: dict[str, bytes]) -> None:
     assert set(drawn) == {f"a_{what}.{kind}" for what in ("image", "pattern") for kind in ("pdf", "svg", "png")}
-    assert sorted(Paper(**ALL).outputs("a")) == sorted(f"figures/{name}" for name in drawn)
+    assert sorted(Paper(**ALL).writes("a")) == sorted(f"figures/{name}" for name in drawn)
     starts = {"pdf": b"%PDF-", "svg": b"<?xml", "png": b"\x89PNG"}
     assert all(content.startswith(starts[name[-3:]]) for name, content in drawn.items())
 
@@ -82,7 +104,7 @@ def test_fonts_are_embedded_as_truetype_and_nothing_says_when_or_with_what(drawn
 def test_a_figure_has_the_width_that_was_asked_for(setup: Setup) -> None:
     assert setup.folder is not None
     for width in (85.0, 170.0):
-        Paper(pattern={}, width=width).prepare(setup)(frame(f"w{width:.0f}"))
+        Paper(pattern=Line(), width=width).prepare(setup)(frame(f"w{width:.0f}"))
     for name, content in figures(setup.folder).items():
         box = re.search(rb"/MediaBox \[ ?([\d. ]+)\]", content)
         assert box is not None
@@ -98,7 +120,7 @@ def test_only_the_image_is_pixels(drawn: dict[str, bytes]) -> None:
 
 def test_masked_pixels_are_white_and_good_ones_are_not(setup: Setup) -> None:
     assert setup.folder is not None
-    Paper(image={}, format=["png"]).prepare(setup)(frame())
+    Paper(image=Image(), format=["png"]).prepare(setup)(frame())
     with Picture.open(setup.folder / "figures" / "a_image.png") as picture:
         pixels = np.asarray(picture.convert("RGB"))
     column = pixels[:, pixels.shape[1] // 3].astype(int)
@@ -121,7 +143,7 @@ def test_matplotlib_is_left_as_it_was(setup: Setup) -> None:
     import matplotlib
 
     before = dict(matplotlib.rcParams)
-    Paper(pattern={}, format=["png"]).prepare(setup)(frame())
+    Paper(pattern=Line(), format=["png"]).prepare(setup)(frame())
     assert dict(matplotlib.rcParams) == before
 
 
@@ -195,18 +217,18 @@ def test_names_are_never_taken_for_formulas(draw: Any) -> None:
 
 def test_a_few_patterns_are_lines_and_more_are_a_heat_map(tmp_path: Path) -> None:
     records = written(tmp_path, 5)
-    stage = Paper(waterfall={"lines": 5})
-    assert stage.finish(tmp_path, records) == []
+    stage = Paper(waterfall=Waterfall(lines=5))
+    assert finish(stage, tmp_path, records) == []
     assert b"/Subtype /Image" not in figures(tmp_path)["waterfall.pdf"]
-    assert stage.finishes() == ["figures/waterfall.pdf"]
-    Paper(waterfall={"lines": 4}).finish(tmp_path, records)
+    assert stage.collect(of_folder(tmp_path))[0].files == ("figures/waterfall.pdf",)
+    finish(Paper(waterfall=Waterfall(lines=4)), tmp_path, records)
     assert b"/Subtype /Image" in figures(tmp_path)["waterfall.pdf"]
 
 
 def test_a_long_series_is_thinned_and_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paper, "BANDS", 4)
     records = written(tmp_path, 11)
-    assert Paper(waterfall={}, format=["png"]).finish(tmp_path, records) == [
+    assert finish(Paper(waterfall=Waterfall(), format=["png"]), tmp_path, records) == [
         "one in 3 of 11 patterns is in figures/waterfall"
     ]
 
@@ -214,16 +236,18 @@ def test_a_long_series_is_thinned_and_it_is_said(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize("number", [0, 1])
 def test_there_is_no_waterfall_of_less_than_two_patterns(number: int, tmp_path: Path) -> None:
     records = written(tmp_path, number)
-    assert "two patterns" in Paper(waterfall={}).finish(tmp_path, records)[0]
+    assert "two patterns" in finish(Paper(waterfall=Waterfall()), tmp_path, records)[0]
     assert not (tmp_path / "figures").exists()
-    assert Paper(image={}, waterfall={}).finish(tmp_path, records) == []  # the other figures were the wish
+    assert (
+        finish(Paper(image=Image(), waterfall=Waterfall()), tmp_path, records) == []
+    )  # the other figures were the wish
 
 
 def test_failed_frames_and_missing_patterns_are_left_out(tmp_path: Path) -> None:
     records = written(tmp_path, 4)
     records[1] = replace(records[1], status="failed")
     (tmp_path / "f_2.chi").unlink()
-    assert Paper(waterfall={}).finish(tmp_path, records) == []
+    assert finish(Paper(waterfall=Waterfall()), tmp_path, records) == []
     found = read_series(tmp_path, [record.name for record in records if record.status == "done"])
     assert found is not None
     assert found.names == ["f_0", "f_3"]
@@ -238,21 +262,21 @@ def test_a_column_labels_the_patterns(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(paper, "offset_lines", look)
     records = written(tmp_path, 3, temperature=lambda number: 300 + 50 * number)
-    Paper(waterfall={}, label="temperature", format=["png"]).finish(tmp_path, records)
+    finish(Paper(waterfall=Waterfall(), label="temperature", format=["png"]), tmp_path, records)
     assert seen == {"labels": [300, 350, 400], "title": "temperature"}
-    Paper(waterfall={}, label="temperature", axis="Temperature (K)", format=["png"]).finish(tmp_path, records)
+    finish(Paper(waterfall=Waterfall(), label="temperature", axis="Temperature (K)", format=["png"]), tmp_path, records)
     assert seen["title"] == "Temperature (K)"
-    (note,) = Paper(waterfall={}, label="pressure", format=["png"]).finish(tmp_path, records)
+    (note,) = finish(Paper(waterfall=Waterfall(), label="pressure", format=["png"]), tmp_path, records)
     assert "plot.label=pressure" in note
     assert seen["labels"] == ["f_0", "f_1", "f_2"]
 
 
 def test_a_label_that_no_header_is_read_for_is_refused(setup: Setup) -> None:
     with pytest.raises(ConfigError, match=r"plot\.label=temprature.*source\.columns.*did you mean 'temperature'"):
-        Paper(waterfall={}, label="temprature").prepare(replace(setup, columns=["temperature"]))
+        Paper(waterfall=Waterfall(), label="temprature").prepare(replace(setup, columns=["temperature"]))
     with pytest.raises(ConfigError, match="none is read"):
-        Paper(waterfall={}, label="temperature").prepare(setup)
-    Paper(waterfall={}, label="temperature").prepare(replace(setup, columns=["temperature"]))
+        Paper(waterfall=Waterfall(), label="temperature").prepare(setup)
+    Paper(waterfall=Waterfall(), label="temperature").prepare(replace(setup, columns=["temperature"]))
 
 
 # ---------------------------------------------------------------------------------------------------------------- run
@@ -317,7 +341,7 @@ def test_a_figure_that_cannot_be_made_costs_no_frame(
         (["plot.image.vmin=low"], "plot.image.vmin=low: float or null expected"),
         (["plot.pattern.color=blau"], "plot.pattern.color=blau: a colour expected"),
         (["plot.pattern.linewidth=0"], "plot.pattern.linewidth=0.0: points"),
-        (["plot.waterfall.offsett=3"], "plot.waterfall.offsett: no such key; did you mean 'waterfall.offset'?"),
+        (["plot.waterfall.offsett=3"], "plot.waterfall.offsett: no such key; did you mean 'plot.waterfall.offset'?"),
         (["plot.waterfall.lines=-1"], "plot.waterfall.lines=-1: a number >= 0 expected"),
         (["plot.label=temperature"], "plot.label=temperature: no such column"),
     ],

@@ -75,7 +75,7 @@ def test_both_figures_are_drawn_by_name_and_nothing_else(setup: Setup, tmp_path:
         "a.b_image.png",
         "a.b_pattern.png",
     ]
-    assert stage.outputs("a.b") == ["figures/a.b_image.png", "figures/a.b_pattern.png"]
+    assert stage.writes("a.b") == ["figures/a.b_image.png", "figures/a.b_pattern.png"]
 
 
 @pytest.mark.parametrize(("keys", "what"), [({"image": {}}, "image"), ({"pattern": {}}, "pattern")])
@@ -262,6 +262,8 @@ def test_values_far_apart_and_constant_images_are_drawn(drawn: Any) -> None:
 def test_a_pattern_without_any_value_is_drawn() -> None:
     nothing = Pattern(AXIS, np.full(AXIS.shape, np.nan), None, "2th_deg")
     assert pattern_png(nothing).startswith(b"\x89PNG")
+    import xrdpipe.api  # noqa: F401 - tells patterns how they are drawn
+
     assert pattern()._repr_png_().startswith(b"\x89PNG")
 
 
@@ -313,7 +315,8 @@ def test_no_window_and_no_state_of_pyplot_is_touched(setup: Setup) -> None:
     import sys
 
     code = (
-        "import sys, numpy as np; from xrdpipe.model.pattern import Pattern; from xrdpipe.stages.plot.plot import pattern_png;"
+        "import sys, numpy as np; from xrdpipe.model.pattern import Pattern;"
+        "from xrdpipe.stages.plot.plot import pattern_png;"
         "pattern_png(Pattern(np.arange(3.), np.arange(3.), None, 'r_mm'));"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )

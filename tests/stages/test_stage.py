@@ -177,4 +177,4 @@ def test_the_nearest_name_or_else_all_are_suggested() -> None:
 
 def test_a_stage_without_files_has_none() -> None:
     ball = Ball(1.0)
-    assert (ball.inputs(), ball.outputs("a"), ball.wants_variance) == ({}, [], False)
+    assert (ball.needs.files, ball.writes("a"), ball.needs.variance) == ({}, [], False)

@@ -86,10 +86,8 @@ def _other_job(job: str, words: Sequence[str]) -> int:
 
 
 def run_command(command: Command, words: Sequence[str]) -> int:
-    from hydra._internal.hydra import Hydra
-    from hydra.types import RunMode
-
-    from ..config.loader import Loader, force_overrides, to_builtin
+    from ..config.hydra_internals import application
+    from ..config.loader import Loader, force_overrides, is_sweep, run_mode, to_builtin
     from ..config.settings import as_list
 
     if command.options.help:  # as in -mh
@@ -99,7 +97,7 @@ def run_command(command: Command, words: Sequence[str]) -> int:
         raise ConfigError("--config-path: would hide the shipped configuration; --config-dir adds yours before it")
     loader = Loader(options.config_dir)
     overrides = force_overrides(command.overrides)
-    hydra = Hydra("xrdpipe", loader)
+    hydra = application(loader)
     if options.shell_completion:
         try:
             hydra.shell_completion(name, command.overrides)
@@ -120,11 +118,11 @@ def run_command(command: Command, words: Sequence[str]) -> int:
         else:
             hydra.show_cfg(name, overrides, options.cfg, options.package, options.resolve)
     elif options.info:
-        hydra.show_info(options.info, name, overrides, RunMode.MULTIRUN if options.multirun else RunMode.RUN)
+        hydra.show_info(options.info, name, overrides, run_mode(options.multirun))
     else:
         sweeps = options.multirun or "hydra.mode=MULTIRUN" in command.overrides
         cfg = None if sweeps else loader.compose(overrides, name)
-        if cfg is None or cfg.hydra.mode == RunMode.MULTIRUN:
+        if cfg is None or is_sweep(cfg):
             from ..sweeps.sweep import sweep
 
             return sweep(loader, overrides, command.images, name)

@@ -58,12 +58,12 @@ def parse(arguments: Sequence[str]) -> Command:
 
     `--help` is a flag here; answer `--version` before: Hydra prints its own and exits. Raises UsageError.
     """
-    from hydra._internal.utils import get_args_parser
+    from .hydra_internals import argument_parser
 
     def refuse(message: str) -> NoReturn:
         raise UsageError(message)
 
-    parser = get_args_parser()
+    parser = argument_parser()
     parser.error = refuse  # type: ignore[method-assign]
     parser.allow_abbrev = False  # `--vers` is no way to Hydra's own version
     known = parser._option_string_actions

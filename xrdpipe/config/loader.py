@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
-from hydra.core.plugins import Plugins
-from hydra.core.utils import setup_globals
 from hydra.errors import HydraException, MissingConfigException
-from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -25,6 +18,7 @@ from yaml import YAMLError
 from ..io.writing import write_text
 from ..model.errors import ConfigError, nearest
 from .arguments import literal
+from .hydra_internals import CachingLoader
 from .refusals import _refuse_address, _refuse_bombs, _refuse_code
 from .settings import Settings, expand_paths
 
@@ -54,33 +48,19 @@ def _plain_yaml(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in values.items()}
 
 
-_shipped: dict[tuple[str | None, ...], dict[str, Any]] = {}  # configuration files as they were read, by search path
-
-
-class Loader(ConfigLoaderImpl):
+class Loader(CachingLoader):
     """Hydra's composition with our words for its errors, and a check that no configuration brings code along.
 
     It is the one way to a configuration: for a single run, for every job of a sweep, and for Python.
     """
 
     def __init__(self, config_dir: str | None = None) -> None:
-        setup_globals()
         if config_dir is not None and not os.path.isdir(config_dir):
             raise ConfigError(f"--config-dir {config_dir}: no such folder")
         if config_dir is not None:
             _refuse_bombs(Path(config_dir))
-        path = ConfigSearchPathImpl()
-        path.append("hydra", "pkg://hydra.conf")
-        if config_dir is not None:  # before the shipped ones, so that a file of the same name wins
-            path.append("command-line", str(Path(config_dir).absolute()))
-        path.append("main", str(conf_dir()))
-        for plugin in Plugins.instance().discover(SearchPathPlugin):
-            plugin().manipulate_search_path(path)  # type: ignore[attr-defined]
-        path.append("schema", "structured://")
-        super().__init__(path)
+        super().__init__(conf_dir(), config_dir)
         self.config_dir = config_dir
-        self._files = {} if config_dir else _shipped.setdefault(tuple(each.path for each in path.get_path()), {})
-        self.elsewhere = False  # whether jobs are composed in other processes, and need no check in this one
 
     def load_configuration(
         self, config_name: str | None, overrides: list[str], *args: Any, **kwargs: Any
@@ -96,40 +76,12 @@ class Loader(ConfigLoaderImpl):
             raise ConfigError(self._in_our_words(error)) from error
         return cfg
 
-    def _process_config_searchpath(self, config_name: str | None, parsed_overrides: Any, repo: Any) -> None:
-        # Hydra imports the package of a pkg:// path, and importing is running code: folders only.
-        repo.cache = self._files  # every job of a sweep composes from the same files: read them once
-        primary = repo.load_config(config_path=config_name) if config_name else None
-        given = [OmegaConf.select(primary.config, "hydra.searchpath")] if primary else []
-        given += [each.value() for each in parsed_overrides if each.get_key_element() == "hydra.searchpath"]
-        for path in (path for paths in given if paths is not None for path in paths):
-            folder = str(path).removeprefix("file://")
-            if "://" in folder or not os.path.isdir(folder):
-                raise ConfigError(f"hydra.searchpath={path}: refused, not a folder")
-            repo.cache = {}
-            _refuse_bombs(Path(folder))
-        super()._process_config_searchpath(config_name, parsed_overrides, repo)
-
-    def _compose_config_from_defaults_list(self, defaults: Any, repo: Any) -> DictConfig:
-        # Most configurations differ in values alone, which come later.
-        if repo.cache is not self._files:
-            return super()._compose_config_from_defaults_list(defaults, repo)
-        if (key := repr(defaults)) not in self._files:
-            self._files[key] = super()._compose_config_from_defaults_list(defaults, repo)
-        made: DictConfig = deepcopy(self._files[key])
-        return made
-
-    def _load_single_config(self, default: Any, repo: Any) -> Any:
-        with warnings.catch_warnings():  # that the launcher's own option of this name is merged, which is meant
-            warnings.filterwarnings("ignore", r"\s*'hydra/launcher/submitit_local' is validated", UserWarning)
-            return super()._load_single_config(default, repo)
-
-    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-        """The configuration of one job. In the parent of workers Hydra asks only to see whether it composes."""
-        return master_config if self.elsewhere else super().load_sweep_config(master_config, sweep_overrides)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "elsewhere": False}
+    def check_search_path(self, path: str) -> None:
+        """Raise ConfigError unless ``path`` is a folder: Hydra imports the package of a ``pkg://`` path."""
+        folder = path.removeprefix("file://")
+        if "://" in folder or not os.path.isdir(folder):
+            raise ConfigError(f"hydra.searchpath={path}: refused, not a folder")
+        _refuse_bombs(Path(folder))
 
     def compose(self, overrides: Sequence[str] = (), config_name: str = "config") -> DictConfig:
         """The configuration of one run."""
@@ -157,6 +109,16 @@ class Loader(ConfigLoaderImpl):
             return words
         why = "nested too deeply, or in itself" if isinstance(error, RecursionError) else words
         return f"the configuration cannot be put together: {type(error).__name__}, {why}"
+
+
+def run_mode(multirun: bool) -> RunMode:
+    """Return Hydra's word for a sweep or a single run."""
+    return RunMode.MULTIRUN if multirun else RunMode.RUN
+
+
+def is_sweep(cfg: DictConfig) -> bool:
+    """Return whether a configuration says itself that it is a sweep (``hydra.mode``)."""
+    return bool(cfg.hydra.mode == RunMode.MULTIRUN)
 
 
 def force_overrides(overrides: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from functools import cache, lru_cache
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints, overload
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints, overload
 
 if TYPE_CHECKING:
     pass
@@ -46,6 +46,9 @@ def validated(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         if hints[key] is Any or (isinstance(value, str) and hints[key] in (str, str | None)):
             taken[key] = value
             continue
+        if (nested := _dataclass_in(hints[key])) is not None and isinstance(value, Mapping):
+            taken[key] = validated(nested, {k: v for k, v in value.items() if v is not None}, f"{prefix}{key}")
+            continue
         expected = str(fields[key].type).replace(" | None", " or null")
         try:
             checked = OmegaConf.merge(checked, {key: value})
@@ -63,6 +66,11 @@ def validated(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         return cls(**{str(key): value for key, value in plain.items()} | taken)
     except ConfigError as error:
         raise ConfigError(f"{prefix}{error}") from error
+
+
+def _dataclass_in(hint: Any) -> type[Any] | None:
+    """Return the dataclass that a type hint is, or may be (``Image | None``)."""
+    return next((each for each in (hint, *get_args(hint)) if dataclasses.is_dataclass(each)), None)  # type: ignore[return-value]
 
 
 @overload

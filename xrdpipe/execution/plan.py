@@ -71,11 +71,7 @@ class Plan:
             file = split_path(path).file
             if not os.path.isfile(file):
                 raise ConfigError(f"{what} file {path}: {'not a file' if os.path.exists(file) else 'no such file'}")
-        columns = pipeline.pattern_columns
-        for stage in pipeline.stages.values():
-            stage.check(poni)
-            if columns:
-                stage.check_columns(columns)
+        pipeline.check(poni)
         for name in pipeline.source.columns:
             taken = name in TAKEN or name.startswith("seconds_")
             require(not taken, "source.columns", name, "a column of this name is there already, see docs/metrics.md")
@@ -121,7 +117,7 @@ class Plan:
         if folder is not None:
             together = plan.together(plan.collectors(folder))
             folder.check(plan.identity, plan.outputs(), top.overwrite or plan.resumes, together)
-        if arrivals is not None and plan.collectors(folder or Folder(Path("."))):
+        if arrivals is not None and any(each.takes_results for each in plan.collectors(folder or Folder(Path(".")))):
             raise ConfigError("output.format: nxs is made of all frames together, so not with source=watch")
         return plan
 
@@ -169,13 +165,13 @@ class Plan:
     def collectors(self, folder: Folder, started: str = "") -> list[Collector]:
         """What the stages make of all frames together, in this folder."""
         stacks = {image.name: image.stack for image in self.images}
-        parts = ("", *(suffix for suffixes in self.pipeline.extras.values() for suffix in suffixes))
+        parts = ("", *(suffix for suffixes in self.pipeline.makes.parts.values() for suffix in suffixes))
         series = Series(folder.path, stacks, self.identity, self.poni.text, self.poni.wavelength, started, parts)
-        return [made for stage in self.pipeline.stages.values() if (made := stage.collect(series)) is not None]
+        return self.pipeline.collectors(series)
 
     def together(self, collectors: list[Collector]) -> list[str]:
         """Files that are made of all frames, relative to the run's folder."""
-        return [*(file for each in collectors for file in each.files), *self.pipeline.finishes()]
+        return [file for each in collectors for file in each.files]
 
     def told(self) -> str:
         """What would be read, prepared and written."""

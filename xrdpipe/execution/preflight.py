@@ -36,7 +36,7 @@ def written(plan: Plan, shape: tuple[int, int] | None) -> int:
         return 0
     pixels = shape[0] * shape[1] if shape else 0
     npt, azimuthal = _bins(plan, "npt"), _bins(plan, "npt_azim")
-    columns = max(2, len(plan.pipeline.pattern_columns))
+    columns = max(2, len(plan.pipeline.makes.columns))
     each = 0
     for file in plan.pipeline.outputs(plan.waiting[0].name):
         if file.startswith("masks/"):

@@ -35,7 +35,7 @@ from ..report.report import try_report
 from ..results.folder import WAYS_OUT, Folder
 from ..results.journal import ARRAY
 from ..results.new_folder import new_folder
-from ..stages.collector import feed_collectors, finish_collectors
+from ..stages.collector import Collector, feed_collectors, finish_collectors
 from ..stages.source import Source
 from ..stages.source_watch import Arrivals, Watch
 from . import interruption, preflight, slurm_array
@@ -211,7 +211,8 @@ def _execute(
         records = {image.name: records.get(image.name) or target.records[image.name] for image in plan.images}
     result.order(records.values())
     if target is not None:
-        for trouble in finish_collectors(collectors, {**target.records, **records}):
+        first = [each for each in collectors if each.takes_results]
+        for trouble in finish_collectors(first, {**target.records, **records}):
             progress.say(trouble)
             log.error(trouble)
         status = "stopped" if result.stopped else "failed" if result.failed else "done"
@@ -221,7 +222,7 @@ def _execute(
         except OSError as error:
             result.unwritten = True
             progress.say(f"{target.path}: the record of the run could not be written ({error.strerror}); {GO_ON}")
-        _finish(plan, target, progress)
+        _finish(plan, target, progress, collectors)
     return result
 
 
@@ -269,15 +270,8 @@ def _outcomes(
         yield Outcome(replace(pending_record(image), status="failed", error=unreadable[image.name]))
 
 
-def _finish(plan: Plan, target: Folder, progress: Progress) -> None:
-    # The frames are done and recorded: a full disk or a bug here must not cost that.
-    notes = []
-    for name, stage in plan.pipeline.stages.items():
-        try:
-            notes += stage.finish(target.path, list(target.records.values()))
-        except Exception as error:
-            notes.append(f"{name}: {type(error).__name__}: {error}")
-            log.exception("%s could not finish", name)
+def _finish(plan: Plan, target: Folder, progress: Progress, collectors: Sequence[Collector]) -> None:
+    notes = finish_collectors([each for each in collectors if not each.takes_results], target.records)
     if plan.settings.report:
         notes += try_report(target.path)
     for note in notes:

@@ -323,9 +323,9 @@ class Array:
 
 def _collects(recipe: Recipe) -> bool:
     """Whether a stage makes something of all patterns together, which is done in this process."""
-    stages = Pipeline.of(json.loads(recipe.config), list(recipe.order)).stages.values()
+    pipeline = Pipeline.of(json.loads(recipe.config), list(recipe.order))
     series = Series(recipe.folder or Path(), {}, {}, "", None, "")
-    return any(stage.collect(series) is not None for stage in stages)
+    return any(each.takes_results for each in pipeline.collectors(series))
 
 
 def _failed(image: Reference, reason: str) -> Outcome:

@@ -14,8 +14,10 @@ from ..io.files import content_of
 from ..io.paths import base_name
 from ..model.errors import ConfigError, FrameError
 from ..model.identity import content_hash, relocate, versions
+from ..model.series import Series
+from ..stages.collector import Collector
 from ..stages.source import Source
-from ..stages.stage import Stage
+from ..stages.stage import Makes, Stage
 
 SHOWN = "plot"  # the group that changes no number, so its values are no part of a result's identity
 
@@ -45,29 +47,29 @@ class Pipeline:
         )
 
     def inputs(self) -> dict[str, str]:
-        """Files that the stages read besides the frames: what -> path."""
-        return {what: path for stage in self.stages.values() for what, path in stage.inputs().items()}
-
-    def outputs(self, name: str) -> list[str]:
-        """Files that the frame ``name`` leaves, relative to the run's folder."""
-        files = ([*stage.outputs(name), *stage.extra_outputs(name, self.extras)] for stage in self.stages.values())
-        return [path for paths in files for path in paths]
+        """Return the files that the stages read besides the frames, by what they are called."""
+        return {what: path for stage in self.stages.values() for what, path in stage.needs.files.items()}
 
     @cached_property
-    def extras(self) -> dict[str, list[str]]:
-        """What a frame gives besides its pattern: kind -> the suffixes of the files, see `Stage.extras`."""
-        return {what: suffixes for stage in self.stages.values() for what, suffixes in stage.extras.items()}
+    def makes(self) -> Makes:
+        """What the line makes of a frame: the columns of the last pattern, and all other parts."""
+        stages = [stage.makes for stage in self.stages.values()]
+        columns = next((each.columns for each in reversed(stages) if each.columns), ())
+        return Makes(columns, {what: suffixes for each in stages for what, suffixes in each.parts.items()})
 
-    def finishes(self) -> list[str]:
-        """Files that a run leaves when it ends, relative to its folder."""
-        return [path for stage in self.stages.values() for path in stage.finishes()]
+    def outputs(self, name: str) -> list[str]:
+        """Return the files that the frame ``name`` leaves, relative to the folder of the run."""
+        return [path for stage in self.stages.values() for path in stage.writes(name, self.makes)]
 
-    @property
-    def pattern_columns(self) -> tuple[str, ...]:
-        """Of the patterns that come out: unit of the axis, intensity[, sigma]; () where that is not known before."""
-        return next(
-            (columns for stage in reversed(list(self.stages.values())) if (columns := stage.pattern_columns)), ()
-        )
+    def check(self, poni: Poni) -> None:
+        """Raise ConfigError for what cannot be with this geometry, before any frame is read."""
+        for stage in self.stages.values():
+            stage.check(poni, self.makes)
+
+    def collectors(self, series: Series) -> list[Collector]:
+        """Return what the stages make of all frames together; those that take results come first."""
+        collectors = [each for stage in self.stages.values() for each in stage.collect(series)]
+        return sorted(collectors, key=lambda each: not each.takes_results)
 
     def identity(self) -> dict[str, Any]:
         """The configuration that decides the numbers, files by base name: the same for the same result."""

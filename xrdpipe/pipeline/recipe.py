@@ -93,7 +93,7 @@ def prepared(recipe: Recipe) -> Prepared:
         read,
         pipeline.source.to_raw,
         recipe.folder,
-        any(stage.wants_variance for stage in stages),
+        any(stage.needs.variance for stage in stages),
         pipeline.provenance(recipe.poni),
         columns=tuple(pipeline.source.columns),
         images=images,

@@ -250,7 +250,7 @@ class _Log(logging.FileHandler):
         with suppress(OSError):  # it is opened with its first line
             super().emit(record)
 
-    def handleError(self, record: logging.LogRecord) -> None:
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         return None
 
     def close(self) -> None:

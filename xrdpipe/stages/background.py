@@ -13,8 +13,8 @@ from ..geometry.poni import Poni
 from ..model.arrays import Image
 from ..model.errors import ConfigError, FrameError, require
 from ..model.frame import Frame
-from .scalar_lookup import Number, inputs
-from .stage import Setup, Stage, Step
+from .scalar_lookup import Number, table_files
+from .stage import NOTHING, Makes, Needs, Setup, Stage, Step
 
 AUTO = "auto"
 
@@ -73,7 +73,7 @@ class Background(Stage):
         require(bool(np.isfinite(number)) and number >= 0, "scale", self.scale, "a number >= 0, or auto, expected")
         object.__setattr__(self, "scale", number)  # 1 and 1.0 are the same configuration
 
-    def check(self, poni: Poni) -> None:
+    def check(self, poni: Poni, line: Makes = NOTHING) -> None:
         for key, asked in (("scale", self.scale == AUTO), ("monitor", self.monitor is not None)):
             if asked and self.file is None:
                 raise ConfigError(f"background.{key}={getattr(self, key)}: there is no background.file")
@@ -86,12 +86,13 @@ class Background(Stage):
     def _number(self) -> Number | None:
         return None if self.monitor is None else Number("background.monitor", self.monitor)
 
-    def inputs(self) -> dict[str, str]:
+    @property
+    def needs(self) -> Needs:
         files: dict[str, str] = {}
         for what, value in (("background", self.file), ("dark", self.dark_file)):
             many = isinstance(value, list)
             files |= {f"{what}[{i}]" if many else what: path for i, path in enumerate(_listed(value))}
-        return files | ({} if self._number is None else inputs({"background_monitor": self._number}))
+        return Needs(files | ({} if self._number is None else table_files({"background_monitor": self._number})))
 
     def prepare(self, setup: Setup) -> Step:
         air = _average(setup, "background", _listed(self.file), self.weights)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,14 @@ from ..model.pattern import Pattern
 if TYPE_CHECKING:
     from ..model.record import Record
 
+log = logging.getLogger("xrdpipe")
+
 
 class Collector:
-    """What a stage makes of all frames together (`Stage.collect`). Making one touches nothing."""
+    """What a stage makes of all frames together (`Stage.collect`). Making one touches no file."""
 
     files: tuple[str, ...] = ()  # that it writes, relative to the run's folder
+    takes_results = True  # whether it needs the patterns and cakes themselves, before the record of the run is written
 
     def holds(self, record: Record) -> bool:
         """Whether a frame that was done before is still there as it was collected."""
@@ -32,8 +36,36 @@ class Collector:
         FrameError or OSError fails the frame.
         """
 
-    def end(self, records: Mapping[str, Record]) -> None:
-        """All are there that will come; ``records`` are those of every frame in the folder, by name."""
+    def end(self, records: Mapping[str, Record]) -> list[str]:
+        """Finish, when no more frames come; return what the user should know.
+
+        Parameters
+        ----------
+        records
+            The records of every frame in the folder, by name.
+        """
+        return []
+
+
+class AtEnd(Collector):
+    """Files that are made when a run ends, also one that is stopped, of what its folder then holds.
+
+    Parameters
+    ----------
+    files
+        The files, relative to the folder of the run.
+    make
+        What makes them of the records of all frames in the folder, and returns what the user should know.
+    """
+
+    takes_results = False
+
+    def __init__(self, files: Iterable[str], make: Callable[[Sequence[Record]], list[str]]) -> None:
+        self.files = tuple(files)
+        self._make = make
+
+    def end(self, records: Mapping[str, Record]) -> list[str]:
+        return self._make(list(records.values()))
 
 
 def feed_collectors(collectors: Sequence[Collector], record: Record, results: Mapping[str, Pattern | Cake]) -> Record:
@@ -46,12 +78,17 @@ def feed_collectors(collectors: Sequence[Collector], record: Record, results: Ma
     return record
 
 
-def finish_collectors(collectors: Sequence[Collector], records: Mapping[str, Record]) -> list[str]:
-    """End all; what went wrong, in words. What they took in is there all the same."""
-    troubles = []
+def finish_collectors(collectors: Iterable[Collector], records: Mapping[str, Record]) -> list[str]:
+    """Finish all collectors; return what the user should know, failures among it.
+
+    The frames are done: neither a full disk nor a defect of a collector may cost them.
+    """
+    notes = []
     for collector in collectors:
         try:
-            collector.end(records)
-        except OSError as error:
-            troubles.append(f"{', '.join(collector.files)}: could not be finished ({error})")
-    return troubles
+            notes += collector.end(records)
+        except Exception as error:
+            reason = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+            notes.append(f"{', '.join(collector.files)}: could not be finished ({reason})")
+            log.exception("%s could not be finished", ", ".join(collector.files))
+    return notes

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..model.errors import ConfigError, require
 from ..model.frame import Frame
-from .stage import Setup, Stage, Step
+from .stage import Needs, Setup, Stage, Step
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,9 @@ class Correction(Stage):
         good = self.saturation is None or (np.isfinite(self.saturation) and self.saturation > 0)
         require(bool(good), "saturation", self.saturation, "counts > 0 expected, or null for no limit")
 
-    def inputs(self) -> dict[str, str]:
-        return {} if self.flat_file is None else {"flat": self.flat_file}
+    @property
+    def needs(self) -> Needs:
+        return Needs({} if self.flat_file is None else {"flat": self.flat_file})
 
     def prepare(self, setup: Setup) -> Step:
         from ..numerics.kernels import DETECTOR, UPPER

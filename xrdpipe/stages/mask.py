@@ -14,7 +14,7 @@ from ..geometry.geometry import Geometry
 from ..model.arrays import Image, read_only
 from ..model.errors import ConfigError, FrameError, choice, require
 from ..model.frame import Frame
-from .stage import Setup, Stage, Step
+from .stage import Needs, Setup, Stage, Step
 
 AUTO_TYPES = ("median", "mean", "mad", "sigma_clip")
 
@@ -72,12 +72,10 @@ class Mask(Stage):
         """The user's masks."""
         return [self.file] if isinstance(self.file, str) else self.file or []
 
-    def inputs(self) -> dict[str, str]:
-        return {f"mask_{number}" if number > 1 else "mask": path for number, path in enumerate(self.files, 1)}
-
     @property
-    def wants_variance(self) -> bool:
-        return self.auto_type == "mad" and self.alpha is not None
+    def needs(self) -> Needs:
+        files = {f"mask_{number}" if number > 1 else "mask": path for number, path in enumerate(self.files, 1)}
+        return Needs(files, variance=self.auto_type == "mad" and self.alpha is not None)
 
     def prepare(self, setup: Setup) -> Step:
         from ..numerics.kernels import DETECTOR

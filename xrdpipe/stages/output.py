@@ -18,10 +18,11 @@ from ..model.errors import ConfigError, choice, require
 from ..model.frame import Frame
 from ..model.pattern import Pattern
 from ..model.series import Series
-from .collector import Collector
-from .stage import Setup, Stage, Step
+from .collector import AtEnd, Collector
+from .stage import NOTHING, Makes, Setup, Stage, Step
 
 if TYPE_CHECKING:
+    from ..geometry.poni import Poni
     from ..model.record import Record
 
 
@@ -63,7 +64,10 @@ class Output(Stage):
         """The names of the formats, in the order of the configuration."""
         return list(self.format) if isinstance(self.format, (list, tuple)) else [self.format]
 
-    def check_columns(self, columns: tuple[str, ...]) -> None:
+    def check(self, poni: Poni, line: Makes = NOTHING) -> None:
+        columns = line.columns
+        if not columns:  # nobody knows before which columns the patterns will have
+            return
         for name in self.formats:
             form = FORMATS.get(name)
             if form and form.sigma and "sigma" not in columns:
@@ -73,19 +77,27 @@ class Output(Stage):
                 ways = "say integ.unit=2th_deg, or output.format=xye"
                 raise ConfigError(f"output.format={name}: is for 2theta, not for {columns[0]}; {ways}")
 
-    def outputs(self, name: str) -> list[str]:
-        text = [f"{name}{FORMATS[each].suffix}" for each in self.formats if each in FORMATS]
-        masks = [f"masks/{name}.npy"] if self.mask else []
-        return [*text, *masks, *([reasons_file(name)] if self.mask == "reasons" else [])]
+    def writes(self, name: str, line: Makes = NOTHING) -> list[str]:
+        suffixes = [FORMATS[each].suffix for each in self.formats if each in FORMATS]
+        files = [f"{name}{suffix}" for suffix in suffixes]
+        files += [f"masks/{name}.npy"] if self.mask else []
+        files += [reasons_file(name)] if self.mask == "reasons" else []
+        endings = {"sectors": suffixes, "cake": [".npz"]}
+        return files + [
+            f"{name}_{part}{ending}" for what, parts in line.parts.items() for part in parts for ending in endings[what]
+        ]
 
-    def collect(self, series: Series) -> Collector | None:
-        if NEXUS not in self.formats:
-            return None
-        from .output_nexus import NexusFiles
+    def collect(self, series: Series) -> Sequence[Collector]:
+        collectors: list[Collector] = []
+        if NEXUS in self.formats:
+            from .output_nexus import NexusFiles
 
-        return NexusFiles(series)
+            collectors.append(NexusFiles(series))
+        if self.static_mask is not None:
+            collectors.append(AtEnd([STATIC], lambda records: self._write_static_mask(series.folder, records)))
+        return collectors
 
-    def finish(self, folder: Path, records: Sequence[Record]) -> list[str]:
+    def _write_static_mask(self, folder: Path, records: Sequence[Record]) -> list[str]:
         names = [record.name for record in records if record.status == "done"]
         masks = [path for name in names if (path := folder / "masks" / f"{name}.npy").is_file()]
         if self.static_mask is None or not masks:
@@ -96,19 +108,6 @@ class Output(Stage):
         static = (counts > self.static_mask * len(masks)).astype(np.uint8)
         write_whole(folder / STATIC, lambda file: np.save(file, static))
         return []
-
-    def finishes(self) -> list[str]:
-        return [] if self.static_mask is None else [STATIC]
-
-    def extra_outputs(self, name: str, extras: Mapping[str, list[str]]) -> list[str]:
-        text = [FORMATS[each].suffix for each in self.formats if each in FORMATS]
-        endings = {"sectors": text, "cake": [".npz"]}
-        return [
-            f"{name}_{suffix}{ending}"
-            for what, suffixes in extras.items()
-            for suffix in suffixes
-            for ending in endings[what]
-        ]
 
     def prepare(self, setup: Setup) -> Step:
         from ..numerics.kernels import NOT_FINITE

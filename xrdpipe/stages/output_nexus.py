@@ -41,7 +41,8 @@ class NexusFiles(Collector):
         for part, pattern in results.items():
             self._of[record.name][part].add(record, pattern)
 
-    def end(self, records: Mapping[str, Record]) -> None:
+    def end(self, records: Mapping[str, Record]) -> list[str]:
         for parts in self._made.values():
             for file in parts.values():
                 file.end(records)
+        return []

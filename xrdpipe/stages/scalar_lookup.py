@@ -50,7 +50,7 @@ class Number:
     def check(self) -> None:
         """ConfigError where a table cannot be read or has no such column."""
         if self.table is not None:
-            self._rows
+            self._rows  # noqa: B018 - reading them is the check
 
     def of(self, frame: Frame) -> float:
         """The number of this frame; FrameError where it has none, or one that is not positive and finite."""
@@ -106,7 +106,7 @@ class Number:
         return [(row[0], row[at] if at < len(row) else "") for row in rows]
 
 
-def inputs(numbers: Mapping[str, Number]) -> dict[str, str]:
+def table_files(numbers: Mapping[str, Number]) -> dict[str, str]:
     """The tables that these numbers are read from: what -> path."""
     return {f"{what}_table": number.table[0] for what, number in numbers.items() if number.table}
 

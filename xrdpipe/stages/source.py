@@ -62,6 +62,9 @@ class Source(Stage):
         """Fill in what the user left open of a configuration; a source that `supplies` makes frames in ``folder``."""
         return values
 
+    def check_sweep(self) -> None:
+        """Raise ConfigError where the jobs of a sweep cannot share this source."""
+
     def to_frame(self, raw: NDArray[Any]) -> NDArray[Any]:
         """Turn an array from the orientation of the file into that of the frame."""
         for name in self.transform:

@@ -67,6 +67,9 @@ class Watch(Source):
         for key in ("average", "sum"):
             require(getattr(self, key) in (None, 1), key, getattr(self, key), "not while watching; merge afterwards")
 
+    def check_sweep(self) -> None:
+        raise ConfigError("source=watch: not in a sweep, as its jobs need the same frames; sweep over them afterwards")
+
     def settled(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The configuration of a run over the same files that does not watch: it gives the same results.
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from ..geometry.poni import Poni
     from ..model.arrays import Image
     from ..model.frame import Frame
-    from ..model.record import Record
     from ..model.series import Series
     from .collector import Collector
 
@@ -51,7 +49,7 @@ class Setup:
     to_raw: Callable[[NDArray[Any]], NDArray[Any]]
     folder: Path | None = None
     variance: bool = False
-    provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
     columns: Sequence[str] = ()
     images: Callable[[str], Iterable[Image]] | None = None
     noise: Callable[[Image], Image] = poisson
@@ -59,58 +57,93 @@ class Setup:
 
 
 @dataclass(frozen=True)
+class Needs:
+    """What a stage reads besides the frames.
+
+    Attributes
+    ----------
+    files
+        Paths of files, by what they are called in the record of a run.
+    variance
+        Whether the frame must carry its variance.
+    """
+
+    files: Mapping[str, str] = field(default_factory=dict)
+    variance: bool = False
+
+
+@dataclass(frozen=True)
+class Makes:
+    """What a stage, or a line of stages, adds to a frame.
+
+    Attributes
+    ----------
+    columns
+        Columns of the pattern: unit of the axis, ``intensity`` and perhaps ``sigma``; () where it makes none.
+    parts
+        What it makes besides the pattern, "sectors" or "cake", with the suffixes of the files of each.
+    """
+
+    columns: tuple[str, ...] = ()
+    parts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+NOTHING = Makes()
+
+
+@dataclass(frozen=True)
 class Stage:
-    """A room of the pipeline. Its fields are its configuration and its schema; `prepare` does once what can be done
-    once and returns what runs for every frame."""
+    """A step of the pipeline: a dataclass whose fields are its configuration and its schema, and `prepare`.
+
+    Everything else has a default. `needs` and `makes` are data; `writes`, `check` and `collect` are for stages that
+    write files, depend on the geometry, or make something of all frames together.
+    """
 
     def prepare(self, setup: Setup) -> Callable[..., Frame]:
-        """Return the step that takes a frame and returns the next one; raise ConfigError for what cannot be."""
+        """Do once what can be done once, and return the function that takes a frame and returns the next one.
+
+        Parameters
+        ----------
+        setup
+            What the stage may need of the run: the geometry, the reader of files, the folder of results.
+
+        Returns
+        -------
+        Callable
+            The step; it raises FrameError for a frame that fails alone.
+
+        Raises
+        ------
+        ConfigError
+            The configuration does not fit the geometry, the shape or the other inputs.
+        """
         raise NotImplementedError
 
-    def check(self, poni: Poni) -> None:
-        """Raise ConfigError for what cannot be, before any frame is read."""
+    @property
+    def needs(self) -> Needs:
+        """What the stage reads besides the frames."""
+        return Needs()
 
-    def check_columns(self, columns: tuple[str, ...]) -> None:
-        """Raise ConfigError for what cannot be with patterns of these columns; called where they are known."""
+    @property
+    def makes(self) -> Makes:
+        """What the stage adds to a frame."""
+        return Makes()
 
-    def inputs(self) -> dict[str, str]:
-        """Files this stage reads besides the frames: what it is called -> path."""
-        return {}
+    def writes(self, name: str, line: Makes = NOTHING) -> list[str]:
+        """Return the files that the stage writes for a frame, relative to the folder of the run.
 
-    def outputs(self, name: str) -> list[str]:
-        """Files this stage writes for the frame ``name``, relative to the run's folder."""
-        return []
-
-    def finish(self, folder: Path, records: Sequence[Record]) -> list[str]:
-        """Called once when a run ends, also a stopped one, with the records of all frames that its folder holds.
-
-        Returns what the user should know.
+        Parameters
+        ----------
+        name
+            The name of the frame.
+        line
+            What all stages of the pipeline make.
         """
         return []
 
-    def finishes(self) -> list[str]:
-        """Files that `finish` writes, relative to the run's folder."""
-        return []
+    def check(self, poni: Poni, line: Makes = NOTHING) -> None:
+        """Raise ConfigError, before any frame is read, for what cannot be with this geometry or this line."""
 
-    def collect(self, series: Series) -> Collector | None:
-        """What makes something of all frames of a run together; None where each frame is for itself."""
-        return None
-
-    @property
-    def pattern_columns(self) -> tuple[str, ...]:
-        """Of the patterns that this stage makes: unit of the axis, intensity[, sigma]; () where it makes none."""
+    def collect(self, series: Series) -> Sequence[Collector]:
+        """Return what makes something of all frames of a run together; see `collector.Collector`."""
         return ()
-
-    @property
-    def extras(self) -> dict[str, list[str]]:
-        """What it adds to a frame besides image, mask and pattern: "sectors" or "cake" -> the suffixes of its files."""
-        return {}
-
-    def extra_outputs(self, name: str, extras: Mapping[str, list[str]]) -> list[str]:
-        """Files this stage writes for the frame ``name`` where the stages of its pipeline make ``extras``."""
-        return []
-
-    @property
-    def wants_variance(self) -> bool:
-        """Whether the frame's variance must travel with it."""
-        return False

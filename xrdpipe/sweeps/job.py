@@ -9,10 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
-
 from ..config.loader import to_builtin
+from ..config.multirun import job_context
 from ..config.rank import Terms
 from ..config.settings import as_list
 from ..execution import interruption
@@ -32,29 +30,28 @@ class Job:
 
     images: tuple[str, ...]
     supplied: dict[str, Any] | None
-    swept: tuple[str, ...]
+    varied: tuple[str, ...]
     n_jobs: int
     quiet: bool
-    told: Path  # see `stop.join`
-    here: str  # the folder that relative paths are in
+    stop_file: Path  # see `interruption.follow_stop_file`
+    working_folder: str  # relative paths start here
     rank: Terms
     options: tuple[str, ...] = ()  # of the command line, that a job alone needs too
 
-    def __call__(self, cfg: DictConfig) -> float:
+    def __call__(self, cfg: Any) -> float:
         """Run it; the result is its score, the less the better, infinite where it failed. Nothing is raised.
 
         Not NaN, on which the sweeper of Optuna breaks off.
         """
-        change_folder(self.here)
+        change_folder(self.working_folder)
         memory.room = MEMORY
-        hydra = HydraConfig.get()
-        folder, number = Path(hydra.runtime.output_dir), int(hydra.job.num)
-        interruption.follow_stop_file(self.told)
+        folder, number, overrides = job_context()
+        interruption.follow_stop_file(self.stop_file)
         if interruption.stop_requested():
             with suppress(OSError):  # Hydra has made it; one that holds something stays
                 folder.rmdir()
             return math.inf
-        overrides = [text.removeprefix("++") for text in hydra.overrides.task]
+        overrides = [text.removeprefix("++") for text in overrides]
         command = [*self.options, *overrides, *self.images]
         try:
             values = to_builtin(cfg)
@@ -77,7 +74,7 @@ class Job:
             return math.inf
         if not self.quiet and not result.stopped:
             done = len(result.frames) - len(result.failed)
-            varied = " ".join(text for text in overrides if text.partition("=")[0] in self.swept)
+            varied = " ".join(text for text in overrides if text.partition("=")[0] in self.varied)
             print(f"xrdpipe: job {number}, {varied}: {done} of {len(result.frames)} done", file=sys.stderr, flush=True)
         total = score(median_metrics([asdict(record) for record in result.frames]), self.rank)
         return total if math.isfinite(total) else math.inf

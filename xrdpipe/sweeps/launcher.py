@@ -7,7 +7,6 @@ so that a sweep ends in its verdict whatever became of its jobs.
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import shutil
@@ -17,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from ..config.multirun import failed_job
 from ..config.refusals import FOLDER
 from ..execution import interruption
 from ..execution.queues import Local, Slurm, log_tail, make_private, needs_submitit
@@ -96,7 +96,6 @@ def _away(home: Path) -> set[str]:
 
 def _bury(queue: Slurm | Local, folder: Path, home: Path, job: str) -> None:
     """Give a job that died the result of one that failed, and say so in its record."""
-    from hydra.core.utils import JobReturn, JobStatus
     from submitit.core.utils import DelayedSubmission, cloudpickle_dump
 
     # Written by this process, into a folder that is its user's alone.
@@ -107,7 +106,7 @@ def _bury(queue: Slurm | Local, folder: Path, home: Path, job: str) -> None:
         path, record = _record(folder, number)
         command = {"command": [text.removeprefix("++") for text in overrides], "images": []}
         write_json(path, {"program": "xrdpipe", "job": number, **command, **record, "status": "failed", "error": error})
-    result = JobReturn(overrides=overrides, status=JobStatus.COMPLETED, _return_value=math.inf)
+    result = failed_job(overrides)
     beside = home / job / "result"
     cloudpickle_dump(("success", result), beside)
     os.replace(beside, home / job / f"{job}_0_result.pkl")

@@ -13,7 +13,7 @@ from ...geometry.geometry import Geometry
 from ...model.cake import Cake
 from ...model.errors import ConfigError, FrameError, require
 from ...model.frame import Frame
-from ..stage import Setup, Step
+from ..stage import Makes, Setup, Step
 from .integ import Integ
 from .methods import integration_method, radial_unit
 
@@ -52,8 +52,8 @@ class Regroup(Integ):
         return first, last
 
     @property
-    def extras(self) -> dict[str, list[str]]:
-        return {"cake": ["cake"]}
+    def makes(self) -> Makes:
+        return Makes(super().makes.columns, {"cake": ["cake"]})
 
     def _integrator(self, setup: Setup) -> Step:
         pattern, geometry = super()._integrator(setup), setup.geometry

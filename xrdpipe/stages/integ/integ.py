@@ -18,8 +18,8 @@ from ...model.cake import Cake
 from ...model.errors import ConfigError, FrameError, choice, require
 from ...model.frame import Frame
 from ...model.pattern import Pattern
-from ..scalar_lookup import Number, inputs
-from ..stage import Setup, Stage, Step
+from ..scalar_lookup import Number, table_files
+from ..stage import NOTHING, Makes, Needs, Setup, Stage, Step
 from .methods import MEANING, ascending_edges, integration_method, needs_wavelength, radial_unit, sector_pixels
 from .quality import pattern_quality
 
@@ -64,7 +64,7 @@ class Integ(Stage):
     method: Any = field(default_factory=lambda: ["full", "csr", "cython"])
     radial_range: list[float] | None = None
     azimuth_range: list[float] | None = None
-    correctSolidAngle: bool = False
+    correctSolidAngle: bool = False  # noqa: N815 - pyFAI's name
     polarization_factor: float | None = None
     error_model: str | None = None
     edges: Any = None
@@ -94,14 +94,10 @@ class Integ(Stage):
                 Number(key, getattr(self, key))
 
     @property
-    def pattern_columns(self) -> tuple[str, ...]:
-        return (self.unit, "intensity") if self.error_model is None else (self.unit, "intensity", "sigma")
+    def makes(self) -> Makes:
+        return Makes((self.unit, "intensity") if self.error_model is None else (self.unit, "intensity", "sigma"))
 
-    @property
-    def wants_variance(self) -> bool:
-        return self.error_model == "poisson"
-
-    def check(self, poni: Poni) -> None:
+    def check(self, poni: Poni, line: Makes = NOTHING) -> None:
         usual = self.unit in USUAL_UNITS and self.method in USUAL_METHODS  # known without asking pyFAI, which takes 1 s
         self.limits()
         wavelength = USUAL_UNITS[self.unit] if usual else needs_wavelength(radial_unit(self.unit))
@@ -112,9 +108,10 @@ class Integ(Stage):
         for number in self._numbers().values():
             number.check()
 
-    def inputs(self) -> dict[str, str]:
+    @property
+    def needs(self) -> Needs:
         edges = {"edges": self.edges} if isinstance(self.edges, str) else {}
-        return edges | inputs(self._numbers())
+        return Needs(edges | table_files(self._numbers()), variance=self.error_model == "poisson")
 
     def _numbers(self) -> dict[str, Number]:
         """What the pattern is divided by: name -> where it is found."""
@@ -163,7 +160,7 @@ class Integ(Stage):
             image = read_only(frame.image.ravel())
             mask = good if frame.mask is None else read_only(frame.mask.ravel())
             variance = nothing
-            if self.wants_variance and frame.variance is not None:
+            if self.needs.variance and frame.variance is not None:
                 variance = read_only(frame.variance.ravel())
             sums = np.zeros((5, bins))
             kernels.integrate(image, mask, matrix[0], variance, azimuthal, *matrix[1:], sums)
@@ -246,7 +243,7 @@ class Integ(Stage):
 
         def integrate(frame: Frame) -> Frame:
             image = np.where(frame.masked | outside, np.float32(np.nan), frame.image)
-            errors = {"variance": frame.variance} if self.wants_variance else {"error_model": self.error_model}
+            errors = {"variance": frame.variance} if self.needs.variance else {"error_model": self.error_model}
             call = getattr(integrator, self.function)
             with np.errstate(invalid="ignore", divide="ignore"):  # pyFAI in Python divides by 0 for masked pixels
                 result = call(image, self.npt, **self._keywords(method), **self._of_its_own(), **errors)

@@ -14,7 +14,7 @@ from ...geometry.geometry import Geometry
 from ...model.errors import ConfigError, FrameError, require
 from ...model.frame import Frame
 from ...model.pattern import Pattern
-from ..stage import Setup, Step
+from ..stage import Makes, Setup, Step
 from .integ import Integ
 from .methods import integration_method, sector_pixels
 
@@ -54,8 +54,8 @@ class Sectors(Integ):
         return {f"sector_{first:.6g}_{last:.6g}": [float(first), float(last)] for first, last in ranges}
 
     @property
-    def extras(self) -> dict[str, list[str]]:
-        return {"sectors": list(self.ranges)}
+    def makes(self) -> Makes:
+        return Makes(super().makes.columns, {"sectors": list(self.ranges)})
 
     def _integrator(self, setup: Setup) -> Step:
         whole = super()._integrator(setup)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...config.schema import validated
 from ...io.writing import write_whole
 from ...model.errors import ConfigError, choice, nearest, require
 from ...model.frame import Frame
 from ...model.pattern import Pattern
-from ..stage import Setup, Stage, Step
+from ..collector import AtEnd, Collector
+from ..stage import NOTHING, Makes, Setup, Stage, Step
 from .plot import reduced
 from .series import AXES, Floats, Series, first_pattern, read_series
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from ...geometry.poni import Poni
     from ...model.record import Record
+    from ...model.series import Series as SeriesOfRun
 
 
 FORMATS = ("pdf", "svg", "png")
@@ -125,9 +126,6 @@ class Waterfall:
         _check_colours(self.cmap, self.scale)
 
 
-Keys = TypeVar("Keys", Image, Line, Waterfall)
-
-
 @dataclass(frozen=True)
 class Paper(Stage):
     """Draw figures for a paper into ``figures/``: the image and the pattern of each frame, all patterns at the end.
@@ -137,9 +135,9 @@ class Paper(Stage):
     ``format``: any of pdf, svg, png; ``width`` in mm.
     """
 
-    image: dict[str, Any] | None = None
-    pattern: dict[str, Any] | None = None
-    waterfall: dict[str, Any] | None = None
+    image: Image | None = None
+    pattern: Line | None = None
+    waterfall: Waterfall | None = None
     label: str | None = None
     axis: str | None = None
     format: list[str] = field(default_factory=lambda: ["pdf"])
@@ -150,19 +148,24 @@ class Paper(Stage):
             choice("format", name, FORMATS)
         require(bool(self.format), "format", self.format, f"at least one expected, of {', '.join(FORMATS)}")
         require(40 <= self.width <= 400, "width", self.width, "40 to 400 mm expected; a column has 85, a page 170")
-        for name, keys in {"image": Image, "pattern": Line, "waterfall": Waterfall}.items():
-            self._keys(name, keys)
 
-    def outputs(self, name: str) -> list[str]:
+    def writes(self, name: str, line: Makes = NOTHING) -> list[str]:
         wanted = {"image": self.image, "pattern": self.pattern}
         return [
             f"figures/{name}_{what}.{kind}" for what, keys in wanted.items() if keys is not None for kind in self.format
         ]
 
-    def finishes(self) -> list[str]:
-        return [] if self.waterfall is None else [f"{WATERFALL}.{kind}" for kind in self.format]
+    def collect(self, series: SeriesOfRun) -> Sequence[Collector]:
+        keys = self.waterfall
+        if keys is None:
+            return ()
+        return [AtEnd(self._waterfall_files, lambda records: self._draw_waterfall(series.folder, records, keys))]
 
-    def check(self, poni: Poni) -> None:
+    @property
+    def _waterfall_files(self) -> list[str]:
+        return [f"{WATERFALL}.{kind}" for kind in self.format]
+
+    def check(self, poni: Poni, line: Makes = NOTHING) -> None:
         with _styled():
             pass  # a font or a style of the user's matplotlib that does not load is told before the first frame
 
@@ -172,8 +175,7 @@ class Paper(Stage):
             raise ConfigError(
                 f"plot.label={self.label}: no such column; name it in source.columns=[{self.label}] ({there})"
             )
-        image, line = self._keys("image", Image), self._keys("pattern", Line)
-        folder = setup.folder
+        image, line, folder = self.image, self.pattern, setup.folder
 
         def draw(frame: Frame) -> Frame:
             if folder is None:
@@ -186,10 +188,8 @@ class Paper(Stage):
 
         return draw
 
-    def finish(self, folder: Path, records: Sequence[Record]) -> list[str]:
-        keys = self._keys("waterfall", Waterfall)
-        if keys is None:
-            return []
+    def _draw_waterfall(self, folder: Path, records: Sequence[Record], keys: Waterfall) -> list[str]:
+        """Draw the patterns of all frames that are done; return what the user should know."""
         done = [record for record in records if record.status == "done"]
         every = -(-len(done) // BANDS)
         chosen = done[::every] if every else []
@@ -198,7 +198,7 @@ class Paper(Stage):
         block = max(1, len(first.radial) // dots) if first is not None and len(done) > keys.lines else 1
         series = read_series(folder, (record.name for record in chosen), block)
         if series is None or len(series.names) < 2:
-            for path in self.finishes():
+            for path in self._waterfall_files:
                 (folder / path).unlink(missing_ok=True)  # of a run that was here before
             alone = self.image is None and self.pattern is None
             return ["no waterfall: it takes two patterns in the folder at least"] if alone else []
@@ -220,10 +220,6 @@ class Paper(Stage):
             title = (self.axis or self.label if values else "" if named else "Frame") or ""
             self._write(folder, WATERFALL, lambda: offset_lines(series, labels, title, keys, self.width))
         return notes
-
-    def _keys(self, name: str, keys: type[Keys]) -> Keys | None:
-        given: Mapping[str, Any] | None = getattr(self, name)
-        return None if given is None else validated(keys, {k: v for k, v in given.items() if v is not None}, name)
 
     def _write(self, folder: Path, name: str, draw: Callable[[], Figure]) -> None:
         with _styled():

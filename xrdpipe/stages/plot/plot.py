@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from ...model.arrays import read_only
 from ...model.errors import ConfigError, nearest
 from ...model.frame import Frame
 from ...model.pattern import Pattern
-from ..stage import Setup, Stage, Step
+from ..stage import NOTHING, Makes, Setup, Stage, Step
 
 if TYPE_CHECKING:
     from ...geometry.poni import Poni
@@ -44,13 +43,9 @@ class Plot(Stage):
     image: dict[str, Any] | None = None
     pattern: dict[str, Any] | None = None
 
-    def outputs(self, name: str) -> list[str]:
-        wanted = {"image": self.image, "pattern": self.pattern}
-        return [f"figures/{name}_{what}.png" for what, keys in wanted.items() if keys is not None]
-
-    def extra_outputs(self, name: str, extras: Mapping[str, list[str]]) -> list[str]:
-        drawn = {"cake": self.image is not None, "sectors": self.pattern is not None}
-        return [f"figures/{name}_{what}.png" for what in extras if drawn[what]]
+    def writes(self, name: str, line: Makes = NOTHING) -> list[str]:
+        keys = {"image": self.image, "pattern": self.pattern, "cake": self.image, "sectors": self.pattern}
+        return [f"figures/{name}_{what}.png" for what in ("image", "pattern", *line.parts) if keys[what] is not None]
 
     def prepare(self, setup: Setup) -> Step:
         own = threading.local()  # a figure is drawn by one thread at a time, and kept for the next frame
@@ -79,7 +74,7 @@ class Plot(Stage):
 
         return draw
 
-    def check(self, poni: Poni) -> None:
+    def check(self, poni: Poni, line: Makes = NOTHING) -> None:
         # Only matplotlib knows what it takes: draw a small picture before the first frame.
         ramp = np.arange(4, dtype=np.float32)
         try:

@@ -1,0 +1,160 @@
+"""A sweep as Hydra sees it: what varies, how many jobs run at once, and what a job knows of itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from ..model.errors import ConfigError
+from .arguments import quoted, translate
+from .hydra_internals import run_jobs
+from .loader import Loader, force_overrides, to_builtin
+from .refusals import ADDRESS
+
+
+class JobContext(NamedTuple):
+    """What Hydra says about the job that runs in this process: its folder, its number and its overrides."""
+
+    folder: Path
+    number: int
+    overrides: list[str]
+
+
+def job_context() -> JobContext:
+    """Return what Hydra says about the job that runs in this process."""
+    hydra = HydraConfig.get()
+    return JobContext(Path(hydra.runtime.output_dir), int(hydra.job.num), list(hydra.overrides.task))
+
+
+def failed_job(overrides: Sequence[str]) -> JobReturn:
+    """Return what a launcher takes for the result of a job that failed: the worst of all scores."""
+    return JobReturn(overrides=overrides, status=JobStatus.COMPLETED, _return_value=math.inf)
+
+
+@dataclass(frozen=True)
+class Multirun:
+    """The configuration of a sweep.
+
+    Attributes
+    ----------
+    loader, config_name
+        What composes, and the name of the primary configuration.
+    cfg
+        The configuration as Hydra composes it for the parent of the jobs.
+    overrides
+        Those of the command line and those that the configuration itself names.
+    """
+
+    loader: Loader
+    config_name: str
+    cfg: DictConfig
+    overrides: tuple[str, ...]
+
+    @classmethod
+    def of(cls, loader: Loader, overrides: Sequence[str], config_name: str) -> Multirun:
+        """Compose a sweep; raise ConfigError for what cannot vary or must not stand in a file."""
+        cfg = loader.load_configuration(config_name, list(overrides), RunMode.MULTIRUN)
+        multirun = cls(loader, config_name, cfg, (*_params(cfg, overrides), *overrides))
+        if "output_dir" in multirun.varied:
+            raise ConfigError("output_dir: cannot vary in a sweep; each job has a numbered folder in it")
+        if multirun.varies("sweep"):
+            raise ConfigError("sweep.rank: cannot vary in a sweep; several metrics are a list, [ring_bias,-peak_width]")
+        return multirun
+
+    @cached_property
+    def varied(self) -> dict[str, Override]:
+        """The keys that vary, with what they take."""
+        swept = {each.get_key_element().lstrip("+"): each for each in self._parsed if each.is_sweep_override()}
+        return swept | _searched(self.cfg)
+
+    def varies(self, group: str) -> bool:
+        """Return whether a group, or a key in it, varies."""
+        return any(key.partition(".")[0] == group for key in self.varied)
+
+    @cached_property
+    def first(self) -> DictConfig:
+        """The configuration with everything that does not vary."""
+        fixed = [str(each.input_line) for each in self._parsed if not each.is_sweep_override()]
+        return self.loader.compose(fixed, self.config_name)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The values of `first`, as plain Python."""
+        return to_builtin(self.first)
+
+    @property
+    def named_folder(self) -> str | None:
+        """The folder that ``hydra.sweep.dir`` names, or None where it is the default."""
+        is_default = OmegaConf.to_yaml(self.cfg.hydra.sweep).partition("\n")[0] == "dir: ${output_dir}"
+        return None if is_default else str(self.cfg.hydra.sweep.dir)
+
+    @property
+    def launcher(self) -> dict[str, Any]:
+        """The configuration of the launcher, as plain Python."""
+        launcher = OmegaConf.to_container(self.cfg.hydra.launcher, resolve=True)
+        assert isinstance(launcher, dict)
+        return {str(key): value for key, value in launcher.items()}
+
+    @property
+    def jobs_at_once(self) -> int:
+        """How many jobs there may be at the same time: all, or as many as a sweeper that searches asks for."""
+        sweeper = self.cfg.hydra.sweeper
+        if "n_trials" not in sweeper:
+            return math.prod(len(list(each.sweep_iterator())) for each in self.varied.values())
+        direction = str(getattr(sweeper.direction, "name", sweeper.direction))
+        if direction != "minimize":
+            message = "the lowest score is best; turn a sign in sweep.rank"
+            raise ConfigError(f"hydra.sweeper.direction={sweeper.direction}: {message}")
+        return int(sweeper.n_jobs)
+
+    @property
+    def job_options(self) -> tuple[str, ...]:
+        """The options of the command line that a job needs when it runs alone."""
+        config_name = self.config_name if self.config_name != "config" else None
+        given = {"--config-dir": self.loader.config_dir, "--config-name": config_name}
+        single = ["hydra.mode=RUN"] if self.first.hydra.mode == RunMode.MULTIRUN else []
+        return (*(f"{name}={value}" for name, value in given.items() if value is not None), *single)
+
+    def run(self, task: Callable[[DictConfig], float], folder: Path) -> None:
+        """Run ``task`` for every job, each in a numbered folder in ``folder``."""
+        run_jobs(self.loader, self.config_name, task, [*self.overrides, f"hydra.sweep.dir={quoted(str(folder))}"])
+
+    @cached_property
+    def _parsed(self) -> list[Override]:
+        return OverridesParser.create().parse_overrides(list(self.overrides))
+
+
+def _params(cfg: DictConfig, overrides: Sequence[str]) -> list[str]:
+    """Return the sweep that the configuration names, as overrides; what is typed wins."""
+    if not cfg.hydra.sweeper._target_.endswith("BasicSweeper") or not cfg.hydra.sweeper.params:
+        return []
+    _refuse_address(cfg.hydra.sweeper.params)
+    typed = {override.lstrip("+~").partition("=")[0] for override in overrides}
+    words = [f"{key}={value}" for key, value in cfg.hydra.sweeper.params.items() if key.lstrip("+") not in typed]
+    return [*force_overrides(translate(words, multirun=True)[0]), "hydra.sweeper.params=null"]
+
+
+def _searched(cfg: DictConfig) -> dict[str, Override]:
+    """Return what a sweeper other than Hydra's own varies besides the command line."""
+    if cfg.hydra.sweeper._target_.endswith("BasicSweeper"):
+        return {}
+    values = cfg.hydra.sweeper.get("params") or {}
+    _refuse_address({**values, **(cfg.hydra.sweeper.get("search_space") or {})})
+    parsed = OverridesParser.create().parse_overrides([f"{key}={value}" for key, value in values.items()])
+    return {each.get_key_element().lstrip("+"): each for each in parsed if each.is_sweep_override()}
+
+
+def _refuse_address(params: Mapping[str, Any]) -> None:
+    if any(str(key).lstrip("+~").partition("=")[0].strip() == ADDRESS for key in params):
+        raise ConfigError(f"hydra.sweeper.params: {ADDRESS} is refused in a file; say it on the command line")
