@@ -19,7 +19,7 @@ _DEFAULT = object()
 
 
 def _draw(pattern: _pattern.Pattern) -> bytes:
-    from .stages.plot.plot import pattern_png
+    from .stages.plot.figures import pattern_png
 
     return pattern_png(pattern)
 

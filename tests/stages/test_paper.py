@@ -322,10 +322,10 @@ def test_a_figure_that_cannot_be_made_costs_no_frame(
     def broken(*_: Any) -> list[str]:
         raise OSError("no space left")
 
-    monkeypatch.setattr(Paper, "finish", broken)
+    monkeypatch.setattr(Paper, "_draw_waterfall", broken)
     told = run(*frames, "plot=waterfall", "output_dir=out")
     assert told.status == 0
-    assert "plot: OSError: no space left" in told.err
+    assert "figures/waterfall.pdf: could not be finished (no space left)" in told.err
     assert json.loads((tmp_path / "out" / "run.json").read_text())["status"] == "done"
     assert len(Folder(tmp_path / "out").records) == 3
 

@@ -15,7 +15,8 @@ from PIL import Image
 from xrdpipe.model.errors import ConfigError
 from xrdpipe.model.frame import Frame
 from xrdpipe.model.pattern import Pattern
-from xrdpipe.stages.plot.plot import MASK_COLOUR, Plot, pattern_png, reduced
+from xrdpipe.stages.plot.figures import MASK_COLOUR, pattern_png, reduced
+from xrdpipe.stages.plot.plot import Plot
 from xrdpipe.stages.stage import Setup
 
 Pixels = NDArray[np.int16]
@@ -316,7 +317,7 @@ def test_no_window_and_no_state_of_pyplot_is_touched(setup: Setup) -> None:
 
     code = (
         "import sys, numpy as np; from xrdpipe.model.pattern import Pattern;"
-        "from xrdpipe.stages.plot.plot import pattern_png;"
+        "from xrdpipe.stages.plot.figures import pattern_png;"
         "pattern_png(Pattern(np.arange(3.), np.arange(3.), None, 'r_mm'));"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..model.errors import ConfigError, choice, require
+from ..model.plugins import ENGINES, plugins
 
 BACKENDS = ("auto", "threading", "loky", "dask", "slurm")
 
@@ -56,11 +57,13 @@ class Parallel:
         require(
             self.n_jobs == -1 or self.n_jobs >= 1, "n_jobs", self.n_jobs, "-1 (all cores) or a number >= 1 expected"
         )
-        choice("backend", self.backend, BACKENDS)
+        if self.backend not in BACKENDS:
+            choice("backend", self.backend, [*BACKENDS, *plugins(ENGINES)])
         for name, owners in OWNERS.items():
             given = getattr(self, name)
             groups = " or ".join(f"parallel={owner}" for owner in owners.split())
-            require(given in (None, {}) or self.backend in owners.split(), name, given, f"say {groups} as well")
+            fits = given in (None, {}) or self.backend in owners.split() or self.backend not in BACKENDS
+            require(fits, name, given, f"say {groups} as well")
         if self.backend == "slurm":
             self._check_array()
         elif self.backend == "dask":

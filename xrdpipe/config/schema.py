@@ -5,15 +5,14 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
-import sys
 from collections.abc import Mapping
-from functools import cache, lru_cache
-from importlib.metadata import entry_points
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints, overload
 
 if TYPE_CHECKING:
     pass
 from ..model.errors import ConfigError, nearest
+from ..model.plugins import plugin_packages
 from ..stages.stage import Stage
 from .targets import current_target
 
@@ -87,7 +86,7 @@ def build(values: Mapping[str, Any], where: str, base: type[Stage] = Stage) -> S
         text = json.dumps(values)
     except TypeError as error:
         raise ConfigError(f"{where}: {error}; numbers, text, true, false, null, lists and mappings expected") from error
-    plugins = _plugins(tuple(sys.path))
+    plugins = plugin_packages()
     return _build(text, where, base, plugins)  # type: ignore[arg-type] # mypy: a class has a hash
 
 
@@ -116,9 +115,3 @@ def _resolve(target: str, where: str, plugins: frozenset[str]) -> type[Stage]:
     if not (isinstance(cls, type) and issubclass(cls, Stage) and dataclasses.is_dataclass(cls)):
         raise refused
     return cls
-
-
-@cache
-def _plugins(path: tuple[str, ...]) -> frozenset[str]:
-    """The packages of the plug-ins that are installed in ``path``, which is `sys.path`."""
-    return frozenset(point.module.partition(".")[0] for point in entry_points(group="xrdpipe.stages"))

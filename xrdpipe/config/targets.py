@@ -6,6 +6,9 @@ resumed and the same configuration gives the same bytes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 # recorded in results and accepted in configurations -> where the class is
 MOVED = {
     "xrdpipe.source.Source": "xrdpipe.stages.source.Source",
@@ -34,3 +37,13 @@ def current_target(target: str) -> str:
 def recorded_target(target: str) -> str:
     """Return the name under which results record the class of ``target``."""
     return _RECORDED.get(target, target)
+
+
+def old_targets(groups: Mapping[str, Any]) -> list[str]:
+    """Return a note for each configuration group that names its class by where it was before."""
+    targets = {name: values.get("_target_") for name, values in groups.items() if isinstance(values, Mapping)}
+    return [
+        f"{name}._target_={target}: the class is {MOVED[target]} now; the old name still works"
+        for name, target in targets.items()
+        if isinstance(target, str) and target in MOVED
+    ]

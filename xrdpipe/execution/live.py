@@ -31,7 +31,7 @@ def arriving_batches(plan: Plan, target: Folder | None) -> Iterator[list[Referen
     arrivals = plan.arrivals
     if arrivals is None:
         return
-    most, batches, pictures = arrivals.watch.frames, arrivals.batches(), [*plan.shown]
+    most, batches, pictures = arrivals.limit, arrivals.batches(), [*plan.shown]
     names = {**(target.names if target else {}), **{image.name: absolute_location(image) for image in plan.images}}
     seen, clock = {image.name for image in plan.images}, time.monotonic()
     there = set(seen)  # of the frames that `most` counts, those done before among them

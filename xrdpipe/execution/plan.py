@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -14,6 +14,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..config.settings import Settings, parse_settings
+from ..config.targets import old_targets
 from ..geometry.geometry import shared_geometry
 from ..geometry.poni import Poni
 from ..io import files
@@ -24,9 +25,9 @@ from ..model.reference import Reference, absolute_location, display_path
 from ..model.series import Series
 from ..pipeline.pipeline import Pipeline
 from ..results.folder import TAKEN, Folder
+from ..stages.arrivals import Arrivals
 from ..stages.collector import Collector
 from ..stages.source import frame_shape
-from ..stages.source_watch import Arrivals
 
 PICTURES = 5  # of a series in its report, at most
 
@@ -57,69 +58,61 @@ class Plan:
         names: Mapping[str, str],
         arrivals: Arrivals | None = None,
     ) -> Plan:
-        """Check all that can be checked without reading a frame; ConfigError says what cannot be.
+        """Check all that can be checked without reading a frame.
 
-        ``names``: names that images already have, name -> path; ``arrivals``: waits for the first images.
+        Parameters
+        ----------
+        values
+            The configuration, as plain Python.
+        arrays
+            Frames in memory, by name.
+        write
+            Whether results are written.
+        names
+            Names that images already have, name -> path.
+        arrivals
+            Where more images come from; the plan waits for the first of them.
+
+        Raises
+        ------
+        ConfigError
+            The run is refused.
         """
-        top, groups = parse_settings(values)
-        pipeline = Pipeline.of(groups, top.stages)
-        poni = geometry_file(top)
-        if not top.images and not arrays:
-            raise ConfigError("images: missing; say which frames, images='data/*.tiff' or their paths")
-        inputs = pipeline.inputs()
-        for what, path in inputs.items():
-            file = split_path(path).file
-            if not os.path.isfile(file):
-                raise ConfigError(f"{what} file {path}: {'not a file' if os.path.exists(file) else 'no such file'}")
-        pipeline.check(poni)
-        for name in pipeline.source.columns:
-            taken = name in TAKEN or name.startswith("seconds_")
-            require(not taken, "source.columns", name, "a column of this name is there already, see docs/metrics.md")
+        settings, groups = parse_settings(values)
+        pipeline = Pipeline.of(groups, settings.stages)
+        poni = geometry_file(settings)
+        _check_inputs(settings, pipeline, poni, arrays)
         files.forget_files()  # they may have grown since
-        own = {_real(each) for path in inputs.values() for each in files.look(path).references}
-        if arrivals is None:
-            contents = [files.look(path) for path in expand(top.images or [])]
-        else:
-            there = Folder(Path(top.output_dir)) if top.output_dir and write and not top.overwrite else None
-            if there and there.run.get("identity") != identity_of(pipeline, poni):
-                there = None
-
-            def wanted(frame: Reference) -> bool:
-                return _real(frame) not in own and not (there and there.renamed(frame))
-
-            contents = [files.Content(tuple(arrivals.first(wanted, wait=not top.dry_run)))]
+        inputs = {_real(each) for path in pipeline.inputs().values() for each in files.look(path).references}
+        contents = _contents(settings, pipeline, poni, write, inputs, arrivals)
         found = {absolute_location(each): each for content in contents for each in content.references}
-        frames = [each for each in found.values() if not own or _real(each) not in own]
-        notes = [note for content in contents for note in content.notes]
-        if found and not frames:
-            raise ConfigError(f"images={top.images}: nothing but the background, dark or mask file itself")
-        if frames and not arrays and not any(os.path.exists(path) for path in {each.path for each in frames}):
-            raise ConfigError(f"images: none of them exists ({', '.join(each.location for each in frames[:3])})")
-        if not frames and not arrays:
-            raise ConfigError(f"images: no frames ({'; '.join(notes[:3])})")
-        folder = Folder(Path(top.output_dir)) if top.output_dir and write else None
+        frames = [each for each in found.values() if not inputs or _real(each) not in inputs]
+        notes = [*old_targets(groups), *(note for content in contents for note in content.notes)]
+        _check_frames(settings, found, frames, arrays, notes)
+        folder = Folder(Path(settings.output_dir)) if settings.output_dir and write else None
         single = assign_names(frames, {**names, **(folder.names if folder else {})})
-        single += [Reference(name, Path(name), array) for name, array in arrays.items()]
-        for name in arrays:
-            fits = name and name == Path(name).name and [image.name for image in single].count(name) == 1
-            require(bool(fits), "images", name, "an array needs a name of its own, without folders")
-        images = pipeline.source.merged(single)
+        images = pipeline.source.merged([*single, *_array_references(arrays, single)])
         size = max(len(image.parts) for image in images)
         notes += [f"{image.name} is of {n} frames, not {size}" for image in images if (n := len(image.parts)) < size]
-        left_out = [each.location for each in found.values() if own and _real(each) in own]
-        plan = cls(top, pipeline, poni, images, left_out, notes, folder, write, arrivals)
+        left_out = [each.location for each in found.values() if inputs and _real(each) in inputs]
+        plan = cls(settings, pipeline, poni, images, left_out, notes, folder, write, arrivals)
+        plan._check_outputs()
+        return plan
+
+    def _check_outputs(self) -> None:
+        """Raise ConfigError where results would overwrite each other, or what the folder holds."""
         owners: dict[str, str] = {}
-        for name, written in plan.outputs().items():
+        for name, written in self.outputs().items():
             for each in written:
                 if each in owners:
                     raise ConfigError(f"images: {owners[each]} and {name} would both write {each}; rename one")
                 owners[each] = name
-        if folder is not None:
-            together = plan.together(plan.collectors(folder))
-            folder.check(plan.identity, plan.outputs(), top.overwrite or plan.resumes, together)
-        if arrivals is not None and any(each.takes_results for each in plan.collectors(folder or Folder(Path(".")))):
+        if self.folder is not None:
+            shared = self.together(self.collectors(self.folder))
+            self.folder.check(self.identity, self.outputs(), self.settings.overwrite or self.resumes, shared)
+        collectors = self.collectors(self.folder or Folder(Path(".")))
+        if self.arrivals is not None and any(each.takes_results for each in collectors):
             raise ConfigError("output.format: nxs is made of all frames together, so not with source=watch")
-        return plan
 
     @property
     def resumes(self) -> bool:
@@ -194,6 +187,65 @@ class Plan:
         lines += [f"  {file}" for file in self.together(self.collectors(Folder(target)))]
         report = "report.html, " if self.settings.report else ""
         return "\n".join([*lines, f"  summary.csv, run.json, {report}xrdpipe.log, .hydra/"])
+
+
+def _check_inputs(settings: Settings, pipeline: Pipeline, poni: Poni, arrays: Mapping[str, NDArray[Any]]) -> None:
+    if not settings.images and not arrays:
+        raise ConfigError("images: missing; say which frames, images='data/*.tiff' or their paths")
+    for what, path in pipeline.inputs().items():
+        file = split_path(path).file
+        if not os.path.isfile(file):
+            raise ConfigError(f"{what} file {path}: {'not a file' if os.path.exists(file) else 'no such file'}")
+    pipeline.check(poni)
+    for name in pipeline.source.columns:
+        taken = name in TAKEN or name.startswith("seconds_")
+        require(not taken, "source.columns", name, "a column of this name is there already, see docs/metrics.md")
+
+
+def _contents(
+    settings: Settings,
+    pipeline: Pipeline,
+    poni: Poni,
+    write: bool,
+    inputs: Container[tuple[Path, str]],
+    arrivals: Arrivals | None,
+) -> list[files.Content]:
+    """Return the frames of the images, or the first that arrive."""
+    if arrivals is None:
+        return [files.look(path) for path in expand(settings.images or [])]
+    folder = Folder(Path(settings.output_dir)) if settings.output_dir and write and not settings.overwrite else None
+    if folder and folder.run.get("identity") != identity_of(pipeline, poni):
+        folder = None
+
+    def is_wanted(frame: Reference) -> bool:
+        return _real(frame) not in inputs and not (folder and folder.renamed(frame))
+
+    return [files.Content(tuple(arrivals.first(is_wanted, wait=not settings.dry_run)))]
+
+
+def _check_frames(
+    settings: Settings,
+    found: Mapping[str, Reference],
+    frames: Sequence[Reference],
+    arrays: Mapping[str, NDArray[Any]],
+    notes: Sequence[str],
+) -> None:
+    if found and not frames:
+        raise ConfigError(f"images={settings.images}: nothing but the background, dark or mask file itself")
+    if arrays:
+        return
+    if frames and not any(os.path.exists(path) for path in {each.path for each in frames}):
+        raise ConfigError(f"images: none of them exists ({', '.join(each.location for each in frames[:3])})")
+    if not frames:
+        raise ConfigError(f"images: no frames ({'; '.join(notes[:3])})")
+
+
+def _array_references(arrays: Mapping[str, NDArray[Any]], single: Sequence[Reference]) -> list[Reference]:
+    names = [*(image.name for image in single), *arrays]
+    for name in arrays:
+        fits = name and name == Path(name).name and names.count(name) == 1
+        require(bool(fits), "images", name, "an array needs a name of its own, without folders")
+    return [Reference(name, Path(name), array) for name, array in arrays.items()]
 
 
 def _stacks(images: list[Reference]) -> list[list[Reference]]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import sys
 import tempfile
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
-from dataclasses import replace
+from contextlib import ExitStack, nullcontext, suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -21,13 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config.loader import save_hydra
+from ..config.parallel import Parallel
 from ..config.schema import build
-from ..config.settings import parse_settings
-from ..geometry.orientation import judge, override_text
+from ..config.settings import Settings, parse_settings
 from ..io import files
 from ..io.header import header
-from ..io.memory import memory
-from ..model.errors import ConfigError, FrameError
+from ..model.errors import ConfigError
 from ..model.record import Outcome, Record, pending_record
 from ..model.reference import Reference
 from ..pipeline.recipe import Recipe, prepared
@@ -35,17 +33,18 @@ from ..report.report import try_report
 from ..results.folder import WAYS_OUT, Folder
 from ..results.journal import ARRAY
 from ..results.new_folder import new_folder
-from ..stages.collector import Collector, feed_collectors, finish_collectors
+from ..stages.arrivals import Arrivals
+from ..stages.collector import Collector, finish_collectors
 from ..stages.source import Source
-from ..stages.source_watch import Arrivals, Watch
-from . import interruption, preflight, slurm_array
+from . import interruption, preflight
+from .engines.engine import Process, engine_for
 from .folder_lock import locked_folder
+from .listeners import Collecting, Journal, Keeping, Listener, MissingColumns, OrientationCheck, Telling
 from .live import arriving_batches, live_report
 from .plan import Plan, run_shape
 from .progress import Progress
 from .result import Masks, Run
 from .run_record import _run_json
-from .workers import Engine, drain, open_engine
 
 log = logging.getLogger("xrdpipe")
 
@@ -63,41 +62,45 @@ def run(
     job: int | None = None,
     names: Mapping[str, str] | None = None,
 ) -> Run:
-    """Process every image of a configuration (plain values, see `config.plain`).
+    """Process every image of a configuration.
 
-    ``command``: the overrides, for the record; ``arrays``: frames by name, in place of files; ``write``: into the
-    configured folder, or nothing at all; ``keep``: patterns and masks in the result; ``job``: the number in a sweep;
-    ``names``: those that the images have (name -> path) where a run is replayed, so that its source supplies nothing.
-    ConfigError where the run is refused, before anything is written.
+    Parameters
+    ----------
+    values
+        The configuration as plain Python, see `config.loader.to_builtin`.
+    command
+        The overrides, for the record.
+    arrays
+        Frames (slow, fast) by name, in place of files.
+    write
+        Write into the configured folder; otherwise nothing is written at all.
+    keep
+        Keep patterns and masks in the result.
+    job
+        The number of the job in a sweep.
+    names
+        The names that images have (name -> path) where a run is replayed, so that its source supplies nothing.
+
+    Returns
+    -------
+    Run
+        The records of all frames, and with ``keep`` their patterns and masks.
+
+    Raises
+    ------
+    ConfigError
+        The run is refused, before anything is written.
     """
-    top, groups = parse_settings(values)
+    settings, groups = parse_settings(values)
     source = build(groups.get("source", {}), "source", Source)
     with ExitStack() as stack:
-        if write and top.output_dir and not top.dry_run:
-            stack.enter_context(locked_folder(Path(top.output_dir)))
-        arrivals = None
-        if isinstance(source, Watch):
-            if top.parallel.backend == "slurm":
-                raise ConfigError(
-                    "source=watch: not with parallel=slurm, whose jobs wait in a queue; say parallel=dask"
-                )
-            arrivals, values = _watch(source, values, write, bool(arrays) or job is not None)
-            if not top.dry_run:
-                stack.enter_context(interruption.handle_signals())
-                stack.enter_context(arrivals.notified())
+        if write and settings.output_dir and not settings.dry_run:
+            stack.enter_context(locked_folder(Path(settings.output_dir)))
+        queued = not engine_for(settings.parallel).takes_arrivals
+        source.check_combination(queued=queued, arrays=bool(arrays) or job is not None)
+        arrivals, values = _watch(source, settings, values, write, stack)
         if source.supplies and names is None:
-            if write and not top.dry_run:
-                if top.output_dir and Folder(Path(top.output_dir)).run and not (top.overwrite or top.resume):
-                    raise ConfigError(f"output_dir={top.output_dir}: holds results already; {WAYS_OUT}")
-                place = top.output_dir or str(new_folder())
-                if not top.output_dir:
-                    stack.enter_context(locked_folder(Path(place)))
-                values = {**values, "output_dir": place}
-                if not top.quiet:
-                    print(f"xrdpipe: making frames in {place}", file=sys.stderr, flush=True)
-            else:
-                place = stack.enter_context(tempfile.TemporaryDirectory(prefix="xrdpipe-"))
-            values = source.supply(dict(values), Path(place))
+            values = _supplied(source, settings, values, write, stack)
         plan = Plan.of(values, arrays or {}, write, names or {}, arrivals)
         if plan.settings.dry_run:
             print(plan.told())
@@ -107,20 +110,76 @@ def run(
         return _execute(plan, values, command, keep, job, stack)
 
 
-def _watch(source: Watch, values: Mapping[str, Any], write: bool, other: bool) -> tuple[Arrivals, dict[str, Any]]:
-    """What finds the frames, and the configuration of the run that they make; ``other``: of a sweep, or with arrays."""
-    if other:
-        raise ConfigError("source=watch: waits for files, so neither with arrays nor in a sweep")
-    values = source.settled(values)
-    output_dir, quiet = values.get("output_dir"), values.get("quiet")
-    apart = Path(output_dir).resolve() if output_dir and write else None
-    say = partial(_say_unless, quiet)
-    return Arrivals(source, apart, say, interruption.stop_requested), values
+def _watch(
+    source: Source, settings: Settings, values: Mapping[str, Any], write: bool, stack: ExitStack
+) -> tuple[Arrivals | None, Mapping[str, Any]]:
+    apart = Path(settings.output_dir).resolve() if settings.output_dir and write else None
+    say = partial(_say_unless, settings.quiet)
+    arrivals, values = source.watch(values, apart, say, interruption.stop_requested)
+    if arrivals is not None and not settings.dry_run:
+        stack.enter_context(interruption.handle_signals())
+        stack.enter_context(arrivals.notified())
+    return arrivals, values
 
 
-def _say_unless(quiet: Any, text: str) -> None:
+def _say_unless(quiet: bool, text: str) -> None:
     if not quiet:
-        print(f"xrdpipe: {text}", file=sys.stderr)
+        print(f"xrdpipe: {text}", file=sys.stderr, flush=True)
+
+
+def _supplied(
+    source: Source, settings: Settings, values: Mapping[str, Any], write: bool, stack: ExitStack
+) -> dict[str, Any]:
+    """Let the source make its frames, in the folder of the run or in one that goes with it."""
+    if not write or settings.dry_run:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="xrdpipe-"))
+        return source.supply(dict(values), Path(folder))
+    holds_results = settings.output_dir and Folder(Path(settings.output_dir)).run
+    if holds_results and not (settings.overwrite or settings.resume):
+        raise ConfigError(f"output_dir={settings.output_dir}: holds results already; {WAYS_OUT}")
+    folder = settings.output_dir or str(new_folder())
+    if not settings.output_dir:
+        stack.enter_context(locked_folder(Path(folder)))
+    _say_unless(settings.quiet, f"making frames in {folder}")
+    return source.supply({**values, "output_dir": folder}, Path(folder))
+
+
+@dataclass
+class _State:
+    """A run that goes on.
+
+    Attributes
+    ----------
+    target
+        The folder of the results; None where nothing is written.
+    images, records
+        All frames, by name; those that arrive join them.
+    """
+
+    plan: Plan
+    target: Folder | None
+    progress: Progress
+    images: dict[str, Reference]
+    records: dict[str, Record]
+    collectors: list[Collector] = field(default_factory=list)
+    listeners: list[Listener] = field(default_factory=list)
+
+    def batches(self) -> Iterator[Sequence[Reference]]:
+        """Yield the frames that are there, then those that arrive."""
+        if self.plan.waiting:
+            yield self.plan.waiting
+        for batch in arriving_batches(self.plan, self.target):
+            self.images.update({image.name: image for image in batch})
+            self.records.update({image.name: pending_record(image) for image in batch})
+            self.progress.total += len(batch)
+            yield batch
+
+    def take(self, outcome: Outcome) -> None:
+        """Hand a frame that came back to the listeners, and keep its record."""
+        image = self.images[outcome.record.name]
+        for listener in self.listeners:
+            outcome = listener.frame(outcome, image)
+            self.records[image.name] = outcome.record
 
 
 def _execute(
@@ -129,107 +188,122 @@ def _execute(
     started, clock = datetime.now(UTC), time.monotonic()
     shape, shape_from, unreadable = run_shape(plan)
     target = plan.folder or (Folder(new_folder()) if plan.write else None)
-    recipe, engine = _ready(plan, shape, shape_from, target, stack)
+    recipe, process = _ready(plan, shape, shape_from, target, stack)
     if target is not None and plan.folder is None:
         stack.enter_context(locked_folder(target.path))
     raw_shape = plan.pipeline.source.to_raw(np.empty(shape or (0, 0), np.bool_)).shape
     result = Run(target.path if target else None, masks=Masks(raw_shape))
-    before = target.records if target else {}
-    done = {image.name for image in plan.images} - {image.name for image in plan.waiting}
-    records = {
-        image.name: _with_columns(before[image.name], image, plan) if image.name in done else pending_record(image)
-        for image in plan.images
-    }
-    images = {image.name: image for image in plan.images}
-    lacking: dict[str, int] = {}
-    progress = Progress(len(plan.waiting), plan.settings.quiet, plan.arrivals is not None)
-
-    def batches() -> Iterator[Sequence[Reference]]:
-        if plan.waiting:
-            yield plan.waiting
-        for batch in arriving_batches(plan, target):
-            images.update({image.name: image for image in batch})
-            records.update({image.name: pending_record(image) for image in batch})
-            progress.total += len(batch)
-            yield batch
-
-    judged = bool(job)  # once a run, once a sweep
-    made = {
+    state = _state(plan, target)
+    record = {
         **_run_json(plan, values, command, started),
         "shape": shape or (target.run.get("shape") if target else None),
         **({} if job is None else {"job": job}),
     }
-    collectors = plan.collectors(target, made["started"]) if target else []
+    done_before = len(target.records) if target else 0
+    state.collectors = plan.collectors(target, record["started"]) if target else []
     if target is not None:
-        made["together"] = plan.together(collectors)
-        if replaced := target.replaced(plan.identity):
-            progress.say(f"{replaced} results of another configuration in {target.path} are replaced")
-        target.begin({**made, "status": "running"}, plan.outputs(plan.waiting))
-        save_hydra(target.path, values, command)
-    for collector in collectors:
-        collector.begin(image.name for image in plan.waiting)
+        _begin_folder(state, target, record, values, command)
+    state.listeners = _listeners(state, result, keep, check_orientation=not job)
+    for listener in state.listeners:
+        listener.begin()
     stack.enter_context(target.log() if target else nullcontext())
-    stack.enter_context(progress)
+    stack.enter_context(state.progress)
     stack.enter_context(interruption.handle_signals())
-    fresh: AbstractContextManager[None] = nullcontext()
-    if plan.arrivals is not None:
-        plan.arrivals.say = progress.say
-        if target is not None and plan.settings.report:
-            fresh = live_report(target.path)
-    _tell_first(plan, shape, progress, len(before), len(done))
-    told: set[str] = set()
+    _tell_first(plan, shape, state.progress, done_before, len(plan.images) - len(plan.waiting))
     try:
-        with fresh:
-            for outcome in _outcomes(engine, recipe, plan, batches(), unreadable, keep):
-                outcome = replace(outcome, record=feed_collectors(collectors, outcome.record, outcome.results))
-                name = outcome.record.name
-                records[name] = outcome.record
-                if target is not None:
-                    target.note(outcome.record)
-                _tell(progress, outcome, told)
-                _tell_missing(progress, outcome.record, images[name], lacking)
-                if not judged and outcome.record.status == "done":
-                    judged = True
-                    if doubt := _doubt(plan, images[name]):
-                        progress.say(doubt)
-                        log.warning(doubt)
-                if keep:
-                    result.take(outcome)
-            for part in target.parts() if target else ():  # what workers left that died while they wrote
-                with suppress(OSError):
-                    part.unlink()
+        with _live_report(state):
+            for outcome in _outcomes(process, recipe, plan, state.batches(), unreadable, keep):
+                state.take(outcome)
+        _remove_partial_files(target)
     except KeyboardInterrupt:
         result.stopped = True
-        _tidy(plan, recipe, target, records)
-        progress.say(f"stopped after {progress.done} of {progress.total} frames; what is done is saved")
-    for left in plan.arrivals.incomplete() if plan.arrivals else ():
-        progress.say(left)
-    for column, count in lacking.items():
-        some = f"{count} of {progress.done}" if count < progress.done else "all"
-        progress.say(f"source.columns={column}: empty for {some} frames")
-    if plan.arrivals is not None and target is not None:  # those that were done before came among the others
+        _tidy(plan, recipe, target, state.records)
+        done, total = state.progress.done, state.progress.total
+        state.progress.say(f"stopped after {done} of {total} frames; what is done is saved")
+    _conclude(state, result, record, clock)
+    return result
+
+
+def _state(plan: Plan, target: Folder | None) -> _State:
+    before = target.records if target else {}
+    waiting = {image.name for image in plan.waiting}
+    records = {
+        image.name: pending_record(image) if image.name in waiting else _with_columns(before[image.name], image, plan)
+        for image in plan.images
+    }
+    progress = Progress(len(plan.waiting), plan.settings.quiet, plan.arrivals is not None)
+    if plan.arrivals is not None:
+        plan.arrivals.report_to(progress.say)
+    return _State(plan, target, progress, {image.name: image for image in plan.images}, records)
+
+
+def _begin_folder(
+    state: _State, target: Folder, record: dict[str, Any], values: Mapping[str, Any], command: Sequence[str]
+) -> None:
+    plan = state.plan
+    record["together"] = plan.together(state.collectors)
+    if replaced := target.replaced(plan.identity):
+        state.progress.say(f"{replaced} results of another configuration in {target.path} are replaced")
+    target.begin({**record, "status": "running"}, plan.outputs(plan.waiting))
+    save_hydra(target.path, values, command)
+
+
+def _listeners(state: _State, result: Run, keep: bool, check_orientation: bool) -> list[Listener]:
+    """Return the listeners in the order in which they hear of a frame.
+
+    Collectors come first, as a frame fails where one cannot take it in; then the journal, before anybody is told.
+    """
+    plan, progress = state.plan, state.progress
+    listeners: list[Listener] = [Collecting(state.collectors, plan.waiting, progress)]
+    if state.target is not None:
+        listeners.append(Journal(state.target))
+    listeners += [Telling(progress), MissingColumns(progress)]
+    if check_orientation:  # once a run, once a sweep
+        listeners.append(OrientationCheck(plan, progress))
+    if keep:
+        listeners.append(Keeping(result))
+    return listeners
+
+
+def _live_report(state: _State) -> Any:
+    plan, target = state.plan, state.target
+    if plan.arrivals is None or target is None or not plan.settings.report:
+        return nullcontext()
+    return live_report(target.path)
+
+
+def _conclude(state: _State, result: Run, record: dict[str, Any], clock: float) -> None:
+    """End the listeners and write the record of the run."""
+    plan, target, progress = state.plan, state.target, state.progress
+    for line in plan.arrivals.incomplete() if plan.arrivals else ():
+        progress.say(line)
+    records = state.records
+    if plan.arrivals is not None and target is not None:  # frames that were done before arrive among the others
         records = {image.name: records.get(image.name) or target.records[image.name] for image in plan.images}
     result.order(records.values())
-    if target is not None:
-        first = [each for each in collectors if each.takes_results]
-        for trouble in finish_collectors(first, {**target.records, **records}):
-            progress.say(trouble)
-            log.error(trouble)
-        status = "stopped" if result.stopped else "failed" if result.failed else "done"
-        made["outputs"] = plan.outputs()  # also of those that came meanwhile
-        try:
-            target.record({**made, "status": status, "seconds": round(time.monotonic() - clock, 3)}, result.frames)
-        except OSError as error:
-            result.unwritten = True
-            progress.say(f"{target.path}: the record of the run could not be written ({error.strerror}); {GO_ON}")
-        _finish(plan, target, progress, collectors)
-    return result
+    for listener in state.listeners:
+        listener.end({**(target.records if target else {}), **records})
+    if target is None:
+        return
+    status = "stopped" if result.stopped else "failed" if result.failed else "done"
+    record["outputs"] = plan.outputs()  # also of frames that arrived
+    try:
+        target.record({**record, "status": status, "seconds": round(time.monotonic() - clock, 3)}, result.frames)
+    except OSError as error:
+        result.unwritten = True
+        progress.say(f"{target.path}: the record of the run could not be written ({error.strerror}); {GO_ON}")
+    notes = finish_collectors([each for each in state.collectors if not each.takes_results], target.records)
+    if plan.settings.report:
+        notes += try_report(target.path)
+    for note in notes:
+        progress.say(note)
+        log.warning("%s", note)
 
 
 def _ready(
     plan: Plan, shape: tuple[int, int] | None, shape_from: str, target: Folder | None, stack: ExitStack
-) -> tuple[Recipe | None, Engine | None]:
-    """What workers prepare, and who they are; nothing where no frame could be read.
+) -> tuple[Recipe | None, Process | None]:
+    """Prepare the recipe and start the workers; (None, None) where no frame could be read.
 
     What does not fit is refused here, before the folder is touched.
     """
@@ -244,10 +318,12 @@ def _ready(
         prepared(recipe)
         preflight.check_space(plan, shape, path)
         if path is not None and (path / ARRAY).exists():
-            slurm_array.check_ended(path)
-        return recipe, stack.enter_context(
-            open_engine(plan.settings.parallel, plan.waiting, plan.arrivals is not None, path)
-        )
+            from .engines.slurm import check_ended
+
+            check_ended(path)
+        grows = plan.arrivals is not None
+        engine = engine_for(plan.settings.parallel if plan.waiting or grows else Parallel(), plan.waiting)
+        return recipe, stack.enter_context(engine.open(None if grows else len(plan.waiting), path))
     except (ConfigError, KeyboardInterrupt):
         if target is not None and plan.folder is None:
             os.removedirs(target.path)
@@ -255,34 +331,34 @@ def _ready(
 
 
 def _outcomes(
-    engine: Engine | None,
+    process: Process | None,
     recipe: Recipe | None,
     plan: Plan,
     batches: Iterator[Sequence[Reference]],
     unreadable: Mapping[str, str],
     keep: bool,
 ) -> Generator[Outcome]:
-    if engine is not None and recipe is not None:
+    if process is not None and recipe is not None:
         for batch in batches:
-            yield from engine(recipe, batch, plan.shown, keep)
+            yield from process(recipe, batch, plan.shown, keep)
         return
     for image in plan.waiting:
         yield Outcome(replace(pending_record(image), status="failed", error=unreadable[image.name]))
 
 
-def _finish(plan: Plan, target: Folder, progress: Progress, collectors: Sequence[Collector]) -> None:
-    notes = finish_collectors([each for each in collectors if not each.takes_results], target.records)
-    if plan.settings.report:
-        notes += try_report(target.path)
-    for note in notes:
-        progress.say(note)
-        log.warning("%s", note)
+def _remove_partial_files(target: Folder | None) -> None:
+    """Remove what workers left that died while they wrote."""
+    for part in target.parts() if target else ():
+        with suppress(OSError):
+            part.unlink()
 
 
 def _tidy(plan: Plan, recipe: Recipe | None, target: Folder | None, records: Mapping[str, Record]) -> None:
-    # A frame that nobody waited for leaves nothing: neither half a file nor one that the record does not know.
+    """Remove what frames left that the record does not know, once the workers have ended."""
     if recipe is None or target is None:
         return
+    from .engines.local import drain
+
     drain(recipe)
     waiting = [name for name, record in records.items() if record.status == "waiting"]
     for path in [*target.parts(), *(target.path / file for name in waiting for file in plan.pipeline.outputs(name))]:
@@ -291,8 +367,8 @@ def _tidy(plan: Plan, recipe: Recipe | None, target: Folder | None, records: Map
 
 
 def _tell_first(plan: Plan, shape: tuple[int, int] | None, progress: Progress, before: int, done: int) -> None:
-    doubts = [doubt] if shape is not None and (doubt := preflight.space_warning(plan, shape)) else []
-    for note in [*plan.notes, *doubts]:
+    warnings = [text] if shape is not None and (text := preflight.space_warning(plan, shape)) else []
+    for note in [*plan.notes, *warnings]:
         progress.say(note)
         log.warning("%s", note)
     for left in plan.left_out:
@@ -303,45 +379,8 @@ def _tell_first(plan: Plan, shape: tuple[int, int] | None, progress: Progress, b
     log.info("%d frames, %s", len(plan.waiting), plan.identity["program"])
 
 
-def _tell(progress: Progress, outcome: Outcome, told: set[str]) -> None:
-    record = outcome.record
-    failure = f"{record.file}: {record.error}" if record.status == "failed" else ""
-    progress.advance(failure)
-    if failure:
-        log.error("%s%s", failure, f"\n{outcome.trace}" if outcome.trace else "")
-    for note in record.notes:
-        words = re.sub(r"[\d.]+", "", note)
-        if words not in told:  # the same words are said once a run, of the first frame; all are in the log
-            progress.say(f"{record.file}: {note}")
-            told.add(words)
-        log.warning("%s: %s", record.file, note)
-
-
 def _with_columns(record: Record, image: Reference, plan: Plan) -> Record:
-    """The record of a frame that was done before, with the columns that are wanted now."""
+    """Return the record of a frame that was done before, with the columns that are wanted now."""
     if list(record.columns) == plan.pipeline.source.columns:
         return record
     return replace(record, columns=plan.pipeline.source.values(header(image)))
-
-
-def _tell_missing(progress: Progress, record: Record, image: Reference, lacking: dict[str, int]) -> None:
-    """Say of each column the first time that a frame has no value for it; count the others in ``lacking``."""
-    for name, value in record.columns.items():
-        if value is None:
-            lacking[name] = lacking.get(name, 0) + 1
-            if lacking[name] == 1:
-                progress.say(f"source.columns={name}: {record.file}: {header(image).missing(name)}")
-
-
-def _doubt(plan: Plan, image: Reference) -> str:
-    """What to say where the rings of a frame are much sharper in another orientation; nothing, as a rule."""
-    first = image.parts[0] if image.parts else image
-    try:
-        raw = memory.read(first)[0] if first.array is None else files.as_image(first.array)
-    except FrameError:
-        return ""
-    verdict = judge(raw, plan.poni, plan.pipeline.source.transform, plan.settings.cache)
-    if not verdict.wrong:
-        return ""
-    there = f"{override_text(verdict.best)} (rings {verdict.ratio:.0f} times sharper in {image.name})"
-    return f"is this the orientation of the PONI? {there} may be; xrdpipe doctor says more"

@@ -21,6 +21,7 @@ from ..model.errors import FrameError, choice, require
 from ..model.frame import Frame
 from ..model.identity import content_hash
 from ..model.reference import Reference, display_path
+from .arrivals import Arrivals
 from .stage import Setup, Stage
 
 
@@ -62,8 +63,43 @@ class Source(Stage):
         """Fill in what the user left open of a configuration; a source that `supplies` makes frames in ``folder``."""
         return values
 
-    def check_sweep(self) -> None:
-        """Raise ConfigError where the jobs of a sweep cannot share this source."""
+    def check_combination(self, *, queued: bool = False, arrays: bool = False, sweep: bool = False) -> None:
+        """Raise ConfigError for what the source cannot be combined with.
+
+        Parameters
+        ----------
+        queued
+            The engine puts frames into a queue, so it takes none that arrive later.
+        arrays
+            The run also has arrays in memory.
+        sweep
+            The run is a job of a sweep.
+        """
+
+    def watch(
+        self, values: Mapping[str, Any], apart: Path | None, say: Callable[[str], None], stopped: Callable[[], bool]
+    ) -> tuple[Arrivals | None, dict[str, Any]]:
+        """Begin to look for frames that arrive while the run goes on.
+
+        Parameters
+        ----------
+        values
+            The configuration of the run, as plain Python.
+        apart
+            A folder in which no frame is looked for: that of the results.
+        say
+            Tells the user something.
+        stopped
+            Whether the user wants no more frames.
+
+        Returns
+        -------
+        Arrivals or None
+            What finds the frames; None where all frames are there when the run begins.
+        dict
+            The configuration of an ordinary run over the same frames, which gives the same results.
+        """
+        return None, dict(values)
 
     def to_frame(self, raw: NDArray[Any]) -> NDArray[Any]:
         """Turn an array from the orientation of the file into that of the frame."""

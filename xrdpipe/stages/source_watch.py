@@ -19,6 +19,7 @@ from ..io.handles import file_state
 from ..io.paths import natural
 from ..model.errors import ConfigError, FrameError, require
 from ..model.reference import Reference
+from .arrivals import Arrivals
 from .source import Source
 
 log = logging.getLogger("xrdpipe")
@@ -67,10 +68,21 @@ class Watch(Source):
         for key in ("average", "sum"):
             require(getattr(self, key) in (None, 1), key, getattr(self, key), "not while watching; merge afterwards")
 
-    def check_sweep(self) -> None:
-        raise ConfigError("source=watch: not in a sweep, as its jobs need the same frames; sweep over them afterwards")
+    def check_combination(self, *, queued: bool = False, arrays: bool = False, sweep: bool = False) -> None:
+        if sweep:
+            reason = "as its jobs need the same frames; sweep over them afterwards"
+            raise ConfigError(f"source=watch: not in a sweep, {reason}")
+        if arrays:
+            raise ConfigError("source=watch: waits for files, so neither with arrays nor in a sweep")
+        if queued:
+            raise ConfigError("source=watch: not with parallel=slurm, whose jobs wait in a queue; say parallel=dask")
 
-    def settled(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def watch(
+        self, values: Mapping[str, Any], apart: Path | None, say: Callable[[str], None], stopped: Callable[[], bool]
+    ) -> tuple[Arrivals | None, dict[str, Any]]:
+        return WatchedFolder(self, apart, say, stopped), self.ordinary_run(values)
+
+    def ordinary_run(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The configuration of a run over the same files that does not watch: it gives the same results.
 
         ConfigError where there is nothing that could be watched.
@@ -100,7 +112,7 @@ class _Waiting:
 
 
 @dataclass
-class Arrivals:
+class WatchedFolder:
     """The files that a `Watch` finds; ``apart`` is a folder in which none is looked for, ``say`` tells the user."""
 
     watch: Watch
@@ -115,6 +127,15 @@ class Arrivals:
     _hints: deque[Path] = field(default_factory=deque)  # what the system says has changed
     _listed: float = 0.0
     _news: float = field(default_factory=time.monotonic)
+
+    @property
+    def limit(self) -> int | None:
+        """The run ends with so many frames."""
+        return self.watch.frames
+
+    def report_to(self, say: Callable[[str], None]) -> None:
+        """Tell the user with ``say`` from now on."""
+        self.say = say
 
     def first(self, wanted: Callable[[Reference], bool], wait: bool) -> list[Reference]:
         """The first batch in which a frame is ``wanted``, and from then on only those; ConfigError where none comes."""

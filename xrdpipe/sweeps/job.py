@@ -14,8 +14,8 @@ from ..config.multirun import job_context
 from ..config.rank import Terms
 from ..config.settings import as_list
 from ..execution import interruption
+from ..execution.engines.local import change_folder
 from ..execution.run import run
-from ..execution.workers import change_folder
 from ..io.memory import memory
 from ..io.writing import write_json
 from ..model.errors import ConfigError, InUseError

@@ -19,7 +19,7 @@ from typing import Any
 from ..config.multirun import failed_job
 from ..config.refusals import FOLDER
 from ..execution import interruption
-from ..execution.queues import Local, Slurm, log_tail, make_private, needs_submitit
+from ..execution.engines.queues import Local, Slurm, log_tail, make_private, needs_submitit
 from ..io.writing import write_json
 
 SBATCH = ("partition", "account", "qos", "constraint", "exclude")  # keys of the launcher that sbatch knows as well

@@ -17,9 +17,9 @@ from ..config.rank import parse_rank
 from ..config.schema import build
 from ..config.settings import Settings, as_list, parse_settings
 from ..execution import interruption
+from ..execution.engines.queues import Slurm
 from ..execution.folder_lock import locked_folder
 from ..execution.plan import geometry_file
-from ..execution.queues import Slurm
 from ..io.paths import expand, expand_user
 from ..model.cores import available_cores
 from ..model.errors import ConfigError
@@ -89,7 +89,7 @@ def _checked(multirun: Multirun, images: Sequence[str]) -> Common:
     if settings.dry_run:
         raise ConfigError("dry_run: not for a sweep; leave out -m and give each key one value")
     source = build(groups.get("source", {}), "source", Source)
-    source.check_sweep()
+    source.check_combination(sweep=True)
     for name, values in groups.items():
         if name != "source" and not multirun.varies(name):
             build(values, name)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...model.cake import Cake
 from ...model.pattern import Pattern
-from .plot import Picture
+from .figures import Picture
 
 NO_PIXEL = (0.88, 0.88, 0.88)  # grey: nowhere in the default colour map, and not the red of masked pixels
 

@@ -17,7 +17,7 @@ from ...model.frame import Frame
 from ...model.pattern import Pattern
 from ..collector import AtEnd, Collector
 from ..stage import NOTHING, Makes, Setup, Stage, Step
-from .plot import reduced
+from .figures import reduced
 from .series import AXES, Floats, Series, first_pattern, read_series
 
 if TYPE_CHECKING:

@@ -37,8 +37,8 @@ POISON = """
 import os, signal, sys, time
 if "submitit.core._submit" in sys.orig_argv:
     from pathlib import Path
-    from xrdpipe import workers
-    process = workers.process
+    from xrdpipe.execution.engines import local
+    process = local.process_frame
     def poisoned(recipe, image, *more):
         here = Path(os.environ["POISON"])
         once = here / f"once_{image.name}"
@@ -48,7 +48,7 @@ if "submitit.core._submit" in sys.orig_argv:
         while (here / f"hold_{image.name}").exists():
             time.sleep(0.02)
         return process(recipe, image, *more)
-    workers.process = poisoned
+    local.process_frame = poisoned
 """
 
 

@@ -13,17 +13,20 @@ import time
 from collections.abc import Container, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from ..config.parallel import Parallel
-from ..model.cores import available_cores
-from ..model.errors import ConfigError
-from ..model.record import Outcome, pending_record
-from ..model.reference import Reference
-from ..pipeline.process import process_frame
-from ..pipeline.recipe import Recipe, prepared
-from . import interruption
+from ...config.parallel import Parallel
+from ...model.cores import available_cores
+from ...model.errors import ConfigError
+from ...model.record import Outcome, pending_record
+from ...model.reference import Reference
+from ...pipeline.process import process_frame
+from ...pipeline.recipe import Recipe, prepared
+from .. import interruption
+from .engine import Engine, Process, until_stopped
 from .remote import deciding_versions, portable_recipe, portable_reference, version_difference
 
 PER_THREAD = 3  # frames in the hands of the scheduler for each thread of a worker: one is done, the others wait
@@ -44,8 +47,17 @@ log = logging.getLogger("xrdpipe")
 _preparing = threading.Lock()
 
 
+class DaskEngine(Engine):
+    """Frames on the workers of Dask."""
+
+    @contextmanager
+    def open(self, frames: int | None, folder: Path | None) -> Iterator[Process]:
+        with open_client(self.parallel, frames) as client:
+            yield partial(until_stopped, partial(outcomes, client))
+
+
 @contextmanager
-def opened(parallel: Parallel, frames: int | None) -> Iterator[Any]:
+def open_client(parallel: Parallel, frames: int | None) -> Iterator[Any]:
     """The client of the scheduler that ``parallel`` names, or of one made for this run; ConfigError where it cannot be.
 
     ``frames``: how many there are to do; None where nobody knows.

@@ -12,13 +12,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from ..config.parallel import Parallel
-from ..model.cores import available_cores
-from ..model.record import Outcome, pending_record
-from ..model.reference import Reference
-from ..pipeline.process import process_frame
-from ..pipeline.recipe import Recipe
-from . import interruption
+from ...config.parallel import Parallel
+from ...model.cores import available_cores
+from ...model.record import Outcome, pending_record
+from ...model.reference import Reference
+from ...pipeline.process import process_frame
+from ...pipeline.recipe import Recipe
+from .. import interruption
+from .engine import Engine, Process, until_stopped
 
 log = logging.getLogger("xrdpipe")
 
@@ -35,41 +36,14 @@ _running: set[tuple[Recipe, str]] = set()  # frames that threads of this process
 _stopped: set[Recipe] = set()  # runs of this process that take no more
 
 
-# See `outcomes`. It ends with KeyboardInterrupt when the user wants no more frames, see `stop`.
-Engine = Callable[[Recipe, Sequence[Reference], Container[str], bool], Generator[Outcome]]
+class LocalEngine(Engine):
+    """Frames on this computer: one after another, in threads, or in processes of loky."""
 
+    takes_arrays = True
 
-@contextmanager
-def open_engine(parallel: Parallel, images: Sequence[Reference], more: bool, folder: Path | None) -> Iterator[Engine]:
-    """What processes frames, with the workers that it needs while it is open; ConfigError where there are none.
-
-    ``more``: others than these ``images`` will come; ``folder``: where results go. Arrays are in this process and stay
-    in it.
-    """
-    here = not (images or more) or any(image.array is not None for image in images)
-    if here or parallel.backend not in ("dask", "slurm"):
-        yield partial(until_stopped, partial(process_all, parallel))
-        return
-    if parallel.backend == "slurm":
-        from . import slurm_array
-
-        yield slurm_array.opened(parallel, len(images), folder)
-        return
-    from . import dask_cluster
-
-    with dask_cluster.opened(parallel, None if more else len(images)) as client:
-        yield partial(until_stopped, partial(dask_cluster.outcomes, client))
-
-
-def until_stopped(
-    engine: Engine, recipe: Recipe, images: Sequence[Reference], shown: Container[str], keep: bool
-) -> Generator[Outcome]:
-    """What ``engine`` gives, until the user wants no more."""
-    made = engine(recipe, images, shown, keep)
-    for outcome in made:
-        yield outcome
-        if interruption.stop_requested():
-            made.throw(KeyboardInterrupt)
+    @contextmanager
+    def open(self, frames: int | None, folder: Path | None) -> Iterator[Process]:
+        yield partial(until_stopped, partial(process_all, self.parallel))
 
 
 def process_all(

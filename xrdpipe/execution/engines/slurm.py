@@ -17,26 +17,28 @@ import pickle
 import re
 import time
 from collections.abc import Container, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
-from ..config.parallel import Parallel
-from ..io.writing import write_json, write_whole
-from ..model.cores import available_cores
-from ..model.errors import ConfigError
-from ..model.record import Outcome, Record, pending_record
-from ..model.reference import Reference
-from ..model.series import Series
-from ..pipeline.pipeline import Pipeline
-from ..pipeline.recipe import Recipe
-from ..results.journal import ARRAY
-from . import interruption
+from ...config.parallel import Parallel
+from ...io.writing import write_json, write_whole
+from ...model.cores import available_cores
+from ...model.errors import ConfigError
+from ...model.record import Outcome, Record, pending_record
+from ...model.reference import Reference
+from ...model.series import Series
+from ...pipeline.pipeline import Pipeline
+from ...pipeline.recipe import Recipe
+from ...results.journal import ARRAY
+from .. import interruption
+from .engine import Engine, Process
+from .local import drain, process_all
 from .queues import Local, Slurm, check_private, log_tail, make_private, needs_submitit
 from .remote import deciding_versions, portable_recipe, portable_reference, version_difference
-from .workers import Engine, drain, process_all
 
 log = logging.getLogger("xrdpipe")
 
@@ -157,19 +159,25 @@ class Chunk:
         return replace(made, record=record)
 
 
-def opened(parallel: Parallel, frames: int, folder: Path | None) -> Engine:
-    """What processes so many ``frames`` into ``folder``; ConfigError where Slurm, or the folder, is not fit for it."""
-    needs_submitit("parallel=slurm")
-    if folder is None:
-        raise ConfigError("parallel=slurm: its tasks leave results in a folder that all share; say output_dir=...")
-    check_private(folder / ARRAY)
-    queue: Slurm | Local = Slurm(parallel.options, parallel.n_jobs) if parallel.elsewhere else Local()
-    tasks, n_jobs = min(parallel.chunks or 1, frames), parallel.n_jobs
-    if not parallel.elsewhere:  # where no queue holds them back
-        tasks = min(tasks, available_cores())
-        n_jobs = max(1, available_cores() // tasks) if n_jobs == -1 else n_jobs
-    queue.check(tasks, "parallel=slurm")
-    return partial(follow, queue, tasks, n_jobs)
+class SlurmEngine(Engine):
+    """Frames in the tasks of an array job of Slurm."""
+
+    takes_arrivals = False  # its jobs wait in a queue
+
+    @contextmanager
+    def open(self, frames: int | None, folder: Path | None) -> Iterator[Process]:
+        parallel = self.parallel
+        needs_submitit("parallel=slurm")
+        if folder is None:
+            raise ConfigError("parallel=slurm: its tasks leave results in a folder that all share; say output_dir=...")
+        check_private(folder / ARRAY)
+        queue: Slurm | Local = Slurm(parallel.options, parallel.n_jobs) if parallel.elsewhere else Local()
+        tasks, n_jobs = min(parallel.chunks or 1, frames or 1), parallel.n_jobs
+        if not parallel.elsewhere:  # no queue holds the tasks back
+            tasks = min(tasks, available_cores())
+            n_jobs = max(1, available_cores() // tasks) if n_jobs == -1 else n_jobs
+        queue.check(tasks, "parallel=slurm")
+        yield partial(follow, queue, tasks, n_jobs)
 
 
 def check_ended(folder: Path) -> None:
@@ -196,7 +204,7 @@ def follow(
     shown: Container[str],
     keep: bool,
 ) -> Generator[Outcome]:
-    """As `workers.outcomes`, in ``tasks`` jobs with ``n_jobs`` threads each.
+    """As `local_engine.process_all`, in ``tasks`` jobs with ``n_jobs`` threads each.
 
     The frames of a task that died are submitted once more; those of one that died again fail. Told to stop, it cancels
     what waits, lets tasks end their frames in hand, and still hands those over.

@@ -12,7 +12,7 @@ import pytest
 import tifffile
 from command import FAST, call, results
 
-from xrdpipe.execution import workers
+from xrdpipe.execution.engines import local
 from xrdpipe.model.record import Outcome, pending_record
 from xrdpipe.model.reference import Reference
 from xrdpipe.stages.source import Source
@@ -38,7 +38,7 @@ def crew(dies: Callable[[str], bool], done: list[str]) -> Callable[[Iterable[Ref
 
 def test_the_frames_in_hand_of_a_process_that_died_are_done_again_and_the_others_once() -> None:
     deaths, done = iter([False] * 5 + [True] + [False] * 99), list[str]()
-    made = list(workers._retry_after_worker_death(crew(lambda name: next(deaths), done), IMAGES))
+    made = list(local._retry_after_worker_death(crew(lambda name: next(deaths), done), IMAGES))
     assert sorted(outcome.record.name for outcome in made) == sorted(each.name for each in IMAGES)
     assert sorted(done) == sorted(each.name for each in IMAGES)
     assert {outcome.record.status for outcome in made} == {"waiting"}  # as the crew gave them
@@ -51,12 +51,12 @@ def test_a_frame_whose_processes_die_fails_alone() -> None:
         tries["f_5"] += name == "f_5"
         return name == "f_5"
 
-    made = list(workers._retry_after_worker_death(crew(dies, []), IMAGES))
+    made = list(local._retry_after_worker_death(crew(dies, []), IMAGES))
     failed = [outcome.record for outcome in made if outcome.record.status == "failed"]
     assert [record.name for record in failed] == ["f_5"]
     assert failed[0].error == "every process that had it in hand died; out of memory?"
     assert sorted(outcome.record.name for outcome in made) == sorted(each.name for each in IMAGES)
-    assert tries["f_5"] == 1 + workers.ALONE
+    assert tries["f_5"] == 1 + local.ALONE
 
 
 def test_memory_that_does_not_suffice_for_a_frame_fails_it_alone_in_words(

@@ -177,9 +177,11 @@ def test_a_replay_connects_nowhere(here: Path, monkeypatch: pytest.MonkeyPatch) 
 
 POISON = """
 import os
-from xrdpipe import cluster
-from xrdpipe.workers import process
-cluster.process = lambda recipe, image, *more: os._exit(1) if image.name == "f_7" else process(recipe, image, *more)
+from xrdpipe.execution.engines import dask
+from xrdpipe.pipeline.process import process_frame
+def poisoned(recipe, image, *more):
+    return os._exit(1) if image.name == "f_7" else process_frame(recipe, image, *more)
+dask.process_frame = poisoned
 """
 
 
@@ -268,7 +270,7 @@ def test_what_no_cluster_can_be_made_of_is_refused(here: Path, words: str, messa
 def test_a_scheduler_that_does_not_answer_is_said_before_anything_is_written(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xrdpipe.execution.dask_cluster.ANSWER", 0.5)
+    monkeypatch.setattr("xrdpipe.execution.engines.dask.ANSWER", 0.5)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"  # nobody listens there

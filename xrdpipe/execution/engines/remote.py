@@ -9,10 +9,10 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from ..model.identity import relocate, versions
-from ..model.reference import Reference
-from ..pipeline.pipeline import Pipeline
-from ..pipeline.recipe import Recipe
+from ...model.identity import relocate, versions
+from ...model.reference import Reference
+from ...pipeline.pipeline import Pipeline
+from ...pipeline.recipe import Recipe
 
 
 def portable_recipe(recipe: Recipe) -> Recipe:

@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..model.errors import ConfigError
-from . import interruption
+from ...model.errors import ConfigError
+from .. import interruption
 
 ANSWER = 60  # seconds in which Slurm answers
 
