@@ -38,19 +38,54 @@ def integrate(
 ) -> Run:
     """Run the pipeline: ``integrate("geometry.poni", "a.tiff", mask="strict", integ={"unit": "2th_deg"})``.
 
-    ``images`` are paths, globs, ``@lists``, or mappings of names to arrays (slow, fast) of counts. Every configuration
-    group is a keyword: an option's name, a mapping of values, or a pair ``(option, values)``; top-level keys
-    (``stages``, ``overwrite``) too. ``overrides`` takes what the command line takes. ``output_dir``: as on the command
-    line a new folder by default; None writes nothing. ``quiet``: no progress.
+    Parameters
+    ----------
+    poni
+        The file of the geometry.
+    *images
+        Paths, globs, ``@lists``, or mappings of names to arrays (slow, fast) of counts.
+    output_dir
+        The folder of the results; by default a new one, as on the command line. None writes nothing.
+    overrides
+        What the command line takes.
+    config_dir, quiet
+        A folder of your own configuration files; whether to show no progress.
+    **groups
+        Every configuration group: the name of an option, a mapping of values, or a pair ``(option, values)``.
+        Top-level keys (``stages``, ``overwrite``) too.
 
-    Returns a `Run`: ``patterns``, ``masks`` (uint8, 1 = masked, raw orientation), ``frames`` (a record an image, failed
-    ones with their reason), ``folder``. Raises ConfigError (a ValueError) where the command line would refuse.
+    Returns
+    -------
+    Run
+        ``patterns``, ``masks`` (uint8, 1 = masked, raw orientation), ``frames`` (their records), ``folder``.
+
+    Raises
+    ------
+    ConfigError
+        The command line would refuse this too. It is a ValueError.
     """
+    from .execution.run import run
+    from .io.paths import expand_user
+
+    composed, chosen = _composed(groups, overrides, config_dir)
+    arrays = {str(name): array for item in images if isinstance(item, Mapping) for name, array in item.items()}
+    if len(arrays) < sum(len(item) for item in images if isinstance(item, Mapping)):
+        raise ConfigError("images: two arrays of one name")
+    composed["poni"] = expand_user(str(poni))
+    composed["images"] += [str(item) for item in images if not isinstance(item, Mapping)]
+    composed["quiet"] = quiet
+    if output_dir is not _DEFAULT and output_dir is not None:
+        composed["output_dir"] = expand_user(str(output_dir))
+    return run(composed, [*chosen, *overrides], arrays=arrays, write=output_dir is not None, keep=True)
+
+
+def _composed(
+    groups: Mapping[str, Any], overrides: Sequence[str], config_dir: str | Path | None
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the configuration with a list of images, and the options that the groups choose."""
     from .config import arguments
     from .config.loader import Loader, force_overrides, to_builtin
     from .config.settings import as_list, expand_paths, merge
-    from .execution.run import run
-    from .io.paths import expand_user
 
     chosen, values = [], {}
     for group, value in groups.items():
@@ -72,13 +107,5 @@ def integrate(
     composed = to_builtin(Loader(str(config_dir) if config_dir else None).compose([*chosen, *force_overrides(typed)]))
     merge(composed, values)
     expand_paths(composed)
-    paths = [*bare, *(str(item) for item in images if not isinstance(item, Mapping))]
-    arrays = {str(name): array for item in images if isinstance(item, Mapping) for name, array in item.items()}
-    if len(arrays) < sum(len(item) for item in images if isinstance(item, Mapping)):
-        raise ConfigError("images: two arrays of one name")
-    composed["poni"] = expand_user(str(poni))
-    composed["images"] = [*as_list(composed.get("images")), *paths]
-    composed["quiet"] = quiet
-    if output_dir is not _DEFAULT and output_dir is not None:
-        composed["output_dir"] = expand_user(str(output_dir))
-    return run(composed, [*chosen, *overrides], arrays=arrays, write=output_dir is not None, keep=True)
+    composed["images"] = [*as_list(composed.get("images")), *bare]
+    return composed, chosen

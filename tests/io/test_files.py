@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 
 from xrdpipe import integrate
 from xrdpipe.io import files, hdf5
+from xrdpipe.io.files import references
 from xrdpipe.io.header import header
-from xrdpipe.io.naming import references
 from xrdpipe.io.paths import split_path
 from xrdpipe.model.errors import ConfigError, FrameError
 from xrdpipe.model.reference import Reference

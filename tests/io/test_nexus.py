@@ -21,7 +21,8 @@ import tifffile
 from command import FAST, LIMIT, call, start, tree
 
 import xrdpipe
-from xrdpipe.io.nexus import NexusFile, Stored, read
+from xrdpipe.io.nexus import NexusFile, Stored
+from xrdpipe.io.nexus_read import read
 from xrdpipe.model.errors import FrameError
 from xrdpipe.model.pattern import Pattern
 from xrdpipe.model.record import Record

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from xrdpipe.numerics import kernels
+from xrdpipe.numerics import constants, integration, kernels, reduction, ring_statistics
+from xrdpipe.numerics import outliers as outlier_loops
 
 F4 = np.float32
 SPECIAL = [np.nan, np.inf, -np.inf, 0.0, -0.0, 2.0**24, 2.0**24 + 2, 3.4e38, -3.4e38, 1e-45]
@@ -72,7 +73,7 @@ def automatic_mask(
     alpha: float = np.nan,
     outliers: Any = kernels.mask_median,
 ) -> NDArray[np.uint8]:
-    rings, mask = Rings(ring), np.where(bad, kernels.USER, 0).astype(np.uint8)
+    rings, mask = Rings(ring), np.where(bad, constants.USER, 0).astype(np.uint8)
     values = np.full(len(image), 7, F4)
     kernels.scatter_to_rings(image, mask, lower, upper, rings.slots, values)
     outliers(values, rings.order, rings.starts, alpha, mask)
@@ -129,7 +130,7 @@ def test_the_standard_deviation_has_numpys_bits_in_rings_of_any_length() -> None
     for n in [*range(1, 300), 999, 1000, 1001, 4999, 5000]:
         for first in range(0, 3000, 100):
             part = x[first : first + n]
-            assert kernels._std(part.copy()) == np.std(part)
+            assert ring_statistics.ring_std(part.copy()) == np.std(part)
 
 
 @pytest.mark.parametrize("alpha", [0.5, 1.5, 2.0, 3.0])
@@ -154,7 +155,7 @@ def test_integer_frames_are_masked_as_the_float32_frame_they_become() -> None:
     counts = np.array([2**24, 2**24 + 1, 2**24 + 2, 2**32 - 1, 5, 5, 5, 5], np.uint32)
     image, zero = counts.astype(F4), np.zeros(8, int)
     got = automatic_mask(image, zero, zero, upper=2**24, alpha=1.0)
-    assert list(got) == [kernels.OUTLIER] * 2 + [kernels.UPPER] * 2 + [0] * 4
+    assert list(got) == [constants.OUTLIER] * 2 + [constants.UPPER] * 2 + [0] * 4
     assert np.array_equal(got != 0, by_definition(image, zero, zero, -np.inf, 2**24, 1.0))
 
 
@@ -170,7 +171,7 @@ class TestEveryOutlierRule:
 
     def test_takes_a_frame_where_everything_is_masked(self, outliers: Any) -> None:
         ones = np.ones(50, int)
-        assert (automatic_mask(ones.astype(F4), ones, ones, alpha=2, outliers=outliers) == kernels.USER).all()
+        assert (automatic_mask(ones.astype(F4), ones, ones, alpha=2, outliers=outliers) == constants.USER).all()
 
     @pytest.mark.parametrize("alpha", [np.nan, -1.0])
     def test_without_a_valid_alpha_masks_nothing(self, outliers: Any, alpha: float) -> None:
@@ -191,7 +192,7 @@ class TestEveryOutlierRule:
             outliers(values, rings.order, rings.starts[a : b + 1], 1.5, mask)
 
         for threads in (1, 2, 3, 7):
-            mask[:], values[:] = np.where(bad, kernels.USER, 0), 7
+            mask[:], values[:] = np.where(bad, constants.USER, 0), 7
             pixels = np.linspace(0, len(image), threads + 1).astype(int)
             shares = np.searchsorted(rings.starts, pixels)  # rings of about as many pixels for everyone
             with ThreadPoolExecutor(threads) as pool:
@@ -267,7 +268,7 @@ Matrix = tuple[NDArray[np.uint32], NDArray[Any], NDArray[np.float32]]
 def transposed(indptr: Any, indices: Any, data: Any, pixels: int) -> Matrix:
     bins = np.empty(len(data), np.uint16 if len(indptr) <= 2**16 + 1 else np.uint32)
     matrix = np.empty(pixels + 1, np.uint32), bins, np.empty(len(data), F4)
-    kernels.transpose(np.asarray(indptr), np.asarray(indices), np.asarray(data), *matrix)
+    integration.transpose(np.asarray(indptr), np.asarray(indices), np.asarray(data), *matrix)
     return matrix
 
 
@@ -282,7 +283,7 @@ def sums_of(
 ) -> NDArray[np.float64]:
     mask = np.zeros(image.size, np.uint8) if mask is None else mask.ravel()
     sums = np.zeros((5, bins))
-    kernels.integrate(
+    integration.integrate(
         image.ravel(), mask, np.array(norm, F4).ravel(), np.array(variance, F4).ravel(), azimuthal, *matrix, sums
     )
     return sums
@@ -302,7 +303,7 @@ def frame() -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     rng = np.random.default_rng(3)
     image = rng.poisson(100, SHAPE).astype(F4) - F4(0.3) * rng.poisson(20, SHAPE).astype(F4)
     image.flat[rng.choice(image.size, 300, replace=False)] = [np.nan, np.inf, -np.inf] * 100
-    return image, (rng.random(SHAPE) < 0.1).astype(np.uint8) * kernels.OUTLIER
+    return image, (rng.random(SHAPE) < 0.1).astype(np.uint8) * constants.OUTLIER
 
 
 @pytest.mark.parametrize("split", ["full", "bbox", "no"])
@@ -381,7 +382,7 @@ def test_fixed_slices_give_the_same_bytes_from_any_number_of_threads(integrator:
     def share(part: int) -> NDArray[np.float64]:
         a, b = cuts[part : part + 2]
         sums = np.zeros((5, 90))
-        kernels.integrate(image[a:b], mask[a:b], none, none, False, starts[a : b + 1], bins, coefs, sums)
+        integration.integrate(image[a:b], mask[a:b], none, none, False, starts[a : b + 1], bins, coefs, sums)
         return sums
 
     totals = []
@@ -397,7 +398,7 @@ def test_fixed_slices_give_the_same_bytes_from_any_number_of_threads(integrator:
 CALL = """
 import json, sys
 import numpy as np
-import kernels
+from numerics import kernels
 mask = np.zeros(2, np.uint8)
 kernels.threshold(np.array([1, np.nan], np.float32), mask, 0.0, 9.0)
 found = sum(kernels.threshold.stats.cache_hits.values())
@@ -406,9 +407,17 @@ print(json.dumps([mask.tolist(), type(kernels.threshold._cache).__name__, found]
 
 
 def test_every_loop_lets_other_threads_run() -> None:
-    loops = [loop for loop in vars(kernels).values() if hasattr(loop, "targetoptions")]
-    assert kernels.integrate in loops
+    modules = (kernels, ring_statistics, integration, reduction, outlier_loops)
+    loops = [loop for module in modules for loop in vars(module).values() if hasattr(loop, "targetoptions")]
+    assert integration.integrate in loops
     assert all(loop.targetoptions["nogil"] for loop in loops)
+
+
+def copy_kernels(folder: Path) -> None:
+    """The loops as a package of their own, which has not been compiled yet."""
+    (folder / "numerics").mkdir()
+    for path in Path(kernels.__file__).parent.glob("*.py"):
+        (folder / "numerics" / path.name).write_bytes(path.read_bytes())
 
 
 def in_a_new_process(folder: Path, **environment: str) -> Any:
@@ -427,14 +436,14 @@ def in_a_new_process(folder: Path, **environment: str) -> Any:
 
 def test_without_any_writable_folder_they_compile_all_the_same(tmp_path: Path) -> None:
     """Files where folders are wanted keep even root from writing."""
-    (tmp_path / "kernels.py").write_bytes(Path(kernels.__file__).read_bytes())
-    (tmp_path / "__pycache__").write_text("in the way")
+    copy_kernels(tmp_path)
+    (tmp_path / "numerics" / "__pycache__").write_text("in the way")
     nowhere = dict.fromkeys(("NUMBA_CACHE_DIR", "HOME", "XDG_CACHE_HOME"), "/dev/null/nowhere")
     assert in_a_new_process(tmp_path, **nowhere) == [[0, 64], "NullCache", 0]
 
 
 def test_a_second_process_finds_the_machine_code_on_disk(tmp_path: Path) -> None:
-    (tmp_path / "kernels.py").write_bytes(Path(kernels.__file__).read_bytes())
+    copy_kernels(tmp_path)
     cache = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
     assert [in_a_new_process(tmp_path, **cache)[2] for _ in range(2)] == [0, 1]
 

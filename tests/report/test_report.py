@@ -22,7 +22,7 @@ from PIL import Image
 
 from xrdpipe import ConfigError, integrate
 from xrdpipe.io.formats import read_pattern
-from xrdpipe.numerics import kernels
+from xrdpipe.numerics import constants
 from xrdpipe.numerics.outliers import GROWN
 from xrdpipe.report.report import write_report
 from xrdpipe.stages.plot.preview import COLOURS, SIDE, preview_png
@@ -77,8 +77,8 @@ def many(measured: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     rng = np.random.default_rng(0)
     for record in (record for record in run["images"] if record["status"] == "done"):
-        mask = np.load(folder / "masks" / f"{record['name']}.npy") * kernels.OUTLIER
-        mask[:5], mask[-5:], mask[:, :5], mask[:, -5:] = (kernels.EDGE,) * 4
+        mask = np.load(folder / "masks" / f"{record['name']}.npy") * constants.OUTLIER
+        mask[:5], mask[-5:], mask[:, :5], mask[:, -5:] = (constants.EDGE,) * 4
         share = {reason: float(np.mean(mask == 1 << bit)) for bit, reason in enumerate(COLOURS)}
         record["metrics"] = {
             "masked_fraction": record["masked_fraction"],
@@ -515,8 +515,8 @@ def _pixels(png: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 def test_every_reason_has_its_colour_in_the_order_of_the_bits() -> None:
-    bits = [kernels.USER, kernels.DETECTOR, kernels.EDGE, kernels.LOWER, kernels.UPPER, kernels.OUTLIER]
-    mask = np.repeat(np.array([*bits, kernels.NOT_FINITE, GROWN, 0], np.uint8), 10)[None].repeat(20, axis=0)
+    bits = [constants.USER, constants.DETECTOR, constants.EDGE, constants.LOWER, constants.UPPER, constants.OUTLIER]
+    mask = np.repeat(np.array([*bits, constants.NOT_FINITE, GROWN, 0], np.uint8), 10)[None].repeat(20, axis=0)
     pixels = _pixels(preview_png(np.ones(mask.shape, np.float32), mask))
     found = [bytes(pixels[10, 5 + 10 * n]).hex() for n in range(8)]
     assert [f"#{each}" for each in found] == list(COLOURS.values())
@@ -536,13 +536,13 @@ def test_a_picture_keeps_the_way_up_and_the_proportions_of_its_image() -> None:
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (5000, 2), (301, 299)])
 def test_an_image_of_any_shape_has_a_picture(shape: tuple[int, int]) -> None:
     image = np.full(shape, np.nan, np.float32)
-    assert _pixels(preview_png(image, np.full(shape, kernels.NOT_FINITE))).size
+    assert _pixels(preview_png(image, np.full(shape, constants.NOT_FINITE))).size
     assert _pixels(preview_png(image, np.zeros(shape, np.uint8))).size
 
 
 def test_a_few_masked_pixels_among_many_keep_their_colour() -> None:
     rng = np.random.default_rng(0)
-    mask = np.where(rng.random((2000, 2000)) < 0.045, kernels.OUTLIER, np.uint8(0))
-    mask[700:714, 700:714] = kernels.USER
+    mask = np.where(rng.random((2000, 2000)) < 0.045, constants.OUTLIER, np.uint8(0))
+    mask[700:714, 700:714] = constants.USER
     pixels = _pixels(preview_png(rng.poisson(50, mask.shape).astype(np.float32), mask))
     assert bytes(pixels[101, 101]).hex() == COLOURS["user"][1:]

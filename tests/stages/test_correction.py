@@ -12,7 +12,7 @@ from command import FAST, call
 
 from xrdpipe.model.errors import ConfigError
 from xrdpipe.model.frame import Frame
-from xrdpipe.numerics.kernels import DETECTOR, EDGE, OUTLIER, UPPER, USER
+from xrdpipe.numerics.constants import DETECTOR, EDGE, OUTLIER, UPPER, USER
 from xrdpipe.stages.background import Background
 from xrdpipe.stages.correction import Correction
 from xrdpipe.stages.mask import Mask

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from xrdpipe.geometry.geometry import Geometry
 from xrdpipe.geometry.poni import Poni
-from xrdpipe.io.files import read_file
+from xrdpipe.io.image_file import read_file
 from xrdpipe.model.errors import ConfigError
-from xrdpipe.numerics import kernels, outliers
+from xrdpipe.numerics import constants, outliers
 from xrdpipe.stages.mask import Mask
 from xrdpipe.stages.source import sentinel_pixels
 
@@ -147,7 +147,7 @@ def test_a_photon_counters_sentinels_are_masked_by_default_and_not_with_mask_non
     for option in ("default", "gentle", "robust", "sigma_clip"):
         assert call(*words, f"mask={option}", f"output_dir={tmp_path / option}").status == 0
         why = np.load(tmp_path / option / "masks" / "eiger_reasons.npy")
-        np.testing.assert_array_equal((why & kernels.DETECTOR) != 0, raw == 2**32 - 1)
+        np.testing.assert_array_equal((why & constants.DETECTOR) != 0, raw == 2**32 - 1)
     assert call(*words, "mask=none", f"output_dir={tmp_path / 'none'}").status == 0
     assert not np.load(tmp_path / "none/masks/eiger.npy").any()
 
@@ -179,9 +179,9 @@ def test_reasons_say_who_masked_each_pixel_and_metrics_count_all(
     for row in json.loads((out / "run.json").read_text())["images"]:
         why, mask = (np.load(out / "masks" / f"{row['name']}{suffix}.npy") for suffix in ("_reasons", ""))
         np.testing.assert_array_equal(mask, why != 0)
-        np.testing.assert_array_equal((why & kernels.USER) != 0, USER != 0)
-        assert (why & kernels.EDGE).any()
-        assert (why & kernels.OUTLIER).any()
+        np.testing.assert_array_equal((why & constants.USER) != 0, USER != 0)
+        assert (why & constants.EDGE).any()
+        assert (why & constants.OUTLIER).any()
         assert (why & outliers.GROWN).any()
         total = sum(share for name, share in row["metrics"].items() if name.startswith("masked_"))
         assert total == pytest.approx(row["masked_fraction"], abs=1e-5)

@@ -22,11 +22,11 @@ from xrdpipe.model.pattern import Pattern
 from xrdpipe.model.record import Record
 from xrdpipe.model.series import Series as RunSeries
 from xrdpipe.results.folder import Folder
-from xrdpipe.stages.plot import paper
-from xrdpipe.stages.plot.paper import (
+from xrdpipe.stages.plot import paper, paper_figures
+from xrdpipe.stages.plot.paper import Paper
+from xrdpipe.stages.plot.paper_figures import (
     Image,
     Line,
-    Paper,
     Waterfall,
     heat_map,
     image_figure,
@@ -159,15 +159,15 @@ def test_every_image_and_pattern_can_be_drawn(what: str) -> None:
         "as ever": good,
     }[what]
     assert odd.pattern is not None
-    for scale in paper.SCALES:
-        image_figure(odd, paper.Image(scale=scale), 85).draw_without_rendering()
-        pattern_figure(odd.pattern, paper.Line(scale=scale), 85).draw_without_rendering()
+    for scale in paper_figures.SCALES:
+        image_figure(odd, paper_figures.Image(scale=scale), 85).draw_without_rendering()
+        pattern_figure(odd.pattern, paper_figures.Line(scale=scale), 85).draw_without_rendering()
 
 
 def test_axes_say_what_they_are_with_units() -> None:
     pattern = frame().pattern
     assert pattern is not None
-    (axes,) = pattern_figure(pattern, paper.Line(), 85).axes
+    (axes,) = pattern_figure(pattern, paper_figures.Line(), 85).axes
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("q (Å⁻¹)", "Intensity (counts)")
 
 
@@ -191,7 +191,7 @@ def test_lines_stand_apart_in_counts_and_each_has_its_label() -> None:
 
 
 def test_labels_of_many_lines_do_not_overlap() -> None:
-    with paper._styled():
+    with paper_figures._styled():
         figure = offset_lines(series(60), list(range(60)), "Frame", Waterfall(), 85)
         figure.draw_without_rendering()
     (beside,) = figure.axes[0].child_axes

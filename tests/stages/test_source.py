@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from xrdpipe.geometry.orientation import TRANSFORMS
-from xrdpipe.io.files import read_file
+from xrdpipe.io.files import references
+from xrdpipe.io.image_file import read_file
 from xrdpipe.io.memory import Memory
-from xrdpipe.io.naming import references
 from xrdpipe.io.paths import expand, natural
 from xrdpipe.model.errors import ConfigError, FrameError
 from xrdpipe.model.reference import Reference

@@ -21,7 +21,7 @@ from xrdpipe import integrate
 from xrdpipe.config.rank import parse_rank
 from xrdpipe.model.arrays import read_only
 from xrdpipe.model.errors import ConfigError
-from xrdpipe.numerics.kernels import EDGE, OUTLIER, USER
+from xrdpipe.numerics.constants import EDGE, OUTLIER, USER
 from xrdpipe.numerics.metrics import METRICS
 from xrdpipe.numerics.ring_bias import FAR, ring_bias, sampled
 from xrdpipe.numerics.sparse_matrix import Matrix

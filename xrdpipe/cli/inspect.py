@@ -14,9 +14,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from ..io import files, hdf5
+from ..io import files, hdf5, hdf5_layout
+from ..io.files import references
 from ..io.header import header
-from ..io.naming import references
 from ..io.paths import expand
 from ..io.writing import write_whole
 from ..model.errors import ConfigError, FrameError
@@ -70,7 +70,9 @@ def inspect(path: str | Path) -> Inspected:
     inside: dict[str, str] = {}
     masked = None
     if first.dataset:
-        inside = {name: f"{' x '.join(map(str, shape))} {dtype}" for name, shape, dtype in hdf5.candidates(first.path)}
+        inside = {
+            name: f"{' x '.join(map(str, shape))} {dtype}" for name, shape, dtype in hdf5_layout.candidates(first.path)
+        }
         shape = (image.shape[0], image.shape[1])
         mask = hdf5.pixel_mask(first.path, shape)
         masked = None if mask is None else int(np.count_nonzero(mask))

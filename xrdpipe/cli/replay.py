@@ -178,7 +178,7 @@ def _compare(name: str, there: Path, here: Path, digest: str, result: Comparison
 
 def _compare_nexus(name: str, there: Path, here: Path, frames: list[str], result: Comparison) -> None:
     # The frames alone, and what is said of their making: the file also has a date, and the frames that failed.
-    from ..io.nexus import differences
+    from ..io.nexus_read import differences
 
     if how := differences(there / name, here / name, frames):
         result.different[name] = how

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..geometry.orientation import judge, override_text
-from ..io import files
+from ..io import image_file
 from ..io.header import header
 from ..io.memory import memory
 from ..model.errors import FrameError
@@ -147,7 +147,7 @@ class Keeping(Listener):
 def _orientation_warning(plan: Plan, image: Reference) -> str:
     first = image.parts[0] if image.parts else image
     try:
-        raw = memory.read(first)[0] if first.array is None else files.as_image(first.array)
+        raw = memory.read(first)[0] if first.array is None else image_file.as_image(first.array)
     except FrameError:
         return ""
     verdict = judge(raw, plan.poni, plan.pipeline.source.transform, plan.settings.cache)

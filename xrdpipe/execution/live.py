@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..io.naming import assign_names
+from ..model.naming import assign_names
 from ..model.reference import Reference, absolute_location
 from ..report.report import write_report
 from ..results.folder import Folder

@@ -18,9 +18,9 @@ from ..config.targets import old_targets
 from ..geometry.geometry import shared_geometry
 from ..geometry.poni import Poni
 from ..io import files
-from ..io.naming import assign_names
 from ..io.paths import expand, split_path
 from ..model.errors import ConfigError, FrameError, require
+from ..model.naming import assign_names
 from ..model.reference import Reference, absolute_location, display_path
 from ..model.series import Series
 from ..pipeline.pipeline import Pipeline

@@ -72,24 +72,22 @@ def run(
         The overrides, for the record.
     arrays
         Frames (slow, fast) by name, in place of files.
-    write
-        Write into the configured folder; otherwise nothing is written at all.
-    keep
-        Keep patterns and masks in the result.
+    write, keep
+        Whether results are written into the configured folder, and whether patterns and masks come back.
     job
         The number of the job in a sweep.
     names
-        The names that images have (name -> path) where a run is replayed, so that its source supplies nothing.
+        The names that images have (name -> path) where a run is replayed; its source then supplies nothing.
 
     Returns
     -------
     Run
-        The records of all frames, and with ``keep`` their patterns and masks.
+        The records of all frames.
 
     Raises
     ------
     ConfigError
-        The run is refused, before anything is written.
+        The run is refused; nothing is written.
     """
     settings, groups = parse_settings(values)
     source = build(groups.get("source", {}), "source", Source)
@@ -102,12 +100,14 @@ def run(
         if source.supplies and names is None:
             values = _supplied(source, settings, values, write, stack)
         plan = Plan.of(values, arrays or {}, write, names or {}, arrivals)
-        if plan.settings.dry_run:
-            print(plan.told())
-            print(preflight.describe_space(plan))
-            return Run(None)
         stack.callback(files.forget_files)
-        return _execute(plan, values, command, keep, job, stack)
+        return _describe(plan) if settings.dry_run else _execute(plan, values, command, keep, job, stack)
+
+
+def _describe(plan: Plan) -> Run:
+    print(plan.told())
+    print(preflight.describe_space(plan))
+    return Run(None)
 
 
 def _watch(

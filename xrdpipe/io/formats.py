@@ -211,7 +211,7 @@ def read_pattern(folder: Path, name: str) -> Pattern | None:
             return Pattern(table[:, 0], table[:, 1], sigma, unit or _unit(folder / "run.json"))
         except (OSError, ValueError, IndexError):
             continue
-    from .nexus import read
+    from .nexus_read import read
 
     return read(folder, name)
 

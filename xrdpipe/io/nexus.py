@@ -8,10 +8,9 @@ NaN, and "waiting" in ``entry/frames/status``. In the end the file is written an
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -248,7 +247,6 @@ def _fill(
     config = series.provenance["config"].get("integ", {})
     kind = "NXazint1d" if data.azimuthal is None else "NXazint2d"
     axis, unit = AXES.get(data.unit, (data.unit, OTHER_UNITS.get(data.unit, data.unit)))
-    angstrom = np.nan if series.wavelength is None else series.wavelength * 1e10
     with h5py.File(file, "w") as root:
         root.attrs.update({"NX_class": "NXroot", "default": "entry"})
         entry = _group(root, "entry", "NXentry", default="data")
@@ -258,14 +256,7 @@ def _fill(
         entry["polarization_applied"] = config.get("polarization_factor") is not None
         entry["normalization_applied"] = True
         entry["monitor_applied"] = config.get("monitor") is not None
-        instrument = _group(entry, "instrument", "NXinstrument")
-        instrument["name"] = "unknown"
-        mono = _group(instrument, "monochromator", "NXmonochromator")
-        mono["wavelength"], mono["energy"] = angstrom, HC / angstrom
-        mono["wavelength"].attrs["units"], mono["energy"].attrs["units"] = "angstrom", "keV"
-        source = _group(instrument, "source", "NXsource")
-        source["name"], source["type"], source["probe"] = "unknown", "unknown", "x-ray"
-        source["type"].attrs["custom"] = True  # none of the types that NXsource lists
+        _instrument(entry, np.nan if series.wavelength is None else series.wavelength * 1e10)
         _process(entry, series, data)
 
         plot = _group(entry, "data", "NXdata", signal="I", interpretation="spectrum")
@@ -289,6 +280,17 @@ def _fill(
             sets[name] = frames.create_dataset(name, len(names), kind)
         _copy(sets, names, there, drop, records)
         _about(frames, names, records)
+
+
+def _instrument(entry: Any, angstrom: float) -> None:
+    instrument = _group(entry, "instrument", "NXinstrument")
+    instrument["name"] = "unknown"
+    mono = _group(instrument, "monochromator", "NXmonochromator")
+    mono["wavelength"], mono["energy"] = angstrom, HC / angstrom
+    mono["wavelength"].attrs["units"], mono["energy"].attrs["units"] = "angstrom", "keV"
+    source = _group(instrument, "source", "NXsource")
+    source["name"], source["type"], source["probe"] = "unknown", "unknown", "x-ray"
+    source["type"].attrs["custom"] = True  # none of the types that NXsource lists
 
 
 def _process(entry: Any, series: Series, data: Data) -> None:
@@ -371,53 +373,3 @@ def _group(parent: Any, name: str, kind: str, **attributes: str) -> Any:
     group = parent.create_group(name)
     group.attrs.update({"NX_class": kind, **attributes})
     return group
-
-
-def read(folder: Path, name: str) -> Pattern | None:
-    """The pattern of a frame from a NeXus file of ours in this folder, without the empty bins; None if none has it."""
-    for path in sorted(folder.glob("*.nxs")):
-        state = path.stat()
-        stored = _stored(path, state.st_mtime_ns, state.st_size)
-        if stored is not None and stored.data.azimuthal is None and stored.whole(name):
-            place, data = stored.places[_utf8(name)], stored.data
-            intensity = stored.row("I", place)
-            filled = ~np.isnan(intensity)
-            sigma = stored.row("I_errors", place)[filled] if "I_errors" in stored.offsets else None
-            return Pattern(data.radial[filled], intensity[filled], sigma, data.unit, method=data.method)
-    return None
-
-
-@lru_cache(maxsize=8)
-def _stored(path: Path, mtime_ns: int, size: int) -> Stored | None:
-    return Stored.of(path)
-
-
-def differences(old: Path, new: Path, names: Iterable[str]) -> str:
-    """In what the frames ``names`` and all that is said of their making differ, in words; "" where in nothing.
-
-    The date may differ.
-    """
-    before, after = Stored.of(old), Stored.of(new)
-    if before is None or after is None:
-        return "cannot be read as it was written"
-    if not before.data.fits(after.data):
-        return "other axes"
-    of_it = [name for name in names if _utf8(name) in before.places]
-    hashes = [
-        {name: each.pattern_hash[each.places[_utf8(name)]] if each.whole(name) else b"" for name in of_it}
-        for each in (before, after)
-    ]
-    off = [name for name in hashes[0] if hashes[0][name] != hashes[1][name] or not hashes[0][name]]
-    if off:
-        return f"{len(off)} frames differ ({', '.join(off[:3])} ...)"
-    said = [dict(_said(path)) for path in (old, new)]
-    other = [key for key in said[0] if said[0][key] != said[1].get(key)]
-    return f"the same numbers under another {other[0]}" if other or said[0].keys() != said[1].keys() else ""
-
-
-def _said(path: Path) -> Iterator[tuple[str, Any]]:
-    import h5py
-
-    with suppress(OSError), h5py.File(path, "r", locking=False) as file:
-        for name, value in file["entry/reduction/input"].items():
-            yield name, value[()]

@@ -51,7 +51,7 @@ def metrics(frame: Frame) -> dict[str, float]:
 
 def masked_by(mask: NDArray[np.uint8]) -> dict[str, float]:
     """The share of the pixels that each step masked; a pixel counts for the first step that masked it."""
-    from .kernels import histogram
+    from .reduction import histogram
 
     counts = histogram(mask.ravel())
     bits = np.arange(256)

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .compiled import compiled
-from .kernels import LOWER, NOT_FINITE, OUTLIER, UPPER, _key, _longest, _median, _std, _sum, threshold
+from .constants import LOWER, NOT_FINITE, OUTLIER, UPPER
+from .kernels import threshold
+from .ring_statistics import longest_ring, median_of_keys, ring_std, ring_sum, to_key
 
 GROWN = np.uint8(1 << 7)  # the last bit of a mask: a neighbour of what a frame's own values masked
 
@@ -20,10 +22,10 @@ AUTOMATIC = np.uint8(LOWER | UPPER | OUTLIER | NOT_FINITE)
 MAD_TO_STD = 1.4826  # of a normal distribution: standard deviation over median absolute deviation
 
 
-_BLOCK = 1024  # pixels that stay in the first level cache between two loops
+BLOCK = 1024  # pixels that stay in the first level cache between two loops
 
 
-_GOOD, _NAN = np.uint8(0), np.float32(np.nan)
+GOOD, NAN = np.uint8(0), np.float32(np.nan)
 
 
 @compiled
@@ -42,11 +44,11 @@ def scatter_pairs_to_rings(
     """
     threshold(image, mask, lower, upper)
     threshold(variance, mask, -np.inf, np.inf)
-    block = np.empty((_BLOCK, 2), np.float32)
-    for first in range(0, len(image), _BLOCK):
-        many = min(_BLOCK, len(image) - first)
+    block = np.empty((BLOCK, 2), np.float32)
+    for first in range(0, len(image), BLOCK):
+        many = min(BLOCK, len(image) - first)
         for i in range(many):
-            block[i, 0] = image[first + i] if mask[first + i] == _GOOD else _NAN
+            block[i, 0] = image[first + i] if mask[first + i] == GOOD else NAN
             block[i, 1] = variance[first + i]
         for i in range(many):
             to = slots[first + i]
@@ -71,7 +73,7 @@ def mask_mad(
     subtraction hides, pixels that count nothing or too much in both frames. ``pairs`` is what `lay_out` wrote;
     ``level`` (float32) gets median(w) of as many arcs as it is long, NaN where no pixel is good.
     """
-    size = _longest(starts)
+    size = longest_ring(starts)
     v, w = np.empty(size, np.float32), np.empty(size, np.float32)
     far, keys = np.empty(size, np.float32), np.empty(size, np.int32)
     at = np.empty(size, np.uint32)
@@ -82,7 +84,7 @@ def mask_mad(
             good += pairs[i, 0] == pairs[i, 0]
         wanted = arc < len(level)
         if wanted:
-            level[arc] = np.float32(_middle(w, good, keys)) if good else _NAN
+            level[arc] = np.float32(_middle(w, good, keys)) if good else NAN
         if good == 0 or _calm(v, w, good, alpha):
             continue
         noise = level[arc] if wanted else np.float32(_middle(w, good, keys))
@@ -150,8 +152,8 @@ def _middle(x: NDArray[np.float32], good: np.int64, keys: NDArray[np.int32]) -> 
     """The median of the first ``good`` values, as float64; ``keys`` is overwritten."""
     bits = x.view(np.int32)
     for i in range(good):
-        keys[i] = _key(bits[i])
-    return _median(keys[:good], good)
+        keys[i] = to_key(bits[i])
+    return median_of_keys(keys[:good], good)
 
 
 @compiled
@@ -167,7 +169,7 @@ def mask_sigma_clip(
 
     Stops where no pixel goes. Mean and population standard deviation are float64 and have numpy's bits.
     """
-    size = _longest(starts)
+    size = longest_ring(starts)
     x, scratch, at = np.empty(size), np.empty(size), np.empty(size, np.uint32)
     for ring in range(len(starts) - 1):
         many = np.int64(0)
@@ -177,9 +179,9 @@ def mask_sigma_clip(
         for _ in range(max_iter):
             if many == 0:
                 break
-            mean = _sum(x[:many]) / many
+            mean = ring_sum(x[:many]) / many
             scratch[:many] = x[:many]
-            limit = alpha * _std(scratch[:many])
+            limit = alpha * ring_std(scratch[:many])
             left = np.int64(0)
             for i in range(many):
                 if abs(x[i] - mean) > limit:
@@ -237,5 +239,5 @@ def grow(mask: NDArray[np.uint8], by: int) -> None:
             if mask[i, j] & AUTOMATIC:
                 for k in range(max(0, i - by), min(slow, i + by + 1)):
                     for m in range(max(0, j - by), min(fast, j + by + 1)):
-                        if mask[k, m] == _GOOD:
+                        if mask[k, m] == GOOD:
                             mask[k, m] = GROWN

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .compiled import compiled
-from .kernels import DETECTOR, NOT_FINITE, USER, _key, _median
+from .constants import DETECTOR, NOT_FINITE, USER
+from .ring_statistics import median_of_keys, to_key
 from .sparse_matrix import Matrix
 
 BINS = 40  # that are looked at, evenly spread
@@ -116,13 +117,13 @@ def _distance(
             continue
         bits = apart.view(np.int32)
         for i in range(good):
-            keys[i] = _key(bits[i])
-        middle = _median(keys[:good], good)
+            keys[i] = to_key(bits[i])
+        middle = median_of_keys(keys[:good], good)
         for i in range(good):
             apart[i] = abs(apart[i] - middle)
         for i in range(good):
             keys[i] = bits[i]
-        sigma = max(1.4826 * _median(keys[:good], good), 1.0)  # of a normal distribution; a count is the least
+        sigma = max(1.4826 * median_of_keys(keys[:good], good), 1.0)  # of a normal distribution; a count is the least
         signal, share, square = 0.0, 0.0, 0.0
         for i in range(good):
             if apart[i] <= FAR * sigma:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .compiled import compiled
-from .kernels import transpose
+from .integration import transpose
 
 FULL_TURN, HALF_TURN = 360.0, 180.0
 

@@ -210,13 +210,9 @@ def _run(folder: Path) -> dict[str, Any]:
 
 
 def _sweep(folder: Path) -> dict[str, Any]:
-    with open(folder / "sweep.csv", encoding="utf-8", newline="") as file:
-        typed = list(csv.DictReader(file))
-    if not all({"job", "status"} <= set(row) and None not in row for row in typed):
-        raise ConfigError(f"{folder / 'sweep.csv'}: is of no sweep of xrdpipe")
+    typed = _sweep_table(folder / "sweep.csv")
     rows = [{key: _number(text) for key, text in row.items()} for row in typed]
-    ranked = bool(rows) and "rank" in rows[0]
-    if ranked:
+    if ranked := bool(rows) and "rank" in rows[0]:
         rows.sort(key=lambda row: row["rank"] if isinstance(row["rank"], int | float) else math.inf)
     found = {path.parent: run for path in folder.glob("**/run.json") if (run := _read(path))}
     homes = {run["job"]: home for home, run in found.items() if run.get("job") is not None}
@@ -263,6 +259,14 @@ def _sweep(folder: Path) -> dict[str, Any]:
             "axis": axis,
         },
     }
+
+
+def _sweep_table(path: Path) -> list[dict[str, str]]:
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    if not all({"job", "status"} <= set(row) and None not in row for row in rows):
+        raise ConfigError(f"{path}: is of no sweep of xrdpipe")
+    return rows
 
 
 def _spreads(folder: Path) -> list[tuple[str, float]]:

@@ -32,7 +32,7 @@ class Correction(Stage):
         return Needs({} if self.flat_file is None else {"flat": self.flat_file})
 
     def prepare(self, setup: Setup) -> Step:
-        from ..numerics.kernels import DETECTOR, UPPER
+        from ..numerics.constants import DETECTOR, UPPER
 
         if self.flat_file is None and self.saturation is None:
             return lambda frame: frame

@@ -78,7 +78,7 @@ class Mask(Stage):
         return Needs(files, variance=self.auto_type == "mad" and self.alpha is not None)
 
     def prepare(self, setup: Setup) -> Step:
-        from ..numerics.kernels import DETECTOR
+        from ..numerics.constants import DETECTOR
         from ..numerics.outliers import grow
 
         fixed = self._fixed(setup)
@@ -135,7 +135,7 @@ class Mask(Stage):
 
     def _mad(self, geometry: Geometry, alpha: float, limits: tuple[float, float]) -> Outliers:
         from ..numerics import outliers
-        from ..numerics.kernels import OUTLIER
+        from ..numerics.constants import OUTLIER
 
         arcs, own = geometry.arcs, threading.local()
         inner = int(np.searchsorted(arcs.ring, 2 * BEAMSTOP + 4))
@@ -157,7 +157,7 @@ class Mask(Stage):
 
     def _fixed(self, setup: Setup) -> NDArray[np.uint8]:
         """What is masked in every frame: the user's mask, the detector's and the edge."""
-        from ..numerics.kernels import DETECTOR, EDGE, USER
+        from ..numerics.constants import DETECTOR, EDGE, USER
 
         fixed = np.zeros(setup.geometry.shape, np.uint8)
         if self.edge:
@@ -205,7 +205,7 @@ class Loss:
 
     def notes(self, mask: NDArray[np.uint8]) -> tuple[str, ...]:
         """The note for a frame with this mask (flat), or none."""
-        from ..numerics.kernels import DETECTOR, EDGE, LOWER, USER
+        from ..numerics.constants import DETECTOR, EDGE, LOWER, USER
 
         few = mask[self.pixels[::8]] & LOWER
         if np.count_nonzero(few) < 0.02 * few.size:  # less than a quarter of a tenth

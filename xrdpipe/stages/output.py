@@ -110,7 +110,7 @@ class Output(Stage):
         return []
 
     def prepare(self, setup: Setup) -> Step:
-        from ..numerics.kernels import NOT_FINITE
+        from ..numerics.constants import NOT_FINITE
 
         folder = setup.folder
         forms = [FORMATS[name] for name in self.formats if name in FORMATS]

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from ..geometry.orientation import TRANSFORMS
 from ..io import files, hdf5
-from ..io.files import as_image
 from ..io.header import header
+from ..io.image_file import as_image
 from ..io.memory import memory
 from ..model.arrays import Image
 from ..model.errors import FrameError, choice, require
@@ -166,61 +166,62 @@ class Source(Stage):
         return variance
 
     def prepare(self, setup: Setup) -> Callable[[Reference], Frame]:
-        shape = setup.geometry.shape
-
         def read(reference: Reference) -> Frame:
-            if reference.array is None:
-                raw, digest = memory.read(reference)
-            else:
-                raw = as_image(reference.array)
-                digest = content_hash(np.ascontiguousarray(raw))
-            image = self._image(raw)
-            if image.shape != shape:
-                raise FrameError(
-                    f"the frame has {image.shape[0]} x {image.shape[1]} pixels, {setup.geometry.shape_from} "
-                    f"{shape[0]} x {shape[1]}"
-                )
-            variance = self.noise(image) if setup.variance else None
-            bad = sentinel_pixels(raw)
-            if reference.dataset and (known := hdf5.pixel_mask(reference.path, raw.shape)) is not None:
-                bad = known != 0 if bad is None else bad | (known != 0)
-            bad = None if bad is None else self.to_frame(bad)
-            file = f"{reference.path.name}{reference.tail}"
-            return Frame(reference.name, image, file, digest, variance, bad, header=header(reference))
+            return self._merge(reference, setup) if reference.parts else self._read(reference, setup)
 
-        def merge(reference: Reference) -> Frame:
-            if not reference.parts:
-                return read(reference)
-            count = len(reference.parts)
-            divisor = count if self.average else 1
-            image, noise, digests = np.zeros(shape), np.zeros(shape), []  # float64: the sum of many counts is exact
-            bad: NDArray[np.bool_] | None = None
-            for part in reference.parts:
-                try:
-                    frame = read(part)
-                except FrameError as error:
-                    raise FrameError(f"{part.location}: {error}") from error
-                image += frame.image
-                if frame.bad is not None:
-                    bad = frame.bad if bad is None else bad | frame.bad
-                digests.append(frame.digest)
-                if frame.variance is not None:
-                    noise += frame.variance
-            image /= divisor
-            noise /= divisor**2  # errors of independent frames, times 1 / divisor
-            return replace(
-                frame,
-                name=reference.name,
-                file=display_path(reference, folders=False),
-                image=image.astype(np.float32),
-                variance=noise.astype(np.float32) if setup.variance else None,
-                digest=content_hash("".join(digests).encode()),
-                header=header(reference),
-                exposures=count // divisor,
-                bad=bad,
+        return read
+
+    def _read(self, reference: Reference, setup: Setup) -> Frame:
+        """Read one frame of a file, or take the array that was handed over."""
+        if reference.array is None:
+            raw, digest = memory.read(reference)
+        else:
+            raw = as_image(reference.array)
+            digest = content_hash(np.ascontiguousarray(raw))
+        image, shape = self._image(raw), setup.geometry.shape
+        if image.shape != shape:
+            raise FrameError(
+                f"the frame has {image.shape[0]} x {image.shape[1]} pixels, {setup.geometry.shape_from} "
+                f"{shape[0]} x {shape[1]}"
             )
+        variance = self.noise(image) if setup.variance else None
+        bad = sentinel_pixels(raw)
+        if reference.dataset and (known := hdf5.pixel_mask(reference.path, raw.shape)) is not None:
+            bad = known != 0 if bad is None else bad | (known != 0)
+        bad = None if bad is None else self.to_frame(bad)
+        file = f"{reference.path.name}{reference.tail}"
+        return Frame(reference.name, image, file, digest, variance, bad, header=header(reference))
 
-        return merge
+    def _merge(self, reference: Reference, setup: Setup) -> Frame:
+        """Read the frames that are merged in one: their sum or average, with the variance of that."""
+        count, shape = len(reference.parts), setup.geometry.shape
+        divisor = count if self.average else 1
+        image, noise, digests = np.zeros(shape), np.zeros(shape), []  # float64: the sum of many counts is exact
+        bad: NDArray[np.bool_] | None = None
+        for part in reference.parts:
+            try:
+                frame = self._read(part, setup)
+            except FrameError as error:
+                raise FrameError(f"{part.location}: {error}") from error
+            image += frame.image
+            if frame.bad is not None:
+                bad = frame.bad if bad is None else bad | frame.bad
+            digests.append(frame.digest)
+            if frame.variance is not None:
+                noise += frame.variance
+        image /= divisor
+        noise /= divisor**2  # errors of independent frames, times 1 / divisor
+        return replace(
+            frame,
+            name=reference.name,
+            file=display_path(reference, folders=False),
+            image=image.astype(np.float32),
+            variance=noise.astype(np.float32) if setup.variance else None,
+            digest=content_hash("".join(digests).encode()),
+            header=header(reference),
+            exposures=count // divisor,
+            bad=bad,
+        )
 
     def _image(self, raw: NDArray[Any]) -> Image:
         return np.require(self.to_frame(raw), np.float32, ["C", "ALIGNED"])

@@ -157,4 +157,4 @@ def _start_workers(n_jobs: int) -> None:
 
 
 def _import() -> None:
-    from ..numerics import kernels  # noqa: F401
+    from ..numerics import constants, integration, kernels, reduction, ring_statistics  # noqa: F401

@@ -1,1 +1,4 @@
-"""TODO."""
+"""Azimuthal integration: patterns, sectors, cakes, and integrations that clip outliers.
+
+Begin with `integ`; the others build on its class.
+"""

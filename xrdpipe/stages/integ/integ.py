@@ -122,7 +122,7 @@ class Integ(Stage):
         return normalized(self._integrator(setup), self._numbers())
 
     def _integrator(self, setup: Setup) -> Step:
-        from ...numerics import kernels
+        from ...numerics import integration
         from ...numerics.ring_bias import ring_bias
 
         geometry = setup.geometry
@@ -140,7 +140,7 @@ class Integ(Stage):
             intensity, sigma = self._means(sums)
             pattern = self._pattern(kept["radial"], intensity, sigma, sums[1], about)
             found = np.zeros((3, npt))
-            kernels.scatter(image, mask, norm, starts, bins, coefs, intensity, stride, found)
+            integration.scatter(image, mask, norm, starts, bins, coefs, intensity, stride, found)
             bias = ring_bias(image, mask, intensity, kept)
             told = {**pattern_quality(sums, found, stride), "ring_bias": bias, **pattern.quality}
             return replace(frame, pattern=replace(pattern, quality=told))
@@ -149,7 +149,7 @@ class Integ(Stage):
 
     def _adding(self, kept: Arrays, bins: int) -> Callable[[Frame], Sums]:
         """What takes a frame to its flat image and mask, and to the sums of `kernels.integrate`, (5, bins)."""
-        from ...numerics import kernels
+        from ...numerics import integration
 
         matrix = kept["norm"], kept["starts"], kept["bins"], kept["coefs"]
         nothing = read_only(np.empty(0, np.float32))
@@ -163,7 +163,7 @@ class Integ(Stage):
             if self.needs.variance and frame.variance is not None:
                 variance = read_only(frame.variance.ravel())
             sums = np.zeros((5, bins))
-            kernels.integrate(image, mask, matrix[0], variance, azimuthal, *matrix[1:], sums)
+            integration.integrate(image, mask, matrix[0], variance, azimuthal, *matrix[1:], sums)
             return image, mask, sums
 
         return add

@@ -158,7 +158,7 @@ def reduced(
     masked, both float32, and mean and standard deviation of all good pixels. Rows and columns that fill no block are
     left out.
     """
-    from ...numerics.kernels import shrink
+    from ...numerics.reduction import shrink
 
     step = min(max(1, -(-max(image.shape) // pixels)), *image.shape)
     values, share = np.empty((2, image.shape[0] // step, image.shape[1] // step), np.float32)

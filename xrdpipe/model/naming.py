@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ..model.reference import Reference, absolute_location
-from . import files
-
-
-def references(paths: Iterable[str | Path], taken: Mapping[str, str] | None = None) -> list[Reference]:
-    """The frames of files, each with its name; see `named`."""
-    return assign_names([each for path in paths for each in files.look(path).references], taken)
 
 
 def assign_names(frames: Sequence[Reference], taken: Mapping[str, str] | None = None) -> list[Reference]:

@@ -1,0 +1,74 @@
+"""How many frames a file has, from its header."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from ..model.errors import FrameError
+from ..model.limits import check_count
+from . import hdf5_layout
+from .handles import file_state
+from .image_file import _NPY, _TIFF, _by_fabio, _count_tiff
+
+
+def _kind(path: Path) -> str:
+    """What kind of file it is, by its first bytes and, where those say nothing, its suffix."""
+    file_state(path)
+    try:
+        with open(path, "rb", buffering=0) as file:
+            start = file.read(8)
+    except OSError as error:
+        raise FrameError(f"cannot be read ({error.strerror})") from error
+    if start == hdf5_layout.SIGNATURE:
+        return "hdf5"
+    if start[:4] in _TIFF:
+        return "tiff"
+    suffix = path.suffix.lower()
+    return "npy" if start[:6] == _NPY else "edf" if suffix == ".edf" else "ge" if suffix.startswith(".ge") else ""
+
+
+def _count(path: Path, kind: str) -> tuple[int, bool]:
+    """How many frames a file has, and whether there should be more; one where it cannot be read, which reading says."""
+    try:
+        total, truncated = _COUNTS[kind](path) if kind in _COUNTS else (1, False)
+    except FrameError:
+        raise
+    except Exception:  # fabio and numpy raise anything
+        return 1, False
+    check_count(total)
+    return total, truncated
+
+
+def _count_npy(path: Path) -> tuple[int, bool]:
+    shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
+    stacked = len(shape) == 3 and shape[-1] not in (3, 4)
+    return (shape[0], False) if stacked else (1, False)
+
+
+def _count_edf(path: Path) -> tuple[int, bool]:
+    """Frames in an EDF file; what is as long as its first frame is not looked at further."""
+    with open(path, "rb") as file:
+        start = file.read(1 << 16)
+    end = start.find(b"}\n") + 2
+    words = dict(line.partition(b"=")[::2] for line in start[:end].split(b"\n"))
+    sizes = [value for key, value in words.items() if key.strip() in (b"EDF_BinarySize", b"Size")]
+    length = sizes[0].strip(b" ;\r") if sizes else b""
+    if length == str(path.stat().st_size - end).encode():
+        return 1, False
+    return _count_with_fabio(path)
+
+
+def _count_with_fabio(path: Path) -> tuple[int, bool]:
+    with _by_fabio.access(path) as file:
+        return max(file.nframes, 1), False
+
+
+_COUNTS: dict[str, Callable[[Path], tuple[int, bool]]] = {
+    "tiff": _count_tiff,
+    "npy": _count_npy,
+    "edf": _count_edf,
+    "ge": _count_with_fabio,
+}

@@ -1,0 +1,172 @@
+"""Compiled statistics of the pixels of one ring: sum, standard deviation, median, order."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .compiled import compiled
+from .constants import HIGHEST_KEY, INF, LOWEST_KEY
+
+_SAMPLE = 15  # keys that bracket a median before it is searched
+
+
+@compiled
+def longest_ring(starts: NDArray[np.int64]) -> int:
+    """Pixels in the longest ring, at least 1."""
+    longest = 1
+    for ring in range(len(starts) - 1):
+        longest = max(longest, starts[ring + 1] - starts[ring])
+    return longest
+
+
+@compiled
+def ring_sum(x: NDArray[np.float64]) -> float:
+    """``x.sum()``, bit for bit: pairwise, in the order of numpy's ``pairwise_sum``."""
+    n = len(x)
+    if n > 128:
+        half = n // 2 - n // 2 % 8
+        return ring_sum(x[:half]) + ring_sum(x[half:])
+    total, tail = -0.0, 0
+    if n >= 8:
+        a, b, c, d, e, f, g, h = x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]
+        tail = n - n % 8
+        for i in range(8, tail, 8):
+            a += x[i]
+            b += x[i + 1]
+            c += x[i + 2]
+            d += x[i + 3]
+            e += x[i + 4]
+            f += x[i + 5]
+            g += x[i + 6]
+            h += x[i + 7]
+        total = ((a + b) + (c + d)) + ((e + f) + (g + h))
+    for i in range(tail, n):
+        total += x[i]
+    return total
+
+
+@compiled
+def ring_std(x: NDArray[np.float64]) -> float:
+    """``x.std()``, bit for bit; overwrites ``x``."""
+    mean = ring_sum(x) / len(x)
+    for i in range(len(x)):
+        x[i] = (x[i] - mean) * (x[i] - mean)
+    return float(np.sqrt(ring_sum(x) / len(x)))
+
+
+@compiled
+def to_key(bits: np.int32) -> np.int32:
+    """The bits of a float32 as a number of the same order, and back; the NaN of `lay_out` is above all."""
+    return bits if bits >= 0 else bits ^ HIGHEST_KEY
+
+
+@compiled
+def _count(keys: NDArray[np.int32], pivot: np.int32) -> np.int64:
+    """How many keys are below ``pivot``."""
+    below = np.int32(0)
+    for i in range(len(keys)):
+        below = np.int32(below + np.int32(keys[i] < pivot))
+    return np.int64(below)
+
+
+@compiled
+def _split(keys: NDArray[np.int32], pivot: np.int32) -> tuple[np.int64, np.int32, np.int32]:
+    """`_count`, the highest key below ``pivot``, the lowest one not below it.
+
+    Upwards from the pivot, modulo 2**32, the lowest is nearest and the highest below is furthest: three plain
+    reductions, which the compiler turns into SIMD.
+    """
+    below, nearest, furthest = np.int32(0), np.uint32(2**32 - 1), np.uint32(0)
+    for i in range(len(keys)):
+        below = np.int32(below + np.int32(keys[i] < pivot))
+        distance = np.uint32(keys[i] - pivot)
+        nearest = min(distance, nearest)
+        furthest = max(distance, furthest)
+    return np.int64(below), np.int32(pivot + furthest), np.int32(pivot + nearest)
+
+
+@compiled
+def median_of_keys(keys: NDArray[np.int32], good: np.int64) -> float:
+    """The median of the ``good`` lowest keys, as float64; of an even number the mean of the two in the middle.
+
+    The one of rank ``good // 2`` is bracketed, by a sample first and then by interpolation, until a pass over all
+    keys finds it next to the pivot: exact, two or three passes, and none of them moves a key.
+    """
+    rank, odd = good // 2, good % 2 == 1
+    sample = np.empty(_SAMPLE, np.int32)
+    size = min(len(keys), _SAMPLE)
+    for i in range(size):
+        key, at = keys[i * len(keys) // size], i
+        while at > 0 and sample[at - 1] > key:
+            sample[at] = sample[at - 1]
+            at -= 1
+        sample[at] = key
+    low, high = LOWEST_KEY, HIGHEST_KEY  # low <= median <= high
+    below, upto = np.int64(0), good  # keys < low, keys <= high
+    first, last = 0, size
+    while first < last:
+        middle = (first + last) // 2
+        count = _count(keys, sample[middle])
+        if count <= rank:
+            low, below, first = sample[middle], count, middle + 1
+        else:
+            high, upto, last = np.int32(sample[middle] - 1), count, middle
+    ends = np.empty(3, np.int32)
+    value = ends.view(np.float32)
+    step = 0
+    while low < high:
+        ends[0], ends[1] = to_key(low), to_key(high)
+        value[2] = value[0] + (np.float64(value[1]) - value[0]) * ((rank - below) / (upto - below))
+        step += 1
+        if step % 4 > 0 and abs(value[2]) < INF:
+            pivot = np.int32(min(max(to_key(ends[2]), low + 1), high))
+        else:  # halving ends in any case
+            pivot = np.int32((np.int64(low) + high + 1) >> 1)
+        count, down, up = _split(keys, pivot)
+        if count == rank:
+            low, high = up if odd else down, up
+            break
+        if count < rank:
+            low, below = up, count
+        else:
+            high, upto = down, count
+    if not odd and below == rank:  # the other one is the next below
+        low = _split(keys, high)[1]
+    ends[0], ends[1] = to_key(low), to_key(high)
+    return (np.float64(value[0]) + np.float64(value[1])) / 2
+
+
+@compiled
+def sort_items(items: NDArray[np.uint64], spare: NDArray[np.uint64]) -> None:
+    """Sort by the upper 32 bits, stably: a radix sort, byte by byte; ``spare`` is at least as long."""
+    source, target = items, spare[: len(items)]
+    for shift in range(32, 64, 8):
+        starts = np.zeros(257, np.int64)
+        for i in range(len(source)):
+            starts[(source[i] >> np.uint64(shift) & np.uint64(255)) + np.uint64(1)] += 1
+        for digit in range(256):
+            starts[digit + 1] += starts[digit]
+        for i in range(len(source)):
+            digit = source[i] >> np.uint64(shift) & np.uint64(255)
+            target[starts[digit]] = source[i]
+            starts[digit] += 1
+        source, target = target, source
+
+
+@compiled
+def outwards(
+    x: NDArray[np.float64],
+    start: int,
+    stop: int,
+    step: np.int64,
+    center: float,
+    sums: NDArray[np.float64],
+    squares: NDArray[np.float64],
+) -> None:
+    """Running sums of ``x - center`` and of its square, from ``start`` to before ``stop``."""
+    total, square = 0.0, 0.0
+    for i in range(start, stop, step):
+        total += x[i] - center
+        square += (x[i] - center) ** 2
+        sums[i], squares[i] = total, square

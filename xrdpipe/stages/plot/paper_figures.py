@@ -1,0 +1,282 @@
+"""How figures for a paper are drawn."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...model.errors import choice, nearest, require
+from ...model.frame import Frame
+from ...model.pattern import Pattern
+from .figures import reduced
+from .series import AXES, Floats, Series
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
+
+
+FORMATS = ("pdf", "svg", "png")
+
+
+SCALES = ("linear", "sqrt", "log")
+
+
+DPI = 300  # of what is pixels in a figure, at its printed size
+
+
+MM = 1 / 25.4  # inches
+
+
+POINT = 25.4 / 72  # mm
+
+
+STYLE: Any = {
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.direction": "in",
+    "ytick.direction": "in",
+    "axes.formatter.limits": (-4, 7),  # counts in full
+    "pdf.fonttype": 42,  # TrueType, embedded: journals take no Type 3, and text stays text
+    "svg.fonttype": "path",  # the same everywhere, whatever fonts there are
+    "svg.hashsalt": "xrdpipe",
+    "svg.id": None,
+}
+
+
+ANONYMOUS = {
+    "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
+    "svg": {"Creator": None, "Date": None},
+    "png": {"Software": None},
+}
+
+
+# The style is global to matplotlib, and its text is not made for threads: one figure at a time.
+_drawing = threading.RLock()
+
+
+@dataclass(frozen=True)
+class Image:
+    """How an image is drawn: colour map, limits of the colours in counts, and their scale."""
+
+    cmap: str = "cividis"
+    vmin: float | None = None
+    vmax: float | None = None
+    scale: str = "sqrt"
+
+    def __post_init__(self) -> None:
+        _check_colours(self.cmap, self.scale)
+
+
+@dataclass(frozen=True)
+class Line:
+    """How a pattern is drawn: colour and width (points) of the line, scale of the intensity."""
+
+    color: str = "#0072b2"
+    linewidth: float = 0.8
+    scale: str = "linear"
+
+    def __post_init__(self) -> None:
+        from matplotlib.colors import is_color_like
+
+        require(is_color_like(self.color), "color", self.color, "a colour expected, such as black or '#0072b2'")
+        require(self.linewidth > 0, "linewidth", self.linewidth, "points, > 0, expected")
+        choice("scale", self.scale, SCALES)
+
+
+@dataclass(frozen=True)
+class Waterfall:
+    """How a series is drawn: up to ``lines`` patterns as lines ``offset`` counts apart, more of them as a heat map."""
+
+    lines: int = 30
+    offset: float | None = None
+    cmap: str = "cividis"
+    scale: str = "sqrt"
+
+    def __post_init__(self) -> None:
+        require(self.lines >= 0, "lines", self.lines, "a number >= 0 expected")
+        _check_colours(self.cmap, self.scale)
+
+
+@contextmanager
+def _styled() -> Iterator[None]:
+    import matplotlib
+
+    with _drawing, matplotlib.rc_context(STYLE):
+        yield
+
+
+def _check_colours(cmap: str, scale: str) -> None:
+    import matplotlib
+
+    known = matplotlib.colormaps
+    require(cmap in known, "cmap", cmap, f"no such colour map; {nearest(cmap, known)}"[:150])
+    choice("scale", scale, SCALES)
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure of so many mm, with axes."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width * MM, height * MM), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03)  # type: ignore[union-attr, call-arg]
+    return figure, figure.add_subplot()
+
+
+def _norm(scale: str, values: Any, low: float | None, high: float | None) -> Normalize:
+    """Colours over what is finite, in counts: a percent of the weakest and half a percent of the strongest saturate."""
+    from matplotlib.colors import LogNorm, Normalize, PowerNorm
+
+    good = values[np.isfinite(values)]
+    if scale == "log":
+        good = good[good > 0]
+    first, last = np.percentile(good, (1, 99.5)) if good.size else (0.0, 1.0)
+    low = (max(first, 0.0) if scale == "sqrt" else first) if low is None else low
+    high = last if high is None else high
+    if scale == "log":
+        low = low if low > 0 else 1.0
+        return LogNorm(low, max(high, 10 * low))
+    high = high if high > low else low + 1
+    return Normalize(low, high) if scale == "linear" else PowerNorm(0.5, low, high)
+
+
+def image_figure(frame: Frame, keys: Image, width: float) -> Figure:
+    """The image (counts) of a frame; what is masked is white. A dot is the mean of the good pixels under it, and white
+    where more than half of them are masked."""
+    import matplotlib
+
+    slow, fast = frame.image.shape
+    height = min(0.66 * width * slow / fast + 11, 1.2 * width)
+    figure, axes = _figure(width, height)
+    values, share, _, _ = reduced(frame.image, frame.masked, int(0.8 * width * MM * DPI))
+    shown = np.where(share > 0.5, np.nan, values)
+    step = slow // values.shape[0]
+    extent = (-0.5, values.shape[1] * step - 0.5, values.shape[0] * step - 0.5, -0.5)
+    norm = _norm(keys.scale, shown, keys.vmin, keys.vmax)
+    cmap = matplotlib.colormaps[keys.cmap].with_extremes(bad="white")
+    # not resampled: the file holds these very dots
+    picture = axes.imshow(shown, cmap=cmap, norm=norm, extent=extent, interpolation="none")
+    axes.set(xlabel="Column (pixel)", ylabel="Row (pixel)")
+    _colour_bar(figure, axes, picture)
+    return figure
+
+
+def pattern_figure(pattern: Pattern, keys: Line, width: float) -> Figure:
+    """A pattern over its radial axis, with a band of one sigma where there is one."""
+    figure, axes = _figure(width, min(0.7 * width, 90))
+    radial, intensity, sigma = pattern.radial, pattern.intensity, pattern.sigma
+    if sigma is not None:
+        low, high = intensity - sigma, intensity + sigma
+        axes.fill_between(radial, low, high, color=keys.color, alpha=0.3, linewidth=0)
+    axes.plot(radial, intensity, color=keys.color, linewidth=keys.linewidth)
+    _scale(axes, keys.scale)
+    axes.set(xlabel=AXES.get(pattern.unit) or pattern.label or pattern.unit, ylabel="Intensity (counts)")
+    filled = radial[np.isfinite(intensity)] if np.isfinite(intensity).sum() > 1 else radial
+    axes.set_xlim(float(filled.min()), float(filled.max()))
+    axes.minorticks_on()
+    return figure
+
+
+def offset_lines(series: Series, labels: Sequence[Any], title: str, keys: Waterfall, width: float) -> Figure:
+    """Patterns one above the other, the first one lowest; each label stands at the end of its line."""
+    import matplotlib
+
+    number = len(series.names)
+    height = min(1.2 * width, 130)
+    figure, axes = _figure(width, height)
+    span = float(np.nanmax(series.intensity) - np.nanmin(series.intensity)) or 1.0
+    offset = keys.offset if keys.offset is not None else float(f"{min(3 / number, 0.6) * span:.1g}")
+    colours = matplotlib.colormaps[keys.cmap](np.linspace(0, 0.8, number))  # the last ones are too light for a line
+    last = float(series.radial[-1])
+    room = 9 * POINT * 1.1 * (number * offset + span) / (height - 12)  # counts that a line of text takes
+    every = max(1, int(np.ceil(room / abs(offset)))) if offset else number
+    for row, (intensity, colour) in enumerate(zip(series.intensity, colours, strict=True)):
+        axes.plot(series.radial, intensity + row * offset, color=colour, linewidth=0.7, zorder=3 + number - row)
+    end = series.intensity[:, -20:]
+    level = float(np.nanmedian(end)) if np.isfinite(end).any() else 0.0  # of all: so that labels are evenly spaced
+    heights = [row * offset + level for row in range(number)]
+    named = slice(None, None, every)
+    beside = axes.secondary_yaxis("right")
+    beside.set_yticks(heights[named], [_text(label) for label in labels[named]])
+    beside.set_ylabel(title).set_parse_math(False)
+    beside.tick_params(length=0)
+    for tick in beside.get_yticklabels():
+        tick.set_parse_math(False)
+    apart = f", lines {offset:g} apart" if offset else ""
+    axes.set(xlabel=AXES.get(series.unit, series.unit), ylabel=f"Intensity (counts{apart})")
+    axes.set_xlim(float(series.radial[0]), last)
+    axes.minorticks_on()
+    return figure
+
+
+def heat_map(series: Series, labels: Sequence[Any], title: str, keys: Waterfall, width: float) -> Figure:
+    """Intensity in colours over radial axis and frame, or what ``labels`` say of the frames; empty bins are white."""
+    import matplotlib
+
+    figure, axes = _figure(width, min(width, 120))
+    numbers = np.array([value if isinstance(value, int | float) else np.nan for value in labels], float)
+    steps = np.diff(numbers)
+    straight = bool(np.isfinite(numbers).all() and ((steps > 0).all() or (steps < 0).all()))
+    rows = numbers if straight else np.arange(1.0, len(labels) + 1)
+    mesh = axes.pcolormesh(
+        _edges(series.radial),
+        _edges(rows),
+        np.ma.masked_invalid(series.intensity),
+        cmap=matplotlib.colormaps[keys.cmap],
+        norm=_norm(keys.scale, series.intensity, None, None),
+        rasterized=True,
+    )
+    if not straight:  # no axis of its own, so the labels stand beside their rows
+        ticks = np.unique(np.linspace(0, len(labels) - 1, 8).astype(int))
+        axes.set_yticks(rows[ticks], [_text(labels[tick]) for tick in ticks])
+        for tick in axes.get_yticklabels():
+            tick.set_parse_math(False)
+    axes.set_xlabel(AXES.get(series.unit, series.unit))
+    axes.set_ylabel(title).set_parse_math(False)
+    _colour_bar(figure, axes, mesh)
+    return figure
+
+
+def _colour_bar(figure: Figure, axes: Axes, shown: Any) -> None:
+    from matplotlib.colors import LogNorm
+    from matplotlib.ticker import MaxNLocator
+
+    beside = axes.inset_axes((1.03, 0, 0.035, 1))  # as high as the axes, whatever the image's aspect
+    bar = figure.colorbar(shown, cax=beside, label="Intensity (counts)")
+    if not isinstance(bar.norm, LogNorm):
+        bar.locator = MaxNLocator(5)
+    bar.outline.set_linewidth(0.6)
+    shown.colorbar.solids.set_rasterized(True)  # else viewers show seams
+
+
+def _scale(axes: Axes, scale: str) -> None:
+    if scale == "sqrt":
+        axes.set_yscale("function", functions=(_root, np.square))
+        axes.set_ylim(bottom=0)
+    elif scale == "log":
+        axes.set_yscale("log", nonpositive="mask")
+
+
+def _root(values: Floats) -> Floats:
+    return np.sqrt(np.maximum(values, 0))
+
+
+def _edges(centres: Floats) -> Floats:
+    """The edges of cells about their centres."""
+    middle = (centres[1:] + centres[:-1]) / 2
+    return np.concatenate([[2 * centres[0] - middle[0]], middle, [2 * centres[-1] - middle[-1]]])
+
+
+def _text(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else "" if value is None else str(value)
