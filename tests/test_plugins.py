@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import tifffile
 from command import FAST, call, results, tree, xrdpipe
 
 from xrdpipe import ConfigError, integrate
+from xrdpipe.io.formats import read_pattern
 
 LINE = "stages=[background,mask,integ,smooth,plot,output]"
 WORDS = ("poni=data/tiny.poni", "images=data/ni_*.tiff", *FAST)
@@ -78,6 +80,43 @@ def test_the_class_of_a_plug_in_is_its_schema(words: list[str], expected: str, c
     told = call("--config-dir", conf, *WORDS, *words, "output_dir=out")
     assert (told.status, told.err) == (2, f"xrdpipe: {expected}\n")
     assert tree(here) == before
+
+
+def test_a_source_of_a_plug_in_brings_its_own_frames(conf: Path, here: Path) -> None:
+    images = {path.stem: tifffile.imread(path) for path in sorted(Path("data").glob("ni_*.tiff"))}
+    np.savez("frames.npz", **images)
+    words = ["poni=data/tiny.poni", *FAST]
+    told = call("--config-dir", conf, *words, "source=archive", "output_dir=out")
+    assert told.status == 0, told
+    assert call(*words, "images=data/ni_*.tiff", "output_dir=files").status == 0
+    for name in images:
+        ours, theirs = (np.loadtxt(here / folder / f"{name}.chi") for folder in ("out", "files"))
+        assert np.array_equal(ours, theirs)
+    told = call("--config-dir", conf, *words, "source=archive", "source.file=no.npz", "output_dir=none")
+    assert (told.status, "source.file=no.npz" in told.err) == (2, True)
+
+
+def test_an_engine_of_a_plug_in_leaves_the_bytes_of_ours(conf: Path, here: Path) -> None:
+    told = call(*WORDS, "parallel.backend=backwards", "output_dir=out")
+    assert told.status == 0, told
+    assert call(*WORDS, "parallel=serial", "output_dir=serial").status == 0
+    assert results(here / "out") == results(here / "serial")
+    assert integrate("data/tiny.poni", "data/ni_*.tiff", parallel={"backend": "backwards"}, output_dir=None).status == 0
+
+
+def test_a_format_of_a_plug_in_is_written_and_read(conf: Path, here: Path) -> None:
+    told = call(*WORDS, "output.format=[chi,json]", "output_dir=out")
+    assert told.status == 0, told
+    ours, theirs = np.loadtxt(here / "out" / "ni_1.chi"), read_json((here / "out" / "ni_1.json").read_text())
+    assert np.allclose(ours, theirs, rtol=1e-6)
+    assert call(*WORDS, "output.format=json", "output_dir=alone").status == 0
+    pattern = read_pattern(here / "alone", "ni_1")
+    assert pattern is not None
+    assert (pattern.unit, len(pattern.radial)) == ("q_A^-1", len(ours))
+
+
+def read_json(text: str) -> np.ndarray:
+    return np.array(json.loads(text)["columns"]).T
 
 
 def test_a_frame_that_a_plug_in_refuses_fails_alone(conf: Path, here: Path) -> None:

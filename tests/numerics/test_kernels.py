@@ -205,11 +205,11 @@ def test_the_bit_in_the_mask_says_which_step_masked_a_pixel_first() -> None:
     image = np.array([1, np.nan, np.inf, -np.inf, -1, 200, np.nan, 99, 1, 1, 1, 1, 1, 1], F4)
     bad = np.zeros(14)
     bad[[0, 6]] = 1
-    k = kernels
+    k = constants
     expected = [k.USER, k.NOT_FINITE, k.NOT_FINITE, k.NOT_FINITE, k.LOWER, k.UPPER, k.USER, k.OUTLIER, 0, 0, 0, 0, 0, 0]
     assert list(automatic_mask(image, bad, np.zeros(14, int), 0, 100, 2)) == expected
     mask = np.where(bad, k.USER, 0).astype(np.uint8)
-    k.threshold(image, mask, 0, 100)
+    kernels.threshold(image, mask, 0, 100)
     assert list(mask) == [0 if bit == k.OUTLIER else bit for bit in expected]
 
 

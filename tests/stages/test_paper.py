@@ -325,7 +325,7 @@ def test_a_figure_that_cannot_be_made_costs_no_frame(
     monkeypatch.setattr(Paper, "_draw_waterfall", broken)
     told = run(*frames, "plot=waterfall", "output_dir=out")
     assert told.status == 0
-    assert "figures/waterfall.pdf: could not be finished (no space left)" in told.err
+    assert "figures/waterfall.pdf, figures/waterfall.png: could not be finished (no space left)" in told.err
     assert json.loads((tmp_path / "out" / "run.json").read_text())["status"] == "done"
     assert len(Folder(tmp_path / "out").records) == 3
 

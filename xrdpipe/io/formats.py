@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from ..model.errors import FrameError
 from ..model.pattern import Pattern
+from ..model.plugins import FORMATS as GROUP
+from ..model.plugins import plugins
 
 Header = Mapping[str, Any]  # what is said of the making of a pattern: name -> text or JSON value
 
@@ -191,9 +193,28 @@ FORMATS = {
 }
 
 
+def format_names() -> list[str]:
+    """Return the names of all formats, ours first, then those of installed plug-ins."""
+    return [*FORMATS, *(name for name in plugins(GROUP) if name not in FORMATS)]
+
+
+def find_format(name: str) -> Format | None:
+    """Return the format of that name, ours or of an installed plug-in (entry points ``xrdpipe.formats``), or None."""
+    if name in FORMATS:
+        return FORMATS[name]
+    found = plugins(GROUP)[name].load() if name in plugins(GROUP) else None
+    return found if isinstance(found, Format) else None
+
+
+def _formats() -> Iterator[Format]:
+    """Yield ours, then those of installed plug-ins, which are looked up only where ours are not enough."""
+    yield from FORMATS.values()
+    yield from (form for name in format_names()[len(FORMATS) :] if (form := find_format(name)) is not None)
+
+
 def format_of(file: str) -> Format | None:
-    """The format that a file of this name is in."""
-    found = [form for form in FORMATS.values() if file.endswith(form.suffix)]
+    """Return the format that a file of this name is in."""
+    found = [form for form in _formats() if file.endswith(form.suffix)]
     return max(found, key=lambda form: len(form.suffix), default=None)
 
 
@@ -201,7 +222,7 @@ def read_pattern(folder: Path, name: str) -> Pattern | None:
     """The pattern of a frame, from whatever a run wrote of it, without the empty bins; None where there is nothing."""
     if not name or Path(name).name != name:  # a run.json may say anything
         return None
-    for form in FORMATS.values():
+    for form in _formats():
         try:
             text = (folder / f"{name}{form.suffix}").read_text(encoding="utf-8", errors="replace")
             unit, table = form.read(text)

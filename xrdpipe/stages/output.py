@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..io.formats import FORMATS
+from ..io.formats import Format, find_format, format_names
 from ..io.writing import write_text, write_whole
 from ..model.cake import Cake
 from ..model.errors import ConfigError, choice, require
@@ -49,9 +49,12 @@ class Output(Stage):
 
     def __post_init__(self) -> None:
         names = self.formats
-        require(bool(names), "format", self.format, f"a format or a list expected: {', '.join([*FORMATS, NEXUS])}")
+        require(
+            bool(names), "format", self.format, f"a format or a list expected: {', '.join([*format_names(), NEXUS])}"
+        )
         for name in names:
-            choice("format", name, [*FORMATS, NEXUS])
+            if name != NEXUS and (not isinstance(name, str) or find_format(name) is None):
+                choice("format", name, [*format_names(), NEXUS])
             require(names.count(name) == 1, "format", self.format, f"{name} stands there twice")
         require(self.mask in (False, True, "reasons"), "mask", self.mask, "true, false or reasons expected")
         share = self.static_mask
@@ -64,12 +67,17 @@ class Output(Stage):
         """The names of the formats, in the order of the configuration."""
         return list(self.format) if isinstance(self.format, (list, tuple)) else [self.format]
 
+    @property
+    def _text_formats(self) -> list[Format]:
+        found = (find_format(name) for name in self.formats if name != NEXUS)
+        return [form for form in found if form is not None]
+
     def check(self, poni: Poni, line: Makes = NOTHING) -> None:
         columns = line.columns
         if not columns:  # nobody knows before which columns the patterns will have
             return
         for name in self.formats:
-            form = FORMATS.get(name)
+            form = None if name == NEXUS else find_format(name)
             if form and form.sigma and "sigma" not in columns:
                 ways = "say integ.error_model=poisson, or output.format=xy for two columns"
                 raise ConfigError(f"output.format={name}: has a column for sigma, and there is none; {ways}")
@@ -78,7 +86,7 @@ class Output(Stage):
                 raise ConfigError(f"output.format={name}: is for 2theta, not for {columns[0]}; {ways}")
 
     def writes(self, name: str, line: Makes = NOTHING) -> list[str]:
-        suffixes = [FORMATS[each].suffix for each in self.formats if each in FORMATS]
+        suffixes = [form.suffix for form in self._text_formats]
         files = [f"{name}{suffix}" for suffix in suffixes]
         files += [f"masks/{name}.npy"] if self.mask else []
         files += [reasons_file(name)] if self.mask == "reasons" else []
@@ -113,7 +121,7 @@ class Output(Stage):
         from ..numerics.constants import NOT_FINITE
 
         folder = setup.folder
-        forms = [FORMATS[name] for name in self.formats if name in FORMATS]
+        forms = self._text_formats
 
         def header(frame: Frame, result: Pattern | Cake) -> dict[str, Any]:
             made = {"method": result.method, "image": f"{frame.file} {frame.digest}"}
