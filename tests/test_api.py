@@ -28,6 +28,7 @@ def here(data: Path, poni: Path, frames: list[Path], air: Path, monkeypatch: pyt
     return data.parent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "keys"),
     [
@@ -175,6 +176,7 @@ def test_home_and_variables_are_expanded_in_python_too(here: Path, monkeypatch: 
     assert run.folder == here / "out"
 
 
+@pytest.mark.slow
 def test_numbers_of_numpy_are_numbers(here: Path) -> None:
     integ = {"npt": np.int64(100), "radial_range": np.array([0.5, 4.0])}
     mask = {"alpha": np.float32(3), "edge": np.uint8(5)}
@@ -220,6 +222,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_it_runs_inside_another_hydra_program(here: Path) -> None:
     (here / "application.py").write_text(APPLICATION)
     words = ["+poni=data/tiny.poni", "+image=data/ni_1.tiff", "hydra.run.dir=theirs"]

@@ -7,6 +7,8 @@ from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+import pytest
+
 import xrdpipe
 
 PACKAGE = Path(xrdpipe.__file__).parent
@@ -33,6 +35,7 @@ def imported(module: str, path: Path) -> set[str]:
     return {each for each in found if each in MODULES and each != module}
 
 
+@pytest.mark.slow
 def test_no_module_imports_itself_over_others() -> None:
     graph = {module: imported(module, path) for module, path in MODULES.items()}
     try:

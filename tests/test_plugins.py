@@ -43,6 +43,7 @@ def conf(site: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return site / "xrdpipe_smooth" / "conf"
 
 
+@pytest.mark.slow
 def test_a_mask_of_a_plug_in_is_an_option_like_any_other(conf: Path, here: Path) -> None:
     told = call("--config-dir", conf, *WORDS, "mask=hot", "mask.limit=1500", "output.mask=true", "output_dir=out")
     assert told.status == 0, told
@@ -53,6 +54,7 @@ def test_a_mask_of_a_plug_in_is_an_option_like_any_other(conf: Path, here: Path)
     assert '"limit": 1500.0' in (here / "out" / "ni_1.chi").read_text()
 
 
+@pytest.mark.slow
 def test_a_stage_of_a_plug_in_can_be_added_to_the_line(conf: Path, here: Path) -> None:
     full = [*WORDS, "mask=none", "integ.npt=40"]  # no bin is empty
     assert call("--config-dir", conf, *full, LINE, "smooth.width=5", "output_dir=smooth").status == 0
@@ -145,6 +147,7 @@ def test_a_plug_in_works_from_python(conf: Path, here: Path) -> None:
     assert results(here / "python") == results(here / "command")
 
 
+@pytest.mark.slow
 def test_worker_processes_and_sweeps_know_the_plug_in(site: Path, here: Path) -> None:
     conf = site / "xrdpipe_smooth" / "conf"
     words = ["--config-dir", conf, *WORDS, LINE, "mask=hot"]

@@ -160,6 +160,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", REFUSED)
 def test_what_cannot_be_is_refused_in_words_and_nothing_is_written(words: str, here: Path) -> None:
     before = tree(here)
@@ -176,6 +177,7 @@ def test_what_cannot_be_is_refused_in_words_and_nothing_is_written(words: str, h
     assert tree(here) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [f"{USUAL} +mask.alhpa=3", f"{USUAL} mask=nope", f"poni=data/garbled.poni {F}"])
 def test_the_command_refuses_with_status_2_and_a_line_of_its_own(words: str, here: Path) -> None:
     before = tree(here)
@@ -206,6 +208,7 @@ def test_a_configuration_that_grows_beyond_measure_is_refused(text: str, expecte
     assert expected in told.err
 
 
+@pytest.mark.slow
 def test_a_name_in_another_encoding_is_a_name(here: Path) -> None:
     shutil.copy(here / F, here / "data" / "\udcff.tiff")
     strict = {"PYTHONIOENCODING": "utf-8:strict"}
@@ -216,6 +219,7 @@ def test_a_name_in_another_encoding_is_a_name(here: Path) -> None:
     assert (here / "out" / "\udcff.chi").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words", [("output_dir=" + "x" * 5000,), ("x" * 5000,), ("images=['a\0b']",), ("\ud800",), ("-sc",), ("~x@\0",)]
 )
@@ -296,6 +300,7 @@ def test_a_bad_frame_fails_alone_with_its_name_and_reason(here: Path, frames: li
     assert sorted(path.name for path in (here / "out").glob("*.chi")) == ["ni_1.chi", "ni_2.chi"]
 
 
+@pytest.mark.slow
 def test_an_odd_frame_that_comes_first_does_not_decide_for_the_others(here: Path, frames: list[Path]) -> None:
     tifffile.imwrite("data/a.tiff", np.ones((12, 10), np.uint16))
     told = call(P, "data/a.tiff", *frames, *FAST, "output_dir=out")
@@ -397,6 +402,7 @@ CODE_FILES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", CODE_FILES)
 def test_a_config_dir_that_brings_code_along_is_refused(word: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (here / "evil.py").write_text("from pathlib import Path\nPath('evil').touch()\n")
@@ -411,6 +417,7 @@ def test_a_config_dir_that_brings_code_along_is_refused(word: str, here: Path, m
     assert tree(here) == before
 
 
+@pytest.mark.slow
 def test_the_command_runs_nothing_that_a_config_names(here: Path) -> None:
     (here / "evil.py").write_text("from pathlib import Path\nPath('evil').touch()\n")
     before = tree(here)

@@ -63,6 +63,7 @@ def test_frames_without_rings_raise_no_doubt(powder: Any) -> None:
         assert not judge(frame, poni, [], cache=False).wrong, name
 
 
+@pytest.mark.slow
 def test_a_detector_that_is_not_square_fits_some_orientations_only(powder: Any) -> None:
     text = "Detector: Pilatus100k\nDetector_config: {}\nponi_version: 2\nDistance: 0.2\nPoni1: 0.02\nPoni2: 0.03\n"
     poni = Poni("p.poni", text + "Rot1: 0\nRot2: 0\nRot3: 0\nWavelength: 1e-10\n")
@@ -80,6 +81,7 @@ def turned_file(powder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return ["poni=square.poni", "turned.tiff"]
 
 
+@pytest.mark.slow
 def test_the_doctor_says_what_to_type_and_is_content_with_it(turned_file: list[str]) -> None:
     told = call("doctor", *turned_file)
     assert told.status == 1
@@ -111,6 +113,7 @@ def test_a_mask_that_belongs_on_the_other_side_is_seen() -> None:
     assert "20 x 31 pixels" in faults(np.ones((20, 31), np.bool_), raw, bad)[0]
 
 
+@pytest.mark.slow
 def test_a_run_in_the_wrong_orientation_says_so_once_and_goes_on(turned_file: list[str]) -> None:
     Path("second.tiff").write_bytes(Path("turned.tiff").read_bytes())
     told = call(*turned_file, "second.tiff", *FAST, "mask.edge=5", "output_dir=out")
@@ -134,6 +137,7 @@ def test_the_doctor_says_what_is_missing(words: str, told: str, turned_file: lis
     assert (answer.status, told in answer.err) == (2, True)
 
 
+@pytest.mark.slow
 def test_the_ceo2_frame_needs_flipud(reference: Path) -> None:
     files = f"poni={reference}/ceo2/CeO2_Pilatus1M.poni", f"{reference}/ceo2/CeO2_Pilatus1M.tif"
     assert "say source.transform=[flipud]" in call("doctor", *files).out

@@ -143,6 +143,7 @@ def here(tmp_path: Path, poni: Path, frames: list[Path], air: Path, monkeypatch:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", EXAMPLES, ids=[f"{number}: {each.does}" for number, each in EXAMPLES.items()])
 def test_every_example_has_a_form_as_command_and_in_python(number: int, here: Path) -> None:
     example = EXAMPLES[number]
@@ -166,6 +167,7 @@ def test_every_example_has_a_form_as_command_and_in_python(number: int, here: Pa
     assert example.holds(here / run.folder, plain)
 
 
+@pytest.mark.slow
 def test_mask_strict_is_example_6_in_a_word(here: Path) -> None:
     tuned = integrate("geometry.poni", "a.tiff", mask=STRICT, output_dir="tuned")
     strict = integrate("geometry.poni", "a.tiff", mask="strict", output_dir="strict")

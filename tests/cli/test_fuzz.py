@@ -20,6 +20,7 @@ def fuzzer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzer]:
         yield fuzzer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_whatever_is_wrong_with_inputs_is_told_in_words(kind: str, fuzzer: Fuzzer) -> None:
     share, cases = KINDS[kind]

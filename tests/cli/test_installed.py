@@ -65,6 +65,7 @@ def test_help_and_version_import_nothing_heavy(option: str, tmp_path: Path) -> N
     assert not imported & HEAVY
 
 
+@pytest.mark.slow
 @both
 def test_a_run_works_from_any_folder(program: tuple[str, ...], poni: Path, frames: list[Path], tmp_path: Path) -> None:
     (tmp_path / "else where").mkdir()
@@ -73,6 +74,7 @@ def test_a_run_works_from_any_folder(program: tuple[str, ...], poni: Path, frame
     assert len(results(tmp_path / "else where" / "out")) == 3
 
 
+@pytest.mark.slow
 def test_a_failing_frame_is_exit_status_1(poni: Path, frames: list[Path], tmp_path: Path) -> None:
     told = xrdpipe(f"poni={poni}", *frames, "no.tiff", "output_dir=out", *FAST, cwd=tmp_path, program=SCRIPT)
     assert told.status == 1
@@ -80,6 +82,7 @@ def test_a_failing_frame_is_exit_status_1(poni: Path, frames: list[Path], tmp_pa
     assert "3 of 4 frames done, 1 failed" in told.out
 
 
+@pytest.mark.slow
 def test_a_run_prints_no_warnings_of_its_libraries(poni: Path, frames: list[Path], tmp_path: Path) -> None:
     told = xrdpipe(f"poni={poni}", *frames, "output_dir=out", "mask.edge=5", "integ.npt=100", cwd=tmp_path)
     assert told.status == 0
@@ -113,6 +116,7 @@ def test_a_closed_pipe_is_no_crash(tmp_path: Path) -> None:
     process.wait(LIMIT)
 
 
+@pytest.mark.slow
 def test_a_wheel_holds_the_configuration_and_works(poni: Path, frames: list[Path], tmp_path: Path) -> None:
     pytest.importorskip("pip")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]

@@ -278,6 +278,7 @@ def test_a_list_of_files_keeps_every_element_as_text(key: str, compose_words: An
     assert translate([f"{key}=[]"]) == ([f"{key}=[]"], [])
 
 
+@pytest.mark.slow
 @PATIENT
 @given(texts=st.lists(TEXT.filter(lambda text: text != "???"), min_size=1, max_size=4), quote=st.sampled_from(Quote))
 def test_any_text_can_be_an_element_when_quoted(texts: list[str], quote: Quote) -> None:

@@ -36,12 +36,14 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return run
 
 
+@pytest.mark.slow
 def test_a_temperature_series_ends_in_a_waterfall_of_patterns_with_sigma(tiny: Any, tmp_path: Path) -> None:
     assert tiny("temperature_series").status == 0
     assert np.loadtxt(tmp_path / "out" / "ni_300K.chi").shape[1] == 3
     assert sorted(path.name for path in (tmp_path / "out" / "figures").iterdir()) == ["waterfall.pdf", "waterfall.png"]
 
 
+@pytest.mark.slow
 def test_mask_tuning_is_a_sweep_without_m_and_what_is_typed_wins(tiny: Any, tmp_path: Path) -> None:
     told = tiny("mask_tuning", "mask.edge=10", "mask.lower_thresh=0", "hydra/launcher=basic", "plot=none")
     assert told.status == 0, told.err
@@ -52,6 +54,7 @@ def test_mask_tuning_is_a_sweep_without_m_and_what_is_typed_wins(tiny: Any, tmp_
     assert masks[0].sum() > masks[3].sum()
 
 
+@pytest.mark.slow
 def test_a_pdf_measurement_is_corrected_and_has_no_comment_that_pdfgetx3_would_not_skip(
     tiny: Any, tmp_path: Path
 ) -> None:
@@ -91,6 +94,7 @@ def named(folder: Path, params: str) -> Path:
     return folder / "conf"
 
 
+@pytest.mark.slow
 def test_a_sweep_in_yaml_is_like_one_on_the_command_line(poni: Path, frames: list[Path], tmp_path: Path) -> None:
     conf = named(tmp_path, "integ.unit: 'q_A^-1,r_mm', mask: 'default,none'")
     words = [f"poni={poni}", str(frames[0]), *FAST, "hydra/launcher=basic", "quiet=true"]
@@ -102,6 +106,7 @@ def test_a_sweep_in_yaml_is_like_one_on_the_command_line(poni: Path, frames: lis
         assert same[0] == same[1]
 
 
+@pytest.mark.slow
 def test_a_sweep_in_yaml_with_a_wrong_key_is_told_by_its_job(poni: Path, frames: list[Path], tmp_path: Path) -> None:
     conf = named(tmp_path, "mask.alhpa: '1,2'")
     words = [f"poni={poni}", str(frames[0]), "hydra/launcher=basic", f"output_dir={tmp_path / 'out'}"]

@@ -91,6 +91,7 @@ def scatter_over_sigma(patterns: list[Pattern]) -> float:
     return float(np.nanmedian(intensity.std(axis=0, ddof=1) / sigma.mean(axis=0)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "keys",
     [
@@ -116,6 +117,7 @@ def test_sigma_is_the_scatter_with_dark_flat_monitor_scale_and_mask_together(
     assert scatter_over_sigma(patterns) == pytest.approx(1, abs=TOLERANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["poisson", "azimuthal", "hybrid"])
 def test_a_monitor_divides_intensity_and_sigma_alike(model: str, frames: list[Path], setup: Setup) -> None:
     def pattern(**keys: Any) -> Pattern:

@@ -29,6 +29,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bool], World]:
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "backend"), TURNS)
 def test_nothing_is_lost_and_nothing_wrong_whatever_happens_to_a_run(
     name: str, backend: str, world: Callable[[bool], World], tmp_path: Path
@@ -43,6 +44,7 @@ def test_nothing_is_lost_and_nothing_wrong_whatever_happens_to_a_run(
     assert (found.half, found.wrong, found.lost) == (0, 0, 0)
 
 
+@pytest.mark.slow
 def test_the_table_counts_what_was_injected() -> None:
     rows = [Found("stale", "loky", 1, "/a/data/f_031.tif: cannot be read", left=1), Found("stale", "dask", 1, left=1)]
     assert "| 0, 0, 1, 1 | 1: 2 | f_007.tif: cannot be read | 2 | 0 | 0 | 0 |" in table(rows)

@@ -98,6 +98,7 @@ def test_a_file_system_without_locks_is_told_of_and_the_run_goes_on(
     assert len(results(here / "out")) == 3
 
 
+@pytest.mark.slow
 def test_a_sweep_keeps_others_out_and_leaves_the_job_that_another_run_has(here: Path) -> None:
     sweep = ("-m", "mask.alpha=2,3", "hydra/launcher=basic", *WORDS, "output_dir=out")
     assert call(*sweep).status == 0

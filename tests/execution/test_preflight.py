@@ -39,6 +39,7 @@ def test_a_new_folder_that_was_made_for_a_refused_run_goes_again(monkeypatch: py
     assert not Path("outputs").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

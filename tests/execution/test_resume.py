@@ -33,6 +33,7 @@ def statuses(folder: Path) -> list[str]:
     return [record["status"] for record in json.loads((folder / "run.json").read_text())["images"]]
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_moment_ends_in_the_same_bytes_when_resumed(many: Path) -> None:
     assert call(*COMMAND, "output_dir=whole").status == 0
     moments = random.Random(1)
@@ -94,6 +95,7 @@ def test_a_touched_frame_with_the_same_content_stays(many: Path) -> None:
     assert "12 of 12" in call(*COMMAND, "output_dir=out", "resume=true").err
 
 
+@pytest.mark.slow
 def test_another_configuration_does_all_frames_again(many: Path) -> None:
     call(*COMMAND, "output_dir=out")
     assert call(*COMMAND, "output_dir=out", "resume=true", "mask.alpha=3").status == 0
@@ -115,6 +117,7 @@ def test_resume_and_overwrite_exclude_each_other(many: Path) -> None:
     assert call(*COMMAND, "output_dir=out", "resume=perhaps").status == 2
 
 
+@pytest.mark.slow
 def test_jobs_of_a_sweep_that_are_done_are_not_run_again(many: Path) -> None:
     sweep = ("-m", "mask.alpha=2,3", "hydra/launcher=basic", *COMMAND)
     assert call(*sweep, "output_dir=whole").status == 0

@@ -49,6 +49,7 @@ def until(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_run_leaves_what_the_contract_lists(here: Path) -> None:
     told = call(P, "images=data/ni_*.tiff", "output.mask=true", "integ.npt=100", "output_dir=out")
     assert told.status == 0
@@ -103,6 +104,7 @@ def test_run_json_says_what_ran_on_what(here: Path) -> None:
     assert made["images"][0]["method"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keys", [["parallel.n_jobs=2"], ["parallel.backend=threading"], ["parallel.backend=loky"]])
 def test_the_bytes_do_not_depend_on_the_number_of_jobs_or_the_backend(keys: list[str], here: Path) -> None:
     words = ["output.mask=true", *FAST]
@@ -158,6 +160,7 @@ def test_where_stderr_is_no_terminal_progress_is_plain_lines(here: Path, monkeyp
     assert "\x1b" not in told.err
 
 
+@pytest.mark.slow
 def test_on_a_terminal_a_bar_moves(here: Path) -> None:
     pty = pytest.importorskip("pty")
     ours, theirs = pty.openpty()
@@ -254,6 +257,7 @@ def test_results_are_never_mixed_or_replaced_unasked(words: str, expected: str, 
     assert tree(here) == before
 
 
+@pytest.mark.slow
 def test_another_geometry_is_another_configuration(here: Path, poni: Path) -> None:
     assert call(P, "data/ni_1.tiff", *FAST, "output_dir=out").status == 0
     poni.write_text(poni.read_text().replace("Distance: 0.5", "Distance: 0.6"))
@@ -372,6 +376,7 @@ def test_values_that_hydra_cannot_read_are_text(here: Path) -> None:
     assert "q_nm^-1" in (here / "out" / "ni_1.chi").read_text()
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_at_once_and_what_is_done_is_saved(here: Path, poni: Path) -> None:
     # Frames large enough that there are always some to come.
     count = 400
@@ -400,6 +405,7 @@ def test_ctrl_c_stops_at_once_and_what_is_done_is_saved(here: Path, poni: Path) 
     assert len({path.read_bytes()[-200:] for path in out.glob("*.chi")}) == 1  # all whole
 
 
+@pytest.mark.slow
 def test_stopped_worker_processes_leave_no_broken_files(here: Path) -> None:
     for copy in range(400):
         os.link("data/ni_1.tiff", f"data/f_{copy}.tiff")
@@ -417,6 +423,7 @@ def test_stopped_worker_processes_leave_no_broken_files(here: Path) -> None:
     assert not [name for name in tree(out) if name.endswith(".part")]
 
 
+@pytest.mark.slow
 def test_of_40_copies_with_two_truncated_and_one_empty_37_are_done(reference: Path, here: Path) -> None:
     source = reference / "ceo2" / "CeO2_Pilatus1M.tif"
     content = source.read_bytes()
@@ -446,6 +453,7 @@ def test_of_40_copies_with_two_truncated_and_one_empty_37_are_done(reference: Pa
     assert "37 of 40 frames done, 3 failed" in told.out
 
 
+@pytest.mark.slow
 def test_the_series_runs_in_one_command_and_agrees_with_pyfai(reference: Path, here: Path) -> None:
     told = call(
         f"poni={reference}/series/pixium.poni",
@@ -483,6 +491,7 @@ def test_the_saved_configuration_is_one_to_run_with(here: Path) -> None:
     assert results(here / "a") == results(here / "b")
 
 
+@pytest.mark.slow
 def test_the_program_can_be_killed_while_it_writes_and_no_half_file_has_a_name(here: Path) -> None:
     for number in range(100):
         os.link("data/ni_1.tiff", f"data/f_{number}.tiff")
@@ -516,6 +525,7 @@ def test_a_report_of_no_run_is_refused(here: Path) -> None:
     assert call("report").status == 2
 
 
+@pytest.mark.slow
 def test_worker_processes_follow_to_another_folder(here: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     shutil.copytree(here / "data", elsewhere / "data")

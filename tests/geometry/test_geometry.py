@@ -65,6 +65,7 @@ def test_spaces_line_ends_and_case_do_not_matter(read: Any) -> None:
     assert Geometry(read(text), (120, 100)).integrator.dist == 0.2
 
 
+@pytest.mark.slow
 def test_a_poni_without_wavelength_is_read(read: Any) -> None:
     for line in ("", "Wavelength: None\n"):
         poni = read(V2.replace("Wavelength: 1e-11\n", line))
@@ -135,6 +136,7 @@ def detector(name: str, **config: Any) -> str:
     return f"poni_version: 2\nDetector: {name}\nDetector_config: {json.dumps(config)}\n{REST}"
 
 
+@pytest.mark.slow
 def test_a_detector_that_does_not_fit_the_frames_is_refused_with_both_shapes(read: Any) -> None:
     with pytest.raises(ConfigError, match=r"Pilatus 1M has 1043 x 981 pixels, the frames are 120 x 100"):
         Geometry(read(detector("Pilatus1M")), (120, 100)).integrator  # noqa: B018
@@ -145,6 +147,7 @@ def test_a_detector_that_does_not_fit_the_frames_is_refused_with_both_shapes(rea
         Geometry(read(text), (120, 100), "a.tif has").integrator  # noqa: B018
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("binning", [1, 2, 4])
 def test_a_binned_detector_fits_with_larger_pixels(binning: int, read: Any) -> None:
     shape = (4096 // binning, 4096 // binning)
@@ -156,6 +159,7 @@ def test_a_binned_detector_fits_with_larger_pixels(binning: int, read: Any) -> N
     assert r.max() == pytest.approx(np.hypot(0.4096 - 0.06, 0.4096 - 0.05), rel=0.05)  # tilted a little
 
 
+@pytest.mark.slow
 def test_rings_of_a_binned_detector_are_the_same_without_wavelength(read: Any) -> None:
     text = detector("Perkin", pixel1=1e-4, pixel2=1e-4)
     rings = [Geometry(read(each), (256, 256)).rings for each in (text, text.replace("Wavelength: 1e-11\n", ""))]
@@ -171,6 +175,7 @@ def test_every_pixel_is_in_one_ring_and_in_order_there(read: Any) -> None:
         assert np.all(np.diff(rings.order[first:last].astype(np.int64)) > 0)
 
 
+@pytest.mark.slow
 def test_a_ring_is_about_a_pixel_wide(read: Any) -> None:
     made = Geometry(read(V2.replace("0.002,", "0.001,")), (120, 100))
     r = made.integrator.rArray((120, 100)).ravel() / 1e-3
@@ -235,6 +240,7 @@ def test_what_pyfai_saves_itself_is_read(frame_free: Any, tmp_path: Path) -> Non
     the_same(Poni.read(str(path)).integrator(), frame_free)
 
 
+@pytest.mark.slow
 def test_a_geometry_in_a_nexus_file_of_pyfai_is_found(frame_free: Any, tmp_path: Path) -> None:
     from pyFAI.io.nexus import save_NXmonpd
 
@@ -279,6 +285,7 @@ def test_what_cannot_be_read_of_others_is_refused(text: str, told: str, read: An
 FIT2D = {"directDist": 200.0, "centerX": 40.0, "centerY": 61.0, "tilt": 1.5, "tiltPlanRotation": 30.0}
 
 
+@pytest.mark.slow
 def test_the_numbers_of_fit2d_give_the_geometry_that_pyfai_makes_of_them(tmp_path: Path) -> None:
     from pyFAI.integrator.azimuthal import AzimuthalIntegrator
 
@@ -292,6 +299,7 @@ def test_the_numbers_of_fit2d_give_the_geometry_that_pyfai_makes_of_them(tmp_pat
     assert alone.integrator().getFit2D()["centerX"] == pytest.approx(40)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_value_that_is_given_takes_the_place_of_the_files(version: str, read: Any) -> None:
     path = read(VERSIONS[version]).path
@@ -312,6 +320,7 @@ def test_the_pixels_of_a_detector_with_a_name_stay(tmp_path: Path) -> None:
     assert Poni.of(str(path), Calibration(orientation=4)).integrator().detector.orientation == 4
 
 
+@pytest.mark.slow
 def test_values_of_the_geometry_sweep_and_are_on_record(
     poni: Path, frames: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -341,6 +350,7 @@ def test_values_of_the_geometry_sweep_and_are_on_record(
     assert (told.status, "replaced" in told.err) == (0, True)  # another geometry is another result
 
 
+@pytest.mark.slow
 def test_a_run_on_a_nexus_geometry_is_repeated_from_its_record(
     poni: Path, frames: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

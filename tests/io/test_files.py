@@ -293,6 +293,7 @@ def _lying(name: str, path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
@@ -521,6 +522,7 @@ def records(folder: str) -> list[dict[str, Any]]:
     return images
 
 
+@pytest.mark.slow
 def test_a_stack_gives_what_its_frames_give_as_files_in_threads_and_processes(scan: Path) -> None:
     for at, image in enumerate(arrays(scan)):
         tifffile.imwrite(f"data/one_{at}.tif", image)
@@ -541,6 +543,7 @@ def test_a_dry_run_tells_a_stack_in_a_line(scan: Path) -> None:
     assert "scan_master_0004.chi" in told
 
 
+@pytest.mark.slow
 def test_a_stack_that_grew_is_resumed(scan: Path) -> None:
     (scan.parent / "scan_data_000003.h5").rename("kept")
     told = call(*RUN, "output_dir=out")
@@ -553,6 +556,7 @@ def test_a_stack_that_grew_is_resumed(scan: Path) -> None:
     assert results(Path("out")) == results(Path("whole"))
 
 
+@pytest.mark.slow
 def test_a_file_is_read_while_another_program_writes_it(scan: Path) -> None:
     images = arrays(scan)
     files.forget_files()
@@ -615,6 +619,7 @@ def test_a_group_of_fewer_frames_is_told(scan: Path) -> None:
     assert [record["columns"]["temperature"] for record in records("out")] == [300.5, 302.5, 304]
 
 
+@pytest.mark.slow
 def test_background_dark_and_mask_may_be_in_hdf5_files(scan: Path, air: Path) -> None:
     with h5py.File("data/more.h5", "w") as file:
         file["air"] = tifffile.imread(air)

@@ -134,6 +134,7 @@ def test_whatever_an_image_is_called_the_numbers_stay_numbers(name: str, image: 
 numbers = st.floats(1e-20, 1e20)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 @given(intensity=arrays(np.float64, 9, elements=numbers), sigma=arrays(np.float64, 9, elements=numbers))
 def test_numbers_come_back_within_the_printed_digits(name: str, intensity: Any, sigma: Any) -> None:
@@ -211,6 +212,7 @@ WORDS = ("poni=data/tiny.poni", "data/ni_1.tiff", *FAST, "mask.edge=0")
 RADIAL = "integ.radial_range=[1,6]"
 
 
+@pytest.mark.slow
 def test_all_formats_at_once_hold_the_same_pattern(here: Path) -> None:
     run = xrdpipe.integrate(
         "data/tiny.poni",

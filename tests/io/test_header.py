@@ -98,6 +98,7 @@ def heated(frames: list[Path], poni: Path, tmp_path: Path, monkeypatch: pytest.M
 RUN = ("poni=data/tiny.poni", "data/ni_*.tiff", *FAST)
 
 
+@pytest.mark.slow
 def test_values_that_the_user_names_become_columns(heated: list[Path]) -> None:
     told = call(*RUN, "source.columns=[temperature]", "output_dir=out")
     assert told.status == 0

@@ -79,6 +79,7 @@ def series(folder: Path, count: int, stack: str = "") -> Series:
 # ------------------------------------------------------------------------------------------------- what stands in it
 
 
+@pytest.mark.slow
 def test_the_numbers_are_those_of_the_patterns_to_the_last_bit(here: Path) -> None:
     made = xrdpipe.integrate(
         "data/tiny.poni",
@@ -368,6 +369,7 @@ def test_a_run_json_that_names_anything_as_shared_does_no_harm(run: Path, here: 
     assert precious.read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_a_file_that_opens_and_goes_on_with_another_backend_to_the_same_end(here: Path) -> None:
     for number in range(9):
         image = tifffile.imread(here / "data" / f"ni_{number % 3 + 1}.tiff")
@@ -410,6 +412,7 @@ def test_resume_does_what_is_missing_in_it_and_nothing_else(run: Path) -> None:
     assert content(run) == whole
 
 
+@pytest.mark.slow
 def test_another_configuration_leaves_nothing_of_the_one_before(run: Path) -> None:
     assert call(*WORDS, "output_dir=out", "integ.npt=50", "overwrite=true").status == 0
     with h5py.File(run) as file:

@@ -219,6 +219,7 @@ def test_a_pixel_exactly_at_a_threshold_is_good_even_where_float32_has_no_such_n
     assert not mask.any()
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     frames(st.one_of(counts, st.integers(-8, 8).map(lambda i: i / 4), st.sampled_from([-0.0, 1e6, -1e6, 2.0**24]))),
@@ -235,6 +236,7 @@ def test_the_mean_mask_takes_the_worst_pixel_one_by_one(frame: Frame, alpha: flo
         assert all(ratio < alpha * (1 + 1e-9) for _, ratio in gone[len(masked) : len(masked) + 1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [1.2, 2.0, 4.0])
 @pytest.mark.parametrize("offset", [0, 1e6])
 def test_the_mean_mask_of_long_rings_is_that_of_the_naive_loop(alpha: float, offset: float) -> None:
@@ -434,6 +436,7 @@ def in_a_new_process(folder: Path, **environment: str) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_without_any_writable_folder_they_compile_all_the_same(tmp_path: Path) -> None:
     """Files where folders are wanted keep even root from writing."""
     copy_kernels(tmp_path)
@@ -442,6 +445,7 @@ def test_without_any_writable_folder_they_compile_all_the_same(tmp_path: Path) -
     assert in_a_new_process(tmp_path, **nowhere) == [[0, 64], "NullCache", 0]
 
 
+@pytest.mark.slow
 def test_a_second_process_finds_the_machine_code_on_disk(tmp_path: Path) -> None:
     copy_kernels(tmp_path)
     cache = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
@@ -482,6 +486,7 @@ def ceo2_rings() -> NDArray[np.int64]:
     return np.where(q == edges[-1], len(edges) - 1, np.digitize(q, edges))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not REFERENCE.is_dir(), reason="XRDPIPE_REFERENCE holds no reference frames")
 @pytest.mark.parametrize("case", CASES)
 def test_the_mask_of_a_real_frame_is_pdfstreams(case: str, ceo2_rings: NDArray[np.int64]) -> None:

@@ -74,6 +74,7 @@ scenes = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(scenes, st.sampled_from([1.5, 3.0, 4.5]))
 def test_robust_is_the_definition_pixel_for_pixel(given_scene: Any, alpha: float) -> None:
@@ -93,6 +94,7 @@ def test_robust_is_the_definition_pixel_for_pixel(given_scene: Any, alpha: float
     assert np.array_equal(mask != 0, expected)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(scenes, st.sampled_from([1.0, 2.0, 3.0, 5.0]), st.integers(1, 6))
 def test_sigma_clip_is_the_definition_pixel_for_pixel(given_scene: Any, alpha: float, rounds: int) -> None:
@@ -183,6 +185,7 @@ EDGE = 30
 ROBUST: dict[str, Any] = {"edge": EDGE, "lower_thresh": None, "alpha": 4.5, "auto_type": "mad"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCENES)
 def test_robust_finds_98_percent_of_the_bad_pixels_and_spares_the_good_ones(name: str) -> None:
     simulation = SCENES[name]

@@ -172,6 +172,7 @@ def _visible(browser: Browser, plot: str = "overlay") -> list[bool]:
 # ---------------------------------------------------------------------------------------------------------------- run
 
 
+@pytest.mark.slow
 def test_a_run_of_a_few_frames_shows_them_over_one_another(few: Path, browser: Browser) -> None:
     _opened(browser, few)
     assert browser.texts("#legend [aria-pressed]") == ["ni_300K", "ni_400K", "ni_500K"]
@@ -325,6 +326,7 @@ def test_a_single_frame_needs_no_legend(tmp_path: Path, browser: Browser) -> Non
 # -------------------------------------------------------------------------------------------------------------- sweep
 
 
+@pytest.mark.slow
 def test_a_sweep_lays_its_patterns_over_one_another_by_what_varied(swept: Path, browser: Browser) -> None:
     _opened(browser, swept)
     labels = [f"mask.alpha={alpha}, integ.npt={npt}" for alpha in ("1.5", "3") for npt in ("200", "300")]

@@ -19,6 +19,7 @@ def here(frames: list[Path], air: Path, poni: Path, tmp_path: Path, monkeypatch:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["parallel=serial", "parallel.backend=threading", "parallel.backend=loky"])
 def test_a_run_replays_to_identical_bytes(here: Path, backend: str) -> None:
     call("poni=data/tiny.poni", "data/ni_*.tiff", *FAST, "output_dir=other", backend)
@@ -36,6 +37,7 @@ def test_a_run_json_will_do_and_the_results_can_be_kept(here: Path) -> None:
     assert (here / "again" / "ni_1.chi").read_bytes() == (here / "out" / "ni_1.chi").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tiny.poni", "ni_2.tiff", "air.tiff"])
 def test_a_changed_input_is_named(here: Path, name: str) -> None:
     path = here / "data" / name
@@ -78,6 +80,7 @@ def test_inputs_that_moved_are_found_by_their_content(here: Path) -> None:
     assert "6 of 6" in told.out
 
 
+@pytest.mark.slow
 def test_a_job_of_a_sweep_and_the_demo_replay(here: Path) -> None:
     call("-m", "mask.alpha=2,3", "hydra/launcher=basic", "poni=data/tiny.poni", "data/ni_*.tiff", *FAST, "output_dir=s")
     assert call("replay", "s/1").status == 0

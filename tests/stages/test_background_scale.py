@@ -103,6 +103,7 @@ def test_bad_pixels_and_peaks_do_not_move_the_scale_of_a_frame(truth: float, dat
     assert np.std(pull) < 1.7
 
 
+@pytest.mark.slow
 def test_signal_everywhere_is_left_out_by_the_range(data: Path, setup: Setup) -> None:
     rng = np.random.default_rng(2)
     q = setup.geometry.integrator.qArray(SHAPE) / 10

@@ -49,6 +49,7 @@ def pattern_of(frame: Frame) -> Pattern:
     return frame.pattern
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["full", "bbox", "no"])
 def test_a_cake_is_that_of_pyfai_without_the_masked_pixels(split: str, made: Any, setup: Setup, frame: Frame) -> None:
     keys = {"correctSolidAngle": True, "polarization_factor": 0.9}
@@ -73,6 +74,7 @@ def test_a_cake_is_that_of_pyfai_without_the_masked_pixels(split: str, made: Any
     assert (cake.sigma[filled] > 0).all()
 
 
+@pytest.mark.slow
 def test_the_same_cake_comes_from_every_new_matrix(setup: Setup, frame: Frame) -> None:
     frame = Frame("a", frame.image)
     made = {
@@ -83,11 +85,13 @@ def test_the_same_cake_comes_from_every_new_matrix(setup: Setup, frame: Frame) -
     assert len(made) == 1
 
 
+@pytest.mark.slow
 def test_beside_the_cake_stands_the_usual_pattern(made: Any) -> None:
     done, usual = made(Regroup(npt=40, npt_azim=24)), made(Integ(npt=40))
     np.testing.assert_array_equal(pattern_of(done).intensity, pattern_of(usual).intensity)
 
 
+@pytest.mark.slow
 def test_a_cake_may_span_a_part_also_across_180(made: Any) -> None:
     method = ["bbox", "csr", "cython"]
     cake = cake_of(made(Regroup(npt=30, npt_azim=18, azimuth_range=[90, 270], empty=-1.0, method=method)))
@@ -99,6 +103,7 @@ def test_a_cake_may_span_a_part_also_across_180(made: Any) -> None:
     assert close.mean() > 0.99  # a pixel on an edge may be in either cell
 
 
+@pytest.mark.slow
 def test_a_cake_is_a_file_and_a_figure_and_repeats(poni: Path, frames: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "out"
     words = [f"poni={poni}", *frames[:2], "integ=cake", "integ.npt=50", "integ.npt_azim=36", "mask.edge=5"]
@@ -119,6 +124,7 @@ def test_a_cake_is_a_file_and_a_figure_and_repeats(poni: Path, frames: list[Path
     assert "4 of 4 files" in call("replay", out).out
 
 
+@pytest.mark.slow
 def test_a_cake_reaches_python(poni: Path, frames: list[Path]) -> None:
     run = integrate(poni, frames[0], integ=("cake", {"npt": 30, "npt_azim": 12}), mask="none", output_dir=None)
     assert run.cakes["ni_1"].intensity.shape == (12, 30)
@@ -140,6 +146,7 @@ def test_what_is_no_cake_is_refused(keys: dict[str, Any], told: str) -> None:
         Regroup(**keys)
 
 
+@pytest.mark.slow
 def test_the_median_is_that_of_the_good_pixels(made: Any, setup: Setup, frame: Frame) -> None:
     assert frame.mask is not None
     pattern = pattern_of(made(Median(npt=30)))
@@ -167,6 +174,7 @@ def test_sigma_clipping_is_that_of_pyfai_given_the_mask(made: Any, setup: Setup,
     assert "sigma_clip_ng" in pattern.method
 
 
+@pytest.mark.slow
 def test_strong_pixels_reach_the_mean_but_neither_the_median_nor_the_clipped_mean(setup: Setup) -> None:
     rng = np.random.default_rng(3)
     image = rng.poisson(100, setup.geometry.shape).astype(np.float32)
@@ -176,6 +184,7 @@ def test_strong_pixels_reach_the_mean_but_neither_the_median_nor_the_clipped_mea
         assert np.allclose(values, 100, rtol=0.1) == near
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -70,6 +70,7 @@ def mask() -> NDArray[np.uint8]:
     return mask
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS, ids=str)
 def test_an_image_of_ones_integrates_to_one(method: Any, integrated: Any, mask: NDArray[np.uint8]) -> None:
     for pattern in (integrated(ONES, method=method), integrated(ONES, mask, method=method)):
@@ -80,6 +81,7 @@ def test_an_image_of_ones_integrates_to_one(method: Any, integrated: Any, mask: 
         np.testing.assert_allclose(pattern.intensity[filled], 1, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS, ids=str)
 def test_every_method_agrees_with_pyfai_given_the_mask(
     method: Any, integrated: Any, setup: Setup, image: NDArray[np.float32], mask: NDArray[np.uint8]
@@ -106,6 +108,7 @@ def pyfai_method(method: Any) -> Any:
     return tuple(method) if isinstance(method, list) else method
 
 
+@pytest.mark.slow
 def test_the_method_that_was_used_is_told(integrated: Any) -> None:
     assert integrated(ONES, method="splitpixel").method == "IntegrationMethod(1d int, full split, histogram, cython)"
     assert "CSR" in integrated(ONES).method
@@ -148,6 +151,7 @@ def test_a_method_that_pyfai_lacks_or_would_quietly_replace_is_refused_before_an
     assert len(str(error.value)) < 400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", sorted(RADIAL_UNITS))
 def test_every_radial_unit_of_pyfai_is_taken(unit: str, setup: Setup, image: NDArray[np.float32]) -> None:
     pattern = Integ(npt=40, unit=unit).prepare(setup)(Frame("a", image)).pattern
@@ -168,6 +172,7 @@ def test_a_unit_that_pyfai_lacks_is_refused_before_any_frame(unit: str, setup: S
         Integ(unit=unit).check(setup.geometry.poni)
 
 
+@pytest.mark.slow
 def test_units_say_whether_they_need_the_wavelength(poni: Path, setup: Setup, image: NDArray[np.float32]) -> None:
     text = "".join(line for line in poni.read_text().splitlines(True) if not line.startswith("Wavelength"))
     poni.write_text(text)
@@ -186,6 +191,7 @@ def test_units_say_whether_they_need_the_wavelength(poni: Path, setup: Setup, im
                 stage.check(without.geometry.poni)
 
 
+@pytest.mark.slow
 def test_units_are_the_same_axis_in_other_words(integrated: Any, image: NDArray[np.float32]) -> None:
     angstrom, nm = (integrated(image, unit=unit) for unit in ("q_A^-1", "q_nm^-1"))
     np.testing.assert_allclose(angstrom.radial * 10, nm.radial, rtol=1e-6)
@@ -195,6 +201,7 @@ def test_units_are_the_same_axis_in_other_words(integrated: Any, image: NDArray[
 # --- masks and axes
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 2**32 - 1), st.floats(0, 0.99), st.sampled_from(["full_csr", "splitpixel"]))
 def test_one_radial_axis_whatever_is_masked(integrated: Any, seed: int, share: float, method: str) -> None:
@@ -203,6 +210,7 @@ def test_one_radial_axis_whatever_is_masked(integrated: Any, seed: int, share: f
     np.testing.assert_array_equal(integrated(ONES, mask, method=method).radial, axis)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["full_csr", "splitpixel", ["bbox", "csr", "python"]], ids=str)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_pixels_that_are_not_finite_count_as_masked(
@@ -244,6 +252,7 @@ def test_bins_without_a_pixel_are_nan_and_only_those(integrated: Any, setup: Set
     np.testing.assert_array_equal(np.isnan(pattern.sigma), empty)
 
 
+@pytest.mark.slow
 def test_a_frame_without_a_good_pixel_in_range_fails(integrated: Any, setup: Setup) -> None:
     with pytest.raises(FrameError, match="no good pixel"):
         integrated(ONES, np.ones(SHAPE, np.uint8))
@@ -261,6 +270,7 @@ def test_frames_do_not_know_of_each_other(integrated: Any, image: NDArray[np.flo
     np.testing.assert_array_equal(again.intensity, alone.intensity)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["full_csr", "splitpixel"])
 def test_the_radial_range_is_the_range_of_the_axis(method: str, integrated: Any) -> None:
     pattern = integrated(ONES, unit="r_mm", radial_range=[10.0, 30.0], npt=20, method=method)
@@ -268,6 +278,7 @@ def test_the_radial_range_is_the_range_of_the_axis(method: str, integrated: Any)
     np.testing.assert_allclose(pattern.intensity, 1, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_azimuth_range_is_a_sector_in_degrees(integrated: Any, setup: Setup) -> None:
     chi = np.rad2deg(setup.geometry.integrator.chiArray(SHAPE))
     image = np.where((chi > 0) & (chi < 90), 5, 1)
@@ -279,6 +290,7 @@ def test_the_azimuth_range_is_a_sector_in_degrees(integrated: Any, setup: Setup)
 # --- corrections
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["full_csr", "splitpixel"])
 def test_solid_angle_and_polarization_are_divided_out(method: str, integrated: Any, setup: Setup) -> None:
     ai = setup.geometry.integrator
@@ -312,6 +324,7 @@ def scatter(integrated: Any, frames: list[NDArray[Any]], variances: list[NDArray
     return z
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["nosplit_csr", ["no", "histogram", "cython"]], ids=str)
 def test_poisson_sigma_is_the_scatter_of_repeated_frames_after_subtraction(method: Any, integrated: Any) -> None:
     # Raw 1100, background 1000: from the difference alone sigma would be 4.6 times too small.
@@ -329,6 +342,7 @@ def test_poisson_sigma_of_one_count_of_variance_in_every_pixel_is_that_of_the_me
     assert pixels.sum() == pytest.approx(12000, rel=1e-3)  # every pixel in one bin
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["full_csr", "splitpixel"])
 def test_poisson_sigma_is_that_of_pyfai_given_the_variance(
     method: str, integrated: Any, setup: Setup, image: NDArray[np.float32], mask: NDArray[np.uint8]
@@ -366,6 +380,7 @@ def test_only_poisson_needs_the_variance_of_the_frame() -> None:
     assert not any(Integ(error_model=model).needs.variance for model in (None, "azimuthal", "hybrid"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["poisson", "azimuthal", "hybrid"])
 def test_sigma_is_never_zero(model: str, integrated: Any) -> None:
     sparse = np.ones(SHAPE, np.uint8)
@@ -415,6 +430,7 @@ def test_what_does_not_fit_the_detector_is_refused_before_any_frame(
         Integ(**keys).prepare(setup)
 
 
+@pytest.mark.slow
 def test_a_method_is_checked_also_where_pyfai_was_not_loaded_before(setup: Setup) -> None:
     import subprocess
     import sys
@@ -425,6 +441,7 @@ def test_a_method_is_checked_also_where_pyfai_was_not_loaded_before(setup: Setup
     assert run.stdout.count("IntegrationMethod(") == 2, run.stderr[-300:]
 
 
+@pytest.mark.slow
 def test_two_shapes_of_one_poni_have_matrices_of_their_own(setup: Setup) -> None:
     poni = setup.geometry.poni
     text = poni.text.replace("[120, 100]", "null")

@@ -120,6 +120,7 @@ def test_what_is_not_finite_is_masked_always(keys: dict[str, Any], masked: Any) 
     assert np.argwhere(masked(image, **keys)).tolist() == [[10, 10], [10, 11], [10, 12]]
 
 
+@pytest.mark.slow
 def test_a_ring_of_equal_values_has_no_outliers(masked: Any) -> None:
     for auto_type in ("median", "mean"):
         assert not masked(np.full(SHAPE, 7.0), alpha=1e-3, auto_type=auto_type).any()
@@ -135,6 +136,7 @@ def test_a_hot_and_a_dead_pixel_are_found(masked: Any) -> None:
         assert bad.mean() < 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("auto_type", ["median", "mean"])
 @pytest.mark.parametrize("alpha", [1.0, 2.0, 3.5])
 def test_the_mask_is_the_definition_pixel_for_pixel(
@@ -147,6 +149,7 @@ def test_the_mask_is_the_definition_pixel_for_pixel(
     np.testing.assert_array_equal(bad, expected(spoilt, ring_numbers(setup), stage))
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.integers(0, 2**32 - 1),
@@ -187,6 +190,7 @@ def test_any_configuration_gives_the_definition(
         assert len(np.unique(numbers[differ])) <= 1
 
 
+@pytest.mark.slow
 def test_a_mask_does_not_depend_on_the_wavelength(poni: Path, setup: Setup, image: NDArray[np.float32]) -> None:
     text = poni.read_text()
     poni.write_text("".join(line for line in text.splitlines(keepends=True) if not line.startswith("Wavelength")))

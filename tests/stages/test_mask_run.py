@@ -137,6 +137,7 @@ def test_sentinels_are_seen_before_they_become_floats(dtype: Any, value: float, 
     assert (found is not None and np.argwhere(found).tolist() == [[1, 2]]) if bad else found is None
 
 
+@pytest.mark.slow
 def test_a_photon_counters_sentinels_are_masked_by_default_and_not_with_mask_none(
     data: Path, poni: Path, frames: list[Path], tmp_path: Path
 ) -> None:
@@ -152,6 +153,7 @@ def test_a_photon_counters_sentinels_are_masked_by_default_and_not_with_mask_non
     assert not np.load(tmp_path / "none/masks/eiger.npy").any()
 
 
+@pytest.mark.slow
 def test_the_gaps_of_a_detector_that_pyfai_knows_are_masked(tmp_path: Path) -> None:
     text = "poni_version: 2\nDetector: Pilatus100k\nDetector_config: {}\nDistance: 0.1\nPoni1: 0.01\nPoni2: 0.04\n"
     text += "Rot1: 0\nRot2: 0\nRot3: 0\nWavelength: 1e-10\n"
@@ -200,6 +202,7 @@ def test_two_frames_that_would_write_one_file_are_refused(poni: Path, frames: li
 # --- the static mask
 
 
+@pytest.mark.slow
 def test_the_static_mask_is_what_is_bad_in_most_frames_and_can_be_used_as_mask_file(
     poni: Path, frames: list[Path], tmp_path: Path
 ) -> None:

@@ -84,6 +84,7 @@ def drawn(_geometry: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     return figures(folder)
 
 
+@pytest.mark.slow
 def test_image_and_pattern_are_drawn_in_every_format_and_declared(drawn: dict[str, bytes]) -> None:
     assert set(drawn) == {f"a_{what}.{kind}" for what in ("image", "pattern") for kind in ("pdf", "svg", "png")}
     assert sorted(Paper(**ALL).writes("a")) == sorted(f"figures/{name}" for name in drawn)
@@ -101,6 +102,7 @@ def test_fonts_are_embedded_as_truetype_and_nothing_says_when_or_with_what(drawn
         assert not re.search(rb"atplotlib (v?\d|ver)", content), name
 
 
+@pytest.mark.slow
 def test_a_figure_has_the_width_that_was_asked_for(setup: Setup) -> None:
     assert setup.folder is not None
     for width in (85.0, 170.0):
@@ -129,6 +131,7 @@ def test_masked_pixels_are_white_and_good_ones_are_not(setup: Setup) -> None:
     assert (dark[-1] - dark[0]) / (dark[-1] - line) == pytest.approx(90 / 120, abs=0.03)
 
 
+@pytest.mark.slow
 def test_the_same_frame_gives_the_same_bytes_also_from_many_threads(setup: Setup, tmp_path: Path) -> None:
     steps = [Paper(**ALL).prepare(replace(setup, folder=tmp_path / name)) for name in ("one", "many")]
     frames = [frame(f"f{number}", 100.0 + number) for number in range(2)]
@@ -147,6 +150,7 @@ def test_matplotlib_is_left_as_it_was(setup: Setup) -> None:
     assert dict(matplotlib.rcParams) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["masked all over", "all the same", "below zero", "as ever"])
 def test_every_image_and_pattern_can_be_drawn(what: str) -> None:
     good = frame()
@@ -215,6 +219,7 @@ def test_names_are_never_taken_for_formulas(draw: Any) -> None:
     draw(series(3), ["$\\frac{", "a_b^c", "{"], "$\\nope", Waterfall(), 85).draw_without_rendering()
 
 
+@pytest.mark.slow
 def test_a_few_patterns_are_lines_and_more_are_a_heat_map(tmp_path: Path) -> None:
     records = written(tmp_path, 5)
     stage = Paper(waterfall=Waterfall(lines=5))
@@ -253,6 +258,7 @@ def test_failed_frames_and_missing_patterns_are_left_out(tmp_path: Path) -> None
     assert found.names == ["f_0", "f_3"]
 
 
+@pytest.mark.slow
 def test_a_column_labels_the_patterns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, Any] = {}
 
@@ -288,6 +294,7 @@ def run(poni: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return lambda *words: call(f"poni={poni}", *FAST[1:], "quiet=true", *words)
 
 
+@pytest.mark.slow
 def test_frames_that_are_added_later_come_into_the_figure(run: Any, frames: list[Path], tmp_path: Path) -> None:
     words = ("plot=waterfall", "plot.format=[png]")
     assert run(*frames, *words, "output_dir=once").status == 0
@@ -297,6 +304,7 @@ def test_frames_that_are_added_later_come_into_the_figure(run: Any, frames: list
     assert figures(tmp_path / "by_and_by") == figures(tmp_path / "once")
 
 
+@pytest.mark.slow
 def test_a_run_that_is_resumed_has_the_figure_too(run: Any, frames: list[Path], tmp_path: Path) -> None:
     words = ("plot=waterfall", "plot.format=[png]", "output_dir=out")
     run(*frames, *words)
@@ -306,6 +314,7 @@ def test_a_run_that_is_resumed_has_the_figure_too(run: Any, frames: list[Path], 
     assert figures(tmp_path / "out") == before
 
 
+@pytest.mark.slow
 def test_a_figure_of_another_configuration_goes_with_its_patterns(run: Any, frames: list[Path], tmp_path: Path) -> None:
     run(*frames, "plot=waterfall", "plot.format=[png]", "output_dir=out")
     assert run(*frames, "plot=none", "mask=none", "overwrite=true", "output_dir=out").status == 0

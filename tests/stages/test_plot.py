@@ -159,6 +159,7 @@ def test_colours_span_mean_plus_minus_z_score_times_std_of_the_good_pixels(drawn
             assert share(pixels, colour(str(value)), 4) > 0.1
 
 
+@pytest.mark.slow
 def test_a_logarithmic_norm_can_be_asked_for(drawn: Any) -> None:
     image_ = np.where(RAMP < 10, -5, RAMP)
     assert drawn(image(image_), image={"norm": "log"}).std() > 10
@@ -311,6 +312,7 @@ def test_a_reduced_image_is_the_mean_of_the_good_pixels_of_each_block(shape: tup
         assert values[0, 0] == pytest.approx(np.nanmean(image_[block]), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_no_window_and_no_state_of_pyplot_is_touched(setup: Setup) -> None:
     import subprocess
     import sys

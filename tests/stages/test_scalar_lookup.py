@@ -32,6 +32,7 @@ def table(folder: Path, text: str) -> str:
     return f"{folder / 'log.csv'}:i0"
 
 
+@pytest.mark.slow
 @given(st.floats(min_value=1e-300, max_value=1e300))
 def test_a_number_is_that_of_every_frame(value: float) -> None:
     assert Number("k", value).of(frame()) == value
@@ -141,6 +142,7 @@ def test_a_frame_without_monitor_fails_alone_and_the_others_are_divided(
     assert [row["status"] for row in rows(divided)] == ["done", "done", "failed"]
 
 
+@pytest.mark.slow
 def test_a_table_is_an_input_like_any_other(frames: list[Path], poni: Path, tmp_path: Path, data: Path) -> None:
     where = table(data, "file,i0\n" + "".join(f"{path.name},{number + 1}\n" for number, path in enumerate(frames)))
     out = tmp_path / "out"

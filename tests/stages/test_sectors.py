@@ -55,6 +55,7 @@ def same(one: Pattern, other: Pattern) -> None:
         np.testing.assert_array_equal(one.sigma, other.sigma)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "keys",
     [FULL, {"edges": [1, 2, 3.5], "error_model": "azimuthal"}],
@@ -78,6 +79,7 @@ def test_a_number_of_sectors_divides_the_turn_or_the_range(setup: Setup) -> None
     assert len(Sectors(number=2, sectors=[[0, 5]]).ranges) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["no", "bbox", "full"])
 @pytest.mark.parametrize("limits", [[150, 210], [-210, -150], [170, 190], [-10, 200], [350, 370], [-200, 200]], ids=str)
 def test_a_range_that_crosses_180_has_the_pixels_of_both_sides(split: str, limits: list[float], setup: Setup) -> None:
@@ -107,6 +109,7 @@ def test_a_range_is_cut_into_pieces_between_180_and_180_that_cover_it(first: flo
     assert all(-180 <= piece[0] <= piece[1] <= 180 for piece in pieces if piece)
 
 
+@pytest.mark.slow
 def test_a_wrapped_range_with_any_method_agrees(of: Callable[..., Pattern]) -> None:
     ours, pyfai = (
         of(method=method, azimuth_range=[150, 210])
@@ -115,6 +118,7 @@ def test_a_wrapped_range_with_any_method_agrees(of: Callable[..., Pattern]) -> N
     np.testing.assert_allclose(ours.intensity, pyfai.intensity, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_sector_that_the_detector_does_not_see_is_refused_and_one_all_masked_fails(
     setup: Setup, frame: Frame
 ) -> None:
@@ -125,6 +129,7 @@ def test_a_sector_that_the_detector_does_not_see_is_refused_and_one_all_masked_f
         stage.prepare(setup)(gone)
 
 
+@pytest.mark.slow
 def test_sectors_are_files_with_their_range_and_the_same_bytes_again(
     poni: Path, frames: list[Path], tmp_path: Path
 ) -> None:
@@ -143,6 +148,7 @@ def test_sectors_are_files_with_their_range_and_the_same_bytes_again(
     assert (told.status, "9 of 9" in told.out) == (0, True)
 
 
+@pytest.mark.slow
 def test_sectors_reach_python_by_frame_and_suffix(poni: Path, frames: list[Path]) -> None:
     run = integrate(poni, frames[0], integ=("sectors", {"number": 2, "npt": 50}), mask="none", output_dir=None)
     assert list(run.sectors["ni_1"]) == ["sector_-180_0", "sector_0_180"]
@@ -177,6 +183,7 @@ def test_what_are_no_sectors_is_refused(keys: dict[str, Any], told: str) -> None
 # ---------------------------------------------------------------------------------------------------------- own edges
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("split", "unit"), [("no", "q_A^-1"), ("bbox", "2th_deg"), ("full", "q_A^-1")])
 def test_uniform_edges_give_the_bins_of_pyfai_but_its_outer_ones(
     split: str, unit: str, of: Callable[..., Pattern]
@@ -193,6 +200,7 @@ def test_uniform_edges_give_the_bins_of_pyfai_but_its_outer_ones(
         np.testing.assert_allclose(one[1:-1], other[1:-1], rtol=2e-4)
 
 
+@pytest.mark.slow
 def test_a_bin_holds_the_pixels_between_its_edges_and_no_others(
     setup: Setup, frame: Frame, of: Callable[..., Pattern]
 ) -> None:
@@ -205,6 +213,7 @@ def test_a_bin_holds_the_pixels_between_its_edges_and_no_others(
     np.testing.assert_allclose(ours.intensity, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=5)
 @given(st.lists(st.floats(0.2, 6), min_size=2, max_size=8, unique=True))
 def test_bins_that_are_joined_hold_what_both_held(numbers: list[float]) -> None:
@@ -229,6 +238,7 @@ def per_pixel(matrix: Matrix) -> NDArray[np.float64]:
     return np.diff(np.concatenate([[0.0], np.cumsum(matrix.coefs, dtype=float)])[matrix.starts])
 
 
+@pytest.mark.slow
 def test_a_file_of_edges_does_what_the_list_does_and_is_an_input(
     poni: Path, frames: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,6 +257,7 @@ def test_a_file_of_edges_does_what_the_list_does_and_is_an_input(
     assert told.status == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "told"),
     [
@@ -272,6 +283,7 @@ def test_edges_that_cannot_be_are_refused(
 # ---------------------------------------------------------------------------------------------------- units and empty
 
 
+@pytest.mark.slow
 def test_radial_units_of_pyfai_give_a_pattern_with_their_words(setup: Setup, frame: Frame) -> None:
     from pyFAI.units import RADIAL_UNITS
 
@@ -284,6 +296,7 @@ def test_radial_units_of_pyfai_give_a_pattern_with_their_words(setup: Setup, fra
         assert np.isfinite(pattern.intensity).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["log10(q.m)_None", "arcsinh(q.A)_None", "d*2_A^-2"])
 def test_units_with_brackets_go_through_the_command_line(
     unit: str, poni: Path, frames: list[Path], tmp_path: Path
@@ -295,6 +308,7 @@ def test_units_with_brackets_go_through_the_command_line(
     assert header[-1].split() == ["#", unit, "intensity"]
 
 
+@pytest.mark.slow
 def test_a_number_for_empty_bins_gives_them_rows(of: Callable[..., Pattern]) -> None:
     keys: dict[str, Any] = {"radial_range": [0, 8], "error_model": "poisson"}
     usual, filled = of(**keys), of(**keys, empty=-1)

@@ -90,6 +90,7 @@ def test_a_file_that_cannot_be_finished_leaves_nothing(write_small: partial[Demo
     assert {path.name for path in tmp_path.iterdir()} == {"air.tiff", "geometry.poni"}
 
 
+@pytest.mark.slow
 def test_seed_and_number_of_a_frame_decide_its_noise() -> None:
     frame = SMALL.frame(3)
     np.testing.assert_array_equal(replace(SMALL).frame(3), frame)

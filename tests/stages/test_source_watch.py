@@ -90,6 +90,7 @@ def plain(live: Path, folder: str = "plain") -> dict[str, bytes]:
     return results(live / folder)
 
 
+@pytest.mark.slow
 def test_frames_that_arrive_in_any_way_are_all_taken_once_and_give_the_bytes_of_an_ordinary_run(live: Path) -> None:
     drop(live, range(5))
     writer = meanwhile(lambda: drop(live, range(5, 60), 0.05))
@@ -102,6 +103,7 @@ def test_frames_that_arrive_in_any_way_are_all_taken_once_and_give_the_bytes_of_
     assert (live / "out" / "summary.csv").read_text().count("done") == 60
 
 
+@pytest.mark.slow
 def test_a_watch_killed_at_any_moment_goes_on_when_it_is_started_again(live: Path) -> None:
     writer = meanwhile(lambda: drop(live, range(40), 0.3))
     for wanted in (1, 12):
@@ -120,6 +122,7 @@ def test_a_watch_killed_at_any_moment_goes_on_when_it_is_started_again(live: Pat
     assert not list((live / "out").rglob("*.part"))
 
 
+@pytest.mark.slow
 def test_what_is_done_is_not_done_again_and_new_frames_are_added(live: Path) -> None:
     drop(live, range(3))
     assert call(*watch("source.frames=3")).status == 0
@@ -132,6 +135,7 @@ def test_what_is_done_is_not_done_again_and_new_frames_are_added(live: Path) -> 
     assert "would read data/tiny.poni and 5 images" in call(*watch("dry_run=true", "overwrite=true")).out
 
 
+@pytest.mark.slow
 def test_a_signal_ends_a_watch_that_waits_and_the_results_are_complete(live: Path) -> None:
     drop(live, range(2))
     process = start(*watch(), cwd=live)
@@ -144,6 +148,7 @@ def test_a_signal_ends_a_watch_that_waits_and_the_results_are_complete(live: Pat
     assert (live / "out" / "summary.csv").exists()
 
 
+@pytest.mark.slow
 def test_a_watch_can_be_stopped_before_the_first_frame(live: Path) -> None:
     process = start(*watch(), cwd=live)
     assert process.stderr is not None
@@ -154,6 +159,7 @@ def test_a_watch_can_be_stopped_before_the_first_frame(live: Path) -> None:
     assert not (live / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_file_that_is_never_complete_fails_alone_in_the_end(live: Path) -> None:
     drop(live, range(2))
     (live / "in" / "half.tif").write_bytes(contents(live)[0][:5000])
@@ -167,6 +173,7 @@ def test_a_file_that_is_never_complete_fails_alone_in_the_end(live: Path) -> Non
     assert "truncated" in told.err
 
 
+@pytest.mark.slow
 def test_a_file_that_is_moved_after_it_was_taken_is_not_taken_again(live: Path) -> None:
     drop(live, range(3))
 
@@ -183,6 +190,7 @@ def test_a_file_that_is_moved_after_it_was_taken_is_not_taken_again(live: Path) 
     assert sorted(str(record["name"]) for record in records(live)) == ["f_000", "f_001", "f_002"]
 
 
+@pytest.mark.slow
 def test_a_file_that_changes_after_it_was_taken_is_done_again(live: Path) -> None:
     drop(live, range(2))
     late = contents(live)[2]
@@ -205,6 +213,7 @@ def test_the_background_is_left_out_wherever_it_appears(live: Path) -> None:
     assert [record["name"] for record in records(live)] == ["f_000", "f_001"]
 
 
+@pytest.mark.slow
 def test_results_of_another_configuration_are_not_touched(live: Path) -> None:
     drop(live, range(2))
     assert call(*watch("source.frames=2")).status == 0
@@ -256,6 +265,7 @@ for number in range(0, 8, 2):
 """
 
 
+@pytest.mark.slow
 def test_a_stack_that_grows_gives_each_frame_once(live: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", GROWS], cwd=live) as writer:
         told = call(*watch("source.pattern=*.h5", "source.frames=8", "source.idle=10"))

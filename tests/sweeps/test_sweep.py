@@ -29,6 +29,7 @@ def table(folder: Path) -> list[dict[str, str]]:
         return sorted(csv.DictReader(file), key=lambda row: int(row["job"]))
 
 
+@pytest.mark.slow
 def test_a_sweep_leaves_a_complete_folder_a_job_whatever_the_launcher(here: Path) -> None:
     words = ["-m", "mask.alpha=1.5,3", "integ.npt=50,100", P, "images=data/ni_*.tiff", "plot=none"]
     told = xrdpipe(*words, "output_dir=joblib", cwd=here)
@@ -54,6 +55,7 @@ def test_a_sweep_leaves_a_complete_folder_a_job_whatever_the_launcher(here: Path
     assert results(here / "alone") == results(here / "joblib" / "3")
 
 
+@pytest.mark.slow
 def test_a_failing_job_does_not_stop_the_others(here: Path) -> None:
     told = call("-m", "integ.npt=50,0,60", P, "data/ni_1.tiff", "plot=none", "output_dir=out", BASIC)
     assert told.status == 1
@@ -65,6 +67,7 @@ def test_a_failing_job_does_not_stop_the_others(here: Path) -> None:
     assert len(results(here / "out", "*/*.chi")) == 2
 
 
+@pytest.mark.slow
 def test_a_failing_frame_fails_in_every_job_and_the_others_are_done(here: Path) -> None:
     words = ["-m", "integ.npt=50,60", P, "data/ni_1.tiff", "data/none.tiff", "plot=none"]
     assert call(*words, "output_dir=out", BASIC).status == 1
@@ -74,6 +77,7 @@ def test_a_failing_frame_fails_in_every_job_and_the_others_are_done(here: Path) 
     ] * 2
 
 
+@pytest.mark.slow
 def test_without_an_output_dir_a_sweep_has_a_new_folder(here: Path) -> None:
     for _ in range(2):
         assert call("-m", "integ.npt=50,60", P, "data/ni_1.tiff", "plot=none", BASIC).status == 0
@@ -82,12 +86,14 @@ def test_without_an_output_dir_a_sweep_has_a_new_folder(here: Path) -> None:
     assert all(len(results(folder, "*/*.chi")) == 2 for folder in folders)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["hydra.sweep.dir=my sweep", "output_dir=my sweep"])
 def test_a_sweep_goes_where_it_is_told(folder: str, here: Path) -> None:
     assert call("-m", "integ.npt=50,60", P, "data/ni_1.tiff", "plot=none", folder, BASIC).status == 0
     assert len(results(here / "my sweep", "*/*.chi")) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "varied"),
     [
@@ -107,11 +113,13 @@ def test_whatever_can_be_set_can_vary(words: str, varied: dict[str, list[str]], 
     assert made["0/ni_1.chi"] != made["1/ni_1.chi"]
 
 
+@pytest.mark.slow
 def test_images_can_vary(here: Path) -> None:
     assert call("-m", "images=data/ni_1.tiff,data/ni_2.tiff", P, *FAST, "output_dir=out", BASIC).status == 0
     assert set(results(here / "out", "*/*.chi")) == {"0/ni_1.chi", "1/ni_2.chi"}
 
 
+@pytest.mark.slow
 def test_a_sweep_is_not_written_over_unasked(here: Path) -> None:
     words = ["-m", P, "data/ni_1.tiff", "plot=none", "output_dir=out", BASIC]
     assert call(*words, "integ.npt=50,60,70").status == 0
@@ -126,11 +134,13 @@ def test_a_sweep_is_not_written_over_unasked(here: Path) -> None:
     assert [row["integ.npt"] for row in table(here / "out")] == ["80", "90"]
 
 
+@pytest.mark.slow
 def test_a_quiet_sweep_says_nothing(here: Path) -> None:
     told = call("-m", "integ.npt=50,60", P, "data/ni_1.tiff", "plot=none", "mask.edge=5", "quiet=true", BASIC)
     assert told == (0, "", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("launcher", "send"),
     [("joblib", lambda pid: os.killpg(pid, signal.SIGINT)),

@@ -136,6 +136,7 @@ def test_the_command_of_a_job_leaves_out_what_belongs_to_the_sweep() -> None:
 # ----------------------------------------------------------------------------------------------------------- the sweep
 
 
+@pytest.mark.slow
 def test_a_sweep_ends_in_a_ranked_table_and_the_command_line_of_the_best(here: Path) -> None:
     (here / "my data").mkdir()
     (here / "data" / "ni_1.tiff").rename(here / "my data" / "it's 1.tiff")
@@ -159,6 +160,7 @@ def test_a_sweep_ends_in_a_ranked_table_and_the_command_line_of_the_best(here: P
     assert results(here / "alone", "*.chi") == results(here / "out" / found[0]["job"], "*.chi")
 
 
+@pytest.mark.slow
 def test_the_best_of_a_sweep_over_the_demo_is_repeated_by_its_command_line(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,6 +173,7 @@ def test_the_best_of_a_sweep_over_the_demo_is_repeated_by_its_command_line(
     assert results(here / "alone") == results(here / "out" / str(verdict(here / "out")["best"]))
 
 
+@pytest.mark.slow
 def test_a_rank_of_ones_own_decides_and_may_say_that_more_is_better(here: Path) -> None:
     words = ["-m", "mask.alpha=1.5,3", *INPUTS, BASIC]
     assert call(*words, "sweep.rank=masked_fraction", "output_dir=less").status == 0
@@ -192,6 +195,7 @@ def test_failing_jobs_are_listed_with_their_reason_and_have_no_rank(here: Path) 
     assert f"job 1 refused (mask.alpha=-1): {failure['reason']}" in told.out
 
 
+@pytest.mark.slow
 def test_without_the_metric_no_job_is_ranked_and_the_table_says_why(here: Path) -> None:
     told = call("-m", "mask.alpha=2,3", "sweep.rank=sigma_over_intensity", *INPUTS, "output_dir=out", BASIC)
     assert told.status == 0
@@ -200,6 +204,7 @@ def test_without_the_metric_no_job_is_ranked_and_the_table_says_why(here: Path) 
     assert verdict(here / "out")["best"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of the old Optuna that the sweeper of Hydra needs
 @pytest.mark.parametrize("launcher", ["basic", "xrdpipe"])
 def test_optuna_searches_and_a_failing_job_does_not_stop_it(launcher: str, here: Path) -> None:
@@ -250,6 +255,7 @@ def plain_bias(image: NDArray[Any], mask: NDArray[Any], matrix: NDArray[Any], in
     return float(np.sqrt(np.mean(squares)))
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25)  # the first example compiles
 @given(st.integers(0, 2**32 - 1))
 def test_the_kernel_of_ring_bias_follows_its_definition(seed: int) -> None:
@@ -273,6 +279,7 @@ def test_the_kernel_of_ring_bias_follows_its_definition(seed: int) -> None:
     assert got == pytest.approx(plain_bias(image, mask, matrix, intensity), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_sweep_over_twelve_masks_finds_one_of_the_three_nearest_to_the_truth(here: Path) -> None:
     simulation = simulations.Simulation(shape=(1024, 1024), pixel=(4e-4, 4e-4), seed=11)
     (here / "demo.poni").write_text(simulation.poni_text())

@@ -97,6 +97,7 @@ def wait_for(folder: Path, frames: int) -> None:
     raise AssertionError(f"no {frames} frames in {folder}")
 
 
+@pytest.mark.slow
 def test_a_worker_killed_in_the_middle_costs_nothing(here: Path, crew: Crew) -> None:
     run = start(*WORDS, "parallel=dask", f"parallel.address={crew.address}", "output_dir=out", cwd=here)
     wait_for(here / "out", 10)
@@ -109,6 +110,7 @@ def test_a_worker_killed_in_the_middle_costs_nothing(here: Path, crew: Crew) -> 
     assert records(here / "out")["f_0"]["file"] == "data/f_0.tiff"  # as it was given here
 
 
+@pytest.mark.slow
 def test_a_stopped_run_ends_with_whole_results_and_goes_on(here: Path, crew: Crew) -> None:
     words = (*WORDS, "parallel=dask", f"parallel.address={crew.address}", "output_dir=out")
     run = start(*words, cwd=here)
@@ -122,6 +124,7 @@ def test_a_stopped_run_ends_with_whole_results_and_goes_on(here: Path, crew: Cre
     assert results(here / "out") == serial(here)
 
 
+@pytest.mark.slow
 def test_with_tls_the_certificates_are_those_of_dasks_configuration(here: Path) -> None:
     if (openssl := shutil.which("openssl")) is None:
         pytest.skip("no openssl that makes certificates")
@@ -147,6 +150,7 @@ def test_with_tls_the_certificates_are_those_of_dasks_configuration(here: Path) 
         crew.end()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [
@@ -165,6 +169,7 @@ def test_no_file_names_a_scheduler(here: Path, text: str) -> None:
     assert not (here / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_replay_connects_nowhere(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert call(*WORDS, "images=data/f_[1-2].tiff", "output_dir=out").status == 0
     record = json.loads((here / "out" / "run.json").read_text(encoding="utf-8"))
@@ -185,6 +190,7 @@ dask.process_frame = poisoned
 """
 
 
+@pytest.mark.slow
 def test_on_this_computer_a_frame_that_kills_its_workers_fails_alone(here: Path) -> None:
     psutil = pytest.importorskip("psutil")
     (here / "poison.py").write_text(POISON, encoding="utf-8")
@@ -218,6 +224,7 @@ echo "Submitted batch job $!"
 """
 
 
+@pytest.mark.slow
 def test_jobs_of_slurm_are_workers(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("dask_jobqueue")
     for name, text in {"sbatch": SBATCH, "scancel": "#!/bin/sh\nkill $1\n"}.items():
@@ -232,6 +239,7 @@ def test_jobs_of_slurm_are_workers(here: Path, monkeypatch: pytest.MonkeyPatch) 
     assert len(results(here / "out", "*.chi")) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -267,6 +275,7 @@ def test_what_no_cluster_can_be_made_of_is_refused(here: Path, words: str, messa
     assert not (here / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_does_not_answer_is_said_before_anything_is_written(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -280,6 +289,7 @@ def test_a_scheduler_that_does_not_answer_is_said_before_anything_is_written(
     assert not (here / "out").exists()
 
 
+@pytest.mark.slow
 def test_without_dask_it_says_what_to_install(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     told = call(*WORDS, "parallel=dask", "output_dir=out")

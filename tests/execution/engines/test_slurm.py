@@ -83,6 +83,7 @@ def noted(folder: Path) -> int:
     return sum(path.read_text(encoding="utf-8").count("\n") for path in folder.glob(f"{ARRAY}/*.jsonl"))
 
 
+@pytest.mark.slow
 def test_a_job_that_dies_costs_nothing_and_a_frame_that_kills_jobs_fails_alone(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,6 +102,7 @@ def test_a_job_that_dies_costs_nothing_and_a_frame_that_kills_jobs_fails_alone(
     assert results(here / "out") == expected
 
 
+@pytest.mark.slow
 def test_tasks_outlive_the_run_that_is_killed_and_the_next_one_takes_what_they_did(here: Path) -> None:
     (here / "hold_f_3").touch()
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -121,6 +123,7 @@ def test_tasks_outlive_the_run_that_is_killed_and_the_next_one_takes_what_they_d
     assert not (here / "out" / ARRAY).exists()
 
 
+@pytest.mark.slow
 def test_a_stopped_run_records_what_tasks_had_in_hand(here: Path) -> None:
     (here / "hold_f_3").touch()
     run = start(*WORDS, *ONE, "output_dir=out", cwd=here)
@@ -137,6 +140,7 @@ def test_a_stopped_run_records_what_tasks_had_in_hand(here: Path) -> None:
     assert not (here / "out" / ARRAY).exists()
 
 
+@pytest.mark.slow
 def test_in_python_patterns_come_back_and_a_nexus_file_is_made(here: Path) -> None:
     given = {
         "plot": "none",
@@ -189,6 +193,7 @@ def slurm(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return here
 
 
+@pytest.mark.slow
 def test_an_array_job_of_slurm(slurm: Path) -> None:
     options = "parallel.options={partition: short, time: '00:10:00', mem: 2GB, exclusive: true}"
     told = call(*WORDS, "parallel=slurm", "parallel.chunks=2", "parallel.n_jobs=1", options, "output_dir=out")
@@ -201,6 +206,7 @@ def test_an_array_job_of_slurm(slurm: Path) -> None:
     assert "--cpus-per-task=1" in (slurm / "step").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_what_slurm_would_not_take_is_said_before_anything_is_written(slurm: Path) -> None:
     told = call(*WORDS, "parallel=slurm", "parallel.options.partition=nope", "output_dir=out")
     assert told.status == 2
@@ -213,6 +219,7 @@ def test_what_slurm_would_not_take_is_said_before_anything_is_written(slurm: Pat
     assert not (slurm / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("given", "expected"), [("1", 1), ("100000", None), ("0", None), ("2(x3)", None), ("", None)])
 def test_in_a_job_of_slurm_the_cores_are_those_of_the_job(
     given: str, expected: int | None, monkeypatch: pytest.MonkeyPatch
@@ -228,6 +235,7 @@ def test_in_a_job_of_slurm_the_cores_are_those_of_the_job(
 S = "parallel=slurm parallel.chunks=2"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -257,6 +265,7 @@ def test_what_no_array_can_be_made_of_is_refused(here: Path, words: str, message
     assert not (here / "out").exists()
 
 
+@pytest.mark.slow
 def test_where_it_cannot_work_it_says_so(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = call("poni=data/tiny.poni", *FAST, "source=watch", "source.folder=data", *LOCAL, "output_dir=out")
     assert (told.status, "source=watch: not with parallel=slurm" in told.err) == (2, True)
@@ -281,6 +290,7 @@ def test_where_it_cannot_work_it_says_so(here: Path, monkeypatch: pytest.MonkeyP
 # --- sweeps
 
 
+@pytest.mark.slow
 def test_a_sweep_ends_in_its_verdict_also_where_a_job_was_killed(here: Path) -> None:
     words = ("-m", "integ.npt=50,66", "poni=data/tiny.poni", "images=data/f_*.tiff", "plot=none", "report=false")
     told = xrdpipe(*words, "hydra/launcher=submitit_local", "output_dir=out", cwd=here)
@@ -298,6 +308,7 @@ def test_a_sweep_ends_in_its_verdict_also_where_a_job_was_killed(here: Path) -> 
     assert told.status == 0, told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "override",
     [
