@@ -1,4 +1,4 @@
-"""What flows through the pipeline: a reference to a frame, the frame, its pattern."""
+"""Frame: an image, its mask, and the results of the stages."""
 
 from __future__ import annotations
 
@@ -16,19 +16,42 @@ from .pattern import Pattern
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame on its way: every stage returns a new one with its part filled in.
+    """One frame and the results of the stages so far; every stage returns a new one.
 
-    ``image`` and ``variance`` are float32 in counts, ``mask`` is uint8 with 0 = good, anything else = masked; all of
-    shape (slow, fast), after ``source.transform``. ``variance`` is there when a later stage wants it. ``bad`` (bool) is
-    where the file itself says that a pixel counts nothing, None where it says so of none. ``file`` and
-    ``digest`` are the base name and the content hash of the file it came from; ``notes`` what the user should know;
-    ``exposures`` of how many frames it is the sum.
-    ``header`` is what the file says besides: ``header[key]`` is a number or text, KeyError if there is none. It is read
-    when it is asked for. A key that begins with ``/`` is a path in an HDF5 file; of a dataset with a value for each
-    frame it gives that of this one.
-    ``raw`` is the image as it was read, where a stage has subtracted something from it. ``factors`` are the numbers
-    that this frame alone was scaled with, name -> value: they stand in its results. ``sectors`` are patterns of parts
-    of the frame by the suffix of their files, ``cake`` is all of it over two angles.
+    Images and masks have shape (slow, fast), in the orientation after ``source.transform``.
+
+    Attributes
+    ----------
+    name
+        Unique name of the frame in its run.
+    image
+        Counts, float32.
+    file, digest
+        Base name and content hash of the file that the frame comes from.
+    variance
+        Variance of ``image`` in counts**2, float32, or None if no later stage needs it.
+    bad
+        Pixels that the file itself marks as bad, bool, or None if it marks none.
+    mask
+        uint8, 0 = good, any other value = masked; None before the mask stage.
+    pattern
+        Pattern of the whole frame.
+    sectors
+        Patterns of parts of the frame by the suffix of their files.
+    cake
+        Intensity over radial and azimuthal angle.
+    notes
+        Messages for the user.
+    exposures
+        Number of frames that this one is the sum of.
+    header
+        Header values of the file, key -> number or text, read on first access. KeyError if there is no such key. In an
+        HDF5 file, a key that begins with ``/`` is a path; a dataset with one value per frame gives the value of this
+        frame.
+    raw
+        Image as it was read, if a stage has subtracted something from it.
+    factors
+        Scale factors of this frame alone, name -> value; they are recorded in its results.
     """
 
     name: str
@@ -49,5 +72,5 @@ class Frame:
 
     @property
     def masked(self) -> NDArray[np.bool_]:
-        """Every pixel that does not count: masked, or where there is no mask, not finite. Bool, (slow, fast)."""
+        """Pixels that do not count, bool, (slow, fast): masked ones, or without a mask those that are not finite."""
         return ~np.isfinite(self.image) if self.mask is None else self.mask != 0
