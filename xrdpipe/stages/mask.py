@@ -167,7 +167,7 @@ class Mask(Stage):
             level = np.empty(inner, np.float32)
             outliers.scatter_pairs_to_rings(image, variance, flat, *limits, arcs.slots, per_thread.pairs)
             outliers.mask_mad(per_thread.pairs, arcs.order, arcs.starts, alpha, flat, level)
-            dark = np.searchsorted(ring, outliers.shadow(level, ring, alpha))
+            dark = np.searchsorted(ring, outliers.find_shadow(level, ring, alpha))
             pixels = arcs.order[: arcs.starts[dark]]
             flat[pixels] |= np.where(flat[pixels] == 0, OUTLIER, np.uint8(0))
 

@@ -116,14 +116,14 @@ class Source(Stage):
     def read(self, path: str | Path) -> Image:
         """The image of a file, float32, contiguous, in the orientation of the frames; FrameError if it has none, or
         several and none is named."""
-        found = files.look(path).references
+        found = files.list_frames(path).references
         if len(found) != 1:
             raise FrameError(f"holds {len(found)} frames; say which, as in {found[0].location if found else path}")
         return self._image(memory.read(found[0])[0])
 
     def images(self, path: str | Path) -> Iterator[Image]:
         """All images of a file, one after another, each as `read` gives it."""
-        for reference in files.look(path).references:
+        for reference in files.list_frames(path).references:
             yield self._image(memory.read(reference)[0])
 
     def merged(self, references: Sequence[Reference]) -> list[Reference]:

@@ -180,7 +180,7 @@ class WatchedFolder:
                 if self._news + self.watch.idle < time.monotonic():
                     break
             time.sleep(TICK)
-        rest = [(path, each.state, files.look(path).references) for path, each in self._waiting.items()]
+        rest = [(path, each.state, files.list_frames(path).references) for path, each in self._waiting.items()]
         if left := [new for each in rest for new in self._take(*each) if self.wanted(new)]:
             yield left
 
@@ -263,7 +263,7 @@ class WatchedFolder:
         if now < waiting.due:
             return []
         try:
-            content = files.look(path)
+            content = files.list_frames(path)
             stack = any(each.dataset for each in content.references)  # which may grow
             if content.notes and content.references and not stack:
                 raise FrameError(content.notes[0])
