@@ -262,6 +262,7 @@ def test_what_is_no_format_is_refused(value: Any) -> None:
         Output(format=value)
 
 
+@pytest.mark.slow
 def test_two_frames_never_share_a_file(here: Path) -> None:
     (here / "data" / "ni_1_fit2d.tiff").write_bytes((here / "data" / "ni_1.tiff").read_bytes())
     words = (*WORDS, "data/ni_1_fit2d.tiff", "output_dir=out")
