@@ -195,7 +195,7 @@ def test_lines_stand_apart_in_counts_and_each_has_its_label() -> None:
 
 
 def test_labels_of_many_lines_do_not_overlap() -> None:
-    with paper_figures._styled():
+    with paper_figures.paper_style():
         figure = offset_lines(series(60), list(range(60)), "Frame", Waterfall(), 85)
         figure.draw_without_rendering()
     (beside,) = figure.axes[0].child_axes

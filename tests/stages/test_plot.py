@@ -15,7 +15,7 @@ from PIL import Image
 from xrdpipe.model.errors import ConfigError
 from xrdpipe.model.frame import Frame
 from xrdpipe.model.pattern import Pattern
-from xrdpipe.stages.plot.figures import MASK_COLOUR, pattern_png, reduced
+from xrdpipe.stages.plot.figures import MASK_COLOUR, pattern_png, shrink_image
 from xrdpipe.stages.plot.plot import Plot
 from xrdpipe.stages.stage import Setup
 
@@ -300,7 +300,7 @@ def test_a_reduced_image_is_the_mean_of_the_good_pixels_of_each_block(shape: tup
     rng = np.random.default_rng(0)
     image_, masked = rng.random(shape, np.float32), rng.random(shape) < 0.5
     image_[masked] = np.nan
-    values, covered, mean, std = reduced(image_, masked, 100)
+    values, covered, mean, std = shrink_image(image_, masked, 100)
     if not masked.all():
         good = image_[~masked].astype(float)
         assert (mean, std) == pytest.approx((good.mean(), good.std()), rel=1e-3)  # of whole blocks

@@ -22,31 +22,19 @@ from ..model.errors import ConfigError
 from ..model.pattern import Pattern
 from ..results.command import repeat_command
 from ..results.journal import journal
-from ..stages.plot.preview import compared, pictures, small_patterns
+from ..stages.plot.preview import compare_patterns, previews, small_patterns
 
 ROWS = 10_000  # of the table, at most
-
-
 REASONS = 500  # failures that are listed, at most
-
-
 JOBS = 16  # of a sweep whose patterns are drawn, at most
-
-
 SERIES = 10  # patterns from which on they are a series: heat map and waterfall
-
-
 NO_SETTINGS = (
     "poni", "images", "output_dir", "overwrite", "resume", "dry_run", "quiet", "cache", "report", "parallel", "sweep"
 )  # fmt: skip
 
 
 LABELS = {"name": "frame", "masked_fraction": "masked", "sigma_over_intensity": "sigma / I"}
-
-
 Row = Mapping[str, Any]
-
-
 log = logging.getLogger("xrdpipe")
 
 
@@ -194,7 +182,7 @@ def _run(folder: Path) -> dict[str, Any]:
         "noted": len(notes),
         "notes": notes[:REASONS],
         "steps": [(step, median(seconds), max(seconds)) for step, seconds in times.items()],
-        "previews": pictures(folder, records),
+        "previews": previews(folder, records),
         "rows": ROWS,
         "drift": drift,
         "thinned": thinned,
@@ -225,7 +213,7 @@ def _sweep(folder: Path) -> dict[str, Any]:
     labels = {row["job"]: named[row["job"]] or f"job {row['job']}" for row in rows}  # as typed, in the order of rows
     good = [row["job"] for row in rows if row["status"] == "done" and row["job"] in runs]
     frame, patterns = _common(homes, runs, good[:JOBS])
-    axis, drawn = compared(patterns)
+    axis, drawn = compare_patterns(patterns)
     best = next(iter(drawn), good[0] if good else next(iter(runs), None))
     failures = [
         (f"job {row['job']}: {labels[row['job']]}", row.get("error", "")) for row in rows if row["status"] != "done"

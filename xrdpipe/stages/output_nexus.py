@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from ..io.nexus import SINGLE, NexusFile
 from ..model.cake import Cake
 from ..model.pattern import Pattern
 from ..model.series import Series
@@ -12,7 +13,6 @@ from .collector import Collector
 
 if TYPE_CHECKING:
     from ..model.record import Record
-from ..io.nexus import SINGLE, NexusFile
 
 
 class NexusFiles(Collector):
