@@ -47,7 +47,7 @@ def sector_pixels(geometry: Geometry, method: Any, limits: list[float]) -> NDArr
         integrator = geometry.integrator
         keys = {"unit": unit, "method": used, "correctSolidAngle": False, "azimuth_range": piece}
         engine = integrator.engines[integrator.integrate1d(ones, 1, **keys).method].engine
-        selected |= Matrix.of(engine, ones.size, 1).seen
+        selected |= Matrix.of(engine, ones.size, 1).used_pixels
     if not selected.any():
         raise ConfigError(f"integ.azimuth_range={limits}: no pixel of the detector is there")
     return selected
