@@ -46,10 +46,8 @@ def integrate(
         Paths, globs, ``@lists``, or mappings of names to arrays of counts, shape (slow, fast).
     output_dir
         Results folder; a new one by default. None writes nothing.
-    overrides
-        Further arguments of the command line, such as ``"mask.alpha=2"``.
-    config_dir
-        Folder of your own configuration files.
+    overrides, config_dir
+        Further arguments of the command line, such as ``"mask.alpha=2"``; folder of your own configuration files.
     quiet
         Show no progress.
     **groups
@@ -67,16 +65,19 @@ def integrate(
         The configuration is invalid, as on the command line. It is a ValueError.
     """
     from .execution.run import run
-    from .io.paths import expand_user
 
     composed, chosen = _composed(groups, overrides, config_dir)
     arrays = _named_arrays([item for item in images if isinstance(item, Mapping)])
-    composed["poni"] = expand_user(str(poni))
     composed["images"] += [str(item) for item in images if not isinstance(item, Mapping)]
-    composed["quiet"] = quiet
-    if output_dir is not _DEFAULT and output_dir is not None:
-        composed["output_dir"] = expand_user(str(output_dir))
+    composed |= {"quiet": quiet, **_expanded(poni, output_dir)}
     return run(composed, [*chosen, *overrides], arrays=arrays, write=output_dir is not None, keep=True)
+
+
+def _expanded(poni: str | Path, output_dir: str | Path | object | None) -> dict[str, str]:
+    from .io.paths import expand_user
+
+    paths = {"poni": poni} if output_dir in (None, _DEFAULT) else {"poni": poni, "output_dir": output_dir}
+    return {key: expand_user(str(path)) for key, path in paths.items()}
 
 
 def _named_arrays(mappings: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:

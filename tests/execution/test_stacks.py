@@ -58,7 +58,7 @@ def test_merged_frames_have_the_variance_of_independent_ones(key: str, divisor: 
     assert first.variance is not None
     np.testing.assert_allclose(first.image, many[:4].sum(axis=0) / divisor)
     np.testing.assert_allclose(first.variance, np.maximum(many[:4], 1).sum(axis=0) / divisor**2)
-    assert (first.exposures, rest.exposures) == ((1, 1) if key == "average" else (4, 2))
+    assert (first.info.exposures, rest.info.exposures) == ((1, 1) if key == "average" else (4, 2))
     np.testing.assert_allclose(rest.image, many[4:].sum(axis=0) / (2 if key == "average" else 1))
 
 

@@ -24,14 +24,14 @@ def test_a_huge_dataset_of_nothing_costs_no_memory(tmp_path: Path) -> None:
         file.create_dataset("wide", (2, 1 << 20, 1 << 20), np.uint8, chunks=(1, 1024, 1024))
         bomb = file.create_dataset("bomb", (2, 30000, 30000), np.uint8, chunks=(1, 30000, 30000), compression="gzip")
         bomb.id.write_direct_chunk((0, 0, 0), b"x" * 1000)
-    for name, reason in (("wide", "speaks of"), ("bomb", "bytes where 1000 are stored")):
+    for name, reason in (("wide", "claims"), ("bomb", "bytes where 1000 are stored")):
         (reference,) = files.list_frames(f"{tmp_path}/a.h5::/{name}").references
         with pytest.raises(FrameError, match=reason):
             files.read(reference)
 
 
 def _lying(name: str, path: Path) -> Path:
-    """A file of some kilobytes whose header speaks of much more."""
+    """A file of some kilobytes whose header claims much more."""
     path = path / name
     if name.endswith(".npy"):
         shape = (10**12, 0, 5) if name == "frames.npy" else (60_000, 50_000)
@@ -63,9 +63,9 @@ def _lying(name: str, path: Path) -> Path:
     [
         ("square.npy", "truncated, 59999"),
         ("frames.npy", "3-dimensional"),
-        ("virtual.h5", "speaks of 10000000000000 frames"),
-        ("many.h5", "speaks of 1000000000 frames"),
-        ("square.cbf", "speaks of 2048000000 bytes"),
+        ("virtual.h5", "claims 10000000000000 frames"),
+        ("many.h5", "claims 1000000000 frames"),
+        ("square.cbf", "claims 2048000000 bytes"),
         ("bomb.edf.gz", "unpacked it has more than 256 MB"),
     ],
 )

@@ -89,7 +89,7 @@ def test_a_number_of_dimensions_that_never_ends_is_refused(tmp_path: Path) -> No
     content = (tmp_path / "a.edf").read_bytes()
     (tmp_path / "a.edf").write_bytes(content.replace(b"Dim_2", b"Dim_4611686018427387904") + b" ")
     (reference,) = files.list_frames(tmp_path / "a.edf").references
-    with pytest.raises(FrameError, match="speaks of 4611686018427387904 dimensions"):
+    with pytest.raises(FrameError, match="claims 4611686018427387904 dimensions"):
         files.read(reference)
 
 

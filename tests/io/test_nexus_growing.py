@@ -47,23 +47,23 @@ def test_it_can_be_read_while_it_grows_by_anybody_in_any_way(tmp_path: Path) -> 
 
 def test_a_pattern_on_another_axis_is_refused_for_its_frame_alone(tmp_path: Path) -> None:
     file = NexusFile(series(tmp_path, 3), "patterns", ["f0", "f1", "f2"])
-    file.waiting.update(file.given)
+    file.waiting.update(file.names)
     file.add(*frame(0))
     record, pattern = frame(1)
     with pytest.raises(FrameError, match="another axis"):
         file.add(record, replace(pattern, radial=AXIS + 1))
     file.add(*frame(2))
-    assert Stored.of(file.path).whole("f2")  # type: ignore[union-attr]
+    assert Stored.of(file.path).is_complete("f2")  # type: ignore[union-attr]
     later = NexusFile(series(tmp_path, 3), "patterns", ["f0", "f1", "f2"])
     later.waiting.add("f1")
     with pytest.raises(FrameError, match="another axis"):
         later.add(record, replace(pattern, radial=AXIS + 1))
-    assert Stored.of(file.path).whole("f0")  # type: ignore[union-attr]
+    assert Stored.of(file.path).is_complete("f0")  # type: ignore[union-attr]
 
 
 def test_a_frame_that_was_being_written_counts_as_not_there(tmp_path: Path) -> None:
     file = NexusFile(series(tmp_path, 2), "patterns", ["f0", "f1"])
-    file.waiting.update(file.given)
+    file.waiting.update(file.names)
     for number in (0, 1):
         file.add(*frame(number))
     offset = Stored.of(file.path).offsets["I"]  # type: ignore[union-attr]

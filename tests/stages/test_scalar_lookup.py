@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 
 from xrdpipe.io.header import file_header
 from xrdpipe.model.errors import ConfigError, FrameError
-from xrdpipe.model.frame import Frame
+from xrdpipe.model.frame import Frame, Info
 from xrdpipe.stages.scalar_lookup import ScalarLookup
 
 NOTHING = np.empty((0, 0), np.float32)
 
 
 def frame(name: str = "a", file: str = "a.edf", **header: Any) -> Frame:
-    return Frame(name, NOTHING, file, header=header)
+    return Frame(name, NOTHING, header=header, info=Info(file))
 
 
 def table(folder: Path, text: str) -> str:

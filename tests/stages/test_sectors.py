@@ -65,8 +65,8 @@ def test_each_sector_is_what_its_azimuth_range_alone_gives(
     keys: dict[str, Any], setup: Setup, frame: Frame, of: Callable[..., Pattern]
 ) -> None:
     done = Sectors(npt=60, sectors=RANGES, **keys).prepare(setup)(frame)
-    assert list(done.sectors) == ["sector_-30_30", "sector_60_120", "sector_150_210"]
-    for limits, pattern in zip(RANGES, done.sectors.values(), strict=True):
+    assert list(done.results.sectors) == ["sector_-30_30", "sector_60_120", "sector_150_210"]
+    for limits, pattern in zip(RANGES, done.results.sectors.values(), strict=True):
         same(pattern, of(azimuth_range=limits, **keys))
         assert pattern.azimuth_range == tuple(limits)
     assert done.pattern is not None

@@ -201,7 +201,7 @@ def test_the_same_content_has_the_same_hash_wherever_it_lies(frames: list[Path],
 def test_a_frame_carries_its_name_file_hash_and_float_image(setup: Setup, frames: list[Path]) -> None:
     frame = Source().prepare(setup)(Reference("mine", frames[0]))
     raw, digest = read_file(frames[0])
-    assert (frame.name, frame.file, frame.digest, frame.variance) == ("mine", "ni_1.tiff", digest, None)
+    assert (frame.name, frame.info.file, frame.info.digest, frame.variance) == ("mine", "ni_1.tiff", digest, None)
     assert frame.image.dtype == np.float32
     np.testing.assert_array_equal(frame.image, raw)
 
@@ -210,7 +210,7 @@ def test_an_array_is_a_frame_whose_hash_is_that_of_its_values(setup: Setup) -> N
     read = Source().prepare(setup)
     array = np.arange(12000.0).reshape(120, 100)
     frame, twisted = read(Reference("a", Path("a"), array)), read(Reference("a", Path("a"), np.asfortranarray(array)))
-    assert frame.digest == twisted.digest
+    assert frame.info.digest == twisted.info.digest
     np.testing.assert_array_equal(frame.image, array)
 
 

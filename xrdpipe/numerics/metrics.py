@@ -43,7 +43,9 @@ def metrics(frame: Frame) -> dict[str, float]:
     values = masked_by(frame.mask) if frame.mask is not None else {}
     if frame.pattern is not None:
         values |= pattern_metrics(frame.pattern)
-    return {name: float(f"{value:.6g}") for name, value in values.items() if np.isfinite(value)} | dict(frame.factors)
+    return {name: float(f"{value:.6g}") for name, value in values.items() if np.isfinite(value)} | dict(
+        frame.info.factors
+    )
 
 
 def masked_by(mask: NDArray[np.uint8]) -> dict[str, float]:

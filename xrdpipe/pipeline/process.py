@@ -56,7 +56,7 @@ def process_frame(recipe: Recipe, image: Reference, keep: bool, show: bool = Fal
         status="done",
         masked_fraction=round(np.count_nonzero(masked) / masked.size, 6),
         seconds=round(time.monotonic() - clock, 4),
-        hash=frame.digest,
+        hash=frame.info.digest,
         size=size,
         mtime_ns=mtime_ns,
         method=frame.pattern.method if frame.pattern else "",
@@ -64,10 +64,10 @@ def process_frame(recipe: Recipe, image: Reference, keep: bool, show: bool = Fal
         metrics=metrics(frame),
         columns=pipeline.pipeline.source.values(frame.header),
         steps=steps,
-        notes=list(frame.notes),
+        notes=list(frame.info.notes),
     )
     mask = np.packbits(pipeline.pipeline.source.to_raw(masked)) if keep else None
-    return Outcome(done, frame.pattern, mask, frame.sectors, frame.cake)
+    return Outcome(done, frame.pattern, mask, frame.results.sectors, frame.results.cake)
 
 
 def _hashes(folder: Path, files: list[str]) -> dict[str, str]:

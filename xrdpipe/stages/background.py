@@ -12,7 +12,7 @@ import numpy as np
 from ..geometry.poni import Poni
 from ..model.arrays import Image
 from ..model.errors import ConfigError, FrameError, require
-from ..model.frame import Frame
+from ..model.frame import Frame, Info
 from .scalar_lookup import ScalarLookup, table_files
 from .stage import NOTHING, Makes, Needs, Setup, Stage, Step
 
@@ -140,8 +140,9 @@ class Background(Stage):
             variance = frame.variance
             if variance is not None and noise is not None:
                 variance = variance + noise
-            raw = frame.image if frame.raw is None else frame.raw
-            return replace(frame, image=image, variance=variance, raw=raw, factors={**frame.factors, **factors})
+            raw = frame.image if frame.info.raw is None else frame.info.raw
+            subtracted = replace(frame, image=image, variance=variance)
+            return subtracted.with_info(raw=raw, factors={**frame.info.factors, **factors})
 
         return subtract
 
@@ -180,7 +181,8 @@ class Background(Stage):
         no_image = np.empty((0, 0), np.float32)
         try:
             values = [
-                monitor.of(Frame(path.stem, no_image, path.name, header=setup.header(str(path)))) for path in files
+                monitor.of(Frame(path.stem, no_image, header=setup.header(str(path)), info=Info(path.name)))
+                for path in files
             ]
         except FrameError as error:
             raise ConfigError(f"{error}; or say background.monitor_value=...") from error

@@ -61,7 +61,7 @@ class Correction(Stage):
         def correct(frame: Frame) -> Frame:
             mask = static_mask.copy() if frame.mask is None else np.where(frame.mask, frame.mask, static_mask)
             if saturation is not None:
-                raw = frame.image if frame.raw is None else frame.raw
+                raw = frame.image if frame.info.raw is None else frame.info.raw
                 mask[(raw >= saturation) & (mask == 0)] = UPPER
             image, variance = frame.image, frame.variance
             if flat is not None and square is not None:

@@ -105,8 +105,8 @@ class Mask(Stage):
 
         def mask(frame: Frame) -> Frame:
             out = static.copy()
-            if self.detector and frame.bad is not None:
-                out |= np.multiply(frame.bad, DETECTOR)
+            if self.detector and frame.info.bad is not None:
+                out |= np.multiply(frame.info.bad, DETECTOR)
             if frame.mask is not None:  # from an earlier stage
                 out |= frame.mask
             image = read_only(frame.image.ravel())
@@ -120,7 +120,7 @@ class Mask(Stage):
             notes: tuple[str, ...] = (f"{100 * share:.0f} % of the pixels are masked",) if share > 0.5 else ()
             if warning is not None:
                 notes += warning.notes(out.ravel())
-            return replace(frame, mask=out, notes=frame.notes + notes)
+            return replace(frame, mask=out).with_info(notes=frame.info.notes + notes)
 
         return mask
 

@@ -134,15 +134,15 @@ class Output(Stage):
         forms = self._text_formats
 
         def header(frame: Frame, result: Pattern | Cake) -> dict[str, Any]:
-            source = {"method": result.method, "image": f"{frame.file} {frame.digest}"}
-            return {**setup.provenance, **frame.factors, **source}
+            source = {"method": result.method, "image": f"{frame.info.file} {frame.info.digest}"}
+            return {**setup.provenance, **frame.info.factors, **source}
 
         def write(frame: Frame) -> Frame:
             if folder is None:
                 return frame
             # A format may refuse a pattern; texts come first, so that nothing of such a frame is written.
             texts: dict[str, str] = {}
-            for suffix, pattern in frame.sectors.items():
+            for suffix, pattern in frame.results.sectors.items():
                 values = {**header(frame, pattern), "azimuth_range": pattern.azimuth_range}
                 texts |= {f"{frame.name}_{suffix}{form.suffix}": form.text(pattern, values) for form in forms}
             if frame.pattern is not None:
@@ -156,8 +156,8 @@ class Output(Stage):
                 bits = frame.masked * NOT_FINITE if frame.mask is None else frame.mask
                 reasons = np.ascontiguousarray(setup.to_raw(bits), dtype=np.uint8)
                 write_whole(folder / reasons_file(frame.name), lambda file: np.save(file, reasons))
-            if frame.cake is not None:
-                arrays = cake_arrays(frame.cake, header(frame, frame.cake))
+            if frame.results.cake is not None:
+                arrays = cake_arrays(frame.results.cake, header(frame, frame.results.cake))
                 write_whole(
                     folder / f"{frame.name}_cake.npz", lambda file: np.savez(file, allow_pickle=False, **arrays)
                 )

@@ -74,10 +74,10 @@ class ScalarLookup:
             raise FrameError(f"{self.key}={self.where}: is {text!r} in {where}, a number is expected") from error
         if not _positive(value):
             raise FrameError(f"{self.key}={self.where}: is {value:g} in {where}, a number > 0 is expected")
-        return value * frame.exposures  # the header of merged frames holds the mean
+        return value * frame.info.exposures  # the header of merged frames holds the mean
 
     def _header(self, frame: Frame) -> tuple[Any, str]:
-        key, where = str(self.where), f"the header of {frame.file or frame.name}"
+        key, where = str(self.where), f"the header of {frame.info.file or frame.name}"
         try:
             return frame.header[key], where
         except KeyError as error:
@@ -87,7 +87,7 @@ class ScalarLookup:
 
     def _cell(self, frame: Frame) -> tuple[str, str]:
         path, rows = self.table[0] if self.table else "", self._rows
-        for name in dict.fromkeys((frame.name, frame.file, Path(frame.file).stem)):
+        for name in dict.fromkeys((frame.name, frame.info.file, Path(frame.info.file).stem)):
             cells = [cell for first, cell in rows if first == name] if name == frame.name else []
             cells = cells or [cell for first, cell in rows if name and Path(first).name == name]
             if len(cells) > 1:
@@ -96,7 +96,7 @@ class ScalarLookup:
                 )
             if cells:
                 return cells[0], f"the row of {name} in {path}"
-        raise FrameError(f"{self.key}={self.where}: {path} has no row for {frame.file or frame.name}")
+        raise FrameError(f"{self.key}={self.where}: {path} has no row for {frame.info.file or frame.name}")
 
     @cached_property
     def _rows(self) -> list[tuple[str, str]]:

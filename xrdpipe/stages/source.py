@@ -18,7 +18,7 @@ from ..io.image_file import as_image
 from ..io.memory import memory
 from ..model.arrays import Image
 from ..model.errors import FrameError, choice, require
-from ..model.frame import Frame
+from ..model.frame import Frame, Info
 from ..model.identity import content_hash
 from ..model.reference import Reference, display_path
 from .arrivals import Arrivals
@@ -239,8 +239,8 @@ class Source(Stage):
         if reference.dataset and (file_mask := hdf5.pixel_mask(reference.path, raw.shape)) is not None:
             bad = file_mask != 0 if bad is None else bad | (file_mask != 0)
         bad = None if bad is None else self.to_frame(bad)
-        file = f"{reference.path.name}{reference.tail}"
-        return Frame(reference.name, image, file, digest, variance, bad, header=header(reference))
+        info = Info(f"{reference.path.name}{reference.tail}", digest, bad=bad)
+        return Frame(reference.name, image, variance, header=header(reference), info=info)
 
     def _merge(self, reference: Reference, setup: Setup) -> Frame:
         """Read the frames of a group and return their sum or mean, with its variance."""
@@ -254,23 +254,20 @@ class Source(Stage):
             except FrameError as error:
                 raise FrameError(f"{part.location}: {error}") from error
             image += frame.image
-            if frame.bad is not None:
-                bad = frame.bad if bad is None else bad | frame.bad
-            digests.append(frame.digest)
+            if frame.info.bad is not None:
+                bad = frame.info.bad if bad is None else bad | frame.info.bad
+            digests.append(frame.info.digest)
             if frame.variance is not None:
                 noise += frame.variance
         image /= divisor
         noise /= divisor**2  # the errors of the frames are independent
-        return replace(
-            frame,
-            name=reference.name,
-            file=display_path(reference, folders=False),
-            image=image.astype(np.float32),
-            variance=noise.astype(np.float32) if setup.variance else None,
-            digest=content_hash("".join(digests).encode()),
+        file, digest = display_path(reference, folders=False), content_hash("".join(digests).encode())
+        return Frame(
+            reference.name,
+            image.astype(np.float32),
+            noise.astype(np.float32) if setup.variance else None,
             header=header(reference),
-            exposures=count // divisor,
-            bad=bad,
+            info=Info(file, digest, exposures=count // divisor, bad=bad),
         )
 
     def _image(self, raw: NDArray[Any]) -> Image:

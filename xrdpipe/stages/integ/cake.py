@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -81,7 +81,7 @@ class Regroup(Integ):
             axes = cached["radial"], cached["azimuthal"]
             values = to_image(intensity), None if sigma is None else to_image(sigma)
             cake = Cake(*axes, *values, self.unit, about["label"], about["method"])
-            return replace(frame, cake=cake)
+            return frame.with_results(cake=cake)
 
         return integrate
 

@@ -163,7 +163,7 @@ class Integ(Stage):
             integration.scatter(image, mask, norm, starts, bins, coefs, intensity, stride, scatter)
             bias = ring_bias(image, mask, intensity, cached)
             quality = {**pattern_quality(sums, scatter, stride), "ring_bias": bias, **pattern.quality}
-            return replace(frame, pattern=replace(pattern, quality=quality))
+            return frame.with_results(pattern=replace(pattern, quality=quality))
 
         return integrate
 
@@ -275,7 +275,7 @@ class Integ(Stage):
                 result = call(image, self.npt, **self._keywords(method), **self._extra_arguments(), **errors)
             arrays = (np.asarray(result.radial, float), np.asarray(result.intensity, float))
             sigma = None if self.error_model is None or result.sigma is None else np.asarray(result.sigma, float)
-            return replace(frame, pattern=self._pattern(*arrays, sigma, result.sum_normalization, about))
+            return frame.with_results(pattern=self._pattern(*arrays, sigma, result.sum_normalization, about))
 
         return integrate
 
@@ -344,13 +344,13 @@ def normalize(integrate: Step, divisors: Mapping[str, ScalarLookup]) -> Step:
         factors = {name: lookup.of(frame) for name, lookup in divisors.items()}
         factor = float(np.prod(list(factors.values())))
         frame = integrate(frame)
-        return replace(
-            frame,
-            pattern=None if frame.pattern is None else _divided(frame.pattern, factor),
-            sectors={name: _divided(pattern, factor) for name, pattern in frame.sectors.items()},
-            cake=None if frame.cake is None else _divided(frame.cake, factor),
-            factors={**frame.factors, **factors},
+        pattern, sectors, cake = frame.results.pattern, frame.results.sectors, frame.results.cake
+        divided = frame.with_results(
+            pattern=None if pattern is None else _divided(pattern, factor),
+            sectors={name: _divided(sector, factor) for name, sector in sectors.items()},
+            cake=None if cake is None else _divided(cake, factor),
         )
+        return divided.with_info(factors={**frame.info.factors, **factors})
 
     return divide
 

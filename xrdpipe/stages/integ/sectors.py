@@ -82,7 +82,7 @@ class Sectors(Integ):
             def one_by_one(frame: Frame) -> Frame:
                 results = {name: step(frame).pattern for name, step in steps.items()}
                 patterns = {name: pattern for name, pattern in results.items() if pattern}
-                return replace(whole(frame), sectors=self._add_ranges(patterns))
+                return whole(frame).with_results(sectors=self._add_ranges(patterns))
 
             return one_by_one
         npt = cached["radial"].size
@@ -97,7 +97,7 @@ class Sectors(Integ):
                     patterns[name] = self._pattern(cached["radial"], *self._means(part), part[1], about)
                 except FrameError as error:
                     raise FrameError(f"{name}: {error}") from error
-            return replace(frame, sectors=self._add_ranges(patterns))
+            return frame.with_results(sectors=self._add_ranges(patterns))
 
         return integrate
 

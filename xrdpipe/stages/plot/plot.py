@@ -57,16 +57,16 @@ class Plot(Stage):
             if self.pattern is not None and frame.pattern is not None:
                 figures.pattern = getattr(figures, "pattern", None) or PatternFigure(self.pattern)
                 _save(figures.pattern.draw(frame.pattern, frame.name), folder / "figures" / f"{frame.name}_pattern.png")
-            if self.pattern is not None and frame.sectors:
+            if self.pattern is not None and (sectors := frame.results.sectors):
                 from .azimuth import SectorsFigure
 
                 figures.sectors = getattr(figures, "sectors", None) or SectorsFigure(self.pattern)
-                _save(figures.sectors.draw(frame.sectors, frame.name), folder / "figures" / f"{frame.name}_sectors.png")
-            if self.image is not None and frame.cake is not None:
+                _save(figures.sectors.draw(sectors, frame.name), folder / "figures" / f"{frame.name}_sectors.png")
+            if self.image is not None and (cake := frame.results.cake) is not None:
                 from .azimuth import CakeFigure
 
                 figures.cake = getattr(figures, "cake", None) or CakeFigure(self.image)
-                _save(figures.cake.draw(frame.cake, frame.name), folder / "figures" / f"{frame.name}_cake.png")
+                _save(figures.cake.draw(cake, frame.name), folder / "figures" / f"{frame.name}_cake.png")
             return frame
 
         return draw
