@@ -60,7 +60,7 @@ def load(key: str) -> dict[str, NDArray[Any]] | None:
         hashes = json.loads((entry / "sums.json").read_text(encoding="utf-8"))
         arrays = {name: np.load(entry / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in hashes}
         if any(content_hash(np.ascontiguousarray(array)) != hashes[name] for name, array in arrays.items()):
-            log.warning("%s is damaged: made anew", entry)
+            log.warning("%s is damaged: it is computed again", entry)
             return None
         os.utime(entry)
     except (OSError, ValueError, TypeError, KeyError):
@@ -98,7 +98,7 @@ def store(key: str, arrays: Arrays) -> None:
         part.rename(folder / key)
         _trim(folder, keep=key)
     except OSError as error:
-        log.info("not kept: %s", error)
+        log.info("not cached: %s", error)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

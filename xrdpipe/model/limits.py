@@ -30,12 +30,12 @@ def check_image(shape: Sequence[int], itemsize: int, stored: int, packed: int) -
     """
     pixels = prod(int(size) for size in shape)
     if pixels > LARGEST_IMAGE:
-        raise FrameError(f"the header speaks of {pixels} pixels")
+        raise FrameError(f"the header claims {pixels} pixels")
     if stored and (size := pixels * itemsize) > max(CREDIBLE, packed * stored):
-        raise FrameError(f"the header speaks of {size} bytes where {stored} are stored")
+        raise FrameError(f"the header claims {size} bytes where {stored} are stored")
 
 
 def check_count(frames: int) -> None:
     """Raise FrameError if a header claims more than `LONGEST_STACK` frames."""
     if frames > LONGEST_STACK:
-        raise FrameError(f"the header speaks of {frames} frames")
+        raise FrameError(f"the header claims {frames} frames")

@@ -38,7 +38,7 @@ class Matrix(NamedTuple):
         return matrix
 
     @property
-    def seen(self) -> NDArray[np.bool_]:
+    def used_pixels(self) -> NDArray[np.bool_]:
         """Pixels that add to a bin, bool, shape (pixels,)."""
         return np.diff(self.starts.astype(np.int64)) > 0
 
