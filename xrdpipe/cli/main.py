@@ -18,7 +18,13 @@ if TYPE_CHECKING:
     from ..execution.result import Run
 
 
-OTHER_JOBS = {"doctor": "cli.doctor", "inspect": "cli.inspect", "replay": "cli.replay", "report": "report.report"}
+OTHER_JOBS = {
+    "doctor": "cli.doctor",
+    "inspect": "cli.inspect",
+    "mask": "cli.mask",
+    "replay": "cli.replay",
+    "report": "report.report",
+}
 
 
 NOTHING = """\

@@ -45,6 +45,7 @@ from .plan import Plan, run_shape
 from .progress import Progress
 from .result import Masks, Run
 from .run_record import _run_json
+from .static_mask_files import with_static_masks
 
 log = logging.getLogger("xrdpipe")
 
@@ -99,6 +100,7 @@ def run(
         arrivals, values = _watch(source, settings, values, write, stack)
         if source.supplies and names is None:
             values = _supplied(source, settings, values, write, stack)
+        values = with_static_masks(values, arrays or {}, write, arrivals is not None, stack)
         plan = Plan.of(values, arrays or {}, write, names or {}, arrivals)
         stack.callback(files.forget_files)
         return _describe(plan) if settings.dry_run else _execute(plan, values, command, keep, job, stack)

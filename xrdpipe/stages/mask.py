@@ -217,3 +217,10 @@ class Loss:
         total = np.bincount(self.ring[counts], minlength=rings)
         lost = np.bincount(self.ring[below & counts], minlength=rings)
         return (self.note,) if total[4 * lost > total].sum() > 0.1 * total.sum() else ()
+
+
+@dataclass(frozen=True)
+class SeriesMask(Mask):
+    """`Mask`, with a static mask of all frames on top: the run makes it before the first frame and puts it into
+    ``file``, see `execution.static_mask`.
+    """

@@ -1,0 +1,197 @@
+"""The static mask of a series: every frame is read once, in order, and what is bad in all of them is found."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry.geometry import Geometry, shared_geometry
+from ..io import files
+from ..model.cores import available_cores
+from ..model.errors import ConfigError, FrameError
+from ..model.frame import Frame
+from ..model.reference import Reference
+from ..model.static_mask import FLICKERING, STUCK, StaticMask
+from ..numerics.constants import OUTLIER
+from ..numerics.outliers import AUTOMATIC, GROWN
+from ..numerics.series_statistics import SeriesStatistics, Summed, spread_outliers
+from ..pipeline.recipe import Prepared, Recipe, prepared
+from ..stages.mask import Mask
+from ..stages.stage import Setup
+from . import interruption
+from .plan import Plan, run_shape
+from .progress import Progress
+
+MOST = 0.5  # of the pixels that are no edge and no gap: a static mask that takes more is not to be trusted
+
+
+Floats = NDArray[np.float32]
+
+
+class _Passed(NamedTuple):
+    """What the first pass needs of a frame, flat."""
+
+    image: Floats
+    variance: Floats
+    raw: Floats
+    mask: NDArray[np.uint8]
+
+
+def make_static_mask(plan: Plan, progress: Progress) -> StaticMask:
+    """Find what is bad in every frame of a run, from all of them.
+
+    Parameters
+    ----------
+    plan
+        The run; its pipeline up to the first stage that is a `Mask` is what frames pass.
+    progress
+        Counts the frames.
+
+    Returns
+    -------
+    StaticMask
+        The same bytes for any number of jobs.
+
+    Raises
+    ------
+    ConfigError
+        There is no mask stage, or no frame that can be used.
+    KeyboardInterrupt
+        The user wants no more.
+    """
+    group, mask = mask_stage(plan)
+    shape, shape_from, failed = run_shape(plan)
+    if shape is None:
+        raise ConfigError(f"images: no frame can be read ({next(iter(failed.values()), 'there is none')})")
+    order = list(plan.pipeline.stages)
+    order = order[: order.index(group) + 1]
+    config = json.dumps(plan.pipeline.config)
+    recipe = Recipe(config, tuple(order), plan.poni, shape, shape_from, None, plan.settings.cache)
+    line = prepared(recipe)
+    statistics = SeriesStatistics(shape[0] * shape[1])
+    slopes: tuple[Floats, Floats] | None = None
+    used, failed = [], {}
+    for image, passed in _in_order(line, plan.images, plan.settings.parallel.n_jobs):
+        if isinstance(passed, str):
+            failed[image.name] = passed
+        else:
+            slopes = slopes or variance_line(line, image, order[:-1])
+            statistics.add(*passed)
+            used.append(image.name)
+        progress.advance(f"{image.location}: {passed}" if isinstance(passed, str) else "")
+        if interruption.stop_requested():
+            raise KeyboardInterrupt
+    if slopes is None:
+        raise ConfigError(f"images: no frame can be used ({next(iter(failed.values()))})")
+    source = plan.pipeline.source
+    summed = statistics.summed(*slopes, source.gain, source.readout_noise**2)
+    geometry = shared_geometry(plan.poni, shape, shape_from, plan.settings.cache)
+    reasons, together, doubts = judge_series(mask, geometry, statistics, summed)
+    if 2 * len(used) < len(plan.images):
+        doubts.append(f"only {len(used)} of {len(plan.images)} frames can be used")
+    mean = (summed.image / np.float32(statistics.frames)).reshape(shape)
+    raw = [np.ascontiguousarray(source.to_raw(each.reshape(shape))) for each in (reasons, mean)]
+    return StaticMask(raw[0], raw[1], together, tuple(used), failed, tuple(doubts))
+
+
+def mask_stage(plan: Plan) -> tuple[str, Mask]:
+    """Return the first stage of a run that masks, with the name of its group; ConfigError where there is none."""
+    for group, stage in plan.pipeline.stages.items():
+        if isinstance(stage, Mask):
+            return group, stage
+    raise ConfigError(f"stages={list(plan.pipeline.stages)}: none of them masks; add mask")
+
+
+def variance_line(line: Prepared, image: Reference, before: Sequence[str]) -> tuple[Floats, Floats]:
+    """What the stages before the mask make of a variance: ``common + slope * variance``, both flat.
+
+    ``common`` is the same error in every frame, that of the background; the first frame stands for all.
+    """
+    frame = line.read(image)
+    zero = np.zeros(frame.image.shape, np.float32)
+
+    def after(variance: Floats) -> Floats:
+        passed = replace(frame, variance=variance)
+        for name in before:
+            passed = line.steps[name](passed)
+        return zero.ravel() if passed.variance is None else passed.variance.ravel()
+
+    common = after(zero)
+    return common, after(zero + 1) - common
+
+
+def judge_series(
+    stage: Mask, geometry: Geometry, statistics: SeriesStatistics, summed: Summed
+) -> tuple[NDArray[np.uint16], int, list[str]]:
+    """Return the reasons of every pixel (uint16, flat), how many pixels only the sum of all frames shows, and doubts.
+
+    A pixel is masked where the mask of every frame masks it for the same reason, that of most frames for any reason,
+    the mask ``stage`` in the sum of all frames, or where it varies over the series unlike the pixels beside it.
+    """
+    bits = statistics.always.copy()
+    often = (2 * statistics.good < statistics.frames) & (bits == 0)
+    automatic = statistics.ever[often] & (AUTOMATIC | GROWN)
+    bits[often] = np.where(automatic, automatic & -automatic, OUTLIER)
+    known = np.count_nonzero(bits)
+    judge = replace(
+        stage, file=None, invert=False, edge=None, detector=False, lower_thresh=None, upper_thresh=None
+    )  # these belong to each frame, which they have seen
+
+    def nothing(path: str) -> Floats:
+        raise ConfigError(f"{path}: is not read twice")
+
+    step = judge.prepare(Setup(geometry, nothing, np.asarray))
+    shape, doubts = geometry.shape, []
+    image, variance = (each.reshape(shape) for each in (summed.image, summed.variance))
+    try:
+        masked = step(Frame("sum", image, variance=variance, mask=bits.reshape(shape))).mask
+        assert masked is not None
+        bits = masked.ravel()
+    except FrameError as error:
+        doubts.append(str(error))
+    together = int(np.count_nonzero(bits) - known)
+    reasons = bits.astype(np.uint16)
+    if stage.alpha is not None:
+        stuck, flickering = spread_outliers(summed, geometry.arcs, stage.alpha, bits)
+        reasons[stuck] |= STUCK
+        reasons[flickering] |= FLICKERING
+    free = (statistics.always & ~(AUTOMATIC | GROWN)) == 0
+    share = np.count_nonzero(reasons[free]) / max(1, np.count_nonzero(free))
+    if share > MOST:
+        doubts.append(f"it would take {100 * share:.0f} % of the pixels that no file, detector or edge masks")
+    return reasons, together, doubts
+
+
+def _in_order(
+    line: Prepared, images: Sequence[Reference], n_jobs: int
+) -> Iterator[tuple[Reference, _Passed | str]]:
+    """Every frame as it comes out of ``line``, or why it fails, in the given order; few are in memory at a time."""
+    jobs = min(available_cores() if n_jobs == -1 else n_jobs, len(images))
+    with ThreadPoolExecutor(max(1, jobs)) as threads:
+        waiting = iter(images)
+        going = deque((image, threads.submit(_pass, line, image)) for image in islice(waiting, jobs + 1))
+        while going:
+            image, future = going.popleft()
+            yield image, future.result()
+            going.extend((following, threads.submit(_pass, line, following)) for following in islice(waiting, 1))
+
+
+def _pass(line: Prepared, image: Reference) -> _Passed | str:
+    try:
+        frame = line(image)[0]
+    except FrameError as error:
+        return str(error)
+    except OSError as error:
+        return error.strerror or str(error)
+    raw = frame.image if frame.raw is None else frame.raw
+    assert frame.mask is not None
+    variance = line.pipeline.source.noise(raw) if frame.variance is None else frame.variance
+    return _Passed(frame.image.ravel(), variance.ravel(), raw.ravel(), frame.mask.ravel())
