@@ -24,6 +24,7 @@ from ..numerics.constants import OUTLIER
 from ..numerics.outliers import AUTOMATIC, GROWN
 from ..numerics.series_statistics import SeriesStatistics, Summed, spread_outliers
 from ..pipeline.recipe import Prepared, Recipe, prepared
+from ..stages.background import Background
 from ..stages.mask import Mask
 from ..stages.stage import Setup
 from . import interruption
@@ -77,27 +78,34 @@ def make_static_mask(plan: Plan, progress: Progress) -> StaticMask:
     recipe = Recipe(config, tuple(order), plan.poni, shape, shape_from, None, plan.settings.cache)
     line = prepared(recipe)
     statistics = SeriesStatistics(shape[0] * shape[1])
-    slopes: tuple[Floats, Floats] | None = None
+    first: Reference | None = None
     used, failed = [], {}
     for image, passed in _in_order(line, plan.images, plan.settings.parallel.n_jobs):
         if isinstance(passed, str):
             failed[image.name] = passed
         else:
-            slopes = slopes or variance_line(line, image, order[:-1])
+            first = first or image
             statistics.add(*passed)
             used.append(image.name)
         progress.advance(f"{image.location}: {passed}" if isinstance(passed, str) else "")
         if interruption.stop_requested():
             raise KeyboardInterrupt
-    if slopes is None:
+    if first is None:
         raise ConfigError(f"images: no frame can be used ({next(iter(failed.values()))})")
     source = plan.pipeline.source
-    summed = statistics.summed(*slopes, source.gain, source.readout_noise**2)
+    noise = source.gain, source.readout_noise**2
+    subtracted = affine_part(line, first)
+    summed = statistics.summed(subtracted.common, subtracted.slope, *noise)
+    sums = [summed]
+    if (bare := _without_background(plan, recipe)) is not None:
+        whole = affine_part(prepared(bare), first)
+        statistics.shift(whole.image - subtracted.image)
+        sums.append(statistics.summed(whole.common, whole.slope, *noise))
     geometry = shared_geometry(plan.poni, shape, shape_from, plan.settings.cache)
-    reasons, together, doubts = judge_series(mask, geometry, statistics, summed)
+    reasons, together, doubts = judge_series(mask, geometry, statistics, sums)
     if 2 * len(used) < len(plan.images):
         doubts.append(f"only {len(used)} of {len(plan.images)} frames can be used")
-    mean = (summed.image / np.float32(statistics.frames)).reshape(shape)
+    mean = (summed.image / np.float32(statistics.frames * summed.scale)).reshape(shape)
     raw = [np.ascontiguousarray(source.to_raw(each.reshape(shape))) for each in (reasons, mean)]
     return StaticMask(raw[0], raw[1], together, tuple(used), failed, tuple(doubts))
 
@@ -110,31 +118,54 @@ def mask_stage(plan: Plan) -> tuple[str, Mask]:
     raise ConfigError(f"stages={list(plan.pipeline.stages)}: none of them masks; add mask")
 
 
-def variance_line(line: Prepared, image: Reference, before: Sequence[str]) -> tuple[Floats, Floats]:
-    """What the stages before the mask make of a variance: ``common + slope * variance``, both flat.
+class Affine(NamedTuple):
+    """What the stages before the mask make of a frame, flat: its ``image``, and ``common + slope * variance``.
 
-    ``common`` is the same error in every frame, that of the background; the first frame stands for all.
+    ``common`` is the same error in every frame, that of the background.
     """
-    frame = line.read(image)
+
+    image: Floats
+    common: Floats
+    slope: Floats
+
+
+def affine_part(line: Prepared, reference: Reference) -> Affine:
+    """Return what the stages before the mask make of one frame, which stands for all."""
+    frame = line.read(reference)
     zero = np.zeros(frame.image.shape, np.float32)
 
-    def after(variance: Floats) -> Floats:
+    def after(variance: Floats) -> tuple[Floats, Floats]:
         passed = replace(frame, variance=variance)
-        for name in before:
-            passed = line.steps[name](passed)
-        return zero.ravel() if passed.variance is None else passed.variance.ravel()
+        for name, step in list(line.steps.items())[:-1]:
+            passed = step(passed)
+        return passed.image.ravel(), (zero if passed.variance is None else passed.variance).ravel()
 
-    common = after(zero)
-    return common, after(zero + 1) - common
+    image, common = after(zero)
+    return Affine(image, common, after(zero + 1)[1] - common)
+
+
+def _without_background(plan: Plan, recipe: Recipe) -> Recipe | None:
+    """The recipe without the background, whose noise is in all frames; None where there is none.
+
+    Dead pixels and shadows lower what they let through, air included. So the sum of frames shows them that nothing
+    was subtracted from, where that of the others is no better than the background.
+    """
+    groups = [name for name, stage in plan.pipeline.stages.items() if isinstance(stage, Background) and stage.file]
+    if not groups or groups[0] not in recipe.order:
+        return None
+    config = json.loads(recipe.config)
+    nothing = {key: None for key in ("file", "weights", "monitor", "monitor_value", "fit_range")}
+    config[groups[0]] = {**config[groups[0]], **nothing, "scale": 1.0}
+    return replace(recipe, config=json.dumps(config))
 
 
 def judge_series(
-    stage: Mask, geometry: Geometry, statistics: SeriesStatistics, summed: Summed
+    stage: Mask, geometry: Geometry, statistics: SeriesStatistics, sums: Sequence[Summed]
 ) -> tuple[NDArray[np.uint16], int, list[str]]:
     """Return the reasons of every pixel (uint16, flat), how many pixels only the sum of all frames shows, and doubts.
 
     A pixel is masked where the mask of every frame masks it for the same reason, that of most frames for any reason,
-    the mask ``stage`` in the sum of all frames, or where it varies over the series unlike the pixels beside it.
+    the mask ``stage`` in one of the ``sums`` of all frames, or where it varies over the series unlike the pixels beside it.
     """
     bits = statistics.always.copy()
     often = (2 * statistics.good < statistics.frames) & (bits == 0)
@@ -150,17 +181,18 @@ def judge_series(
 
     step = judge.prepare(Setup(geometry, nothing, np.asarray))
     shape, doubts = geometry.shape, []
-    image, variance = (each.reshape(shape) for each in (summed.image, summed.variance))
-    try:
-        masked = step(Frame("sum", image, variance=variance, mask=bits.reshape(shape))).mask
-        assert masked is not None
-        bits = masked.ravel()
-    except FrameError as error:
-        doubts.append(str(error))
+    for summed in sums:
+        image, variance = (each.reshape(shape) for each in (summed.image, summed.variance))
+        try:
+            masked = step(Frame("sum", image, variance=variance, mask=bits.reshape(shape))).mask
+            assert masked is not None
+            bits = masked.ravel()
+        except FrameError as error:
+            doubts.append(str(error))
     together = int(np.count_nonzero(bits) - known)
     reasons = bits.astype(np.uint16)
     if stage.alpha is not None:
-        stuck, flickering = spread_outliers(summed, geometry.arcs, stage.alpha, bits)
+        stuck, flickering = spread_outliers(sums[0], geometry.arcs, stage.alpha, bits)
         reasons[stuck] |= STUCK
         reasons[flickering] |= FLICKERING
     free = (statistics.always & ~(AUTOMATIC | GROWN)) == 0

@@ -26,17 +26,21 @@ class Summed(NamedTuple):
     Attributes
     ----------
     image, variance
-        Sum over all frames and its variance, float32, counts and counts**2; 0 and 1 where no frame has a good value.
-        Where some frames have none, the mean of the others counts for them.
+        Sum over all frames times ``scale`` and its variance, float32, counts and counts**2; 0 and 1 where no frame has
+        a good value. Where some frames have none, the mean of the others counts for them.
     spread, spread_variance
         Cube root of variance over the series / predicted variance, float32: 1, give or take ``spread_variance``
         (Wilson & Hilferty 1931). NaN where it cannot be judged.
+    scale
+        1 without a background. A mask takes a variance for counts whose own noise is their root. The noise of a
+        background is in all frames alike, so in their sum its variance is no counts; in the sum times ``scale`` it is.
     """
 
     image: NDArray[np.float32]
     variance: NDArray[np.float32]
     spread: NDArray[np.float32]
     spread_variance: NDArray[np.float32]
+    scale: float = 1.0
 
 
 @dataclass
@@ -66,6 +70,12 @@ class SeriesStatistics:
         self.frames += 1
         _add(image, variance, raw, mask, self.always, self.ever, self.good, self.sums, self.extremes)
 
+    def shift(self, offset: NDArray[np.float32]) -> None:
+        """Add ``offset`` (float32, flat) to every image that was added, in place: what a stage subtracted from it."""
+        self.sums[:, 1] += 2 * self.sums[:, 0] * offset + self.good * np.square(offset, dtype=np.float64)
+        self.sums[:, 0] += self.good * offset
+        self.extremes += offset[:, np.newaxis]
+
     def summed(
         self, common: NDArray[np.float32], slope: NDArray[np.float32], gain: float, readout_variance: float
     ) -> Summed:
@@ -80,9 +90,18 @@ class SeriesStatistics:
         gain, readout_variance
             Of the detector: counts a photon, and counts**2.
         """
-        found = Summed(*(np.empty(self.pixels, np.float32) for _ in Summed._fields))
+        found = [np.empty(self.pixels, np.float32) for _ in range(4)]
         _sum(self.frames, self.good, self.sums, self.extremes, common, slope, gain, readout_variance, *found)
-        return found
+        image, variance = found[:2]
+        shared = np.float32(self.frames**2) * common
+        used = (self.good > 0) & (variance > 0)
+        scale = 1.0
+        if used.any() and shared[used].any():
+            square = variance[used] / (variance[used] + np.float32(self.frames**2 - 1) * shared[used])
+            scale = float(np.sqrt(np.median(square)))
+            image *= np.float32(scale)
+            variance *= np.float32(scale**2)
+        return Summed(*found, scale)
 
 
 @compiled
