@@ -176,7 +176,7 @@ def _sum(
         each = own / n
         own = min(own, photons) if photons > 0 else own
         image[i] = total * frames / n
-        variance[i] = frames * frames * (own / (n * n) + common[i])
+        variance[i] = frames * (own / n + frames * common[i])  # as if all were good: a mask compares it with others
         if n >= FRAMES - 2 and raw >= COUNTS * gain * n and each > 0:
             scatter = max(square - total * total / n, 0.0) / (n - 1) / each
             spread[i] = scatter ** (1 / 3)
