@@ -81,7 +81,9 @@ def _plan(words: Sequence[str]) -> Plan:
     values["images"] = [*as_list(values.get("images")), *command.images]
     plan = Plan.of(values, {}, False, {})
     if plan.settings.output_dir:
-        raise ConfigError(f"output_dir={plan.settings.output_dir}: a mask has none; say where it goes with save=mask.npy")
+        raise ConfigError(
+            f"output_dir={plan.settings.output_dir}: a mask has none; say where it goes with save=mask.npy"
+        )
     if len(plan.images) < 2:
         one = "a spot or cosmic ray cannot be told from a bad pixel; give several, or mask each frame with mask=robust"
         raise ConfigError(f"images: one frame is no series, {one}")
@@ -90,7 +92,9 @@ def _plan(words: Sequence[str]) -> Plan:
 
 def _check_files(files: Sequence[Path], plan: Plan) -> None:
     """Raise ConfigError where a file is there already, is an input, or cannot be written."""
-    inputs = {image.path.resolve() for image in plan.images} | {Path(each).resolve() for each in plan.pipeline.inputs().values()}
+    inputs = {image.path.resolve() for image in plan.images} | {
+        Path(each).resolve() for each in plan.pipeline.inputs().values()
+    }
     for path in files:
         if path.resolve() in inputs or (plan.settings.poni and path.resolve() == Path(plan.settings.poni).resolve()):
             raise ConfigError(f"save={files[0]}: {path} is an input; choose another name")
@@ -100,4 +104,6 @@ def _check_files(files: Sequence[Path], plan: Plan) -> None:
             raise ConfigError(f"save={files[0]}: {path} is already there; say overwrite=true, or choose another name")
     parent = next(path for path in files[0].absolute().parents if path.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise ConfigError(f"save={files[0]}: {parent} is {'not writable' if parent.is_dir() else 'a file, not a folder'}")
+        raise ConfigError(
+            f"save={files[0]}: {parent} is {'not writable' if parent.is_dir() else 'a file, not a folder'}"
+        )

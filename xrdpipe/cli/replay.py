@@ -62,7 +62,8 @@ def replay(record: Path, into: Path | None = None, inputs: Path | None = None) -
     result = Comparison()
     with tempfile.TemporaryDirectory(prefix="xrdpipe-replay-") as scratch:
         found = Inputs(inputs.absolute() if inputs else None, Path(scratch) / "inputs")
-        now = {each["given"]: found.find(what, each) + each.get("inside", "") for what, each in known["inputs"].items()}
+        inputs_then = {what: _beside(each, file.parent) for what, each in known["inputs"].items()}
+        now = {each["given"]: found.find(what, each) + each.get("inside", "") for what, each in inputs_then.items()}
         values = relocate(known["config"], now)
         places = {row["name"]: found.find_frames(row) for row in done}
         images = [path for paths in places.values() for path in paths]
@@ -143,6 +144,14 @@ class Inputs:
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(moved.read_bytes())
         return copy
+
+
+def _beside(recorded: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """An input that the run made in its own folder, as a static mask, where that folder has moved."""
+    path = Path(str(recorded["path"]))
+    here = folder / path.name
+    moved = not path.is_file() and here.is_file() and _same(str(here), recorded["hash"])
+    return {**recorded, "path": str(here)} if moved else recorded
 
 
 def _same(location: str, digest: str) -> bool:

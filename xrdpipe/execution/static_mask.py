@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.geometry import Geometry, shared_geometry
-from ..io import files
 from ..model.cores import available_cores
 from ..model.errors import ConfigError, FrameError
 from ..model.frame import Frame
@@ -99,7 +98,7 @@ def make_static_mask(plan: Plan, progress: Progress) -> StaticMask:
     sums = [summed]
     if (bare := _without_background(plan, recipe)) is not None:
         whole = affine_part(prepared(bare), first)
-        statistics.shift(whole.image - subtracted.image)
+        statistics.shift(whole.image - subtracted.image, whole.common - subtracted.common)
         sums.append(statistics.summed(whole.common, whole.slope, *noise))
     geometry = shared_geometry(plan.poni, shape, shape_from, plan.settings.cache)
     reasons, together, doubts = judge_series(mask, geometry, statistics, sums)
@@ -136,7 +135,7 @@ def affine_part(line: Prepared, reference: Reference) -> Affine:
 
     def after(variance: Floats) -> tuple[Floats, Floats]:
         passed = replace(frame, variance=variance)
-        for name, step in list(line.steps.items())[:-1]:
+        for step in list(line.steps.values())[:-1]:
             passed = step(passed)
         return passed.image.ravel(), (zero if passed.variance is None else passed.variance).ravel()
 
@@ -154,7 +153,7 @@ def _without_background(plan: Plan, recipe: Recipe) -> Recipe | None:
     if not groups or groups[0] not in recipe.order:
         return None
     config = json.loads(recipe.config)
-    nothing = {key: None for key in ("file", "weights", "monitor", "monitor_value", "fit_range")}
+    nothing = dict.fromkeys(("file", "weights", "monitor", "monitor_value", "fit_range"))
     config[groups[0]] = {**config[groups[0]], **nothing, "scale": 1.0}
     return replace(recipe, config=json.dumps(config))
 
@@ -164,8 +163,8 @@ def judge_series(
 ) -> tuple[NDArray[np.uint16], int, list[str]]:
     """Return the reasons of every pixel (uint16, flat), how many pixels only the sum of all frames shows, and doubts.
 
-    A pixel is masked where the mask of every frame masks it for the same reason, that of most frames for any reason,
-    the mask ``stage`` in one of the ``sums`` of all frames, or where it varies over the series unlike the pixels beside it.
+    A pixel is masked where the mask of every frame masks it for the same reason, that of most frames for any reason, or
+    the mask ``stage`` in one of the ``sums`` of all frames; or where it varies over the series unlike those beside it.
     """
     bits = statistics.always.copy()
     often = (2 * statistics.good < statistics.frames) & (bits == 0)
@@ -196,15 +195,13 @@ def judge_series(
         reasons[stuck] |= STUCK
         reasons[flickering] |= FLICKERING
     free = (statistics.always & ~(AUTOMATIC | GROWN)) == 0
-    share = np.count_nonzero(reasons[free]) / max(1, np.count_nonzero(free))
+    share = float((reasons[free] != 0).mean()) if free.any() else 1.0
     if share > MOST:
         doubts.append(f"it would take {100 * share:.0f} % of the pixels that no file, detector or edge masks")
     return reasons, together, doubts
 
 
-def _in_order(
-    line: Prepared, images: Sequence[Reference], n_jobs: int
-) -> Iterator[tuple[Reference, _Passed | str]]:
+def _in_order(line: Prepared, images: Sequence[Reference], n_jobs: int) -> Iterator[tuple[Reference, _Passed | str]]:
     """Every frame as it comes out of ``line``, or why it fails, in the given order; few are in memory at a time."""
     jobs = min(available_cores() if n_jobs == -1 else n_jobs, len(images))
     with ThreadPoolExecutor(max(1, jobs)) as threads:

@@ -105,7 +105,9 @@ def with_static_masks(
     group = found[0]
     if watched:
         other = "make it before, xrdpipe mask poni=... FRAMES... save=mask.npy, and say mask=robust mask.file=mask.npy"
-        raise ConfigError(f"{group}=series: is made of all frames before the first is done, so not while they arrive; {other}")
+        raise ConfigError(
+            f"{group}=series: needs all frames before the first is done, so not with source=watch; {other}"
+        )
     if kept := _kept(settings, write):
         return _ordinary(values, group, kept)
     plan = Plan.of(values, arrays, False, {})
@@ -132,7 +134,7 @@ def _is_series(values: Any) -> bool:
 
 
 def _kept(settings: Settings, write: bool) -> Path | None:
-    """The static mask that the run in the folder was done with: it stays, where more frames come or a run is resumed."""
+    """The static mask of the run in the folder: it stays, where more frames come or a run is resumed."""
     if not write or not settings.output_dir or settings.overwrite:
         return None
     path = Path(settings.output_dir) / NAME

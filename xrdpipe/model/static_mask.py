@@ -55,7 +55,8 @@ class StaticMask:
     @property
     def mask(self) -> NDArray[np.uint8]:
         """uint8, (slow, fast): 1 = masked, as ``mask.file`` takes it."""
-        return (self.reasons != 0).astype(np.uint8)
+        masked: NDArray[np.uint8] = (self.reasons != 0).astype(np.uint8)
+        return masked
 
     def of_reason(self, name: str) -> NDArray[np.bool_]:
         """Return the pixels whose first reason is ``name``: a pixel counts for its lowest bit alone."""

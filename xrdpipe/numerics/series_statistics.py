@@ -64,14 +64,19 @@ class SeriesStatistics:
         self.extremes[:] = INF, -INF
 
     def add(
-        self, image: NDArray[np.float32], variance: NDArray[np.float32], raw: NDArray[np.float32], mask: NDArray[np.uint8]
+        self,
+        image: NDArray[np.float32],
+        variance: NDArray[np.float32],
+        raw: NDArray[np.float32],
+        mask: NDArray[np.uint8],
     ) -> None:
         """Add a frame: image and its variance, raw counts (float32) and the bits of its mask (uint8), all flat."""
         self.frames += 1
         _add(image, variance, raw, mask, self.always, self.ever, self.good, self.sums, self.extremes)
 
-    def shift(self, offset: NDArray[np.float32]) -> None:
-        """Add ``offset`` (float32, flat) to every image that was added, in place: what a stage subtracted from it."""
+    def shift(self, offset: NDArray[np.float32], common: NDArray[np.float32]) -> None:
+        """Add ``offset`` to every image, and ``common`` to its variance, in place; both float32, flat."""
+        self.sums[:, 2] += self.good * common
         self.sums[:, 1] += 2 * self.sums[:, 0] * offset + self.good * np.square(offset, dtype=np.float64)
         self.sums[:, 0] += self.good * offset
         self.extremes += offset[:, np.newaxis]
@@ -90,9 +95,8 @@ class SeriesStatistics:
         gain, readout_variance
             Of the detector: counts a photon, and counts**2.
         """
-        found = [np.empty(self.pixels, np.float32) for _ in range(4)]
+        image, variance, spread, spread_variance = found = [np.empty(self.pixels, np.float32) for _ in range(4)]
         _sum(self.frames, self.good, self.sums, self.extremes, common, slope, gain, readout_variance, *found)
-        image, variance = found[:2]
         shared = np.float32(self.frames**2) * common
         used = (self.good > 0) & (variance > 0)
         scale = 1.0
@@ -101,7 +105,7 @@ class SeriesStatistics:
             scale = float(np.sqrt(np.median(square)))
             image *= np.float32(scale)
             variance *= np.float32(scale**2)
-        return Summed(*found, scale)
+        return Summed(image, variance, spread, spread_variance, scale)
 
 
 @compiled
@@ -159,7 +163,8 @@ def _sum(
             continue
         total, square, raw = sums[i, 0], sums[i, 1], sums[i, 3]
         own = max(sums[i, 2] - n * common[i], 0.0)
-        for side in range(2):
+        far = 1 if extremes[i, 1] - total / n >= total / n - extremes[i, 0] else 0
+        for side in (far, 1 - far):  # the further one first, or it would be among the others of the nearer one
             if n < 3:
                 break
             extreme = np.float64(extremes[i, side])
