@@ -139,6 +139,8 @@ def run_command(command: Command, words: Sequence[str]) -> int:
         result = run(values, words)
         if not values["quiet"] and result.folder is not None:
             _report(result)
+        if result.judgement:
+            print(f"xrdpipe: {result.judgement}", file=sys.stderr)
         return result.status
     return 0
 

@@ -19,7 +19,8 @@ from ..model.record import Outcome, Record
 class Run:
     """The results of a run, by the name of the frame. ``masks`` are uint8, 1 = masked, in the raw orientation.
 
-    ``sectors`` (by suffix) and ``cakes`` are there where integ makes them.
+    ``sectors`` (by suffix) and ``cakes`` are there where integ makes them. ``judgement`` says in a line what is wrong
+    with the numbers, "" where all is well.
     """
 
     folder: Path | None
@@ -29,6 +30,7 @@ class Run:
     cakes: dict[str, Cake] = field(default_factory=dict)
     masks: Masks = field(default_factory=lambda: Masks((0, 0)))
     stopped: bool = False
+    judgement: str = ""
     unwritten: bool = False  # the record could not be, as on a full disk
 
     @property

@@ -32,6 +32,7 @@ from ..pipeline.recipe import Recipe, prepared
 from ..report.report import try_report
 from ..results.folder import WAYS_OUT, Folder
 from ..results.journal import ARRAY
+from ..results.judgement import judgement
 from ..results.new_folder import new_folder
 from ..stages.arrivals import Arrivals
 from ..stages.collector import Collector, finish_collectors
@@ -285,6 +286,8 @@ def _conclude(state: _State, result: Run, record: dict[str, Any], clock: float) 
     result.order(records.values())
     for listener in state.listeners:
         listener.end({**(target.records if target else {}), **records})
+    result.judgement = judgement(result.frames, plan.pipeline.source.gain)
+    record["judgement"] = result.judgement
     if target is None:
         return
     status = "stopped" if result.stopped else "failed" if result.failed else "done"

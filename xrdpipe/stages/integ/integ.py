@@ -21,7 +21,7 @@ from ...model.pattern import Pattern
 from ..scalar_lookup import Number, table_files
 from ..stage import NOTHING, Makes, Needs, Setup, Stage, Step
 from .methods import MEANING, ascending_edges, integration_method, needs_wavelength, radial_unit, sector_pixels
-from .quality import pattern_quality
+from .quality import noise_quality, pattern_quality
 
 SAMPLE = 1 << 15  # pixels that are looked at again for the scatter in the rings
 
@@ -134,6 +134,7 @@ class Integ(Stage):
         npt = kept["radial"].size
         add = self._adding(kept, npt)
         stride = -(-(starts.size - 1) // SAMPLE) | 1  # odd, so that the runs walk through all columns
+        noise = noise_quality(setup, kept, stride)
 
         def integrate(frame: Frame) -> Frame:
             image, mask, sums = add(frame)
@@ -143,6 +144,7 @@ class Integ(Stage):
             integration.scatter(image, mask, norm, starts, bins, coefs, intensity, stride, found)
             bias = ring_bias(image, mask, intensity, kept)
             told = {**pattern_quality(sums, found, stride), "ring_bias": bias, **pattern.quality}
+            told |= noise(frame, intensity, sigma)
             return replace(frame, pattern=replace(pattern, quality=told))
 
         return integrate
