@@ -139,10 +139,14 @@ def run_command(command: Command, words: Sequence[str]) -> int:
         result = run(values, words)
         if not values["quiet"] and result.folder is not None:
             _report(result)
-        if result.judgement:
-            print(f"xrdpipe: {result.judgement}", file=sys.stderr)
+        _say_judgement(result)
         return result.status
     return 0
+
+
+def _say_judgement(result: Run) -> None:
+    if result.judgement:
+        print(f"xrdpipe: {result.judgement}", file=sys.stderr)
 
 
 def _report(result: Run) -> None:

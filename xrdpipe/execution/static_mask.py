@@ -68,45 +68,57 @@ def make_static_mask(plan: Plan, progress: Progress) -> StaticMask:
         The user wants no more.
     """
     group, mask = mask_stage(plan)
-    shape, shape_from, failed = run_shape(plan)
+    shape, shape_from, unreadable = run_shape(plan)
     if shape is None:
-        raise ConfigError(f"images: no frame can be read ({next(iter(failed.values()), 'there is none')})")
+        raise ConfigError(f"images: no frame can be read ({next(iter(unreadable.values()), 'there is none')})")
     order = list(plan.pipeline.stages)
     order = order[: order.index(group) + 1]
     config = json.dumps(plan.pipeline.config)
     recipe = Recipe(config, tuple(order), plan.poni, shape, shape_from, None, plan.settings.cache)
-    line = prepared(recipe)
     statistics = SeriesStatistics(shape[0] * shape[1])
-    first: Reference | None = None
-    used, failed = [], {}
-    for image, passed in _in_order(line, plan.images, plan.settings.parallel.n_jobs):
-        if isinstance(passed, str):
-            failed[image.name] = passed
-        else:
-            first = first or image
-            statistics.add(*passed)
-            used.append(image.name)
-        progress.advance(f"{image.location}: {passed}" if isinstance(passed, str) else "")
-        if interruption.stop_requested():
-            raise KeyboardInterrupt
-    if first is None:
-        raise ConfigError(f"images: no frame can be used ({next(iter(failed.values()))})")
-    source = plan.pipeline.source
-    noise = source.gain, source.readout_noise**2
-    subtracted = affine_part(line, first)
-    summed = statistics.summed(subtracted.common, subtracted.slope, *noise)
-    sums = [summed]
-    if (bare := _without_background(plan, recipe)) is not None:
-        whole = affine_part(prepared(bare), first)
-        statistics.shift(whole.image - subtracted.image, whole.common - subtracted.common)
-        sums.append(statistics.summed(whole.common, whole.slope, *noise))
+    used, failed = _first_pass(plan, prepared(recipe), statistics, progress)
+    sums = _sums(plan, recipe, statistics, used[0])
     geometry = shared_geometry(plan.poni, shape, shape_from, plan.settings.cache)
     reasons, together, doubts = judge_series(mask, geometry, statistics, sums)
     if 2 * len(used) < len(plan.images):
         doubts.append(f"only {len(used)} of {len(plan.images)} frames can be used")
-    mean = (summed.image / np.float32(statistics.frames * summed.scale)).reshape(shape)
-    raw = [np.ascontiguousarray(source.to_raw(each.reshape(shape))) for each in (reasons, mean)]
-    return StaticMask(raw[0], raw[1], together, tuple(used), failed, tuple(doubts))
+    mean = (sums[0].image / np.float32(statistics.frames * sums[0].scale)).reshape(shape)
+    to_raw = plan.pipeline.source.to_raw
+    raw = [np.ascontiguousarray(to_raw(each.reshape(shape))) for each in (reasons, mean)]
+    return StaticMask(raw[0], raw[1], together, tuple(image.name for image in used), failed, tuple(doubts))
+
+
+def _first_pass(
+    plan: Plan, line: Prepared, statistics: SeriesStatistics, progress: Progress
+) -> tuple[list[Reference], dict[str, str]]:
+    """Add every frame to the statistics; return those that could be used, and why others could not, by name."""
+    used: list[Reference] = []
+    failed: dict[str, str] = {}
+    for image, passed in _in_order(line, plan.images, plan.settings.parallel.n_jobs):
+        if isinstance(passed, str):
+            failed[image.name] = passed
+        else:
+            statistics.add(*passed)
+            used.append(image)
+        progress.advance(f"{image.location}: {passed}" if isinstance(passed, str) else "")
+        if interruption.stop_requested():
+            raise KeyboardInterrupt
+    if not used:
+        raise ConfigError(f"images: no frame can be used ({next(iter(failed.values()))})")
+    return used, failed
+
+
+def _sums(plan: Plan, recipe: Recipe, statistics: SeriesStatistics, first: Reference) -> list[Summed]:
+    """Return the sum of all frames, and where a background is subtracted, that of the frames without it."""
+    source = plan.pipeline.source
+    noise = source.gain, source.readout_noise**2
+    subtracted = affine_part(prepared(recipe), first)
+    sums = [statistics.summed(subtracted.common, subtracted.slope, *noise)]
+    if (bare := _without_background(plan, recipe)) is not None:
+        whole = affine_part(prepared(bare), first)
+        statistics.shift(whole.image - subtracted.image, whole.common - subtracted.common)
+        sums.append(statistics.summed(whole.common, whole.slope, *noise))
+    return sums
 
 
 def mask_stage(plan: Plan) -> tuple[str, Mask]:

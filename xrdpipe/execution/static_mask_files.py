@@ -116,6 +116,14 @@ def with_static_masks(
         return _ordinary(values, group, None)
     if write and settings.output_dir and not settings.overwrite:
         _refuse_results(Folder(Path(settings.output_dir)))
+    folder = _made(plan, write, stack)
+    changed = {**values, "output_dir": str(folder)} if write else values
+    return _ordinary(changed, group, folder / NAME)
+
+
+def _made(plan: Plan, write: bool, stack: ExitStack) -> Path:
+    """Make the static mask of a run, and return the folder that it is written into."""
+    settings = plan.settings
     progress = Progress(len(plan.images), settings.quiet)
     if not settings.quiet:
         progress.say(f"static mask: first pass over {len(plan.images)} frames")
@@ -125,8 +133,7 @@ def with_static_masks(
         progress.say(f"the static mask is not to be trusted: {doubt}")
     folder = _folder(settings, write, stack)
     write_static_mask(folder / NAME, mask, plan)
-    changed = {**values, "output_dir": str(folder)} if write else values
-    return _ordinary(changed, group, folder / NAME)
+    return folder
 
 
 def _is_series(values: Any) -> bool:
