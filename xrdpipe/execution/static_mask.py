@@ -156,7 +156,7 @@ def affine_part(line: Prepared, reference: Reference) -> Affine:
 
 
 def _without_background(plan: Plan, recipe: Recipe) -> Recipe | None:
-    """The recipe without the background, whose noise is in all frames; None where there is none.
+    """Return the recipe without the background, whose noise is in all frames; None where there is none.
 
     Dead pixels and shadows lower what they let through, air included. So the sum of frames shows them that nothing
     was subtracted from, where that of the others is no better than the background.
@@ -232,7 +232,7 @@ def _pass(line: Prepared, image: Reference) -> _Passed | str:
         return str(error)
     except OSError as error:
         return error.strerror or str(error)
-    raw = frame.image if frame.raw is None else frame.raw
+    raw = frame.image if frame.info.raw is None else frame.info.raw
     assert frame.mask is not None
     variance = line.pipeline.source.noise(raw) if frame.variance is None else frame.variance
     return _Passed(frame.image.ravel(), variance.ravel(), raw.ravel(), frame.mask.ravel())

@@ -141,7 +141,7 @@ def _is_series(values: Any) -> bool:
 
 
 def _kept(settings: Settings, write: bool) -> Path | None:
-    """The static mask of the run in the folder: it stays, where more frames come or a run is resumed."""
+    """Return the static mask of the run in the folder, which stays if more frames come or a run is resumed."""
     if not write or not settings.output_dir or settings.overwrite:
         return None
     path = Path(settings.output_dir) / NAME
@@ -169,7 +169,7 @@ def _folder(settings: Settings, write: bool, stack: ExitStack) -> Path:
 
 
 def _ordinary(values: Mapping[str, Any], group: str, file: Path | None) -> dict[str, Any]:
-    """The configuration with the class of an ordinary mask, and the static mask before the user's own."""
+    """Return the configuration with an ordinary mask, and the static mask before the user's own."""
     mask = {**values[group], "_target_": f"{Mask.__module__}.{Mask.__qualname__}"}
     if file is not None:
         own = mask.get("file") or []

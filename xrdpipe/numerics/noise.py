@@ -79,7 +79,7 @@ def noise_sums(
 
 
 def noise_metrics(sums: NDArray[np.float64], line: NDArray[np.float64], gain: float) -> dict[str, float]:
-    """What `noise_sums` says of a frame.
+    """Return what `noise_sums` says of a frame.
 
     Parameters
     ----------

@@ -98,7 +98,7 @@ def _grey(image: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _blocks(values: NDArray[Any], step: int) -> NDArray[np.float32]:
-    """The mean of blocks of ``step`` pixels a side; what fills none is left out."""
+    """Return the mean of blocks of ``step`` pixels a side; rows and columns that fill none are left out."""
     slow, fast = (max(1, size // step) for size in values.shape)
     tiles = values[: slow * step, : fast * step].reshape(slow, step, fast, step)
     mean: NDArray[np.float32] = tiles.mean(axis=(1, 3), dtype=np.float32)
