@@ -102,8 +102,7 @@ def run(
     with ExitStack() as stack:
         if write and settings.output_dir and not settings.dry_run:
             stack.enter_context(locked_folder(Path(settings.output_dir)))
-        queued = not engine_for(settings.parallel).takes_arrivals
-        source.check_combination(queued=queued, arrays=bool(arrays) or job is not None)
+        _check_combination(source, settings, bool(arrays) or job is not None)
         arrivals, values = _watch(source, settings, values, write, stack)
         if source.supplies and names is None:
             values = _supply_frames(source, settings, values, write, stack)
@@ -111,6 +110,10 @@ def run(
         plan = Plan.of(values, arrays or {}, write, names or {}, arrivals)
         stack.callback(files.forget_files)
         return _describe(plan) if settings.dry_run else _execute(plan, values, command, keep, job, stack)
+
+
+def _check_combination(source: Source, settings: Settings, arrays: bool) -> None:
+    source.check_combination(queued=not engine_for(settings.parallel).takes_arrivals, arrays=arrays)
 
 
 def _describe(plan: Plan) -> Run:
