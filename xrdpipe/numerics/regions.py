@@ -75,7 +75,7 @@ def _solve(a: NDArray[np.float64], b: NDArray[np.float64]) -> None:
 @compiled
 def fit_rings(
     sums: NDArray[np.float64], rounds: int, coefficients: NDArray[np.float64], variance: NDArray[np.float64]
-) -> None:
+) -> float:
     """Fit the harmonics to every ring, robustly; ``sums`` is (sectors, rings, 3).
 
     ``coefficients`` (rings, terms) are in counts; ``variance`` (rings, 2) gets that of a pixel about its ring and the
@@ -127,7 +127,7 @@ def fit_rings(
                             a[i, j] += t * middle[g, j]
             for k in range(1, TERMS):
                 size_k = 0.5 if k < 5 else 0.2
-                a[k, k] += 1e-6 * total + (v / (size_k * level) ** 2 if level > 0 else total)
+                a[k, k] += (1e-6 if k < 3 else (15 / (r + 1.0)) ** 2) * total + (v / (size_k * level) ** 2 if level > 0 else total)
             _solve(a, b)
             coefficients[r] = b
             for g in range(GROUPS):
@@ -150,13 +150,13 @@ def fit_rings(
             total += n[r, g]
         excess = (own * own - 1) * variance[r, 0] / max(total / GROUPS, 1.0)
         variance[r, 1] = excess / (level * level) if own > 1.3 and level > 0 else 0.0
-    _grainy(n, coefficients, variance)
+    return _grainy(n, coefficients, variance)
 
 
 @compiled
 def _grainy(
     n: NDArray[np.float64], coefficients: NDArray[np.float64], variance: NDArray[np.float64]
-) -> None:
+) -> float:
     """Add to a ring's variance what it has beyond counts, for as many pixels as vary together.
 
     Spots and steep flanks vary over several pixels, counts do not. What counts alone have, over their level, is that of
@@ -165,12 +165,12 @@ def _grainy(
     rings = len(n)
     ratio, many = np.empty(rings), 0
     for r in range(rings):
-        if coefficients[r, 0] > 0 and variance[r, 0] > 0:
+        if variance[r, 0] > 0 and coefficients[r, 0] ** 2 * n[r].sum() > 200 * variance[r, 0]:
             ratio[many] = variance[r, 0] / coefficients[r, 0]
             many += 1
-    if many == 0:
-        return
-    gain = np.median(ratio[:many])
+    if many < 8:
+        return 1.0
+    gain = np.quantile(ratio[:many], 0.2)
     for r in range(rings):
         total, level = 0.0, coefficients[r, 0]
         for g in range(GROUPS):
@@ -178,6 +178,7 @@ def _grainy(
         if level > 0 and total > 0:
             usual = gain * level * (1 + 3 * np.sqrt((2 + gain / level) / total))
             variance[r, 0] += TOGETHER * max(variance[r, 0] - usual, 0.0)
+    return float(gain)
 
 
 @compiled
@@ -287,9 +288,11 @@ def lines(
     slow = len(image) // fast
     d, e = np.empty(fast, np.float32), np.empty(fast, np.float32)
     ratio, zero = np.empty(fast, np.float32), np.float32(0)
+    rows, score = np.empty((slow, 2), np.int32), np.empty(slow, np.float32)
     total, best = np.zeros(fast, np.float32), np.zeros(fast, np.float32)
     begin, first, last = np.zeros(fast, np.int32), np.zeros(fast, np.int32), np.zeros(fast, np.int32)
-    a, b = np.float32(-LINE), np.float32(-LINE * LINE / 2)
+    a = np.float32(np.log(1 - LINE))
+    b = a + np.float32(LINE)
     for i in range(slow):
         at = i * fast
         row_sums(image[at:], mask[at:], cell[at:], table, d, e)
@@ -309,11 +312,56 @@ def lines(
                 run, start = zero, j + 1
             elif run > most:
                 most, f, g = run, start, j + 1
-        if most > least and g - f >= shortest:
-            region[i, f:g] = 1
-    for j in range(fast):
-        if best[j] > least and last[j] - first[j] >= shortest:
-            region[first[j] : last[j], j] = 1
+        rows[i, 0], rows[i, 1], score[i] = f, g, most
+    columns = np.empty((fast, 2), np.int32)
+    columns[:, 0], columns[:, 1] = first, last
+    for steep in range(2):
+        ends, many, sums = (columns, fast, best) if steep else (rows, slow, score)
+        i = 0
+        while i < many:
+            if not (sums[i] > least and ends[i, 1] - ends[i, 0] >= shortest):
+                i += 1
+                continue
+            j = i + 1
+            while j < many and sums[j] > least and ends[j, 1] - ends[j, 0] >= shortest and (
+                2 * (min(ends[i, 1], ends[j, 1]) - max(ends[i, 0], ends[j, 0])) > ends[i, 1] - ends[i, 0]
+            ):
+                j += 1
+            middle = (i + j - 1) // 2
+            f, g = ends[middle, 0], ends[middle, 1]
+            beside = 0.0
+            for k in (i - 1, j):
+                if 0 <= k < many:
+                    beside = max(beside, _ratio(image, mask, cell, table, fast, k, f, g, steep == 1))
+            if beside < 0.3 * sums[middle] and g - f >= 4 * (j - i):
+                for k in range(i, j):
+                    if steep:
+                        region[ends[k, 0] : ends[k, 1], k] = 1
+                    else:
+                        region[k, ends[k, 0] : ends[k, 1]] = 1
+            i = j
+
+
+@compiled
+def _ratio(
+    image: NDArray[np.float32],
+    mask: NDArray[np.uint8],
+    cell: NDArray[np.uint32],
+    table: NDArray[np.float32],
+    fast: int,
+    k: int,
+    f: int,
+    g: int,
+    steep: bool,
+) -> float:
+    """The log likelihood ratio of a piece of row k, or column k where ``steep``."""
+    total, lost = 0.0, np.log(1 - LINE)
+    d, e = np.empty(1, np.float32), np.empty(1, np.float32)
+    for j in range(f, g):
+        at = j * fast + k if steep else k * fast + j
+        row_sums(image[at:], mask[at:], cell[at:], table, d, e)
+        total += (d[0] + e[0]) * lost + LINE * e[0]
+    return total
 
 
 @compiled
@@ -369,9 +417,138 @@ def seeds(
     return found
 
 
+@compiled
+def strips(
+    tiles: NDArray[np.float32], least: float, ratio: float, depth: NDArray[np.float32], direction: NDArray[np.int16]
+) -> int:
+    """As `seeds` for straight strips, one tile wide and at least 8 long, in all directions of `SLOPES`.
+
+    Of every line the piece with the largest sum of log likelihood ratios is taken where that is at least ``ratio``.
+    ``direction`` (int16, -1: none) gets the number of the direction of the best one, where `seeds` found nothing.
+    """
+    slow, fast = depth.shape
+    score = np.zeros((slow, fast), np.float32)
+    seeded = depth > 0
+    at = np.empty(max(slow, fast), np.int64)
+    found = 0
+    for way in range(2 * SLOPES):
+        steep, slope = way >= SLOPES, (way % SLOPES - SLOPES // 2) / (SLOPES / 2)
+        along, across = (slow, fast) if steep else (fast, slow)
+        for base in range(-along, across + along):
+            many = 0
+            for j in range(along):
+                i = base + int(np.floor(slope * j + 0.5))
+                if 0 <= i < across:
+                    at[many] = j * fast + i if steep else i * fast + j
+                    many += 1
+            for assumed in (0.8, 0.3):
+                lost = np.log(1 - assumed)
+                run, most, start, f, g = 0.0, 0.0, 0, 0, 0
+                for m in range(many):
+                    a, b = at[m] // fast, at[m] % fast
+                    run += (tiles[a, b, 0] + tiles[a, b, 1]) * lost + assumed * tiles[a, b, 1]
+                    if run <= 0:
+                        run, start = 0.0, m + 1
+                    elif run > most:
+                        most, f, g = run, start, m + 1
+                if most < ratio or g - f < 8:
+                    continue
+                s, n = 0.0, 0.0
+                for m in range(f, g):
+                    a, b = at[m] // fast, at[m] % fast
+                    s += tiles[a, b, 0]
+                    n += tiles[a, b, 1]
+                if not s < -least * n:
+                    continue
+                found += 1
+                deep, z = np.float32(min(-s / n, 1.0)), np.float32(most)
+                for m in range(f, g):
+                    a, b = at[m] // fast, at[m] % fast
+                    for y in range(max(0, a - 1), min(slow, a + 2)):
+                        for x in range(max(0, b - 1), min(fast, b + 2)):
+                            if z > score[y, x] and not seeded[y, x]:
+                                score[y, x], direction[y, x] = z, way
+                            depth[y, x] = max(depth[y, x], deep)
+    return found
+
+
+SLOPES = 24  # directions within 45 degrees of the rows, and as many about the columns
+
 SQUARE = 64  # pixels along a side that are refined together
 
-MARGIN = 24  # pixels around it that are looked at
+MARGIN = 36  # pixels around it that are looked at
+
+
+@compiled
+def halfway(deep: float) -> float:
+    """The deficit at which counts are as likely in a shadow of this depth as outside."""
+    deep = min(max(deep, 0.01), 0.98)
+    return 1 + deep / np.log(1 - deep)
+
+
+@compiled
+def settle(
+    image: NDArray[np.float32],
+    mask: NDArray[np.uint8],
+    cell: NDArray[np.uint32],
+    table: NDArray[np.float32],
+    fast: int,
+    depth: NDArray[np.float32],
+    bond: float,
+    rounds: int,
+    region: NDArray[np.uint8],
+) -> None:
+    """Let the border of ``region`` settle: a pixel follows its own counts and its eight neighbours (ICM)."""
+    slow = len(image) // fast
+    d, e = np.empty(fast, np.float32), np.empty(fast, np.float32)
+    old = np.zeros((slow + 2, fast + 2), np.uint8)
+    for _ in range(rounds):
+        old[1:-1, 1:-1] = region
+        for i in range(slow):
+            if not depth[i // TILE].any():
+                continue
+            at = i * fast
+            row_sums(image[at:], mask[at:], cell[at:], table, d, e)
+            for j in range(fast):
+                deep = min(np.float64(depth[i // TILE, j // TILE]), 0.95)
+                if deep == 0:
+                    continue
+                near = 0
+                for a in range(3):
+                    for b in range(3):
+                        near += old[i + a, j + b]
+                near -= old[i + 1, j + 1]
+                lost = np.log(1 - deep)
+                ratio = (d[j] + e[j]) * lost + deep * e[j]
+                region[i, j] = ratio + bond * (2 * near - 8) > 0
+
+
+@compiled
+def _strip(
+    d: NDArray[np.float32],
+    e: NDArray[np.float32],
+    h: int,
+    w: int,
+    y: int,
+    x: int,
+    way: int,
+    enough: float,
+) -> tuple[float, float]:
+    """Sums over a strip of three pixels' width about (y, x), as long as it takes, at most 65 pixels."""
+    steep, slope = way >= SLOPES, (way % SLOPES - SLOPES // 2) / (SLOPES / 2)
+    s, n = 0.0, 0.0
+    for far in range(33):
+        for side in range(2 if far else 1):
+            t = far if side == 0 else -far
+            i = int(np.floor(slope * t + 0.5))
+            for off in range(-1, 2):
+                a, b = (y + t, x + i + off) if steep else (y + i + off, x + t)
+                if 0 <= a < h and 0 <= b < w:
+                    s += d[a, b]
+                    n += e[a, b]
+        if far >= 4 and n >= enough:
+            break
+    return s, n
 
 
 @compiled
@@ -382,6 +559,7 @@ def refine(
     table: NDArray[np.float32],
     fast: int,
     depth: NDArray[np.float32],
+    direction: NDArray[np.int16],
     sure: float,
     region: NDArray[np.uint8],
 ) -> None:
@@ -414,13 +592,19 @@ def refine(
                     if deep == 0:
                         continue
                     y, x = r - r0, c - c0
+                    share = halfway(deep)
+                    way = direction[r // TILE, c // TILE]
                     for half in (0, 1, 2, 3, 4, 6, 8, 11, 16, 23):
                         a, b = max(0, y - half), min(h, y + half + 1)
                         f, g = max(0, x - half), min(w, x + half + 1)
                         n = se[b, g] - se[a, g] - se[b, f] + se[a, f]
+                        if way >= 0 and half == 3:
+                            s, n = _strip(d, e, h, w, y, x, way, 4 * sure * sure / (deep * deep))
+                            region[r, c] = s < -share * n
+                            break
                         if n * deep * deep >= 4 * sure * sure or half == 23:
                             s = sd[b, g] - sd[a, g] - sd[b, f] + sd[a, f]
-                            region[r, c] = s < -0.5 * deep * n
+                            region[r, c] = s < -share * n
                             break
 
 
@@ -468,7 +652,7 @@ def deepen(
 
 @compiled
 def centre(
-    sums: NDArray[np.float64], coefficients: NDArray[np.float64], variance: NDArray[np.float64]
+    sums: NDArray[np.float64], coefficients: NDArray[np.float64], variance: NDArray[np.float64], gain: float
 ) -> int:
     """Give the rings in a beamstop's shadow, which have no lit pixel to tell, the level of those outside; return k.
 
@@ -504,17 +688,16 @@ def centre(
     if found == 0:
         return 0
     last = min(rings, outer + max(3, outer // 3))
-    mean, spread, many = np.zeros(TERMS), 0.0, 0.0
+    mean, many = np.zeros(TERMS), 0.0
     for r in range(outer, last):
         weight = n[r + 1] - n[r]
         for k in range(TERMS):
             mean[k] += weight * coefficients[r, k]
-        spread += weight * variance[r, 0]
         many += weight
     for r in range(outer):
         for k in range(TERMS):
             coefficients[r, k] = mean[k] / max(many, 1.0) if k == 0 else 0.0
-        variance[r, 0], variance[r, 1] = spread / max(many, 1.0), 0.0
+        variance[r, 0], variance[r, 1] = gain * coefficients[r, 0], 0.0
     return outer
 
 
@@ -526,7 +709,8 @@ def find_regions(
     shape: tuple[int, int],
     least: float = 0.08,
     significance: float = 6.0,
-    sure: float = 3.0,
+    sure: float = 2.5,
+    bond: float = 0.6,
     debug: dict | None = None,
 ) -> NDArray[np.uint8]:
     """Return where the frame is in a shadow, uint8, (slow, fast)."""
@@ -540,10 +724,10 @@ def find_regions(
         sums[:] = 0
         add_cells(image, used, cell, sums)
         cube = sums.reshape(SECTORS, rings, 3)
-        fit_rings(cube, 5, coefficients, variance)
+        gain = fit_rings(cube, 5, coefficients, variance)
         if again == 0:
             all_sums = cube.copy()
-        k = centre(all_sums, coefficients, variance)
+        k = centre(all_sums, coefficients, variance, gain)
         tabulate(coefficients, variance, table.reshape(SECTORS, rings, 2))
         lines(image, used, cell, table, fast, 20.0, 40, line)
         used = used.copy()
@@ -552,15 +736,20 @@ def find_regions(
         tile_sums(image, used, cell, table, fast, tiles)
         depth = np.zeros(tiles.shape[:2], np.float32)
         found = seeds(tiles, least, significance, depth)
+        direction = np.full(depth.shape, -1, np.int16)
+        pixels = np.count_nonzero(used == 0)
+        if tiles[:, :, 1].sum() < 10 * pixels:
+            found += strips(tiles, least, significance**2 / 2, depth, direction)
         if debug is not None:
             debug.update(tiles=tiles, depth=depth.copy(), k=k, coefficients=coefficients, variance=variance, line=line)
         if not found:
             return line
         region[:] = 0
-        refine(image, used, cell, table, fast, depth, sure, region)
+        refine(image, used, cell, table, fast, depth, direction, sure, region)
         for _ in range(2):
             deepen(image, used, cell, table, fast, region, 5, least, depth)
             region[:] = 0
-            refine(image, used, cell, table, fast, depth, sure, region)
+            refine(image, used, cell, table, fast, depth, direction, sure, region)
+        settle(image, used, cell, table, fast, depth, bond, 4, region)
         used[(region.ravel() != 0) & (used == GOOD)] = OUTLIER
     return region | line
