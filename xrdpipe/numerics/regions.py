@@ -23,6 +23,8 @@ POOLED = 8  # rings on either side that decide together whether a group of secto
 
 TOGETHER = 30.0  # pixels that vary together where a ring varies more than counts do
 
+SHADE = np.uint8(255)  # of a mask in the making: in a region, so no part of a level, but still looked at
+
 LINE = 0.8  # of the level, that a dead line lacks
 
 TILE = 4  # pixels along a tile's side: the smallest block that is searched
@@ -74,7 +76,7 @@ def _solve(a: NDArray[np.float64], b: NDArray[np.float64]) -> None:
 
 @compiled
 def fit_rings(
-    sums: NDArray[np.float64], rounds: int, coefficients: NDArray[np.float64], variance: NDArray[np.float64]
+    sums: NDArray[np.float64], rounds: int, stiff: float, coefficients: NDArray[np.float64], variance: NDArray[np.float64]
 ) -> float:
     """Fit the harmonics to every ring, robustly; ``sums`` is (sectors, rings, 3).
 
@@ -127,7 +129,7 @@ def fit_rings(
                             a[i, j] += t * middle[g, j]
             for k in range(1, TERMS):
                 size_k = 0.5 if k < 5 else 0.2
-                a[k, k] += (1e-6 if k < 3 else (15 / (r + 1.0)) ** 2) * total + (v / (size_k * level) ** 2 if level > 0 else total)
+                a[k, k] += (1e-6 if k < 3 else (stiff / (r + 1.0)) ** 2) * total + (v / (size_k * level) ** 2 if level > 0 else total)
             _solve(a, b)
             coefficients[r] = b
             for g in range(GROUPS):
@@ -264,7 +266,7 @@ def row_sums(
         c, bits = cell[j], mask[j]
         information = table[c, 1]
         deviation = image[j] * table[c, 0] - information
-        use = bits == GOOD or (bits == OUTLIER and deviation < zero)
+        use = bits == GOOD or bits == SHADE or (bits == OUTLIER and deviation < zero)
         d[j] = deviation if use else zero
         e[j] = information if use else zero
 
@@ -446,6 +448,8 @@ def strips(
                 run, most, start, f, g = 0.0, 0.0, 0, 0, 0
                 for m in range(many):
                     a, b = at[m] // fast, at[m] % fast
+                    if seeded[a, b]:
+                        continue
                     run += (tiles[a, b, 0] + tiles[a, b, 1]) * lost + assumed * tiles[a, b, 1]
                     if run <= 0:
                         run, start = 0.0, m + 1
@@ -456,8 +460,9 @@ def strips(
                 s, n = 0.0, 0.0
                 for m in range(f, g):
                     a, b = at[m] // fast, at[m] % fast
-                    s += tiles[a, b, 0]
-                    n += tiles[a, b, 1]
+                    if not seeded[a, b]:
+                        s += tiles[a, b, 0]
+                        n += tiles[a, b, 1]
                 if not s < -least * n:
                     continue
                 found += 1
@@ -651,6 +656,49 @@ def deepen(
 
 
 @compiled
+def drop_faint(
+    image: NDArray[np.float32],
+    mask: NDArray[np.uint8],
+    cell: NDArray[np.uint32],
+    table: NDArray[np.float32],
+    significance: float,
+    region: NDArray[np.uint8],
+) -> None:
+    """Clear the connected parts of ``region`` whose own sum is not lower by ``significance`` standard deviations."""
+    slow, fast = region.shape
+    flat = region.ravel()
+    many = 0
+    for i in range(len(flat)):
+        many += flat[i] != 0
+    stack = np.empty(many, np.int64)
+    d, e = np.empty(1, np.float32), np.empty(1, np.float32)
+    for i in range(len(flat)):
+        if flat[i] != 1:
+            continue
+        flat[i], stack[0] = 2, i
+        end, done = 1, 0
+        s, n = 0.0, 0.0
+        while done < end:
+            at = stack[done]
+            done += 1
+            row_sums(image[at:], mask[at:], cell[at:], table, d, e)
+            s += d[0]
+            n += e[0]
+            row, column = at // fast, at % fast
+            for a in range(max(0, row - 1), min(slow, row + 2)):
+                for b in range(max(0, column - 1), min(fast, column + 2)):
+                    to = a * fast + b
+                    if flat[to] == 1:
+                        flat[to], stack[end] = 2, to
+                        end += 1
+        if not (s < 0 and s * s > significance * significance * n):
+            for k in range(end):
+                flat[stack[k]] = 0
+    for i in range(len(flat)):
+        flat[i] = flat[i] != 0
+
+
+@compiled
 def centre(
     sums: NDArray[np.float64], coefficients: NDArray[np.float64], variance: NDArray[np.float64], gain: float
 ) -> int:
@@ -708,8 +756,11 @@ def find_regions(
     rings: int,
     shape: tuple[int, int],
     least: float = 0.08,
-    significance: float = 6.0,
+    significance: float = 6.5,
     sure: float = 2.5,
+    strip: float = 24.0,
+    faint: float = 5.0,
+    stiff: float = 20.0,
     bond: float = 0.6,
     debug: dict | None = None,
 ) -> NDArray[np.uint8]:
@@ -724,14 +775,13 @@ def find_regions(
         sums[:] = 0
         add_cells(image, used, cell, sums)
         cube = sums.reshape(SECTORS, rings, 3)
-        gain = fit_rings(cube, 5, coefficients, variance)
+        gain = fit_rings(cube, 5, stiff, coefficients, variance)
         if again == 0:
             all_sums = cube.copy()
         k = centre(all_sums, coefficients, variance, gain)
         tabulate(coefficients, variance, table.reshape(SECTORS, rings, 2))
         lines(image, used, cell, table, fast, 20.0, 40, line)
-        used = used.copy()
-        used[line.ravel() != 0] |= 1
+        used = np.where(line.ravel() != 0, np.uint8(1) | used, used)
         tiles = np.zeros((-(-slow // TILE), -(-fast // TILE), 2), np.float32)
         tile_sums(image, used, cell, table, fast, tiles)
         depth = np.zeros(tiles.shape[:2], np.float32)
@@ -739,7 +789,7 @@ def find_regions(
         direction = np.full(depth.shape, -1, np.int16)
         pixels = np.count_nonzero(used == 0)
         if tiles[:, :, 1].sum() < 10 * pixels:
-            found += strips(tiles, least, significance**2 / 2, depth, direction)
+            found += strips(tiles, least, strip, depth, direction)
         if debug is not None:
             debug.update(tiles=tiles, depth=depth.copy(), k=k, coefficients=coefficients, variance=variance, line=line)
         if not found:
@@ -751,5 +801,7 @@ def find_regions(
             region[:] = 0
             refine(image, used, cell, table, fast, depth, direction, sure, region)
         settle(image, used, cell, table, fast, depth, bond, 4, region)
-        used[(region.ravel() != 0) & (used == GOOD)] = OUTLIER
+        drop_faint(image, used, cell, table, faint, region)
+        used = np.where(used == SHADE, GOOD, used)
+        used[(region.ravel() != 0) & (used == GOOD)] = SHADE
     return region | line
