@@ -32,8 +32,9 @@ Outliers = Callable[[Image, Image, NDArray[np.uint8]], None]
 class Mask(Stage):
     """Mask, in this order: ``file`` (one or several, 1 = masked, with ``invert`` 0 = masked), what the ``detector``
     itself says counts nothing, and the ``edge`` outer rows and columns; below ``lower_thresh``, above
-    ``upper_thresh``, not finite; outliers among the pixels still good, by ``auto_type`` and ``alpha``; and ``grow``
-    pixels around what the last two steps masked. None switches a step off.
+    ``upper_thresh``, not finite; outliers among the pixels still good, by ``auto_type`` and ``alpha``; ``regions`` that
+    receive too little (shadows, gaps, dead lines; see `regions.find`); and ``grow`` pixels around what the last three
+    steps masked. None switches a step off.
 
     ``auto_type``: in each ring, further than ``alpha`` standard deviations from the median (``median``); from the mean,
     one by one (``mean``) or all at once, ``max_iter`` times (``sigma_clip``); ``mad``: see `outliers.mask_mad`.
@@ -49,6 +50,7 @@ class Mask(Stage):
     detector: bool = True
     grow: int = 0
     max_iter: int = 5
+    regions: bool = False
 
     def __post_init__(self) -> None:
         require(self.edge is None or self.edge >= 0, "edge", self.edge, "a number of pixels >= 0 expected")
@@ -83,6 +85,7 @@ class Mask(Stage):
 
         fixed = self._fixed(setup)
         automatic = self._automatic(setup.geometry)
+        regions = _regions(setup.geometry) if self.regions else None
         loss = None if self.lower_thresh is None else Loss(setup.geometry, self.lower_thresh)
 
         def mask(frame: Frame) -> Frame:
@@ -94,6 +97,8 @@ class Mask(Stage):
             image = read_only(frame.image.ravel())
             variance = image if frame.variance is None else read_only(frame.variance.ravel())
             automatic(image, variance, out.ravel())
+            if regions is not None:
+                regions(frame, out)
             if self.grow:
                 grow(out, self.grow)
             share = np.count_nonzero(out) / out.size
@@ -183,6 +188,26 @@ class Mask(Stage):
             raise ConfigError(f"mask.file={path}: values other than 0 (good) and 1 (masked)")
         masked: NDArray[np.bool_] = user != np.float32(self.invert)
         return masked
+
+
+def _regions(geometry: Geometry) -> Callable[[Frame, NDArray[np.uint8]], None]:
+    """What masks regions that receive too little.
+
+    Counts before an air or background was subtracted tell more than the difference: that is zero where the sample
+    scatters nothing, and shadows there too.
+    """
+    from ..numerics.constants import GOOD, OUTLIER
+    from ..numerics.regions.find import find_regions
+
+    cells = geometry.cells
+
+    def find(frame: Frame, mask: NDArray[np.uint8]) -> None:
+        subtracted = frame.raw is not None and "background_scale" in frame.factors
+        image = frame.raw if subtracted and frame.raw is not None else frame.image
+        region = find_regions(read_only(image.ravel()), mask.ravel(), cells.cell, cells.rings, mask.shape)
+        mask[region & (mask == GOOD)] = OUTLIER
+
+    return find
 
 
 class Loss:
