@@ -9,6 +9,8 @@ from ..compiled import compiled
 from .search import SLOPES
 from .sums import TILE, row_sums, summed
 
+BLEND = 3  # half a window's pixels from which halfway between inside and outside decides, whatever the counts
+
 SQUARE = 64  # pixels along a side that are refined together
 
 MARGIN = 36  # pixels around it that are looked at
@@ -62,7 +64,7 @@ def refine(
                     if deep == 0:
                         continue
                     y, x = r - r0, c - c0
-                    share = halfway(deep)
+                    few, half_deep = halfway(deep), 0.5 * deep
                     way = direction[r // TILE, c // TILE]
                     for half in (0, 1, 2, 3, 4, 6, 8, 11, 16, 23):
                         a, b = max(0, y - half), min(h, y + half + 1)
@@ -70,11 +72,11 @@ def refine(
                         n = se[b, g] - se[a, g] - se[b, f] + se[a, f]
                         if way >= 0 and half == 3:
                             s, n = _strip(d, e, h, w, y, x, way, 4 * sure * sure / (deep * deep))
-                            region[r, c] = s < -share * n
+                            region[r, c] = s < -few * n
                             break
                         if n * deep * deep >= 4 * sure * sure or half == 23:
                             s = sd[b, g] - sd[a, g] - sd[b, f] + sd[a, f]
-                            region[r, c] = s < -share * n
+                            region[r, c] = s < -(few if half < BLEND else half_deep) * n
                             break
 
 
@@ -118,7 +120,11 @@ def deepen(
     least: float,
     depth: NDArray[np.float32],
 ) -> None:
-    """Replace ``depth`` by the mean deviation of the pixels in ``region`` within ``reach`` tiles."""
+    """Replace ``depth`` by that of the pixels in ``region`` within ``reach`` tiles.
+
+    The mean of the tiles' deviations, weighted by these themselves and freed of their noise: what lies in the region
+    but is not dark does not make it shallower.
+    """
     slow = len(image) // fast
     tiles = np.zeros((depth.shape[0], depth.shape[1], 2), np.float32)
     d, e = np.empty(fast, np.float32), np.empty(fast, np.float32)
@@ -131,6 +137,10 @@ def deepen(
             if region[i, j]:
                 tiles[i // TILE, j // TILE, 0] += d[j]
                 tiles[i // TILE, j // TILE, 1] += e[j]
+    for i in range(depth.shape[0]):
+        for j in range(depth.shape[1]):
+            lost, n = -tiles[i, j, 0], tiles[i, j, 1]
+            tiles[i, j, 0], tiles[i, j, 1] = lost, (lost * lost + lost) / n - 1 if n > 0 else 0.0
     sd, se = np.empty((depth.shape[0] + 1, depth.shape[1] + 1)), np.empty((depth.shape[0] + 1, depth.shape[1] + 1))
     summed(tiles[:, :, 0], sd)
     summed(tiles[:, :, 1], se)
@@ -140,12 +150,9 @@ def deepen(
                 continue
             a, b = max(0, i - reach), min(depth.shape[0], i + reach + 1)
             f, g = max(0, j - reach), min(depth.shape[1], j + reach + 1)
+            s = sd[b, g] - sd[a, g] - sd[b, f] + sd[a, f]
             n = se[b, g] - se[a, g] - se[b, f] + se[a, f]
-            if n > 0:
-                s = sd[b, g] - sd[a, g] - sd[b, f] + sd[a, f]
-                depth[i, j] = min(max(-s / n, least), 1.0)
-            else:
-                depth[i, j] = 0.0
+            depth[i, j] = min(max(n / s, least), 1.0) if s > 0 else 0.0
 
 
 @compiled

@@ -29,6 +29,8 @@ BOND = 0.6  # how much a neighbour counts where a border settles, as log likelih
 
 ROUNDS = 3  # levels, regions, and again without what was found
 
+CHANGED = 1e-4  # of the pixels: fewer leave the levels as they are
+
 STRONG = 10.0  # mean squared signal to noise of a pixel from which windows see all that strips do
 
 
@@ -90,7 +92,10 @@ def find_regions(
             refine(image, used, cell, table, fast, depth, direction, SURE, region)
         settle(image, used, cell, table, fast, depth, BOND, 4, region)
         drop_faint(image, used, cell, table, FAINT, region)
+        before = used
         used = np.where(used == SHADE, GOOD, used)
         used[(region.ravel() != 0) & (used == GOOD)] = SHADE
+        if np.count_nonzero(used != before) < CHANGED * used.size:
+            break
     found_at: NDArray[np.bool_] = (region | line) != 0
     return found_at

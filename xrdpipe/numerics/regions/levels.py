@@ -18,7 +18,7 @@ TERMS = 2 * HARMONICS + 1
 
 POOLED = 8  # rings on either side that decide together whether a group of sectors is shadowed
 
-FITS = 5  # of a ring, each without what the last one found too low or too high
+FITS = 3  # of a ring, each without what the last one found too low or too high
 
 STIFF = 20.0  # rings from the beam within which only the first harmonic is free
 
@@ -81,6 +81,13 @@ def fit_rings(sums: NDArray[np.float64], coefficients: NDArray[np.float64], vari
     for s in range(SECTORS):
         for k in range(TERMS):
             middle[s // many, k] += design[s, k] / many
+    normal, products = np.empty(TERMS * (TERMS + 1) // 2), np.empty((GROUPS, TERMS * (TERMS + 1) // 2))
+    for g in range(GROUPS):
+        i = 0
+        for row in range(TERMS):
+            for column in range(row + 1):
+                products[g, i] = middle[g, row] * middle[g, column]
+                i += 1
     n, m = np.zeros((rings, GROUPS)), np.zeros((rings, GROUPS))
     wt, z = np.zeros((rings, GROUPS)), np.zeros((rings, GROUPS))
     for r in range(rings):
@@ -110,16 +117,21 @@ def fit_rings(sums: NDArray[np.float64], coefficients: NDArray[np.float64], vari
             if not total > 0:
                 continue
             level = abs(level / total)
-            a[:] = 0.0
+            normal[:] = 0.0
             b[:] = 0.0
             for g in range(GROUPS):
                 w = wt[r, g]
                 if w > 0:
+                    for i in range(len(normal)):
+                        normal[i] += w * products[g, i]
+                    w *= m[r, g]
                     for i in range(TERMS):
-                        t = w * middle[g, i]
-                        b[i] += t * m[r, g]
-                        for j in range(i + 1):
-                            a[i, j] += t * middle[g, j]
+                        b[i] += w * middle[g, i]
+            i = 0
+            for row in range(TERMS):
+                for column in range(row + 1):
+                    a[row, column] = normal[i]
+                    i += 1
             for k in range(1, TERMS):
                 size_k = 0.5 if k < 5 else 0.2
                 a[k, k] += (1e-6 if k < 3 else (STIFF / (r + 1.0)) ** 2) * total + (
