@@ -62,6 +62,12 @@ class Arcs(Rings):
         ends = (np.cumsum(counts) - counts)[ring] + nth * counts[ring] // pieces[ring]
         return cls(order, np.concatenate([[0], ends]), slots, ring.astype(np.int32))
 
+    def of_pixels(self) -> NDArray[np.uint32]:
+        """Return the number of the arc of every pixel, uint32, shape (pixels,)."""
+        arc = np.empty_like(self.order)
+        arc[self.order] = np.repeat(np.arange(self.ring.size, dtype=np.uint32), np.diff(self.starts))
+        return arc
+
 
 @dataclass(frozen=True)
 class Cells:

@@ -64,6 +64,7 @@ def mask_mad(
     alpha: float,
     mask: NDArray[np.uint8],
     level: NDArray[np.float32],
+    calm: NDArray[np.bool_],
 ) -> None:
     """Mask, arc by arc, the pixels whose value or whose variance is far from that of the arc.
 
@@ -71,51 +72,27 @@ def mask_mad(
     variance, a pixel is masked where ``|x - m| > alpha * s`` with ``s**2 = max((1.4826 * MAD)**2, median(w), w)``, for
     x the values and for x the variances. A variance is counts, so its own noise is its root: it shows what a
     subtraction hides, pixels that count nothing or too much in both frames. ``pairs`` is what `lay_out` wrote;
-    ``level`` (float32) gets median(w) of as many arcs as it is long, NaN where no pixel is good.
+    ``level`` (float32) gets median(w) of as many arcs as it is long, NaN where no pixel is good. ``calm`` arcs have no outlier (see `calm`).
     """
     size = longest_ring(starts)
     v, w = np.empty(size, np.float32), np.empty(size, np.float32)
     far, keys = np.empty(size, np.float32), np.empty(size, np.int32)
     at = np.empty(size, np.uint32)
     for arc in range(len(starts) - 1):
+        wanted = arc < len(level)
+        if calm[arc] and not wanted:
+            continue
         good = np.int64(0)
         for i in range(starts[arc], starts[arc + 1]):  # without a branch: the next value overwrites a NaN
             v[good], w[good], at[good] = pairs[i, 0], pairs[i, 1], order[i]
             good += pairs[i, 0] == pairs[i, 0]
-        wanted = arc < len(level)
         if wanted:
             level[arc] = np.float32(_middle(w, good, keys)) if good else NAN
-        if good == 0 or _calm(v, w, good, alpha):
+        if good == 0 or calm[arc]:
             continue
         noise = level[arc] if wanted else np.float32(_middle(w, good, keys))
         _far(v, w, np.float32(_middle(v, good, keys)), noise, good, alpha, far, keys, at, mask)
         _far(w, w, noise, noise, good, alpha, far, keys, at, mask)
-
-
-@compiled
-def _calm(v: NDArray[np.float32], w: NDArray[np.float32], good: np.int64, alpha: float) -> bool:
-    """Whether no pixel can be an outlier, whatever the medians are: it spares most arcs the search for them.
-
-    A median is within one standard deviation of the mean. So nothing is further from the median of x than it is from
-    the mean and that; and median(w), which s**2 is never below, is at least mean - standard deviation.
-    """
-    a, b = np.float64(v[0]), np.float64(w[0])  # of all, so that no digits are lost
-    total, square, noise, noise2 = 0.0, 0.0, 0.0, 0.0
-    low, high, least, most = 0.0, 0.0, 0.0, 0.0
-    for i in range(good):
-        x, y = v[i] - a, w[i] - b
-        total += x
-        square += x * x
-        noise += y
-        noise2 += y * y
-        low, high = min(low, x), max(high, x)
-        least, most = min(least, y), max(most, y)
-    total, noise = total / good, noise / good
-    std, std2 = np.sqrt(max(square / good - total * total, 0.0)), np.sqrt(max(noise2 / good - noise * noise, 0.0))
-    reach = 1.000001 * (max(high - total, total - low) + std)
-    reach2 = 1.000001 * (max(most - noise, noise - least) + std2)
-    bound = 0.999999 * (b + noise - std2)
-    return bool(bound > 0 and max(reach * reach, reach2 * reach2) < alpha * alpha * bound)
 
 
 @compiled

@@ -22,6 +22,9 @@ AUTO_TYPES = ("median", "mean", "mad", "sigma_clip")
 BEAMSTOP = 400  # rings of `Geometry.arcs` that its shadow may fill: some 130 pixels
 
 
+GATHERED = 0.3  # of the arcs: where more of them may have outliers, the whole frame is put in their order
+
+
 SAMPLE = 1 << 16  # pixels that are looked at for `Loss`
 
 
@@ -140,11 +143,13 @@ class Mask(Stage):
 
     def _mad(self, geometry: Geometry, alpha: float, limits: tuple[float, float]) -> Outliers:
         from ..numerics import outliers
+        from ..numerics.calm import LINE, gather, is_calm, summarize
         from ..numerics.constants import OUTLIER
 
         arcs, own = geometry.arcs, threading.local()
         inner = int(np.searchsorted(arcs.ring, 2 * BEAMSTOP + 4))
         ring = read_only(arcs.ring[:inner])
+        arc = read_only(arcs.of_pixels())
 
         def find(image: Image, variance: Image, flat: NDArray[np.uint8]) -> None:
             if not hasattr(own, "pairs"):
@@ -152,8 +157,15 @@ class Mask(Stage):
             if variance is image:
                 variance = read_only(np.maximum(image, np.float32(1)))
             level = np.empty(inner, np.float32)
-            outliers.scatter_pairs_to_rings(image, variance, flat, *limits, arcs.slots, own.pairs)
-            outliers.mask_mad(own.pairs, arcs.order, arcs.starts, alpha, flat, level)
+            lines, calm = np.zeros((arcs.starts.size - 1, LINE), np.float32), np.empty(arcs.starts.size - 1, np.bool_)
+            summarize(image, variance, flat, *limits, arc, lines)
+            if is_calm(lines, alpha, calm) < GATHERED * calm.size:
+                wanted = ~calm
+                wanted[:inner] = True
+                gather(image, variance, flat, arcs.order, arcs.starts, wanted, own.pairs)
+            else:
+                outliers.scatter_pairs_to_rings(image, variance, flat, *limits, arcs.slots, own.pairs)
+            outliers.mask_mad(own.pairs, arcs.order, arcs.starts, alpha, flat, level, calm)
             dark = np.searchsorted(ring, outliers.shadow(level, ring, alpha))
             pixels = arcs.order[: arcs.starts[dark]]
             flat[pixels] |= np.where(flat[pixels] == 0, OUTLIER, np.uint8(0))
