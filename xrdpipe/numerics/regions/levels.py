@@ -237,10 +237,12 @@ def tabulate(coefficients: NDArray[np.float64], variance: NDArray[np.float64], t
 def centre(
     sums: NDArray[np.float64], coefficients: NDArray[np.float64], variance: NDArray[np.float64], gain: float
 ) -> int:
-    """Give the rings in a beamstop's shadow, which have no lit pixel to tell, the level of those outside; return k.
+    """Give the rings in a beamstop's shadow, which have no lit pixel to tell, the level of those outside.
 
-    Rings below k are dark where each quarter of the k rings from k + k / 4 + 2 on is more than three times as bright
-    as they are, and by five standard deviations.
+    Rings below k may be dark where each quarter of the k rings from k + k / 4 + 2 on is more than three times as bright
+    as they are, and by five standard deviations. Of these k the largest is taken whose contrast is at least half of the
+    best. The level is that of the darkest quarter; rings below k + k / 4 + 2 that have more than half of it keep theirs.
+    Returns how many rings were looked at, 0 where nothing is dark.
     """
     rings = sums.shape[1]
     n, s, v = np.zeros(rings + 1), np.zeros(rings + 1), np.zeros(rings + 1)
@@ -250,35 +252,34 @@ def centre(
             a += sums[sector, r, 0]
             b += sums[sector, r, 1]
         n[r + 1], s[r + 1], v[r + 1] = n[r] + a, s[r] + b, v[r] + a * variance[r, 0]
-    found, outer = 0, 0
+    contrast, lit = np.zeros(rings), np.zeros(rings)
     for k in range(3, rings // 2 - 3):
         gap = k // 4 + 2
         if not n[k] > 0:
             continue
         if k + gap + k > rings:
             break
-        inside = s[k] / n[k]
-        bright = True
+        inside = max(s[k] / n[k], 0.0)
+        level, noise = np.inf, 0.0
         for quarter in range(4):
             a, b = k + gap + k * quarter // 4, k + gap + max(k * quarter // 4 + 1, k * (quarter + 1) // 4)
             many = n[b] - n[a]
-            if not many > 0:
-                continue
-            level, noise = (s[b] - s[a]) / many, (v[b] - v[a]) / many
-            bright &= level > 3 * inside and level - inside > 5 * np.sqrt(noise / n[k] + noise / many)
-        if bright:
-            found, outer = k, k + gap
+            if many > 0 and (s[b] - s[a]) / many < level:
+                level, noise = (s[b] - s[a]) / many, (v[b] - v[a]) / many * (1 / n[k] + 1 / many)
+        if level < np.inf and level > 3 * inside and level - inside > 5 * np.sqrt(noise):
+            contrast[k], lit[k] = level / (inside + np.sqrt(gain * level / n[k])), level
+    found = 0
+    for k in range(rings):
+        if contrast[k] > 0 and contrast[k] >= 0.5 * contrast.max():
+            found = k
     if found == 0:
         return 0
-    last = min(rings, outer + max(3, outer // 3))
-    mean, many = np.zeros(TERMS), 0.0
-    for r in range(outer, last):
-        weight = n[r + 1] - n[r]
-        for k in range(TERMS):
-            mean[k] += weight * coefficients[r, k]
-        many += weight
+    outer = found + found // 4 + 2
     for r in range(outer):
-        for k in range(TERMS):
-            coefficients[r, k] = mean[k] / max(many, 1.0) if k == 0 else 0.0
-        variance[r, 0], variance[r, 1] = gain * coefficients[r, 0], 0.0
+        many = n[r + 1] - n[r]
+        if many > 0 and s[r + 1] - s[r] > 0.5 * lit[found] * many:
+            continue
+        coefficients[r] = 0.0
+        coefficients[r, 0] = lit[found]
+        variance[r, 0], variance[r, 1] = gain * lit[found], 0.0
     return outer
