@@ -1,4 +1,4 @@
-"""What masks find of bad pixels whose truth is known: `python -m benchmarks.masks [--half odd] [--scenes 100]`.
+"""What masks find of bad pixels whose truth is known: `python -m benchmarks.masks [--half odd]`.
 
 A region (shadow, arm, gap, line) is asked for where what it lacks is more than ten standard deviations of what would be
 there. Odd seeds are for figures that are reported, even ones for development.
@@ -71,24 +71,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--half", choices=("even", "odd"), default="even")
     parser.add_argument("--scenes", type=int, default=100)
+    parser.add_argument("--first", type=int, default=0, help="the even seed to begin with")
     asked = parser.parse_args()
     table: dict[str, list[dict[str, float]]] = {name: [] for name in MASKS}
     with tempfile.TemporaryDirectory() as folder:
-        for seed in range(asked.half == "odd", 2 * asked.scenes, 2):
+        for seed in range(asked.first + (asked.half == "odd"), asked.first + 2 * asked.scenes, 2):
             what = scene(seed)
             for name, mask in masks(what, Path(folder)).items():
                 table[name].append(score(what, mask))
             row = table["robust"][-1]
-            print(seed, f"{what.recipe.counts:.2f}", {key: round(value, 4) for key, value in row.items()}, flush=True)
+            print(
+                seed,
+                f"{what.recipe.counts:.2f}",
+                {key: round(float(value), 4) for key, value in row.items()},
+                flush=True,
+            )
     for name, rows in table.items():
         print(f"\n{name}")
         for key in rows[0]:
             values = np.array([row[key] for row in rows])
             values = values[np.isfinite(values)]
             low, middle, high = np.quantile(values, (0.1, 0.5, 0.9))
-            print(
-                f"  {key}: {len(values)} scenes, mean {values.mean():.4f}, 10 % {low:.4f}, median {middle:.4f}, 90 % {high:.4f}"
-            )
+            print(f"  {key}: {len(values)} scenes, mean {values.mean():.4f}", end=", ")
+            print(f"10 % {low:.4f}, median {middle:.4f}, 90 % {high:.4f}")
         both = [(row["region recall"], row["region precision"]) for row in rows if np.isfinite(row["region recall"])]
         met = np.mean([recall >= 0.95 and precision >= 0.98 for recall, precision in both])
         near = np.mean([recall >= 0.9 and precision >= 0.95 for recall, precision in both])

@@ -277,7 +277,7 @@ def centre(
     outer = found + found // 4 + 2
     for r in range(outer):
         many = n[r + 1] - n[r]
-        if many > 0 and s[r + 1] - s[r] > 0.5 * lit[found] * many:
+        if many > 0 and s[r + 1] - s[r] > 0.8 * lit[found] * many:
             continue
         coefficients[r] = 0.0
         coefficients[r, 0] = lit[found]

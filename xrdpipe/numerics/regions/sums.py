@@ -50,7 +50,7 @@ def row_sums(
         information = table[c, 1]
         deviation = image[j] * table[c, 0] - information
         dark = bits == OUTLIER and deviation < zero
-        use = dark or bits == GOOD or bits == SHADE
+        use = dark or (bits == GOOD) | (bits == SHADE)
         d[j] = deviation if use else zero
         e[j] = information if use else zero
 
