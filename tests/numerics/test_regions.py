@@ -147,7 +147,7 @@ def test_windows_are_their_definition(seed: int, slow: int, fast: int, significa
             if at[0] % step == at[1] % step == 0:
                 heights.append(min(1000, max(0, int(10 * d / np.sqrt(n)))))
         ordered = sorted(heights, reverse=True)
-        usual = ordered[len(ordered) // 100] / 10 if ordered else 0.0
+        usual = ordered[len(ordered) // 20] / 10 if ordered else 0.0
         for (i, j), (d, n) in window.items():
             if d < -0.08 * n and d * d > max(significance, search.EXCESS * usual) ** 2 * n:
                 count += 1

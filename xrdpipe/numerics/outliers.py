@@ -72,7 +72,8 @@ def mask_mad(
     variance, a pixel is masked where ``|x - m| > alpha * s`` with ``s**2 = max((1.4826 * MAD)**2, median(w), w)``, for
     x the values and for x the variances. A variance is counts, so its own noise is its root: it shows what a
     subtraction hides, pixels that count nothing or too much in both frames. ``pairs`` is what `lay_out` wrote;
-    ``level`` (float32) gets median(w) of as many arcs as it is long, NaN where no pixel is good. ``calm`` arcs have no outlier (see `calm`).
+    ``level`` (float32) gets median(w) of as many arcs as it is long, NaN where no pixel is good.
+    ``calm`` arcs have no outlier (see `calm.is_calm`).
     """
     size = longest_ring(starts)
     v, w = np.empty(size, np.float32), np.empty(size, np.float32)

@@ -241,7 +241,7 @@ def centre(
 
     Rings below k may be dark where each quarter of the k rings from k + k / 4 + 2 on is more than three times as bright
     as they are, and by five standard deviations. Of these k the largest is taken whose contrast is at least half of the
-    best. The level is that of the darkest quarter; rings below k + k / 4 + 2 that have more than half of it keep theirs.
+    best. The level is that of the darkest quarter; rings below k + k / 4 + 2 that have most of it keep theirs.
     Returns how many rings were looked at, 0 where nothing is dark.
     """
     rings = sums.shape[1]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ..compiled import compiled
 from .sums import row_sums, summed
 
-EXCESS = 2.0  # times what the frame's windows are brighter by, a region is darker
+EXCESS = 3.0  # times what the frame's windows are brighter by, a region is darker
 
 LINE = 0.8  # of the level, that a dead line lacks
 
@@ -44,9 +44,9 @@ def seeds(tiles: NDArray[np.float32], least: float, significance: float, depth: 
 
 @compiled
 def _usual(d: NDArray[np.float64], e: NDArray[np.float64], k: int) -> float:
-    """The number of standard deviations that a hundredth of the windows of k x k tiles is brighter by.
+    """The number of standard deviations that a twentieth of the windows of k x k tiles is brighter by.
 
-    Counts alone give 2.3; where the frame has structure of its own, brighter and darker, it is more.
+    Counts alone give 1.6; where the frame has structure of its own, brighter and darker, it is more.
     """
     counts, many = np.zeros(1001, np.int64), 0
     step = max(1, k // 2)
@@ -60,7 +60,7 @@ def _usual(d: NDArray[np.float64], e: NDArray[np.float64], k: int) -> float:
     above = 0
     for bin in range(1000, 0, -1):
         above += counts[bin]
-        if above > many // 100:
+        if above > many // 20:
             return bin / 10
     return 0.0
 
