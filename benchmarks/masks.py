@@ -25,7 +25,7 @@ def masks(what: Scene, folder: Path) -> dict[str, NDArray[np.bool_]]:
     """What each of `MASKS` masks of a scene."""
     from xrdpipe.geometry.geometry import Geometry
     from xrdpipe.geometry.poni import Poni
-    from xrdpipe.model.frame import Frame
+    from xrdpipe.model.frame import Frame, Info
     from xrdpipe.stages.mask import Mask
     from xrdpipe.stages.stage import Setup
 
@@ -36,8 +36,8 @@ def masks(what: Scene, folder: Path) -> dict[str, NDArray[np.bool_]]:
     frame = Frame(what.name, raw, variance=raw.clip(1))
     if what.background is not None:
         air = what.background.astype(np.float32)
-        factors = {"background_scale": 1.0}
-        frame = Frame(what.name, raw - air, variance=raw.clip(1) + air.clip(1), raw=raw, factors=factors)
+        info = Info(raw=raw, factors={"background_scale": 1.0})
+        frame = Frame(what.name, raw - air, variance=raw.clip(1) + air.clip(1), info=info)
     return {name: Mask(**ROBUST, **keys).prepare(setup)(frame).masked for name, keys in MASKS.items()}
 
 

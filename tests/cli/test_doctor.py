@@ -13,7 +13,7 @@ from conftest import TINY
 from numpy.typing import NDArray
 
 from xrdpipe.cli.doctor import faults
-from xrdpipe.geometry.orientation import ORIENTATIONS, apply_transform, canonical, judge
+from xrdpipe.geometry.orientation import ORIENTATIONS, apply_transform, canonical, compare_orientations
 from xrdpipe.geometry.poni import Poni
 from xrdpipe.stages.source import Source
 
@@ -33,10 +33,10 @@ def powder() -> tuple[NDArray[np.uint16], Poni]:
 def test_a_turned_frame_is_turned_back(words: tuple[str, ...], powder: Any) -> None:
     frame, poni = powder
     raw = Source(transform=list(words)).to_raw(frame)
-    verdict = judge(np.ascontiguousarray(raw), poni, [], cache=False)
+    verdict = compare_orientations(np.ascontiguousarray(raw), poni, [], cache=False)
     assert verdict.best == words
     assert verdict.wrong == (words != ())
-    assert not judge(raw, poni, words, cache=False).wrong
+    assert not compare_orientations(raw, poni, words, cache=False).wrong
 
 
 def test_the_eight_orientations_are_all_different_and_every_list_is_one_of_them() -> None:
@@ -60,7 +60,7 @@ def test_frames_without_rings_raise_no_doubt(powder: Any) -> None:
         "nothing": np.full(SQUARE, np.nan, np.float32),
     }
     for name, frame in frames.items():
-        assert not judge(frame, poni, [], cache=False).wrong, name
+        assert not compare_orientations(frame, poni, [], cache=False).wrong, name
 
 
 @pytest.mark.slow
@@ -68,8 +68,8 @@ def test_a_detector_that_is_not_square_fits_some_orientations_only(powder: Any) 
     text = "Detector: Pilatus100k\nDetector_config: {}\nponi_version: 2\nDistance: 0.2\nPoni1: 0.02\nPoni2: 0.03\n"
     poni = Poni("p.poni", text + "Rot1: 0\nRot2: 0\nRot3: 0\nWavelength: 1e-10\n")
     frame = np.random.default_rng(0).poisson(10, (195, 487))
-    assert set(judge(frame, poni, [], cache=False).sharpness) == set(ORIENTATIONS[:4])
-    assert set(judge(frame.T, poni, [], cache=False).sharpness) == set(ORIENTATIONS[4:])
+    assert set(compare_orientations(frame, poni, [], cache=False).sharpness) == set(ORIENTATIONS[:4])
+    assert set(compare_orientations(frame.T, poni, [], cache=False).sharpness) == set(ORIENTATIONS[4:])
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Orientation: in which of its eight orientations a frame has the sharpest rings."""
+"""Orientation of frames: which of the eight orientations has the sharpest rings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .geometry import Geometry
 from .geometry import shared_geometry as shared
 from .poni import Poni
 
-# All orientations of a rectangle, each in as few words as it takes.
+# All orientations of a rectangle, each as the shortest list of transforms.
 ORIENTATIONS: tuple[tuple[str, ...], ...] = (
     (),
     ("flipud",),
@@ -27,69 +27,83 @@ ORIENTATIONS: tuple[tuple[str, ...], ...] = (
     ("transpose", "flipud", "fliplr"),
 )
 
-
-SIDE = 110  # rows and columns that are looked at
-
-
-RINGS = 300  # about as many as fit into SIDE pixels' room, twice over
-
-
-SMOOTH = 15  # rings that count as near
-
-
+SIDE = 110  # rows and columns in the sample
+RINGS = 300  # rings in the sample, about twice as many as a radius of SIDE pixels resolves
+SMOOTH = 15  # rings in the moving average
 FAR = 3.0  # standard deviations of the ranks in a ring
-
-
-CLEAR = 2.0  # so many times sharper is no accident
-
-
-PLAIN = 5.0  # a frame without rings has 1 or less
+CLEAR = 2.0  # ratio of sharpness that is not accidental
+PLAIN = 5.0  # smallest sharpness of visible rings; frames without rings have 1 or less
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How sharp the rings are in each orientation, best first; ``given`` is the one that was asked about."""
+    """Sharpness of the rings in each orientation.
+
+    Attributes
+    ----------
+    sharpness
+        Orientation -> sharpness, sharpest first.
+    current
+        Orientation that the user's ``source.transform`` gives.
+    """
 
     sharpness: Mapping[tuple[str, ...], float]
-    given: tuple[str, ...]
+    current: tuple[str, ...]
 
     @property
     def best(self) -> tuple[str, ...]:
-        """The orientation with the sharpest rings."""
+        """Orientation with the sharpest rings."""
         return next(iter(self.sharpness))
 
     @property
     def ratio(self) -> float:
-        """How many times sharper the best one is than the given one."""
-        return self.sharpness[self.best] / max(self.sharpness.get(self.given, 1.0), 1.0)
+        """Sharpness of the best orientation relative to the current one."""
+        return self.sharpness[self.best] / max(self.sharpness.get(self.current, 1.0), 1.0)
 
     @property
     def wrong(self) -> bool:
-        """Whether another orientation than the given one is clearly better."""
+        """True if another orientation than the current one is clearly better."""
         return self.ratio > CLEAR and self.sharpness[self.best] > PLAIN
 
 
 def apply_transform(array: NDArray[Any], transform: Sequence[str]) -> NDArray[Any]:
-    """An array (slow, fast) in another orientation."""
+    """Return an array (slow, fast) after the named transforms, in their order."""
     for name in transform:
         array = TRANSFORMS[name](array)
     return array
 
 
 def canonical(transform: Sequence[str]) -> tuple[str, ...]:
-    """The words of `ORIENTATIONS` for what this transform does."""
-    seen = apply_transform(np.arange(4).reshape(2, 2), transform).tolist()
-    return next(words for words in ORIENTATIONS if apply_transform(np.arange(4).reshape(2, 2), words).tolist() == seen)
+    """Return the member of `ORIENTATIONS` that is equivalent to a transform."""
+    target = apply_transform(np.arange(4).reshape(2, 2), transform).tolist()
+    return next(
+        words for words in ORIENTATIONS if apply_transform(np.arange(4).reshape(2, 2), words).tolist() == target
+    )
 
 
-def judge(raw: NDArray[Any], poni: Poni, transform: Sequence[str], cache: bool, side: int = SIDE) -> Verdict:
-    """Compare all orientations of a raw frame (slow, fast) that fit the detector with that which ``transform`` gives.
+def compare_orientations(
+    raw: NDArray[Any], poni: Poni, transform: Sequence[str], cache: bool, side: int = SIDE
+) -> Verdict:
+    """Compare the sharpness of the rings in all orientations that fit the detector.
 
-    Looks at ``side`` rows and columns; they lie symmetrically, so that all orientations have the same pixels.
+    The sample lies symmetrically, so all orientations use the same pixels.
+
+    Parameters
+    ----------
+    raw
+        Raw frame, (slow, fast).
+    poni
+        Calibration.
+    transform
+        The user's ``source.transform``.
+    cache
+        Store the rings on disk.
+    side
+        Rows and columns in the sample.
     """
-    rows, columns = (_places(size, side) for size in raw.shape)
+    rows, columns = (_sample_indices(size, side) for size in raw.shape)
     ranks = _ranks(raw[np.ix_(rows, columns)], raw.dtype)
-    found: dict[tuple[str, ...], float] = {}
+    scores: dict[tuple[str, ...], float] = {}
     rings: dict[tuple[int, ...], NDArray[np.int64] | None] = {}
     for words in ORIENTATIONS:
         swaps = apply_transform(np.empty((1, 2), np.bool_), words).shape != (1, 2)
@@ -98,18 +112,23 @@ def judge(raw: NDArray[Any], poni: Poni, transform: Sequence[str], cache: bool, 
             rings[shape] = _rings(poni, shape, cache, side)
         numbers = rings[shape]
         if numbers is not None:
-            found[words] = sharpness(apply_transform(ranks, words).ravel(), numbers)
-    ordered = sorted(found, key=lambda words: -found[words])
-    return Verdict({words: found[words] for words in ordered}, canonical(transform))
+            scores[words] = sharpness(apply_transform(ranks, words).ravel(), numbers)
+    ordered = sorted(scores, key=lambda words: -scores[words])
+    return Verdict({words: scores[words] for words in ordered}, canonical(transform))
 
 
 def sharpness(ranks: NDArray[np.float64], rings: NDArray[np.int64]) -> float:
-    """How much more a ring differs from those about it than the pixels within it do: a ratio of variances (F).
+    """Return the ratio of variances (F) between neighbouring rings and within rings; about 1 without rings.
 
-    What changes slowly with the angle does not count: air, glass, a gradient over the detector.
+    Slow changes with the angle (air, glass, a gradient over the detector) do not count.
 
-    ``ranks``: those of the pixels' values, NaN for bad ones, so that single strong pixels do not count (as in the test
-    of Kruskal and Wallis, J. Am. Stat. Assoc. 47 (1952), 583); ``rings``: their ring. About 1 without rings.
+    Parameters
+    ----------
+    ranks
+        Ranks of the pixel values, NaN for bad pixels. With ranks, single strong pixels do not count (as in the test of
+        Kruskal and Wallis, J. Am. Stat. Assoc. 47 (1952), 583).
+    rings
+        Ring of each pixel.
     """
     good = np.isfinite(ranks)
     values, numbers = ranks[good], rings[good]
@@ -129,16 +148,16 @@ def sharpness(ranks: NDArray[np.float64], rings: NDArray[np.int64]) -> float:
     return float(((count * (means - trend) ** 2).sum() / count.size) / (within / free))
 
 
-def _places(size: int, side: int) -> NDArray[np.int64]:
+def _sample_indices(size: int, side: int) -> NDArray[np.int64]:
     step = max(1, size // side)
     half = np.arange(step // 2, size // 2, step)
     return np.concatenate([half, size - 1 - half[::-1]])
 
 
 def _ranks(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[np.float64]:
-    """The rank of every value, equal ones sharing theirs; NaN for what is no measurement."""
+    """Return the rank of every value, the same for equal values; NaN for values that are no measurement."""
     bad = ~np.isfinite(values) | (values < 0)
-    if dtype.kind == "u":  # what photon counters say of a pixel that they do not have
+    if dtype.kind == "u":  # marks pixels that a photon counter lacks
         bad |= values == np.iinfo(dtype).max
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     middle = np.cumsum(counts) - (counts + 1) / 2
@@ -149,51 +168,80 @@ def _ranks(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[np.float64]:
 
 
 def _rings(poni: Poni, shape: tuple[int, int], cache: bool, side: int) -> NDArray[np.int64] | None:
-    """The ring of the pixels that are looked at; None where the detector has another shape."""
+    """Return the rings of the sampled pixels; None if the detector has another shape."""
     geometry = shared(poni, shape, cache=cache)
 
     def make() -> dict[str, NDArray[Any]]:
         try:
             angles = geometry.integrator.center_array(shape, unit="2th_rad", scale=False)
-        except ConfigError:  # kept as well: to find it out again takes importing pyFAI
+        except ConfigError:  # cached as well, because a new check would import pyFAI
             return {"rings": np.zeros(1, np.uint32)}
-        seen = angles[np.ix_(*(_places(size, side) for size in shape))].ravel()
-        many = max(2 * SMOOTH, min(round(RINGS * side / SIDE), int(np.hypot(*shape))))
-        edges = np.linspace(seen.min(), seen.max(), many + 1)[1:-1]
-        return {"rings": np.digitize(seen, edges).astype(np.uint32)}
+        sample = angles[np.ix_(*(_sample_indices(size, side) for size in shape))].ravel()
+        count = max(2 * SMOOTH, min(round(RINGS * side / SIDE), int(np.hypot(*shape))))
+        edges = np.linspace(sample.min(), sample.max(), count + 1)[1:-1]
+        return {"rings": np.digitize(sample, edges).astype(np.uint32)}
 
-    numbers = geometry.kept("orientation", {"side": side, "rings": RINGS}, make)["rings"]
+    numbers = geometry.cached("orientation", {"side": side, "rings": RINGS}, make)["rings"]
     return None if numbers.size == 1 else numbers.astype(np.int64)
 
 
 def override_text(transform: Sequence[str]) -> str:
-    """As it is typed."""
+    """Return a transform as the override that a user types."""
     return f"source.transform=[{','.join(transform)}]"
 
 
 def detector_orientations(poni: Poni, shape: tuple[int, int]) -> dict[tuple[str, ...], int]:
-    """Orientation of the frame -> that of pyFAI's detector (1 to 4) which does the same to the geometry."""
+    """Return the orientations of a frame that an orientation of pyFAI's detector can replace.
 
-    def places(changes: str) -> NDArray[np.float64]:
+    Parameters
+    ----------
+    poni
+        Calibration.
+    shape
+        Shape of the frames, (slow, fast).
+
+    Returns
+    -------
+    dict
+        Orientation of the frame -> pyFAI's detector orientation (1 to 4) with the same geometry.
+    """
+
+    def two_theta(changes: str) -> NDArray[np.float64]:
         integrator = Geometry(replace(poni, changes=changes), shape).integrator
-        found: NDArray[np.float64] = integrator.center_array(shape, unit="2th_rad", scale=False)
-        return found
+        angles: NDArray[np.float64] = integrator.center_array(shape, unit="2th_rad", scale=False)
+        return angles
 
-    usual, same = places(poni.changes), {}
+    current, equivalent = two_theta(poni.changes), {}
     for number in (1, 2, 3, 4):
-        other = places(json.dumps({**poni.changed, "orientation": number}))
+        other = two_theta(json.dumps({**poni.changed, "orientation": number}))
         for words in ORIENTATIONS[:4]:
-            if np.allclose(apply_transform(usual, words), other):
-                same[words] = number
-    return same
+            if np.allclose(apply_transform(current, words), other):
+                equivalent[words] = number
+    return equivalent
 
 
 def ring_misfits(raw: NDArray[Any], poni: Poni, transform: Sequence[str], cache: bool) -> NDArray[np.bool_] | None:
-    """The pixels of a raw frame that do not fit their ring, or are no measurement; bool, (slow, fast).
+    """Return the pixels of a raw frame that deviate from their ring or are no measurement.
 
-    The line in the middle of an odd number is left out. None where the frame does not fit the detector.
+    The middle row or column of an odd number is skipped.
+
+    Parameters
+    ----------
+    raw
+        Raw frame, (slow, fast).
+    poni
+        Calibration.
+    transform
+        The user's ``source.transform``.
+    cache
+        Store the rings on disk.
+
+    Returns
+    -------
+    ndarray or None
+        Bool, (slow, fast); None if the frame does not fit the detector.
     """
-    places = [_places(size, max(raw.shape)) for size in raw.shape]
+    places = [_sample_indices(size, max(raw.shape)) for size in raw.shape]
     part = raw[np.ix_(*places)]
     frame = apply_transform(_ranks(part, raw.dtype), transform)
     numbers = _rings(poni, apply_transform(raw, transform).shape, cache, max(raw.shape))
@@ -205,15 +253,15 @@ def ring_misfits(raw: NDArray[Any], poni: Poni, transform: Sequence[str], cache:
     mean = np.bincount(numbers[good], ranks[good], count.size) / count
     spread = np.sqrt(np.bincount(numbers[good], (ranks[good] - mean[numbers[good]]) ** 2, count.size) / count)
     with np.errstate(invalid="ignore"):
-        off = (~good | (np.abs(ranks - mean[numbers]) > FAR * spread[numbers])).reshape(frame.shape)
+        misfit = (~good | (np.abs(ranks - mean[numbers]) > FAR * spread[numbers])).reshape(frame.shape)
     back = np.empty(part.shape, np.intp)
-    apply_transform(back, transform)[...] = np.arange(off.size).reshape(off.shape)
-    found = np.zeros(raw.shape, np.bool_)
-    found[np.ix_(*places)] = off.ravel()[back]
-    return found
+    apply_transform(back, transform)[...] = np.arange(misfit.size).reshape(misfit.shape)
+    result = np.zeros(raw.shape, np.bool_)
+    result[np.ix_(*places)] = misfit.ravel()[back]
+    return result
 
 
-# What each transform does to an array (slow, fast), and which one undoes it: flips and the transpose undo themselves.
+# Transform -> its effect on an array (slow, fast).
 TRANSFORMS: Mapping[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
     "flipud": np.flipud,
     "fliplr": np.fliplr,

@@ -18,9 +18,9 @@ MARGIN = 36  # pixels around it that are looked at
 
 @compiled
 def halfway(deep: float) -> float:
-    """The deficit at which counts are as likely in a shadow of this depth as outside."""
+    """Return the deficit at which counts are as likely in a shadow of this depth as outside."""
     deep = min(max(deep, 0.01), 0.98)
-    return 1 + deep / np.log(1 - deep)
+    return float(1 + deep / np.log(1 - deep))
 
 
 @compiled
@@ -91,7 +91,7 @@ def _strip(
     way: int,
     enough: float,
 ) -> tuple[float, float]:
-    """Sums over a strip of three pixels' width about (y, x), as long as it takes, at most 65 pixels."""
+    """Return the sums over a strip of three pixels' width about (y, x), as long as it takes, at most 65 pixels."""
     steep, slope = way >= SLOPES, (way % SLOPES - SLOPES // 2) / (SLOPES / 2)
     s, n = 0.0, 0.0
     for far in range(33):

@@ -40,7 +40,7 @@ def add_cells(
 
 @compiled
 def _design() -> NDArray[np.float64]:
-    """The harmonics at the middle of every sector, (sectors, terms)."""
+    """Return the harmonics at the middle of every sector, (sectors, terms)."""
     out = np.ones((SECTORS, TERMS))
     for s in range(SECTORS):
         chi = (s + 0.5) / SECTORS * 2 * np.pi
@@ -164,7 +164,7 @@ def fit_rings(sums: NDArray[np.float64], coefficients: NDArray[np.float64], vari
 
 @compiled
 def _pool(z: NDArray[np.float64], n: NDArray[np.float64], pooled: NDArray[np.float64]) -> None:
-    """The sum of z over the rings within `POOLED`, over the root of their number."""
+    """Set ``pooled`` to the sum of z over the rings within `POOLED`, over the root of their number."""
     rings = len(z)
     for g in range(GROUPS):
         total, many = 0.0, 0
@@ -182,7 +182,7 @@ def _pool(z: NDArray[np.float64], n: NDArray[np.float64], pooled: NDArray[np.flo
 
 @compiled
 def _spread(z: NDArray[np.float64], n: NDArray[np.float64], size: NDArray[np.float64]) -> float:
-    """The standard deviation of z from its median distance to 0, at least 1."""
+    """Return the standard deviation of z from its median distance to 0, at least 1."""
     many = 0
     for g in range(GROUPS):
         if n[g] > 0:
@@ -219,7 +219,7 @@ def _grainy(n: NDArray[np.float64], coefficients: NDArray[np.float64], variance:
 
 @compiled
 def tabulate(coefficients: NDArray[np.float64], variance: NDArray[np.float64], table: NDArray[np.float32]) -> None:
-    """The weights of a pixel: ``table`` (sectors, rings, 2) gets e / v and e**2 / v, e being the expected level."""
+    """Set ``table`` (sectors, rings, 2) to the weights e / v and e**2 / v of a pixel, e being the expected level."""
     design = _design()
     for s in range(SECTORS):
         for r in range(len(coefficients)):

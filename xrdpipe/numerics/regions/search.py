@@ -44,7 +44,7 @@ def seeds(tiles: NDArray[np.float32], least: float, significance: float, depth: 
 
 @compiled
 def _usual(d: NDArray[np.float64], e: NDArray[np.float64], k: int) -> float:
-    """The number of standard deviations that a twentieth of the windows of k x k tiles is brighter by.
+    """Return by how many standard deviations a twentieth of the windows of k x k tiles is brighter.
 
     Counts alone give 1.6; where the frame has structure of its own, brighter and darker, it is more.
     """
@@ -215,7 +215,7 @@ def _ratio(
     g: int,
     steep: bool,
 ) -> float:
-    """The log likelihood ratio of a piece of row k, or column k where ``steep``."""
+    """Return the log likelihood ratio of a piece of row k, or column k where ``steep``."""
     total, lost = 0.0, np.log(1 - LINE)
     d, e = np.empty(1, np.float32), np.empty(1, np.float32)
     for j in range(f, g):

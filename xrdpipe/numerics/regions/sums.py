@@ -57,7 +57,7 @@ def row_sums(
 
 @compiled
 def summed(x: NDArray[np.float32], out: NDArray[np.float64]) -> None:
-    """The summed-area table of x, one row and column longer, float64."""
+    """Set ``out`` (float64, one row and column longer) to the summed-area table of x."""
     slow, fast = x.shape
     for j in range(fast + 1):
         out[0, j] = 0.0
