@@ -26,6 +26,8 @@ MOVED = {
     "xrdpipe.paper.Paper": "xrdpipe.stages.plot.paper.Paper",
     "xrdpipe.output.Output": "xrdpipe.stages.output.Output",
 }
+# keys that classes gained: results leave them out at their default, so that the bytes of earlier results come again
+ADDED_KEYS: Mapping[str, Mapping[str, Any]] = {"xrdpipe.stages.mask.Mask": {"regions": False}}
 _RECORDED = {place: name for name, place in MOVED.items()}
 
 
@@ -37,6 +39,13 @@ def current_target(target: str) -> str:
 def recorded_target(target: str) -> str:
     """Return the name of the class of ``target`` in results."""
     return _RECORDED.get(target, target)
+
+
+def recorded_values(target: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration of a stage as results record it."""
+    added = ADDED_KEYS.get(current_target(target), {})
+    recorded = {key: value for key, value in values.items() if key not in added or value != added[key]}
+    return {"_target_": recorded_target(target), **recorded}
 
 
 def old_targets(groups: Mapping[str, Any]) -> list[str]:

@@ -16,7 +16,7 @@ from ..model.errors import ConfigError
 from ..model.identity import content_hash, versions
 from .cache import Arrays, is_cached, load, store
 from .poni import Poni, fits
-from .rings import Arcs, Rings, fine_rings, ring_numbers
+from .rings import Arcs, Cells, Rings, fine_rings, ring_numbers
 
 LAYOUT = 2  # version of the arrays on disk; raise it whenever their meaning changes
 MAX_CACHED = 4  # sets of arrays in memory, some 50 MB each; a sweep over npt makes many
@@ -86,6 +86,12 @@ class Geometry:
         return Arcs(**self.cached("arcs", {}, self._arcs))
 
     @cached_property
+    def cells(self) -> Cells:
+        """The cell of every pixel, see `Cells`."""
+        kept = self.cached("cells", {}, self._cells)
+        return Cells(kept["cell"], int(kept["rings"][0]))
+
+    @cached_property
     def blind(self) -> NDArray[np.bool_] | None:
         """Pixels that pyFAI's detector masks (gaps), bool, (slow, fast); None if it has none."""
         if self.poni.values.get("detector", "Detector") == "Detector":
@@ -140,13 +146,25 @@ class Geometry:
         return {"blind": mask != 0 if has_gaps else np.empty((0, 0), np.bool_)}
 
     def _arcs(self) -> Arrays:
+        rings, chi = self._fine_rings()
+        arcs = Arcs.of(rings, chi)
+        return {"order": arcs.order, "starts": arcs.starts, "slots": arcs.slots, "ring": arcs.ring}
+
+    def _cells(self) -> Arrays:
+        from ..numerics.regions.levels import SECTORS
+
+        rings, chi = self._fine_rings()
+        cells = Cells.of(rings // 3, chi, SECTORS)
+        return {"cell": cells.cell, "rings": np.array([cells.rings])}
+
+    def _fine_rings(self) -> tuple[NDArray[np.int64], NDArray[np.floating[Any]]]:
+        """Return the ring of every pixel, a third of a pixel wide and counted from the beam, and its azimuth (rad)."""
         integrator = self.integrator
         two_theta, chi = (
             integrator.center_array(self.shape, unit=unit, scale=False) for unit in ("2th_rad", "chi_rad")
         )
         width = integrator.delta_array(self.shape, unit="2th_rad", scale=False)
-        arcs = Arcs.of(fine_rings(two_theta, width), chi)
-        return {"order": arcs.order, "starts": arcs.starts, "slots": arcs.slots, "ring": arcs.ring}
+        return fine_rings(two_theta, width), chi
 
     def _rings(self) -> Arrays:
         integrator = self.integrator

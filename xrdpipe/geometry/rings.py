@@ -79,6 +79,31 @@ class Arcs(Rings):
         ends = (np.cumsum(counts) - counts)[ring] + nth * counts[ring] // pieces[ring]
         return cls(order, np.concatenate([[0], ends]), slots, ring.astype(np.int32))
 
+    def of_pixels(self) -> NDArray[np.uint32]:
+        """Return the number of the arc of every pixel, uint32, shape (pixels,)."""
+        arc = np.empty_like(self.order)
+        arc[self.order] = np.repeat(np.arange(self.ring.size, dtype=np.uint32), np.diff(self.starts))
+        return arc
+
+
+@dataclass(frozen=True)
+class Cells:
+    """In which cell each pixel is: rings, a pixel wide, are cut into equal sectors.
+
+    ``cell`` is uint32, shape (pixels,): ``sector * rings + ring``, sectors counted from chi = 0.
+    """
+
+    cell: NDArray[np.uint32]
+    rings: int
+
+    @classmethod
+    def of(cls, ring: NDArray[np.integer[Any]], chi: NDArray[np.floating[Any]], sectors: int) -> Cells:
+        """Return the cells of pixels with these rings, counted from the beam, and azimuths (rad)."""
+        share = np.mod(chi.ravel(), 2 * np.pi) / (2 * np.pi)
+        sector = np.minimum((share * sectors).astype(np.int64), sectors - 1)
+        rings = int(ring.max()) + 1
+        return cls((sector * rings + ring.ravel()).astype(np.uint32), rings)
+
 
 def fine_rings(two_theta: NDArray[np.floating[Any]], width: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
     """Return the ring of each pixel, counted from the beam; rings are a third of a pixel wide.

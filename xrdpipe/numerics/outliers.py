@@ -67,6 +67,7 @@ def mask_mad(
     alpha: float,
     mask: NDArray[np.uint8],
     level: NDArray[np.float32],
+    calm: NDArray[np.bool_],
 ) -> None:
     """Mask, arc by arc, the pixels whose value or variance is far from that of the arc.
 
@@ -87,51 +88,28 @@ def mask_mad(
         Mask to update, shape (pixels,).
     level
         Output, float32: median(w) of as many arcs as it is long, NaN for an arc without a good pixel.
+    calm
+        Arcs that have no outlier, see `calm.is_calm`.
     """
     size = longest_ring(starts)
     v, w = np.empty(size, np.float32), np.empty(size, np.float32)
     far, keys = np.empty(size, np.float32), np.empty(size, np.int32)
     at = np.empty(size, np.uint32)
     for arc in range(len(starts) - 1):
+        has_level = arc < len(level)
+        if calm[arc] and not has_level:
+            continue
         good = np.int64(0)
         for i in range(starts[arc], starts[arc + 1]):  # branch-free: the next value overwrites a NaN
             v[good], w[good], at[good] = pairs[i, 0], pairs[i, 1], order[i]
             good += pairs[i, 0] == pairs[i, 0]
-        has_level = arc < len(level)
         if has_level:
             level[arc] = np.float32(_median(w, good, keys)) if good else NAN
-        if good == 0 or _has_no_outlier(v, w, good, alpha):
+        if good == 0 or calm[arc]:
             continue
         noise = level[arc] if has_level else np.float32(_median(w, good, keys))
         _mask_far(v, w, np.float32(_median(v, good, keys)), noise, good, alpha, far, keys, at, mask)
         _mask_far(w, w, noise, noise, good, alpha, far, keys, at, mask)
-
-
-@compiled
-def _has_no_outlier(v: NDArray[np.float32], w: NDArray[np.float32], good: np.int64, alpha: float) -> bool:
-    """Check cheaply whether an arc can have no outlier, whatever its medians are.
-
-    Most arcs pass, and need no median. A median is within one standard deviation of the mean. So no value is further
-    from the median of x than its distance from the mean plus that, and median(w), a lower bound of s**2, is at least
-    mean - standard deviation.
-    """
-    a, b = np.float64(v[0]), np.float64(w[0])  # subtracted from all values, so that no digits are lost
-    total, square, noise, noise2 = 0.0, 0.0, 0.0, 0.0
-    low, high, least, most = 0.0, 0.0, 0.0, 0.0
-    for i in range(good):
-        x, y = v[i] - a, w[i] - b
-        total += x
-        square += x * x
-        noise += y
-        noise2 += y * y
-        low, high = min(low, x), max(high, x)
-        least, most = min(least, y), max(most, y)
-    total, noise = total / good, noise / good
-    std, std2 = np.sqrt(max(square / good - total * total, 0.0)), np.sqrt(max(noise2 / good - noise * noise, 0.0))
-    reach = 1.000001 * (max(high - total, total - low) + std)
-    reach2 = 1.000001 * (max(most - noise, noise - least) + std2)
-    bound = 0.999999 * (b + noise - std2)
-    return bool(bound > 0 and max(reach * reach, reach2 * reach2) < alpha * alpha * bound)
 
 
 @compiled

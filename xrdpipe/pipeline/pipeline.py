@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from ..config.schema import build
-from ..config.targets import recorded_target
+from ..config.targets import recorded_values
 from ..geometry.poni import Poni
 from ..io.files import input_hash
 from ..io.paths import base_name
@@ -66,7 +66,7 @@ class Pipeline:
         return cls(
             source,
             stages,
-            {name: {"_target_": recorded_target(config[name]["_target_"]), **asdict(built[name])} for name in built},
+            {name: recorded_values(config[name]["_target_"], asdict(built[name])) for name in built},
         )
 
     def inputs(self) -> dict[str, str]:

@@ -18,6 +18,7 @@ from .stage import Needs, Setup, Stage, Step
 
 AUTO_TYPES = ("median", "mean", "mad", "sigma_clip")
 BEAMSTOP = 400  # largest shadow of a beamstop, in rings of `Geometry.arcs`: about 130 pixels
+GATHERED = 0.3  # if more of the arcs may have outliers, the whole frame is put in arc order
 SAMPLE = 1 << 16  # pixels that `ThresholdWarning` examines
 Outliers = Callable[[Image, Image, NDArray[np.uint8]], None]
 
@@ -26,10 +27,10 @@ Outliers = Callable[[Image, Image, NDArray[np.uint8]], None]
 class Mask(Stage):
     """Mask pixels by position, by value, and by comparison with their ring.
 
-    The stage masks in four steps: first by position (``file``, ``detector``, ``edge``), then by value
+    The stage masks in five steps: first by position (``file``, ``detector``, ``edge``), then by value
     (``lower_thresh``, ``upper_thresh``, not finite), then outliers among the pixels still good (``auto_type``,
-    ``alpha``), and last the neighbourhood (``grow``) of what the second and third step masked. None switches a step
-    off.
+    ``alpha``), then ``regions`` that receive too little, and last the neighbourhood (``grow``) of what the second to
+    fourth step masked. None switches a step off.
 
     Attributes
     ----------
@@ -53,6 +54,8 @@ class Mask(Stage):
         Number of pixels by which the mask grows around thresholds and outliers.
     max_iter
         Rounds of ``sigma_clip``.
+    regions
+        Mask shadows, translucent arms, gaps and dead lines, see `regions.find`.
     """
 
     edge: int | None = 30
@@ -65,6 +68,7 @@ class Mask(Stage):
     detector: bool = True
     grow: int = 0
     max_iter: int = 5
+    regions: bool = False
 
     def __post_init__(self) -> None:
         require(self.edge is None or self.edge >= 0, "edge", self.edge, "a number of pixels >= 0 expected")
@@ -101,6 +105,7 @@ class Mask(Stage):
 
         static = self._static_mask(setup)
         mask_by_value = self._mask_by_value(setup.geometry)
+        mask_regions = _region_mask(setup.geometry) if self.regions else None
         warning = None if self.lower_thresh is None else ThresholdWarning(setup.geometry, self.lower_thresh)
 
         def mask(frame: Frame) -> Frame:
@@ -112,6 +117,8 @@ class Mask(Stage):
             image = read_only(frame.image.ravel())
             variance = image if frame.variance is None else read_only(frame.variance.ravel())
             mask_by_value(image, variance, out.ravel())
+            if mask_regions is not None:
+                mask_regions(frame, out)
             if self.grow:
                 grow(out, self.grow)
             share = np.count_nonzero(out) / out.size
@@ -153,11 +160,13 @@ class Mask(Stage):
 
     def _mad(self, geometry: Geometry, alpha: float, limits: tuple[float, float]) -> Outliers:
         from ..numerics import outliers
+        from ..numerics.calm import LINE, gather, is_calm, summarize
         from ..numerics.constants import OUTLIER
 
         arcs, per_thread = geometry.arcs, threading.local()
         inner = int(np.searchsorted(arcs.ring, 2 * BEAMSTOP + 4))
         ring = read_only(arcs.ring[:inner])
+        arc = read_only(arcs.of_pixels())
 
         def find(image: Image, variance: Image, flat: NDArray[np.uint8]) -> None:
             if not hasattr(per_thread, "pairs"):
@@ -165,8 +174,15 @@ class Mask(Stage):
             if variance is image:
                 variance = read_only(np.maximum(image, np.float32(1)))
             level = np.empty(inner, np.float32)
-            outliers.scatter_pairs_to_rings(image, variance, flat, *limits, arcs.slots, per_thread.pairs)
-            outliers.mask_mad(per_thread.pairs, arcs.order, arcs.starts, alpha, flat, level)
+            lines, calm = np.zeros((arcs.ring.size, LINE), np.float32), np.empty(arcs.ring.size, np.bool_)
+            summarize(image, variance, flat, *limits, arc, lines)
+            if is_calm(lines, alpha, calm) < GATHERED * calm.size:
+                wanted = ~calm
+                wanted[:inner] = True
+                gather(image, variance, flat, arcs.order, arcs.starts, wanted, per_thread.pairs)
+            else:
+                outliers.scatter_pairs_to_rings(image, variance, flat, *limits, arcs.slots, per_thread.pairs)
+            outliers.mask_mad(per_thread.pairs, arcs.order, arcs.starts, alpha, flat, level, calm)
             dark = np.searchsorted(ring, outliers.find_shadow(level, ring, alpha))
             pixels = arcs.order[: arcs.starts[dark]]
             flat[pixels] |= np.where(flat[pixels] == 0, OUTLIER, np.uint8(0))
@@ -201,6 +217,26 @@ class Mask(Stage):
             raise ConfigError(f"mask.file={path}: values other than 0 (good) and 1 (masked)")
         masked: NDArray[np.bool_] = user != np.float32(self.invert)
         return masked
+
+
+def _region_mask(geometry: Geometry) -> Callable[[Frame, NDArray[np.uint8]], None]:
+    """Return what masks the regions of a frame in place.
+
+    If a background was subtracted, the raw counts decide: the difference is about 0 where the sample scatters little,
+    and a shadow does not show there.
+    """
+    from ..numerics.constants import GOOD, OUTLIER
+    from ..numerics.regions.find import find_regions
+
+    cells = geometry.cells
+
+    def mask_regions(frame: Frame, mask: NDArray[np.uint8]) -> None:
+        raw = frame.info.raw if "background_scale" in frame.info.factors else None
+        image = frame.image if raw is None else raw
+        region = find_regions(read_only(image.ravel()), mask.ravel(), cells.cell, cells.rings, mask.shape)
+        mask[region & (mask == GOOD)] = OUTLIER
+
+    return mask_regions
 
 
 class ThresholdWarning:
