@@ -15,9 +15,8 @@ from ..config.schema import build
 from ..config.settings import as_list, parse_settings
 from ..execution.plan import geometry_file
 from ..geometry.orientation import (
-    CLEAR,
     ORIENTATIONS,
-    PLAIN,
+    SURE,
     Verdict,
     apply_transform,
     canonical,
@@ -32,7 +31,13 @@ from ..model.errors import ConfigError, FrameError
 from ..report.tables import print_table
 from ..stages.source import Source
 
-SIDE = 600  # rows and columns that are looked at
+FEW = 3.0  # counts a pixel
+
+
+NEAR = 5.0  # pixels
+
+
+CLEAR = 2.0  # times as many bad pixels: a mask is turned
 
 
 MOST = 0.5  # of the signal: a mask that covers more is inverted
@@ -47,23 +52,24 @@ def main(arguments: Sequence[str]) -> int:
     source = build(groups["source"], "source", Source)
     poni = geometry_file(top)
     path, raw = _first(expand([*as_list(top.images), *command.images]))
-    verdict = judge(raw, poni, source.transform, top.cache, SIDE)
-    if not verdict.sharpness:
+    verdict = judge(raw, poni, source.transform, top.cache)
+    if not verdict.against:
         raise ConfigError(
             f"{path}: {raw.shape[0]} x {raw.shape[1]} pixels fit the detector of {poni.path} in no orientation"
         )
     size = f"{raw.shape[0]} x {raw.shape[1]} pixels"
-    print(f"{path.name}, {size}, with {poni.name}: how much rings stand out, in each orientation")
+    print(f"{path.name}, {size}, with {poni.name}: evidence against each orientation, in sigma ({SURE:g} is sure)")
     same = detector_orientations(poni, (raw.shape[0], raw.shape[1])) if verdict.given in ORIENTATIONS[:1] else {}
     print_table(
         [
             {
                 "source.transform": f"[{','.join(words)}]",
                 "or geometry.orientation": str(same.get(words, "")),
-                "sharpness": f"{value:.2f}",
+                "against it": "best" if not number else f"{value:.1f}",
+                "rings apart": f"{verdict.apart[words]:.1f} px",
                 "": "yours" if words == verdict.given else "",
             }
-            for words, value in verdict.sharpness.items()
+            for number, (words, value) in enumerate(verdict.against.items())
         ]
     )
     wrong, told = diagnosis(verdict)
@@ -79,22 +85,39 @@ def main(arguments: Sequence[str]) -> int:
 
 def diagnosis(verdict: Verdict) -> tuple[bool, str]:
     """Whether the orientation is wrong, and what to say."""
-    best, given = verdict.best, verdict.given
-    if verdict.sharpness[best] <= PLAIN:
-        return False, "no rings in this frame to judge by: take one of a powder"
-    if given not in verdict.sharpness:
-        return True, f"your orientation does not fit the detector: say {override_text(best)}"
+    given, likely = verdict.given, verdict.likely
+    others = [words for words in likely if words != given]
+    if given not in verdict.against:
+        if len(likely) == 1:
+            return True, f"your orientation does not fit the detector: say {override_text(verdict.best)}"
+        return True, f"your orientation does not fit the detector: say one of {_listed(likely)} ({_reason(verdict)})"
     if verdict.wrong:
-        return True, f"your orientation is wrong: say {override_text(best)} ({verdict.ratio:.1f} times sharper)"
-    others = [words for words in verdict.sharpness if words != given]
-    margin = min((verdict.sharpness[given] / max(verdict.sharpness[words], 1e-9) for words in others), default=np.inf)
-    if margin > CLEAR:
-        return False, f"your orientation is right ({margin:.1f} times sharper than any other)"
-    near = [override_text(words) for words in others if verdict.sharpness[given] < CLEAR * verdict.sharpness[words]]
-    return (
-        False,
-        f"your orientation may be right, but {', '.join(near)} cannot be told from it: the rings look alike there",
-    )
+        how = f"{verdict.against[given]:.1f} sigma against yours"
+        told = f"your orientation is wrong: say {override_text(verdict.best)} ({how})"
+        return True, f"{told}; {_listed(others[1:])} cannot be told from it" if others[1:] else told
+    if verdict.right:
+        against = min((value for words, value in verdict.against.items() if words not in likely), default=0.0)
+        if len(likely) == len(verdict.against):
+            return False, "your orientation is right: all others have the same rings, to within a pixel"
+        told = f"your orientation is right ({against:.1f} sigma against the next)"
+        return False, f"{told}; {_listed(others)} has the same rings, to within a pixel" if others else told
+    return False, f"cannot tell your orientation from {_listed(others)}: {_reason(verdict)}"
+
+
+def _listed(orientations: Sequence[tuple[str, ...]]) -> str:
+    return ", ".join(override_text(words) for words in orientations)
+
+
+def _reason(verdict: Verdict) -> str:
+    """Why the frame cannot tell, and what would help."""
+    far = max(verdict.apart[words] for words in verdict.likely)
+    if verdict.rings < SURE:
+        if 0 < verdict.counts < FEW:
+            return f"no rings stand out at {verdict.counts:.2g} counts a pixel; take a longer exposure"
+        return "no rings stand out of the noise; take a frame of a powder"
+    if far < NEAR:
+        return f"their rings lie within {far:.1f} pixels of each other; take a frame with sharper rings or more counts"
+    return "the rings that are there fit all of them; take a frame with more rings or more counts"
 
 
 def faults(mask: NDArray[np.bool_], raw: NDArray[Any], bad: NDArray[np.bool_] | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""Orientation: in which of its eight orientations a frame has the sharpest rings."""
+"""Orientation: in which of its eight orientations the rings of a frame are those of its PONI."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ..model.errors import ConfigError
 from .geometry import Geometry
 from .geometry import shared_geometry as shared
 from .poni import Poni
+from .ring_evidence import SECTORS, RingMap, block_gains, fold_step, measured, places, significance, structure
 
 # All orientations of a rectangle, each in as few words as it takes.
 ORIENTATIONS: tuple[tuple[str, ...], ...] = (
@@ -28,45 +29,57 @@ ORIENTATIONS: tuple[tuple[str, ...], ...] = (
 )
 
 
-SIDE = 110  # rows and columns that are looked at
+SIDE = 512  # rows and columns of bins that a frame is folded into
 
 
-RINGS = 300  # about as many as fit into SIDE pixels' room, twice over
-
-
-SMOOTH = 15  # rings that count as near
+COARSE = 192  # the same, to see quickly that all is well
 
 
 FAR = 3.0  # standard deviations of the ranks in a ring
 
 
-CLEAR = 2.0  # so many times sharper is no accident
+SURE = 5.0  # standard deviations: a difference is no accident
 
 
-PLAIN = 5.0  # a frame without rings has 1 or less
+SAME = 1.0  # pixels: rings that are nearer are the same
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How sharp the rings are in each orientation, best first; ``given`` is the one that was asked about."""
+    """What a frame says about its orientation.
 
-    sharpness: Mapping[tuple[str, ...], float]
+    ``against``: the evidence against each orientation that fits the detector, in standard deviations below the best
+    one, best first; ``apart``: how far its rings lie from those of the best one (root mean square, pixels); ``rings``:
+    the evidence for rings in the best one; ``counts``: the mean of the pixels; ``given``: what was asked about.
+    """
+
+    against: Mapping[tuple[str, ...], float]
+    apart: Mapping[tuple[str, ...], float]
     given: tuple[str, ...]
+    rings: float = 0.0
+    counts: float = 0.0
 
     @property
     def best(self) -> tuple[str, ...]:
-        """The orientation with the sharpest rings."""
-        return next(iter(self.sharpness))
+        """The orientation with the most evidence; the given one where its rings are the same."""
+        if self.given in self.against and self.apart[self.given] < SAME:
+            return self.given
+        return next(iter(self.against))
 
     @property
-    def ratio(self) -> float:
-        """How many times sharper the best one is than the given one."""
-        return self.sharpness[self.best] / max(self.sharpness.get(self.given, 1.0), 1.0)
+    def likely(self) -> list[tuple[str, ...]]:
+        """The orientations that nothing speaks against, best first, those with the same rings included."""
+        return [words for words, value in self.against.items() if value < SURE or self.apart[words] < SAME]
 
     @property
     def wrong(self) -> bool:
-        """Whether another orientation than the given one is clearly better."""
-        return self.ratio > CLEAR and self.sharpness[self.best] > PLAIN
+        """Whether the frame speaks against the given orientation."""
+        return self.given in self.against and self.given not in self.likely
+
+    @property
+    def right(self) -> bool:
+        """Whether the frame speaks against all orientations but the given one, and those with the same rings."""
+        return self.given in self.likely and all(self.apart[words] < SAME for words in self.likely)
 
 
 def apply_transform(array: NDArray[Any], transform: Sequence[str]) -> NDArray[Any]:
@@ -85,61 +98,53 @@ def canonical(transform: Sequence[str]) -> tuple[str, ...]:
 def judge(raw: NDArray[Any], poni: Poni, transform: Sequence[str], cache: bool, side: int = SIDE) -> Verdict:
     """Compare all orientations of a raw frame (slow, fast) that fit the detector with that which ``transform`` gives.
 
-    Looks at ``side`` rows and columns; they lie symmetrically, so that all orientations have the same pixels.
+    The frame is folded into about ``side`` x ``side`` bins, if it has more pixels.
     """
-    rows, columns = (_places(size, side) for size in raw.shape)
-    ranks = _ranks(raw[np.ix_(rows, columns)], raw.dtype)
-    found: dict[tuple[str, ...], float] = {}
-    rings: dict[tuple[int, ...], NDArray[np.int64] | None] = {}
+    given = canonical(transform)
+    step = fold_step(raw.shape, side)
+    maps: dict[tuple[str, ...], RingMap] = {}
     for words in ORIENTATIONS:
-        swaps = apply_transform(np.empty((1, 2), np.bool_), words).shape != (1, 2)
-        shape = (raw.shape[1], raw.shape[0]) if swaps else (raw.shape[0], raw.shape[1])
-        if shape not in rings:
-            rings[shape] = _rings(poni, shape, cache, side)
-        numbers = rings[shape]
-        if numbers is not None:
-            found[words] = sharpness(apply_transform(ranks, words).ravel(), numbers)
-    ordered = sorted(found, key=lambda words: -found[words])
-    return Verdict({words: found[words] for words in ordered}, canonical(transform))
+        if (found := _ring_map(poni, raw.shape, words, cache, step)) is not None:
+            maps[words] = found
+    if not maps:
+        return Verdict({}, {}, given)
+    groups = _groups(maps, given, step)
+    gains = block_gains(structure(raw, step), [maps[group[0]] for group in groups])
+    below = [min((significance(mine - other) for other in gains if other is not mine), default=0.0) for mine in gains]
+    best = int(np.argmax(below))
+    order = sorted(range(len(groups)), key=lambda number: significance(gains[best] - gains[number]))
+    order.sort(key=lambda number: number != best)
+    against, apart = {}, {}
+    for number in order:
+        for words in groups[number]:
+            against[words] = significance(gains[best] - gains[number])
+            apart[words] = _apart(maps[groups[best][0]], maps[words], step)
+    good = measured(raw)
+    mean = float(raw.mean(where=good)) if good.any() else 0.0
+    return Verdict(against, apart, given, significance(gains[best]), mean)
 
 
-def sharpness(ranks: NDArray[np.float64], rings: NDArray[np.int64]) -> float:
-    """How much more a ring differs from those about it than the pixels within it do: a ratio of variances (F).
-
-    What changes slowly with the angle does not count: air, glass, a gradient over the detector.
-
-    ``ranks``: those of the pixels' values, NaN for bad ones, so that single strong pixels do not count (as in the test
-    of Kruskal and Wallis, J. Am. Stat. Assoc. 47 (1952), 583); ``rings``: their ring. About 1 without rings.
-    """
-    good = np.isfinite(ranks)
-    values, numbers = ranks[good], rings[good]
-    if values.size < 10:
-        return 1.0
-    count, total = np.bincount(numbers), np.bincount(numbers, weights=values)
-    filled = count > 1
-    filled_there = filled[numbers]
-    count, total = count[filled], total[filled]
-    means = total / count
-    within = float((values[filled_there] ** 2).sum() - (total * means).sum())  # not @: BLAS would start threads
-    free = int(count.sum() - count.size)
-    if within <= 0 or free < 1 or count.size < SMOOTH:
-        return 1.0
-    box = np.ones(SMOOTH)
-    trend = np.convolve(total, box, "same") / np.convolve(count, box, "same")
-    return float(((count * (means - trend) ** 2).sum() / count.size) / (within / free))
+def _groups(maps: Mapping[tuple[str, ...], RingMap], given: tuple[str, ...], step: int) -> list[list[tuple[str, ...]]]:
+    """The orientations with the same rings together, the given one first in its group."""
+    groups: list[list[tuple[str, ...]]] = []
+    for words in sorted(maps, key=lambda words: words != given):
+        for group in groups:
+            if _apart(maps[group[0]], maps[words], step) < SAME:
+                group.append(words)
+                break
+        else:
+            groups.append([words])
+    return groups
 
 
-def _places(size: int, side: int) -> NDArray[np.int64]:
-    step = max(1, size // side)
-    half = np.arange(step // 2, size // 2, step)
-    return np.concatenate([half, size - 1 - half[::-1]])
+def _apart(one: RingMap, other: RingMap, step: int) -> float:
+    """How far the rings of two maps lie from each other: root mean square, pixels."""
+    return step * float(np.sqrt(np.mean((one.radius - other.radius) ** 2)))
 
 
-def _ranks(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[np.float64]:
+def _ranks(values: NDArray[Any]) -> NDArray[np.float64]:
     """The rank of every value, equal ones sharing theirs; NaN for what is no measurement."""
-    bad = ~np.isfinite(values) | (values < 0)
-    if dtype.kind == "u":  # what photon counters say of a pixel that they do not have
-        bad |= values == np.iinfo(dtype).max
+    bad = ~measured(values)
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     middle = np.cumsum(counts) - (counts + 1) / 2
     ranks = middle[inverse].reshape(values.shape)
@@ -148,22 +153,28 @@ def _ranks(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[np.float64]:
     return result
 
 
-def _rings(poni: Poni, shape: tuple[int, int], cache: bool, side: int) -> NDArray[np.int64] | None:
-    """The ring of the pixels that are looked at; None where the detector has another shape."""
-    geometry = shared(poni, shape, cache=cache)
+def _ring_map(poni: Poni, shape: tuple[int, ...], words: Sequence[str], cache: bool, step: int) -> RingMap | None:
+    """The rings of a PONI where a raw frame of this shape has them in an orientation; None where it does not fit."""
+    turned = apply_transform(np.empty(shape, np.bool_), words).shape
+    geometry = shared(poni, (turned[0], turned[1]), cache=cache)
 
     def make() -> dict[str, NDArray[Any]]:
         try:
-            angles = geometry.integrator.center_array(shape, unit="2th_rad", scale=False)
+            integrator = geometry.integrator
         except ConfigError:  # kept as well: to find it out again takes importing pyFAI
-            return {"rings": np.zeros(1, np.uint32)}
-        seen = angles[np.ix_(*(_places(size, side) for size in shape))].ravel()
-        many = max(2 * SMOOTH, min(round(RINGS * side / SIDE), int(np.hypot(*shape))))
-        edges = np.linspace(seen.min(), seen.max(), many + 1)[1:-1]
-        return {"rings": np.digitize(seen, edges).astype(np.uint32)}
+            return {"radius": np.zeros((1, 1), np.float32), "sector": np.zeros((1, 1), np.uint8)}
+        two_theta, chi = (integrator.center_array(turned, unit=unit, scale=False) for unit in ("2th_rad", "chi_rad"))
+        made = RingMap.of(two_theta, chi, step)
+        return {"radius": made.radius, "sector": made.sector}
 
-    numbers = geometry.kept("orientation", {"side": side, "rings": RINGS}, make)["rings"]
-    return None if numbers.size == 1 else numbers.astype(np.int64)
+    kept = geometry.kept("orientation", {"step": step, "sectors": SECTORS}, make)
+    if kept["radius"].size == 1:
+        return None
+    found = {}
+    for name, array in kept.items():
+        found[name] = np.empty([size // (2 * step) * 2 for size in shape], array.dtype)
+        apply_transform(found[name], words)[...] = array
+    return RingMap(**found)
 
 
 def override_text(transform: Sequence[str]) -> str:
@@ -193,23 +204,20 @@ def ring_misfits(raw: NDArray[Any], poni: Poni, transform: Sequence[str], cache:
 
     The line in the middle of an odd number is left out. None where the frame does not fit the detector.
     """
-    places = [_places(size, max(raw.shape)) for size in raw.shape]
-    part = raw[np.ix_(*places)]
-    frame = apply_transform(_ranks(part, raw.dtype), transform)
-    numbers = _rings(poni, apply_transform(raw, transform).shape, cache, max(raw.shape))
-    if numbers is None:
+    rings = _ring_map(poni, raw.shape, transform, cache, 1)
+    if rings is None:
         return None
-    ranks = frame.ravel()
+    at = np.ix_(*(places(size, 1) for size in raw.shape))
+    ranks = _ranks(raw[at]).ravel()
+    numbers = rings.radius.astype(np.int64).ravel()
     good = np.isfinite(ranks)
     count = np.maximum(np.bincount(numbers[good], minlength=numbers.max() + 1), 1)
     mean = np.bincount(numbers[good], ranks[good], count.size) / count
     spread = np.sqrt(np.bincount(numbers[good], (ranks[good] - mean[numbers[good]]) ** 2, count.size) / count)
     with np.errstate(invalid="ignore"):
-        off = (~good | (np.abs(ranks - mean[numbers]) > FAR * spread[numbers])).reshape(frame.shape)
-    back = np.empty(part.shape, np.intp)
-    apply_transform(back, transform)[...] = np.arange(off.size).reshape(off.shape)
+        off = ~good | (np.abs(ranks - mean[numbers]) > FAR * spread[numbers])
     found = np.zeros(raw.shape, np.bool_)
-    found[np.ix_(*places)] = off.ravel()[back]
+    found[at] = off.reshape(rings.radius.shape)
     return found
 
 

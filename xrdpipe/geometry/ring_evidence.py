@@ -1,0 +1,270 @@
+"""Evidence for rings: how well one part of a frame predicts the others along the rings of a geometry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise, product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SECTORS = 24  # of the azimuth; each is predicted from the others
+
+
+BLOCKS = 32  # the frame has about so many blocks a side, whose spread tells how sure a difference is
+
+
+LOCAL = 10  # the local background is that of 1 / LOCAL of a side
+
+
+CLIP = 3.0  # standard deviations; spots and bad pixels have no more say than this
+
+
+DARK = 5.0  # spreads below the median of its tile: a shadow or a gap
+
+
+BRIGHT = 4.0  # spreads from the median of its tile count as this
+
+
+WIDTHS = (1, 3, 7, 15)  # rings that are taken together, for lines that are wider than a ring
+
+
+VOTE = 3.0  # standard deviations: no sector has more to say of a ring
+
+
+REACH = 5  # sectors that predict each other where rings are partial
+
+
+SAY = 3.0  # nats: no block has more to say
+
+
+BAND = 41  # rings that share one estimate of how much of a ring is noise
+
+
+@dataclass(frozen=True)
+class RingMap:
+    """Where the bins of a folded frame lie: ``radius`` in bins (one ring each), ``sector`` 0 to SECTORS - 1."""
+
+    radius: NDArray[np.float32]
+    sector: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, two_theta: NDArray[Any], chi: NDArray[Any], step: int) -> RingMap:
+        """Rings as wide as a bin, and sectors of equally many bins, of the angles of all pixels (rad)."""
+        angle = fold_mean(two_theta, step)
+        slow, fast = np.gradient(angle)
+        width = float(np.median(np.hypot(slow, fast)))
+        radius = (angle - angle.min()) / max(width, 1e-12)
+        azimuth = chi[np.ix_(*(places(size, step)[step // 2 :: step] for size in chi.shape))]
+        edges = np.quantile(azimuth, np.linspace(0, 1, SECTORS + 1)[1:-1])
+        sector = np.searchsorted(edges, azimuth.ravel()).reshape(azimuth.shape)
+        return cls(radius.astype(np.float32), sector.astype(np.uint8))
+
+
+def places(size: int, step: int) -> NDArray[np.int64]:
+    """The pixels of an axis that fill bins of ``step`` pixels, as many from either end."""
+    half = size // 2 // step * step
+    return np.concatenate([np.arange(half), np.arange(size - half, size)])
+
+
+def fold_step(shape: tuple[int, ...], side: int) -> int:
+    """Pixels a bin has on a side, where the frame is to have about ``side`` x ``side`` bins."""
+    return max(1, min(int(np.sqrt(np.prod(shape)) / side), min(shape) // 8))
+
+
+def _fold(image: NDArray[Any], step: int) -> NDArray[Any]:
+    if all(size % (2 * step) == 0 for size in image.shape):
+        part = image
+    else:
+        part = image[np.ix_(*(places(size, step) for size in image.shape))]
+    return part.reshape(part.shape[0] // step, step, part.shape[1] // step, step)
+
+
+def fold_mean(image: NDArray[Any], step: int) -> NDArray[np.float64]:
+    """The means of bins of ``step`` x ``step`` pixels."""
+    mean: NDArray[np.float64] = _fold(image, step).mean(axis=(1, 3))
+    return mean
+
+
+def measured(raw: NDArray[Any]) -> NDArray[np.bool_]:
+    """The pixels of a raw frame that are measurements: finite, not negative, not the detector's word for none."""
+    good = np.isfinite(raw) if raw.dtype.kind == "f" else np.ones(raw.shape, np.bool_)
+    if raw.dtype.kind != "u":
+        with np.errstate(invalid="ignore"):
+            good &= raw >= 0
+    else:  # what photon counters say of a pixel that they do not have
+        good &= raw != np.iinfo(raw.dtype).max
+    return good
+
+
+def structure(raw: NDArray[Any], step: int) -> NDArray[np.float32]:
+    """What stands out of its neighbourhood, in standard deviations of the neighbourhood; 0 where nothing is measured.
+
+    Pixels are folded into bins; shadows and gaps are left out, what is far off its neighbourhood is clipped, and the
+    local mean and that of rows and columns are taken away. Air, glass and a gradient leave nothing, spots little.
+    """
+    good = measured(raw)
+    share = fold_mean(good, step)
+    known = share >= 0.5
+    mean = fold_mean(raw if good.all() else np.where(good, raw, 0), step)
+    np.divide(mean, share, out=mean, where=known)
+    window = max(7, round(np.sqrt(mean.size) / LOCAL)) | 1
+    known &= ~_dark(mean, known, window)
+    middle, spread = _tiles(mean, known, window)
+    mean = np.clip(mean, middle - BRIGHT * spread, middle + BRIGHT * spread)
+    near = _Near(known, window)
+    found = near.less_mean(mean)
+    usual = 1.5 * _tiles(np.abs(found), known, window)[0]
+    known &= usual > 1e-6 * np.abs(middle)
+    near = _Near(known, window)
+    found = near.less_mean(np.clip(found, -CLIP * usual, CLIP * usual))
+    noise = np.sqrt(near.mean(found**2))
+    np.divide(found, noise, out=found, where=noise > 0)
+    for axis in (0, 1):  # columns of the detector are no rings
+        count = np.maximum(known.sum(axis=axis, keepdims=True), 1)
+        found = np.where(known, found - found.sum(axis=axis, keepdims=True) / count, 0)
+    result: NDArray[np.float32] = found.astype(np.float32)
+    return result
+
+
+def _dark(mean: NDArray[np.float64], known: NDArray[np.bool_], window: int) -> NDArray[np.bool_]:
+    """Shadows and gaps: what is far below its tile, bin by bin or on the mean of 5 x 5."""
+    dark = np.zeros(mean.shape, np.bool_)
+    for image in (mean, _Near(known, 5).mean(mean)):
+        middle, spread = _tiles(image, known, window)
+        dark |= known & (image < middle - DARK * spread)
+    for _ in range(2):
+        dark = _grown(dark)
+    return dark
+
+
+def _tiles(
+    mean: NDArray[np.float64], known: NDArray[np.bool_], window: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Median and spread (of the upper half, which shadows leave alone) of the tile of each bin."""
+    middle, spread = np.zeros(mean.shape), np.full(mean.shape, np.inf)
+    starts = (np.linspace(0, size, max(1, round(size / window)) + 1).astype(int) for size in mean.shape)
+    rows, columns = ([slice(a, b) for a, b in pairwise(edges)] for edges in starts)
+    for tile in product(rows, columns):
+        values = mean[tile][known[tile]]
+        if values.size >= 10:
+            half, *high = np.quantile(values, (0.5, 0.84, 0.975, 0.99))
+            above = [(value - half) / sigmas for value, sigmas in zip(high, (1, 2, 3), strict=True)]
+            middle[tile], spread[tile] = half, next((value for value in above if value > 0), np.inf)
+    return middle, spread
+
+
+def _grown(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """With the bins beside it."""
+    grown = mask.copy()
+    for axis in (0, 1):
+        for way in (1, -1):
+            grown |= np.roll(mask, way, axis)
+    return grown
+
+
+class _Near:
+    """Means over the neighbourhood of each bin, of the known ones."""
+
+    def __init__(self, known: NDArray[np.bool_], window: int) -> None:
+        self.known, self.window = known, window
+        self.share = self._box(known.astype(np.float64))
+
+    def _box(self, image: NDArray[np.float64]) -> NDArray[np.float64]:
+        from scipy.ndimage import uniform_filter
+
+        box: NDArray[np.float64] = uniform_filter(image, self.window, mode="constant")
+        return box
+
+    def mean(self, image: NDArray[np.float64]) -> NDArray[np.float64]:
+        total = self._box(np.where(self.known, image, 0))
+        return np.divide(total, self.share, out=np.zeros(image.shape), where=self.known)
+
+    def less_mean(self, image: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.where(self.known, image - self.mean(image), 0)
+
+
+def block_gains(found: NDArray[np.float32], maps: Sequence[RingMap]) -> NDArray[np.float64]:
+    """How much better the rings of each map predict the blocks of a frame than no rings do; (maps, blocks), in nats.
+
+    ``found``: `structure`; the maps are turned to its orientation. Every sector is predicted from the means of the
+    rings in the other sectors, so what one place has of its own, and noise, predict nothing.
+    """
+    used = found != 0
+    values = found[used].astype(np.float64)
+    if values.size < 100:
+        return np.zeros((len(maps), 1))
+    cells = []
+    for each in maps:
+        cells.append(each.radius[used].astype(np.int64) * SECTORS + each.sector[used])
+    size = 1 + max(int(cell.max()) // SECTORS for cell in cells)
+    sums = [np.bincount(cell, values, size * SECTORS).reshape(size, SECTORS) for cell in cells]
+    counts = [np.bincount(cell, minlength=size * SECTORS).reshape(size, SECTORS).astype(float) for cell in cells]
+    best: list[NDArray[np.float64]] = []
+    most = -np.inf
+    for width, kernel in product(WIDTHS, _kernels()):
+        predicted = [_predicted(total, count, width, kernel) for total, count in zip(sums, counts, strict=True)]
+        won = [float((p * (s - n * p / 2)).sum()) for p, s, n in zip(predicted, sums, counts, strict=True)]
+        first, second = sorted([*won, 0.0])[-1:-3:-1]
+        if first - second > most:
+            most, best = first - second, predicted
+    blocks = block_numbers(found.shape)[used]
+    gains = []
+    for cell, p in zip(cells, best, strict=True):
+        at = p.ravel()[cell]
+        gains.append(np.bincount(blocks, at * (values - at / 2)))
+    return np.array(gains)
+
+
+def block_numbers(shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """The block of each bin; they lie symmetrically."""
+    side = max(4.0, np.sqrt(np.prod(shape)) / BLOCKS)
+    rows, columns = (np.arange(size) * max(1, round(size / side)) // size for size in shape)
+    return rows[:, None] * (columns[-1] + 1) + columns[None, :]
+
+
+def _kernels() -> list[NDArray[np.float64]]:
+    """The weights with which sectors predict each other: all alike, or those near by only; (from, to)."""
+    apart = np.abs(np.subtract.outer(np.arange(SECTORS), np.arange(SECTORS)))
+    apart = np.minimum(apart, SECTORS - apart)
+    return [(apart > 0).astype(float), np.where(apart > 0, np.clip(1 - apart / REACH, 0, 1), 0)]
+
+
+def _predicted(
+    total: NDArray[np.float64], count: NDArray[np.float64], width: int, kernel: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The mean of a ring in the other sectors, shrunk by what of it is noise; (rings, sectors)."""
+    own = _running(total, width)
+    many = _running(count, width)
+    most = VOTE * np.sqrt(many)
+    wide, many = np.clip(own, -most, most) @ kernel, many @ kernel
+    mean = np.divide(wide, many, out=np.zeros(wide.shape), where=many > 0)
+    agree = _running((mean * total) @ (kernel + np.eye(SECTORS)), BAND)
+    power = _running((mean**2 * count) @ (kernel + np.eye(SECTORS)), BAND)
+    shrink = np.clip(np.divide(agree, power, out=np.zeros(power.shape), where=power > 0), 0, 1)
+    predicted: NDArray[np.float64] = shrink * mean
+    return predicted
+
+
+def _running(table: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """Sums of ``width`` rows about each."""
+    if width == 1:
+        return table
+    half = width // 2
+    total = np.concatenate([np.zeros((1, table.shape[1])), np.cumsum(table, axis=0)])
+    at = np.arange(len(table))
+    result: NDArray[np.float64] = total[np.minimum(at + half + 1, len(table))] - total[np.maximum(at - half, 0)]
+    return result
+
+
+def significance(gains: NDArray[np.float64]) -> float:
+    """The sum of the gains of blocks, or of their differences, over its standard deviation.
+
+    No block has more to say than SAY. The expected value of a sum of nothing is 0, so its standard deviation comes from
+    the squares. Every pair of blocks predicts each other, so noise is counted twice: hence the 2.
+    """
+    said = np.clip(gains, -SAY, SAY)
+    spread = float(np.sqrt(2 * (said**2).sum()))
+    return float(said.sum()) / spread if spread > 0 else 0.0
