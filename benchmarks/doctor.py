@@ -125,11 +125,11 @@ def _shadows(
 ) -> NDArray[np.float64]:
     passed = np.ones(two_theta.shape)
     rows, columns = np.indices(two_theta.shape)
-    nearest = np.unravel_index(np.argmin(two_theta), two_theta.shape)
+    nearest = np.array(np.unravel_index(int(np.argmin(two_theta)), two_theta.shape))
     short = min(two_theta.shape)
     if rng.random() < 0.5:
         traits.append("beamstop")
-        at = np.array(nearest) + rng.normal(0, 0.02 * short, 2)
+        at = nearest + rng.normal(0, 0.02 * short, size=2)
         radius = short * rng.uniform(0.02, 0.1)
         through = rng.choice([0.0, 0.1])
         passed[np.hypot(rows - at[0], columns - at[1]) < radius] = through
@@ -140,20 +140,21 @@ def _shadows(
             passed[(along > 0) & (np.abs(across) < radius / 3)] *= rng.choice([0.0, 0.5, 0.85])
     if rng.random() < 0.15:
         traits.append("aperture")
-        middle = np.array(two_theta.shape) / 2 + rng.normal(0, 0.05 * short, 2)
+        middle = np.array(two_theta.shape) / 2 + rng.normal(0, 0.05 * short, size=2)
         passed[np.hypot(rows - middle[0], columns - middle[1]) > 0.52 * short] *= rng.choice([0.0, 0.3])
     if rng.random() < 0.3:
         traits.append("flat")
-        passed *= 1 + 0.02 * rng.normal(size=two_theta.shape[1])[None, :]
+        passed *= 1 + 0.02 * rng.normal(size=(1, two_theta.shape[1]))
     return passed
 
 
 def _detected(rng: np.random.Generator, expected: NDArray[Any], level: float, traits: list[str]) -> NDArray[Any]:
-    rows, columns = np.indices(expected.shape)
+    indices: NDArray[Any] = np.indices(expected.shape)
+    rows, columns = indices
     if rng.random() < 0.4:
         traits.append("spots")
         for _ in range(int(rng.integers(3, 60))):
-            at = rng.uniform(0, 1, 2) * expected.shape
+            at = rng.uniform(0, 1, size=2) * np.array(expected.shape)
             size, peak = rng.uniform(0.8, 5), level * 10 ** rng.uniform(0.5, 3)
             near = (slice(max(0, int(at[0]) - 20), int(at[0]) + 20), slice(max(0, int(at[1]) - 20), int(at[1]) + 20))
             distance = (rows[near] - at[0]) ** 2 + (columns[near] - at[1]) ** 2
@@ -172,7 +173,8 @@ def _detected(rng: np.random.Generator, expected: NDArray[Any], level: float, tr
     if kind == "float32":
         frame = frame * rng.uniform(0.3, 5) + rng.normal(0, rng.uniform(0, 1 + 0.1 * level), frame.shape) + 10
     frame[bad] = sentinel
-    return np.clip(frame, None, 65535 if kind == "uint16" else None).astype(str(kind))
+    seen: NDArray[Any] = np.clip(frame, None, 65535 if kind == "uint16" else None).astype(str(kind))
+    return seen
 
 
 def outcome(verdict: Verdict, truth: tuple[str, ...]) -> str:
@@ -190,7 +192,7 @@ def main() -> None:
     parser.add_argument("--seeds", choices=("even", "odd"), default="even")
     parser.add_argument("--scenes", type=int, default=60)
     options = parser.parse_args()
-    found: dict[str, Counter[str]] = {"right": Counter(), "wrong": Counter()}
+    found: dict[str, Counter[str]] = {"right": Counter(), "wrong": Counter(), "right, no rings": Counter()}
     worst = 0.0
     for number in range(options.scenes):
         made = scene(2 * number + (options.seeds == "odd"))
@@ -203,10 +205,12 @@ def main() -> None:
             found["right" if words == made.truth else "wrong"][result] += 1
             if words == made.truth:
                 said, against = diagnosis(verdict)[1], verdict.against[words]
+                if "0 rings" in made.traits:
+                    found["right, no rings"][result] += 1
         worst = max(worst, against)
         print(f"{number:3d} {dict(told)} {seconds:.2f} s; {said}; {', '.join(made.traits)}", flush=True)
-    for words, counted in found.items():
-        print(f"given the {words} orientation: {dict(counted)}")
+    for name, counted in found.items():
+        print(f"given the {name} orientation: {dict(counted)}")
     print(f"most evidence against a true orientation: {worst:.1f} sigma")
 
 

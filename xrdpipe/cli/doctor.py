@@ -34,6 +34,9 @@ from ..stages.source import Source
 FEW = 3.0  # counts a pixel
 
 
+FAINT = 6.0  # standard deviations: noise alone, with spots and shadows, has less for the best of its orientations
+
+
 NEAR = 5.0  # pixels
 
 
@@ -65,8 +68,8 @@ def main(arguments: Sequence[str]) -> int:
             {
                 "source.transform": f"[{','.join(words)}]",
                 "or geometry.orientation": str(same.get(words, "")),
-                "against it": "best" if not number else f"{value:.1f}",
-                "rings apart": f"{verdict.apart[words]:.1f} px",
+                "against": "best" if not number else f"{value:.1f}",
+                "apart": f"{verdict.apart[words]:.1f} px",
                 "": "yours" if words == verdict.given else "",
             }
             for number, (words, value) in enumerate(verdict.against.items())
@@ -101,7 +104,9 @@ def diagnosis(verdict: Verdict) -> tuple[bool, str]:
             return False, "your orientation is right: all others have the same rings, to within a pixel"
         told = f"your orientation is right ({against:.1f} sigma against the next)"
         return False, f"{told}; {_listed(others)} has the same rings, to within a pixel" if others else told
-    return False, f"cannot tell your orientation from {_listed(others)}: {_reason(verdict)}"
+    all_of_them = len(likely) == len(verdict.against)
+    rest = "all others" if all_of_them and others[1:] else _listed(others)
+    return False, f"cannot tell your orientation from {rest}: {_reason(verdict)}"
 
 
 def _listed(orientations: Sequence[tuple[str, ...]]) -> str:
@@ -111,7 +116,7 @@ def _listed(orientations: Sequence[tuple[str, ...]]) -> str:
 def _reason(verdict: Verdict) -> str:
     """Why the frame cannot tell, and what would help."""
     far = max(verdict.apart[words] for words in verdict.likely)
-    if verdict.rings < SURE:
+    if verdict.rings < FAINT:
         if 0 < verdict.counts < FEW:
             return f"no rings stand out at {verdict.counts:.2g} counts a pixel; take a longer exposure"
         return "no rings stand out of the noise; take a frame of a powder"

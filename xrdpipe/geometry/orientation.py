@@ -38,7 +38,7 @@ COARSE = 192  # the same, to see quickly that all is well
 FAR = 3.0  # standard deviations of the ranks in a ring
 
 
-SURE = 5.0  # standard deviations: a difference is no accident
+SURE = 4.0  # standard deviations: a difference is no accident
 
 
 SAME = 1.0  # pixels: rings that are nearer are the same

@@ -13,19 +13,22 @@ from numpy.typing import NDArray
 SECTORS = 24  # of the azimuth; each is predicted from the others
 
 
-BLOCKS = 32  # the frame has about so many blocks a side, whose spread tells how sure a difference is
+REACH = 5  # sectors that predict each other where rings are partial
+
+
+BLOCKS = 40  # the frame has about so many blocks a side, whose spread tells how sure a difference is
 
 
 LOCAL = 10  # the local background is that of 1 / LOCAL of a side
 
 
-CLIP = 3.0  # standard deviations; spots and bad pixels have no more say than this
-
-
 DARK = 5.0  # spreads below the median of its tile: a shadow or a gap
 
 
-BRIGHT = 4.0  # spreads from the median of its tile count as this
+BRIGHT = 4.0  # spreads from the median of its tile: what is farther counts as this
+
+
+CLIP = 3.0  # standard deviations from the local mean: the same
 
 
 WIDTHS = (1, 3, 7, 15)  # rings that are taken together, for lines that are wider than a ring
@@ -34,10 +37,7 @@ WIDTHS = (1, 3, 7, 15)  # rings that are taken together, for lines that are wide
 VOTE = 3.0  # standard deviations: no sector has more to say of a ring
 
 
-REACH = 5  # sectors that predict each other where rings are partial
-
-
-SAY = 3.0  # nats: no block has more to say
+SAY = 3.0  # nats: no block has more to say of the frame
 
 
 BAND = 41  # rings that share one estimate of how much of a ring is noise
@@ -120,7 +120,7 @@ def structure(raw: NDArray[Any], step: int) -> NDArray[np.float32]:
     known &= usual > 1e-6 * np.abs(middle)
     near = _Near(known, window)
     found = near.less_mean(np.clip(found, -CLIP * usual, CLIP * usual))
-    noise = np.sqrt(near.mean(found**2))
+    noise = np.sqrt(np.maximum(near.mean(found**2), 0))
     np.divide(found, noise, out=found, where=noise > 0)
     for axis in (0, 1):  # columns of the detector are no rings
         count = np.maximum(known.sum(axis=axis, keepdims=True), 1)
@@ -196,12 +196,10 @@ def block_gains(found: NDArray[np.float32], maps: Sequence[RingMap]) -> NDArray[
     values = found[used].astype(np.float64)
     if values.size < 100:
         return np.zeros((len(maps), 1))
-    cells = []
-    for each in maps:
-        cells.append(each.radius[used].astype(np.int64) * SECTORS + each.sector[used])
+    cells = [each.radius[used].astype(np.int64) * SECTORS + each.sector[used] for each in maps]
     size = 1 + max(int(cell.max()) // SECTORS for cell in cells)
-    sums = [np.bincount(cell, values, size * SECTORS).reshape(size, SECTORS) for cell in cells]
-    counts = [np.bincount(cell, minlength=size * SECTORS).reshape(size, SECTORS).astype(float) for cell in cells]
+    sums = [_table(cell, values, size) for cell in cells]
+    counts = [_table(cell, np.ones(values.size), size) for cell in cells]
     best: list[NDArray[np.float64]] = []
     most = -np.inf
     for width, kernel in product(WIDTHS, _kernels()):
@@ -210,7 +208,7 @@ def block_gains(found: NDArray[np.float32], maps: Sequence[RingMap]) -> NDArray[
         first, second = sorted([*won, 0.0])[-1:-3:-1]
         if first - second > most:
             most, best = first - second, predicted
-    blocks = block_numbers(found.shape)[used]
+    blocks = _block_numbers(found.shape)[used]
     gains = []
     for cell, p in zip(cells, best, strict=True):
         at = p.ravel()[cell]
@@ -218,31 +216,43 @@ def block_gains(found: NDArray[np.float32], maps: Sequence[RingMap]) -> NDArray[
     return np.array(gains)
 
 
-def block_numbers(shape: tuple[int, ...]) -> NDArray[np.int64]:
+def _table(cells: NDArray[np.int64], values: NDArray[np.float64], rings: int) -> NDArray[np.float64]:
+    """The sums of the values in each ring and sector."""
+    total: NDArray[np.float64] = np.bincount(cells, values, rings * SECTORS)
+    return total.reshape(rings, SECTORS)
+
+
+def _block_numbers(shape: tuple[int, ...]) -> NDArray[np.int64]:
     """The block of each bin; they lie symmetrically."""
     side = max(4.0, np.sqrt(np.prod(shape)) / BLOCKS)
-    rows, columns = (np.arange(size) * max(1, round(size / side)) // size for size in shape)
-    return rows[:, None] * (columns[-1] + 1) + columns[None, :]
+    rows, columns = (np.arange(size, dtype=np.int64) * max(1, round(size / side)) // size for size in shape)
+    numbers: NDArray[np.int64] = rows[:, None] * (columns[-1] + 1) + columns[None, :]
+    return numbers
+
+
+def _sectors_apart() -> NDArray[np.int64]:
+    """How many sectors lie between any two; (from, to)."""
+    apart: NDArray[np.int64] = np.abs(np.subtract.outer(np.arange(SECTORS), np.arange(SECTORS)))
+    return np.minimum(apart, SECTORS - apart)
 
 
 def _kernels() -> list[NDArray[np.float64]]:
     """The weights with which sectors predict each other: all alike, or those near by only; (from, to)."""
-    apart = np.abs(np.subtract.outer(np.arange(SECTORS), np.arange(SECTORS)))
-    apart = np.minimum(apart, SECTORS - apart)
+    apart = _sectors_apart()
     return [(apart > 0).astype(float), np.where(apart > 0, np.clip(1 - apart / REACH, 0, 1), 0)]
 
 
 def _predicted(
     total: NDArray[np.float64], count: NDArray[np.float64], width: int, kernel: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """The mean of a ring in the other sectors, shrunk by what of it is noise; (rings, sectors)."""
-    own = _running(total, width)
-    many = _running(count, width)
+    """The mean of a ring in the other sectors, shrunk to what of it agrees near by; (rings, sectors)."""
+    wide, many = _running(total, width), _running(count, width)
     most = VOTE * np.sqrt(many)
-    wide, many = np.clip(own, -most, most) @ kernel, many @ kernel
+    wide, many = np.clip(wide, -most, most) @ kernel, many @ kernel
     mean = np.divide(wide, many, out=np.zeros(wide.shape), where=many > 0)
-    agree = _running((mean * total) @ (kernel + np.eye(SECTORS)), BAND)
-    power = _running((mean**2 * count) @ (kernel + np.eye(SECTORS)), BAND)
+    near = (_sectors_apart() <= 1).astype(float)
+    agree = _running((mean * total) @ near, BAND)
+    power = _running((mean**2 * count) @ near, BAND)
     shrink = np.clip(np.divide(agree, power, out=np.zeros(power.shape), where=power > 0), 0, 1)
     predicted: NDArray[np.float64] = shrink * mean
     return predicted
