@@ -191,10 +191,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", choices=("even", "odd"), default="even")
     parser.add_argument("--scenes", type=int, default=60)
+    parser.add_argument("--start", type=int, default=0, help="scenes that are left out before")
     options = parser.parse_args()
     found: dict[str, Counter[str]] = {"right": Counter(), "wrong": Counter(), "right, no rings": Counter()}
     worst = 0.0
-    for number in range(options.scenes):
+    for number in range(options.start, options.start + options.scenes):
         made = scene(2 * number + (options.seeds == "odd"))
         told: Counter[str] = Counter()
         for words in ORIENTATIONS:

@@ -38,7 +38,7 @@ COARSE = 192  # the same, to see quickly that all is well
 FAR = 3.0  # standard deviations of the ranks in a ring
 
 
-SURE = 4.0  # standard deviations: a difference is no accident
+SURE = 5.0  # standard deviations: a difference is no accident
 
 
 SAME = 1.0  # pixels: rings that are nearer are the same
@@ -102,10 +102,13 @@ def judge(raw: NDArray[Any], poni: Poni, transform: Sequence[str], cache: bool, 
     """
     given = canonical(transform)
     step = fold_step(raw.shape, side)
+    shape = (raw.shape[0], raw.shape[1])
+    unturned = {size: _ring_map(poni, size, cache, step) for size in (shape, shape[::-1])}
     maps: dict[tuple[str, ...], RingMap] = {}
     for words in ORIENTATIONS:
-        if (found := _ring_map(poni, raw.shape, words, cache, step)) is not None:
-            maps[words] = found
+        found = unturned[apply_transform(np.empty(shape, np.bool_), words).shape]
+        if found is not None:
+            maps[words] = _turned_back(found, words, step, shape)
     if not maps:
         return Verdict({}, {}, given)
     groups = _groups(maps, given, step)
@@ -153,28 +156,30 @@ def _ranks(values: NDArray[Any]) -> NDArray[np.float64]:
     return result
 
 
-def _ring_map(poni: Poni, shape: tuple[int, ...], words: Sequence[str], cache: bool, step: int) -> RingMap | None:
-    """The rings of a PONI where a raw frame of this shape has them in an orientation; None where it does not fit."""
-    turned = apply_transform(np.empty(shape, np.bool_), words).shape
-    geometry = shared(poni, (turned[0], turned[1]), cache=cache)
+def _ring_map(poni: Poni, shape: tuple[int, int], cache: bool, step: int) -> RingMap | None:
+    """The rings of a PONI on a frame of this shape (slow, fast); None where it does not fit the detector."""
+    geometry = shared(poni, shape, cache=cache)
 
     def make() -> dict[str, NDArray[Any]]:
         try:
             integrator = geometry.integrator
         except ConfigError:  # kept as well: to find it out again takes importing pyFAI
             return {"radius": np.zeros((1, 1), np.float32), "sector": np.zeros((1, 1), np.uint8)}
-        two_theta, chi = (integrator.center_array(turned, unit=unit, scale=False) for unit in ("2th_rad", "chi_rad"))
+        two_theta, chi = (integrator.center_array(shape, unit=unit, scale=False) for unit in ("2th_rad", "chi_rad"))
         made = RingMap.of(two_theta, chi, step)
         return {"radius": made.radius, "sector": made.sector}
 
     kept = geometry.kept("orientation", {"step": step, "sectors": SECTORS}, make)
-    if kept["radius"].size == 1:
-        return None
-    found = {}
-    for name, array in kept.items():
-        found[name] = np.empty([size // (2 * step) * 2 for size in shape], array.dtype)
-        apply_transform(found[name], words)[...] = array
-    return RingMap(**found)
+    return None if kept["radius"].size == 1 else RingMap(kept["radius"], kept["sector"])
+
+
+def _turned_back(rings: RingMap, words: Sequence[str], step: int, shape: tuple[int, int]) -> RingMap:
+    """The rings where a raw frame of this shape has them, which ``words`` turns into the orientation of the PONI."""
+    bins = [size // (2 * step) * 2 for size in shape]
+    radius, sector = np.empty(bins, np.float32), np.empty(bins, np.uint8)
+    apply_transform(radius, words)[...] = rings.radius
+    apply_transform(sector, words)[...] = rings.sector
+    return RingMap(radius, sector)
 
 
 def override_text(transform: Sequence[str]) -> str:
@@ -204,9 +209,11 @@ def ring_misfits(raw: NDArray[Any], poni: Poni, transform: Sequence[str], cache:
 
     The line in the middle of an odd number is left out. None where the frame does not fit the detector.
     """
-    rings = _ring_map(poni, raw.shape, transform, cache, 1)
-    if rings is None:
+    turned = apply_transform(raw, transform).shape
+    found_rings = _ring_map(poni, (turned[0], turned[1]), cache, 1)
+    if found_rings is None:
         return None
+    rings = _turned_back(found_rings, transform, 1, (raw.shape[0], raw.shape[1]))
     at = np.ix_(*(places(size, 1) for size in raw.shape))
     ranks = _ranks(raw[at]).ravel()
     numbers = rings.radius.astype(np.int64).ravel()

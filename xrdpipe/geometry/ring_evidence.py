@@ -75,10 +75,12 @@ def fold_step(shape: tuple[int, ...], side: int) -> int:
 
 
 def _fold(image: NDArray[Any], step: int) -> NDArray[Any]:
-    if all(size % (2 * step) == 0 for size in image.shape):
-        part = image
-    else:
-        part = image[np.ix_(*(places(size, step) for size in image.shape))]
+    part = image
+    for axis, size in enumerate(image.shape):
+        if size % (2 * step):
+            half = size // 2 // step * step
+            ends = [np.s_[:half], np.s_[size - half :]]
+            part = np.concatenate([part[end] if axis == 0 else part[:, end] for end in ends], axis)
     return part.reshape(part.shape[0] // step, step, part.shape[1] // step, step)
 
 
@@ -106,10 +108,14 @@ def structure(raw: NDArray[Any], step: int) -> NDArray[np.float32]:
     local mean and that of rows and columns are taken away. Air, glass and a gradient leave nothing, spots little.
     """
     good = measured(raw)
-    share = fold_mean(good, step)
-    known = share >= 0.5
-    mean = fold_mean(raw if good.all() else np.where(good, raw, 0), step)
-    np.divide(mean, share, out=mean, where=known)
+    if good.all():
+        mean = fold_mean(raw, step)
+        known = np.ones(mean.shape, np.bool_)
+    else:
+        share = fold_mean(good, step)
+        known = share >= 0.5
+        mean = fold_mean(np.where(good, raw, 0), step)
+        np.divide(mean, share, out=mean, where=known)
     window = max(7, round(np.sqrt(mean.size) / LOCAL)) | 1
     known &= ~_dark(mean, known, window)
     middle, spread = _tiles(mean, known, window)
@@ -143,8 +149,8 @@ def _dark(mean: NDArray[np.float64], known: NDArray[np.bool_], window: int) -> N
 def _tiles(
     mean: NDArray[np.float64], known: NDArray[np.bool_], window: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Median and spread (of the upper half, which shadows leave alone) of the tile of each bin."""
-    middle, spread = np.zeros(mean.shape), np.full(mean.shape, np.inf)
+    """Median and spread (of the upper half, which shadows leave alone) of the tiles about each bin."""
+    middle, sharp = np.zeros(mean.shape), np.zeros(mean.shape)
     starts = (np.linspace(0, size, max(1, round(size / window)) + 1).astype(int) for size in mean.shape)
     rows, columns = ([slice(a, b) for a, b in pairwise(edges)] for edges in starts)
     for tile in product(rows, columns):
@@ -152,8 +158,17 @@ def _tiles(
         if values.size >= 10:
             half, *high = np.quantile(values, (0.5, 0.84, 0.975, 0.99))
             above = [(value - half) / sigmas for value, sigmas in zip(high, (1, 2, 3), strict=True)]
-            middle[tile], spread[tile] = half, next((value for value in above if value > 0), np.inf)
-    return middle, spread
+            middle[tile], sharp[tile] = half, 1 / next((value for value in above if value > 0), np.inf)
+    middle, sharp = (_box(image, window) for image in (middle, sharp))  # no edges of tiles
+    with np.errstate(divide="ignore"):
+        return middle, 1 / np.maximum(sharp, 0)
+
+
+def _box(image: NDArray[np.float64], window: int) -> NDArray[np.float64]:
+    from scipy.ndimage import uniform_filter
+
+    box: NDArray[np.float64] = uniform_filter(image, window, mode="nearest")
+    return box
 
 
 def _grown(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -218,7 +233,7 @@ def block_gains(found: NDArray[np.float32], maps: Sequence[RingMap]) -> NDArray[
 
 def _table(cells: NDArray[np.int64], values: NDArray[np.float64], rings: int) -> NDArray[np.float64]:
     """The sums of the values in each ring and sector."""
-    total: NDArray[np.float64] = np.bincount(cells, values, rings * SECTORS)
+    total: NDArray[np.float64] = np.bincount(cells, values, rings * SECTORS).astype(np.float64, copy=False)
     return total.reshape(rings, SECTORS)
 
 
