@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xrdpipe.cli.doctor import diagnosis
-from xrdpipe.geometry.orientation import ORIENTATIONS, SAME, Verdict, judge
+from xrdpipe.geometry.orientation import ORIENTATIONS, SAME, Verdict, compare_orientations
 from xrdpipe.geometry.poni import Poni
 from xrdpipe.stages.source import Source
 
@@ -180,7 +180,7 @@ def _detected(rng: np.random.Generator, expected: NDArray[Any], level: float, tr
 def outcome(verdict: Verdict, truth: tuple[str, ...]) -> str:
     """Right, undecided or wrong: of what the doctor says of the given orientation, and what it names instead."""
     named = [words for words in verdict.likely if abs(verdict.apart[words] - verdict.apart[truth]) >= SAME]
-    true = verdict.given == truth or (verdict.given in verdict.likely and verdict.given not in named)
+    true = verdict.current == truth or (verdict.current in verdict.likely and verdict.current not in named)
     if truth not in verdict.likely or (verdict.wrong and true) or (verdict.right and not true):
         return "wrong"
     return "right" if not named and (verdict.right or not true) else "undecided"
@@ -200,7 +200,7 @@ def main() -> None:
         told: Counter[str] = Counter()
         for words in ORIENTATIONS:
             start = time.perf_counter()
-            verdict = judge(made.raw, made.poni, words, cache=False)
+            verdict = compare_orientations(made.raw, made.poni, words, cache=False)
             seconds = time.perf_counter() - start
             told[result := outcome(verdict, made.truth)] += 1
             found["right" if words == made.truth else "wrong"][result] += 1

@@ -1,4 +1,4 @@
-"""The pipeline from Python, one-to-one with the command line."""
+"""The Python interface of the pipeline, which mirrors the command line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _draw(pattern: _pattern.Pattern) -> bytes:
     return pattern_png(pattern)
 
 
-_pattern.draw = _draw  # notebooks show patterns
+_pattern.draw = _draw  # shows patterns in notebooks
 
 
 def integrate(
@@ -36,23 +36,23 @@ def integrate(
     quiet: bool = True,
     **groups: Any,
 ) -> Run:
-    """Run the pipeline: ``integrate("geometry.poni", "a.tiff", mask="strict", integ={"unit": "2th_deg"})``.
+    """Reduce frames to patterns, as in ``integrate("a.poni", "a.tiff", mask="strict", integ={"unit": "2th_deg"})``.
 
     Parameters
     ----------
     poni
-        The file of the geometry.
+        Path of the geometry file.
     *images
-        Paths, globs, ``@lists``, or mappings of names to arrays (slow, fast) of counts.
+        Paths, globs, ``@lists``, or mappings of names to arrays of counts, shape (slow, fast).
     output_dir
-        The folder of the results; by default a new one, as on the command line. None writes nothing.
-    overrides
-        What the command line takes.
-    config_dir, quiet
-        A folder of your own configuration files; whether to show no progress.
+        Results folder; a new one by default. None writes nothing.
+    overrides, config_dir
+        Further arguments of the command line, such as ``"mask.alpha=2"``; folder of your own configuration files.
+    quiet
+        Show no progress.
     **groups
-        Every configuration group: the name of an option, a mapping of values, or a pair ``(option, values)``.
-        Top-level keys (``stages``, ``overwrite``) too.
+        Configuration groups: the name of an option, a mapping of values, or a pair ``(option, values)``.
+        Top-level keys such as ``stages`` and ``overwrite`` are accepted as well.
 
     Returns
     -------
@@ -62,21 +62,29 @@ def integrate(
     Raises
     ------
     ConfigError
-        The command line would refuse this too. It is a ValueError.
+        The configuration is invalid, as on the command line. It is a ValueError.
     """
     from .execution.run import run
-    from .io.paths import expand_user
 
     composed, chosen = _composed(groups, overrides, config_dir)
-    arrays = {str(name): array for item in images if isinstance(item, Mapping) for name, array in item.items()}
-    if len(arrays) < sum(len(item) for item in images if isinstance(item, Mapping)):
-        raise ConfigError("images: two arrays of one name")
-    composed["poni"] = expand_user(str(poni))
+    arrays = _named_arrays([item for item in images if isinstance(item, Mapping)])
     composed["images"] += [str(item) for item in images if not isinstance(item, Mapping)]
-    composed["quiet"] = quiet
-    if output_dir is not _DEFAULT and output_dir is not None:
-        composed["output_dir"] = expand_user(str(output_dir))
+    composed |= {"quiet": quiet, **_expanded(poni, output_dir)}
     return run(composed, [*chosen, *overrides], arrays=arrays, write=output_dir is not None, keep=True)
+
+
+def _expanded(poni: str | Path, output_dir: str | Path | object | None) -> dict[str, str]:
+    from .io.paths import expand_user
+
+    paths = {"poni": poni} if output_dir in (None, _DEFAULT) else {"poni": poni, "output_dir": output_dir}
+    return {key: expand_user(str(path)) for key, path in paths.items()}
+
+
+def _named_arrays(mappings: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    arrays = {str(name): array for mapping in mappings for name, array in mapping.items()}
+    if len(arrays) < sum(map(len, mappings)):
+        raise ConfigError("images: two arrays of one name")
+    return arrays
 
 
 def _composed(

@@ -13,7 +13,7 @@ from conftest import TINY
 from numpy.typing import NDArray
 
 from xrdpipe.cli.doctor import diagnosis, faults
-from xrdpipe.geometry.orientation import ORIENTATIONS, Verdict, apply_transform, canonical, judge
+from xrdpipe.geometry.orientation import ORIENTATIONS, Verdict, apply_transform, canonical, compare_orientations
 from xrdpipe.geometry.poni import Poni
 
 SQUARE = (120, 120)
@@ -49,7 +49,7 @@ def test_frames_without_rings_raise_no_doubt(powder: Any) -> None:
         "nothing": np.full(SQUARE, np.nan, np.float32),
     }
     for name, frame in frames.items():
-        verdict = judge(frame, poni, [], cache=False)
+        verdict = compare_orientations(frame, poni, [], cache=False)
         assert not verdict.wrong, name
         assert "cannot tell your orientation from all others: no rings stand out" in diagnosis(verdict)[1], name
 
@@ -59,8 +59,8 @@ def test_a_detector_that_is_not_square_fits_some_orientations_only(powder: Any) 
     text = "Detector: Pilatus100k\nDetector_config: {}\nponi_version: 2\nDistance: 0.2\nPoni1: 0.02\nPoni2: 0.03\n"
     poni = Poni("p.poni", text + "Rot1: 0\nRot2: 0\nRot3: 0\nWavelength: 1e-10\n")
     frame = np.random.default_rng(0).poisson(10, (195, 487))
-    assert set(judge(frame, poni, [], cache=False).against) == set(ORIENTATIONS[:4])
-    assert set(judge(frame.T, poni, [], cache=False).against) == set(ORIENTATIONS[4:])
+    assert set(compare_orientations(frame, poni, [], cache=False).against) == set(ORIENTATIONS[:4])
+    assert set(compare_orientations(frame.T, poni, [], cache=False).against) == set(ORIENTATIONS[4:])
 
 
 UD, LR, BOTH = ("flipud",), ("fliplr",), ("flipud", "fliplr")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from xrdpipe.geometry.orientation import ORIENTATIONS, SAME, SURE, apply_transform, judge
+from xrdpipe.geometry.orientation import ORIENTATIONS, SAME, SURE, apply_transform, compare_orientations
 from xrdpipe.geometry.poni import Poni
 from xrdpipe.geometry.ring_evidence import significance, structure
 from xrdpipe.io import files
@@ -50,14 +50,14 @@ def test_every_orientation_of_a_tilted_frame_that_is_not_square_is_found(words: 
     geometry = poni(tilt=0.4)
     raw = raw_of(powder(geometry), words)
     for given in (words, ORIENTATIONS[1], ORIENTATIONS[6]):
-        verdict = judge(raw, geometry, given, cache=False)
+        verdict = compare_orientations(raw, geometry, given, cache=False)
         assert verdict.likely == [words]
         assert (verdict.right, verdict.wrong) == (given == words, given != words)
 
 
 def test_rings_of_a_beam_off_the_detector_decide() -> None:
     geometry = poni(beam=(-40.0, 90.0))
-    verdict = judge(raw_of(powder(geometry), ("rot90",)), geometry, ("rot90",), cache=False)
+    verdict = compare_orientations(raw_of(powder(geometry), ("rot90",)), geometry, ("rot90",), cache=False)
     assert verdict.right
 
 
@@ -71,18 +71,18 @@ def test_spots_hot_pixels_gaps_and_a_beamstop_do_not_decide() -> None:
     frame[rng.random(SHAPE) < 1e-3] = 1e6
     frame[70:75], frame[:, 120:124] = -1, 0
     frame[np.hypot(rows - 62, columns - 86) < 9] = 0
-    verdict = judge(raw_of(frame, ("fliplr",)), geometry, (), cache=False)
+    verdict = compare_orientations(raw_of(frame, ("fliplr",)), geometry, (), cache=False)
     assert verdict.wrong
     assert verdict.likely == [("fliplr",)]
 
 
 def test_few_counts_leave_it_open_and_more_decide() -> None:
     geometry = poni()
-    few = judge(powder(geometry, counts=0.003), geometry, (), cache=False)
+    few = compare_orientations(powder(geometry, counts=0.003), geometry, (), cache=False)
     assert not few.right
     assert not few.wrong
     assert few.rings < SURE
-    assert judge(powder(geometry, counts=10), geometry, (), cache=False).right
+    assert compare_orientations(powder(geometry, counts=10), geometry, (), cache=False).right
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -91,7 +91,7 @@ def test_noise_under_any_halo_speaks_against_nothing(seed: int) -> None:
     rng = np.random.default_rng(seed)
     rows, columns = np.indices(SHAPE)
     halo = np.exp(-((rows - rng.uniform(0, 160)) ** 2 + (columns - rng.uniform(0, 200)) ** 2) / 5000)
-    verdict = judge(rng.poisson(20 + 300 * halo), geometry, (), cache=False)
+    verdict = compare_orientations(rng.poisson(20 + 300 * halo), geometry, (), cache=False)
     assert max(verdict.against.values()) < SURE
 
 
@@ -99,7 +99,7 @@ def test_what_has_the_same_rings_is_named_and_not_called_wrong() -> None:
     geometry = poni(beam=(80.0, 100.0))
     frame = powder(geometry, counts=300)
     for given in ORIENTATIONS[:4]:  # the beam is in the middle
-        verdict = judge(frame, geometry, given, cache=False)
+        verdict = compare_orientations(frame, geometry, given, cache=False)
         assert verdict.right
         assert verdict.best == given
         assert set(verdict.likely) == set(ORIENTATIONS[:4])
@@ -109,7 +109,7 @@ def test_what_has_the_same_rings_is_named_and_not_called_wrong() -> None:
 def test_orientations_that_do_not_fit_the_detector_are_not_compared() -> None:
     geometry = poni(max_shape=list(SHAPE))
     raw = raw_of(powder(geometry), ("rot90",))
-    verdict = judge(raw, geometry, (), cache=False)
+    verdict = compare_orientations(raw, geometry, (), cache=False)
     assert set(verdict.against) == set(ORIENTATIONS[4:])
     assert verdict.likely == [("rot90",)]
 
@@ -117,7 +117,7 @@ def test_orientations_that_do_not_fit_the_detector_are_not_compared() -> None:
 def test_frames_without_a_measurement_say_nothing() -> None:
     geometry = poni()
     for frame in (np.full(SHAPE, np.nan), np.zeros(SHAPE), np.full(SHAPE, 65535, np.uint16), np.full(SHAPE, -1)):
-        verdict = judge(frame, geometry, (), cache=False)
+        verdict = compare_orientations(frame, geometry, (), cache=False)
         assert not verdict.wrong
         assert not verdict.right
 
@@ -151,6 +151,6 @@ def test_real_frames_are_decided_with_the_right_and_with_every_wrong_orientation
     raw = files.read(files.look(reference / image).references[0])[0]
     geometry = Poni.read(str(reference / name))
     for given in ORIENTATIONS:
-        verdict = judge(apply_transform(raw, ()), geometry, given, cache=False)
+        verdict = compare_orientations(apply_transform(raw, ()), geometry, given, cache=False)
         assert verdict.likely == [truth]
         assert (verdict.right, verdict.wrong) == (given == truth, given != truth)

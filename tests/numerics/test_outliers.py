@@ -142,7 +142,7 @@ def test_a_mask_grows_into_the_square_around_what_its_values_masked(seed: int, b
 def test_a_shadow_that_fills_its_rings_is_one_with_a_sharp_edge_and_light_all_around(
     bright: list[float], first: int
 ) -> None:
-    assert outliers.shadow(np.array(bright, F4), np.arange(len(bright), dtype=np.int32), 4.5) == first
+    assert outliers.find_shadow(np.array(bright, F4), np.arange(len(bright), dtype=np.int32), 4.5) == first
 
 
 @settings(max_examples=30, deadline=None)

@@ -23,7 +23,7 @@ from xrdpipe.model.arrays import read_only
 from xrdpipe.model.errors import ConfigError
 from xrdpipe.numerics.constants import EDGE, OUTLIER, USER
 from xrdpipe.numerics.metrics import METRICS
-from xrdpipe.numerics.ring_bias import FAR, ring_bias, sampled
+from xrdpipe.numerics.ring_bias import FAR, ring_bias, sample_bins
 from xrdpipe.numerics.sparse_matrix import Matrix
 from xrdpipe.results.command import repeat_command
 from xrdpipe.stages import simulation as simulations
@@ -274,7 +274,7 @@ def test_the_kernel_of_ring_bias_follows_its_definition(seed: int) -> None:
     order = np.lexsort((rows, columns))  # pixel by pixel
     starts = np.searchsorted(columns[order], np.arange(pixels + 1)).astype(np.uint32)
     sparse = Matrix(starts, rows[order].astype(np.uint16), matrix[rows, columns][order])
-    kept = sampled(sparse, np.empty(0, np.float32), bins)
+    kept = sample_bins(sparse, np.empty(0, np.float32), bins)
     got = ring_bias(read_only(image), read_only(mask), intensity, kept)
     assert got == pytest.approx(plain_bias(image, mask, matrix, intensity), rel=1e-3)
 

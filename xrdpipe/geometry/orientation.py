@@ -1,4 +1,4 @@
-"""Orientation: in which of its eight orientations the rings of a frame are those of its PONI."""
+"""Orientation of frames: in which of the eight orientations the rings of a frame are those of its PONI."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .geometry import shared_geometry as shared
 from .poni import Poni
 from .ring_evidence import SECTORS, RingMap, block_gains, fold_step, measured, places, significance, structure
 
-# All orientations of a rectangle, each in as few words as it takes.
+# All orientations of a rectangle, each as the shortest list of transforms.
 ORIENTATIONS: tuple[tuple[str, ...], ...] = (
     (),
     ("flipud",),
@@ -30,77 +30,93 @@ ORIENTATIONS: tuple[tuple[str, ...], ...] = (
 
 
 SIDE = 512  # rows and columns of bins that a frame is folded into
-
-
-COARSE = 192  # the same, to see quickly that all is well
-
-
+COARSE = 192  # the same for a quick look
 FAR = 3.0  # standard deviations of the ranks in a ring
-
-
-SURE = 5.0  # standard deviations: a difference is no accident
-
-
-SAME = 1.0  # pixels: rings that are nearer are the same
+SURE = 5.0  # standard deviations: a difference that is not accidental
+SAME = 1.0  # pixels: rings that lie nearer are the same
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a frame says about its orientation.
+    """Evidence of a frame about its orientation.
 
-    ``against``: the evidence against each orientation that fits the detector, in standard deviations below the best
-    one, best first; ``apart``: how far its rings lie from those of the best one (root mean square, pixels); ``rings``:
-    the evidence for rings in the best one; ``counts``: the mean of the pixels; ``given``: what was asked about.
+    Attributes
+    ----------
+    against
+        Orientation that fits the detector -> evidence against it, in standard deviations; best first, with 0.
+    apart
+        Orientation -> distance of its rings from those of the best one (root mean square, pixels).
+    current
+        Orientation that the user's ``source.transform`` gives.
+    rings
+        Evidence for rings in the best orientation, in standard deviations.
+    counts
+        Mean of the valid pixels.
     """
 
     against: Mapping[tuple[str, ...], float]
     apart: Mapping[tuple[str, ...], float]
-    given: tuple[str, ...]
+    current: tuple[str, ...]
     rings: float = 0.0
     counts: float = 0.0
 
     @property
     def best(self) -> tuple[str, ...]:
-        """The orientation with the most evidence; the given one where its rings are the same."""
-        if self.given in self.against and self.apart[self.given] < SAME:
-            return self.given
+        """Orientation with the most evidence; the current one if its rings are the same."""
+        if self.current in self.against and self.apart[self.current] < SAME:
+            return self.current
         return next(iter(self.against))
 
     @property
     def likely(self) -> list[tuple[str, ...]]:
-        """The orientations that nothing speaks against, best first, those with the same rings included."""
+        """Orientations without sure evidence against them, or with the same rings as the best; best first."""
         return [words for words, value in self.against.items() if value < SURE or self.apart[words] < SAME]
 
     @property
     def wrong(self) -> bool:
-        """Whether the frame speaks against the given orientation."""
-        return self.given in self.against and self.given not in self.likely
+        """True if the evidence against the current orientation is sure."""
+        return self.current in self.against and self.current not in self.likely
 
     @property
     def right(self) -> bool:
-        """Whether the frame speaks against all orientations but the given one, and those with the same rings."""
-        return self.given in self.likely and all(self.apart[words] < SAME for words in self.likely)
+        """True if the evidence against all orientations is sure, except those with the rings of the current one."""
+        return self.current in self.likely and all(self.apart[words] < SAME for words in self.likely)
 
 
 def apply_transform(array: NDArray[Any], transform: Sequence[str]) -> NDArray[Any]:
-    """An array (slow, fast) in another orientation."""
+    """Return an array (slow, fast) after the named transforms, in their order."""
     for name in transform:
         array = TRANSFORMS[name](array)
     return array
 
 
 def canonical(transform: Sequence[str]) -> tuple[str, ...]:
-    """The words of `ORIENTATIONS` for what this transform does."""
-    seen = apply_transform(np.arange(4).reshape(2, 2), transform).tolist()
-    return next(words for words in ORIENTATIONS if apply_transform(np.arange(4).reshape(2, 2), words).tolist() == seen)
+    """Return the member of `ORIENTATIONS` that is equivalent to a transform."""
+    target = apply_transform(np.arange(4).reshape(2, 2), transform).tolist()
+    return next(
+        words for words in ORIENTATIONS if apply_transform(np.arange(4).reshape(2, 2), words).tolist() == target
+    )
 
 
-def judge(raw: NDArray[Any], poni: Poni, transform: Sequence[str], cache: bool, side: int = SIDE) -> Verdict:
-    """Compare all orientations of a raw frame (slow, fast) that fit the detector with that which ``transform`` gives.
+def compare_orientations(
+    raw: NDArray[Any], poni: Poni, transform: Sequence[str], cache: bool, side: int = SIDE
+) -> Verdict:
+    """Compare the evidence for all orientations that fit the detector.
 
-    The frame is folded into about ``side`` x ``side`` bins, if it has more pixels.
+    Parameters
+    ----------
+    raw
+        Raw frame, (slow, fast).
+    poni
+        Calibration.
+    transform
+        The user's ``source.transform``.
+    cache
+        Store the rings on disk.
+    side
+        A larger frame is folded into about ``side`` x ``side`` bins.
     """
-    given = canonical(transform)
+    current = canonical(transform)
     step = fold_step(raw.shape, side)
     shape = (raw.shape[0], raw.shape[1])
     unturned = {size: _ring_map(poni, size, cache, step) for size in (shape, shape[::-1])}
@@ -110,8 +126,8 @@ def judge(raw: NDArray[Any], poni: Poni, transform: Sequence[str], cache: bool, 
         if found is not None:
             maps[words] = _turned_back(found, words, step, shape)
     if not maps:
-        return Verdict({}, {}, given)
-    groups = _groups(maps, given, step)
+        return Verdict({}, {}, current)
+    groups = _groups(maps, current, step)
     gains = block_gains(structure(raw, step), [maps[group[0]] for group in groups])
     below = [min((significance(mine - other) for other in gains if other is not mine), default=0.0) for mine in gains]
     best = int(np.argmax(below))
@@ -124,13 +140,15 @@ def judge(raw: NDArray[Any], poni: Poni, transform: Sequence[str], cache: bool, 
             apart[words] = _apart(maps[groups[best][0]], maps[words], step)
     good = measured(raw)
     mean = float(raw.mean(where=good)) if good.any() else 0.0
-    return Verdict(against, apart, given, significance(gains[best]), mean)
+    return Verdict(against, apart, current, significance(gains[best]), mean)
 
 
-def _groups(maps: Mapping[tuple[str, ...], RingMap], given: tuple[str, ...], step: int) -> list[list[tuple[str, ...]]]:
-    """The orientations with the same rings together, the given one first in its group."""
+def _groups(
+    maps: Mapping[tuple[str, ...], RingMap], current: tuple[str, ...], step: int
+) -> list[list[tuple[str, ...]]]:
+    """Group the orientations with the same rings; the current one comes first in its group."""
     groups: list[list[tuple[str, ...]]] = []
-    for words in sorted(maps, key=lambda words: words != given):
+    for words in sorted(maps, key=lambda words: words != current):
         for group in groups:
             if _apart(maps[group[0]], maps[words], step) < SAME:
                 group.append(words)
@@ -141,12 +159,12 @@ def _groups(maps: Mapping[tuple[str, ...], RingMap], given: tuple[str, ...], ste
 
 
 def _apart(one: RingMap, other: RingMap, step: int) -> float:
-    """How far the rings of two maps lie from each other: root mean square, pixels."""
+    """Return the distance of the rings of two maps, root mean square, pixels."""
     return step * float(np.sqrt(np.mean((one.radius - other.radius) ** 2)))
 
 
 def _ranks(values: NDArray[Any]) -> NDArray[np.float64]:
-    """The rank of every value, equal ones sharing theirs; NaN for what is no measurement."""
+    """Return the rank of every value, the same for equal values; NaN for values that are no measurement."""
     bad = ~measured(values)
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     middle = np.cumsum(counts) - (counts + 1) / 2
@@ -157,24 +175,24 @@ def _ranks(values: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _ring_map(poni: Poni, shape: tuple[int, int], cache: bool, step: int) -> RingMap | None:
-    """The rings of a PONI on a frame of this shape (slow, fast); None where it does not fit the detector."""
+    """Return the rings of a frame of this shape (slow, fast); None if it does not fit the detector."""
     geometry = shared(poni, shape, cache=cache)
 
     def make() -> dict[str, NDArray[Any]]:
         try:
             integrator = geometry.integrator
-        except ConfigError:  # kept as well: to find it out again takes importing pyFAI
+        except ConfigError:  # cached as well, because a new check would import pyFAI
             return {"radius": np.zeros((1, 1), np.float32), "sector": np.zeros((1, 1), np.uint8)}
         two_theta, chi = (integrator.center_array(shape, unit=unit, scale=False) for unit in ("2th_rad", "chi_rad"))
         made = RingMap.of(two_theta, chi, step)
         return {"radius": made.radius, "sector": made.sector}
 
-    kept = geometry.kept("orientation", {"step": step, "sectors": SECTORS}, make)
-    return None if kept["radius"].size == 1 else RingMap(kept["radius"], kept["sector"])
+    cached = geometry.cached("orientation", {"step": step, "sectors": SECTORS}, make)
+    return None if cached["radius"].size == 1 else RingMap(cached["radius"], cached["sector"])
 
 
 def _turned_back(rings: RingMap, words: Sequence[str], step: int, shape: tuple[int, int]) -> RingMap:
-    """The rings where a raw frame of this shape has them, which ``words`` turns into the orientation of the PONI."""
+    """Turn the rings back to a raw frame of this shape, which ``words`` turns to the orientation of the PONI."""
     bins = [size // (2 * step) * 2 for size in shape]
     radius, sector = np.empty(bins, np.float32), np.empty(bins, np.uint8)
     apply_transform(radius, words)[...] = rings.radius
@@ -183,31 +201,60 @@ def _turned_back(rings: RingMap, words: Sequence[str], step: int, shape: tuple[i
 
 
 def override_text(transform: Sequence[str]) -> str:
-    """As it is typed."""
+    """Return a transform as the override that a user types."""
     return f"source.transform=[{','.join(transform)}]"
 
 
 def detector_orientations(poni: Poni, shape: tuple[int, int]) -> dict[tuple[str, ...], int]:
-    """Orientation of the frame -> that of pyFAI's detector (1 to 4) which does the same to the geometry."""
+    """Return the orientations of a frame that an orientation of pyFAI's detector can replace.
 
-    def places(changes: str) -> NDArray[np.float64]:
+    Parameters
+    ----------
+    poni
+        Calibration.
+    shape
+        Shape of the frames, (slow, fast).
+
+    Returns
+    -------
+    dict
+        Orientation of the frame -> pyFAI's detector orientation (1 to 4) with the same geometry.
+    """
+
+    def two_theta(changes: str) -> NDArray[np.float64]:
         integrator = Geometry(replace(poni, changes=changes), shape).integrator
-        found: NDArray[np.float64] = integrator.center_array(shape, unit="2th_rad", scale=False)
-        return found
+        angles: NDArray[np.float64] = integrator.center_array(shape, unit="2th_rad", scale=False)
+        return angles
 
-    usual, same = places(poni.changes), {}
+    current, equivalent = two_theta(poni.changes), {}
     for number in (1, 2, 3, 4):
-        other = places(json.dumps({**poni.changed, "orientation": number}))
+        other = two_theta(json.dumps({**poni.changed, "orientation": number}))
         for words in ORIENTATIONS[:4]:
-            if np.allclose(apply_transform(usual, words), other):
-                same[words] = number
-    return same
+            if np.allclose(apply_transform(current, words), other):
+                equivalent[words] = number
+    return equivalent
 
 
 def ring_misfits(raw: NDArray[Any], poni: Poni, transform: Sequence[str], cache: bool) -> NDArray[np.bool_] | None:
-    """The pixels of a raw frame that do not fit their ring, or are no measurement; bool, (slow, fast).
+    """Return the pixels of a raw frame that deviate from their ring or are no measurement.
 
-    The line in the middle of an odd number is left out. None where the frame does not fit the detector.
+    The middle row or column of an odd number is skipped.
+
+    Parameters
+    ----------
+    raw
+        Raw frame, (slow, fast).
+    poni
+        Calibration.
+    transform
+        The user's ``source.transform``.
+    cache
+        Store the rings on disk.
+
+    Returns
+    -------
+    ndarray or None
+        Bool, (slow, fast); None if the frame does not fit the detector.
     """
     turned = apply_transform(raw, transform).shape
     found_rings = _ring_map(poni, (turned[0], turned[1]), cache, 1)
@@ -228,7 +275,7 @@ def ring_misfits(raw: NDArray[Any], poni: Poni, transform: Sequence[str], cache:
     return found
 
 
-# What each transform does to an array (slow, fast), and which one undoes it: flips and the transpose undo themselves.
+# Transform -> its effect on an array (slow, fast).
 TRANSFORMS: Mapping[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
     "flipud": np.flipud,
     "fliplr": np.fliplr,

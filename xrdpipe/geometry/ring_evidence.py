@@ -11,35 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 SECTORS = 24  # of the azimuth; each is predicted from the others
-
-
 REACH = 5  # sectors that predict each other where rings are partial
-
-
 BLOCKS = 40  # the frame has about so many blocks a side, whose spread tells how sure a difference is
-
-
 LOCAL = 10  # the local background is that of 1 / LOCAL of a side
-
-
 DARK = 5.0  # spreads below the median of its tile: a shadow or a gap
-
-
 BRIGHT = 4.0  # spreads from the median of its tile: what is farther counts as this
-
-
 CLIP = 3.0  # standard deviations from the local mean: the same
-
-
 WIDTHS = (1, 3, 7, 15)  # rings that are taken together, for lines that are wider than a ring
-
-
 VOTE = 3.0  # standard deviations: no sector has more to say of a ring
-
-
 SAY = 3.0  # nats: no block has more to say of the frame
-
-
 BAND = 41  # rings that share one estimate of how much of a ring is noise
 
 
@@ -52,7 +32,7 @@ class RingMap:
 
     @classmethod
     def of(cls, two_theta: NDArray[Any], chi: NDArray[Any], step: int) -> RingMap:
-        """Rings as wide as a bin, and sectors of equally many bins, of the angles of all pixels (rad)."""
+        """Make rings as wide as a bin, and sectors of equally many bins, from the angles of all pixels (rad)."""
         angle = fold_mean(two_theta, step)
         slow, fast = np.gradient(angle)
         width = float(np.median(np.hypot(slow, fast)))
@@ -64,13 +44,13 @@ class RingMap:
 
 
 def places(size: int, step: int) -> NDArray[np.int64]:
-    """The pixels of an axis that fill bins of ``step`` pixels, as many from either end."""
+    """Return the pixels of an axis that fill bins of ``step`` pixels, as many from either end."""
     half = size // 2 // step * step
     return np.concatenate([np.arange(half), np.arange(size - half, size)])
 
 
 def fold_step(shape: tuple[int, ...], side: int) -> int:
-    """Pixels a bin has on a side, where the frame is to have about ``side`` x ``side`` bins."""
+    """Return the pixels on a side of a bin, for about ``side`` x ``side`` bins."""
     return max(1, min(int(np.sqrt(np.prod(shape)) / side), min(shape) // 8))
 
 
@@ -85,27 +65,27 @@ def _fold(image: NDArray[Any], step: int) -> NDArray[Any]:
 
 
 def fold_mean(image: NDArray[Any], step: int) -> NDArray[np.float64]:
-    """The means of bins of ``step`` x ``step`` pixels."""
+    """Return the means of bins of ``step`` x ``step`` pixels."""
     mean: NDArray[np.float64] = _fold(image, step).mean(axis=(1, 3))
     return mean
 
 
 def measured(raw: NDArray[Any]) -> NDArray[np.bool_]:
-    """The pixels of a raw frame that are measurements: finite, not negative, not the detector's word for none."""
+    """Return which pixels of a raw frame are measurements: finite, not negative, no sentinel of the detector."""
     good = np.isfinite(raw) if raw.dtype.kind == "f" else np.ones(raw.shape, np.bool_)
     if raw.dtype.kind != "u":
         with np.errstate(invalid="ignore"):
             good &= raw >= 0
-    else:  # what photon counters say of a pixel that they do not have
+    else:  # marks pixels that a photon counter lacks
         good &= raw != np.iinfo(raw.dtype).max
     return good
 
 
 def structure(raw: NDArray[Any], step: int) -> NDArray[np.float32]:
-    """What stands out of its neighbourhood, in standard deviations of the neighbourhood; 0 where nothing is measured.
+    """Return what stands out of its neighbourhood, in local standard deviations; 0 where nothing is measured.
 
-    Pixels are folded into bins; shadows and gaps are left out, what is far off its neighbourhood is clipped, and the
-    local mean and that of rows and columns are taken away. Air, glass and a gradient leave nothing, spots little.
+    Pixels are folded into bins. Shadows and gaps are left out, strong spots are clipped, and the means of the
+    neighbourhood, of rows and of columns are subtracted. Air, glass and gradients leave nothing.
     """
     good = measured(raw)
     if good.all():
@@ -136,7 +116,7 @@ def structure(raw: NDArray[Any], step: int) -> NDArray[np.float32]:
 
 
 def _dark(mean: NDArray[np.float64], known: NDArray[np.bool_], window: int) -> NDArray[np.bool_]:
-    """Shadows and gaps: what is far below its tile, bin by bin or on the mean of 5 x 5."""
+    """Find shadows and gaps: bins, or means of 5 x 5 bins, far below the median of their tile."""
     dark = np.zeros(mean.shape, np.bool_)
     for image in (mean, _Near(known, 5).mean(mean)):
         middle, spread = _tiles(image, known, window)
@@ -149,7 +129,7 @@ def _dark(mean: NDArray[np.float64], known: NDArray[np.bool_], window: int) -> N
 def _tiles(
     mean: NDArray[np.float64], known: NDArray[np.bool_], window: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Median and spread (of the upper half, which shadows leave alone) of the tiles about each bin."""
+    """Return the median and spread around each bin; the spread is that of the upper half, which has no shadows."""
     middle, sharp = np.zeros(mean.shape), np.zeros(mean.shape)
     starts = (np.linspace(0, size, max(1, round(size / window)) + 1).astype(int) for size in mean.shape)
     rows, columns = ([slice(a, b) for a, b in pairwise(edges)] for edges in starts)
@@ -172,7 +152,7 @@ def _box(image: NDArray[np.float64], window: int) -> NDArray[np.float64]:
 
 
 def _grown(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """With the bins beside it."""
+    """Add the neighbours of the masked bins."""
     grown = mask.copy()
     for axis in (0, 1):
         for way in (1, -1):
@@ -181,7 +161,7 @@ def _grown(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 class _Near:
-    """Means over the neighbourhood of each bin, of the known ones."""
+    """Means of the known bins over the neighbourhood of each bin."""
 
     def __init__(self, known: NDArray[np.bool_], window: int) -> None:
         self.known, self.window = known, window
@@ -202,7 +182,7 @@ class _Near:
 
 
 def block_gains(found: NDArray[np.float32], maps: Sequence[RingMap]) -> NDArray[np.float64]:
-    """How much better the rings of each map predict the blocks of a frame than no rings do; (maps, blocks), in nats.
+    """Return the gain in log-likelihood of the rings of each map over no rings; (maps, blocks), in nats.
 
     ``found``: `structure`; the maps are turned to its orientation. Every sector is predicted from the means of the
     rings in the other sectors, so what one place has of its own, and noise, predict nothing.
@@ -232,13 +212,13 @@ def block_gains(found: NDArray[np.float32], maps: Sequence[RingMap]) -> NDArray[
 
 
 def _table(cells: NDArray[np.int64], values: NDArray[np.float64], rings: int) -> NDArray[np.float64]:
-    """The sums of the values in each ring and sector."""
+    """Sum the values in each ring and sector."""
     total: NDArray[np.float64] = np.bincount(cells, values, rings * SECTORS).astype(np.float64, copy=False)
     return total.reshape(rings, SECTORS)
 
 
 def _block_numbers(shape: tuple[int, ...]) -> NDArray[np.int64]:
-    """The block of each bin; they lie symmetrically."""
+    """Return the block of each bin."""
     side = max(4.0, np.sqrt(np.prod(shape)) / BLOCKS)
     rows, columns = (np.arange(size, dtype=np.int64) * max(1, round(size / side)) // size for size in shape)
     numbers: NDArray[np.int64] = rows[:, None] * (columns[-1] + 1) + columns[None, :]
@@ -246,13 +226,13 @@ def _block_numbers(shape: tuple[int, ...]) -> NDArray[np.int64]:
 
 
 def _sectors_apart() -> NDArray[np.int64]:
-    """How many sectors lie between any two; (from, to)."""
+    """Return the distance between sectors; (from, to)."""
     apart: NDArray[np.int64] = np.abs(np.subtract.outer(np.arange(SECTORS), np.arange(SECTORS)))
     return np.minimum(apart, SECTORS - apart)
 
 
 def _kernels() -> list[NDArray[np.float64]]:
-    """The weights with which sectors predict each other: all alike, or those near by only; (from, to)."""
+    """Return the weights with which sectors predict each other: all alike, or only near ones; (from, to)."""
     apart = _sectors_apart()
     return [(apart > 0).astype(float), np.where(apart > 0, np.clip(1 - apart / REACH, 0, 1), 0)]
 
@@ -260,7 +240,7 @@ def _kernels() -> list[NDArray[np.float64]]:
 def _predicted(
     total: NDArray[np.float64], count: NDArray[np.float64], width: int, kernel: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """The mean of a ring in the other sectors, shrunk to what of it agrees near by; (rings, sectors)."""
+    """Predict each ring and sector by the mean of the other sectors, reduced by its noise; (rings, sectors)."""
     wide, many = _running(total, width), _running(count, width)
     most = VOTE * np.sqrt(many)
     wide, many = np.clip(wide, -most, most) @ kernel, many @ kernel
@@ -274,7 +254,7 @@ def _predicted(
 
 
 def _running(table: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """Sums of ``width`` rows about each."""
+    """Sum ``width`` rows around each."""
     if width == 1:
         return table
     half = width // 2
@@ -285,10 +265,10 @@ def _running(table: NDArray[np.float64], width: int) -> NDArray[np.float64]:
 
 
 def significance(gains: NDArray[np.float64]) -> float:
-    """The sum of the gains of blocks, or of their differences, over its standard deviation.
+    """Return the sum of the gains of blocks, or of their differences, in units of its standard deviation.
 
-    No block has more to say than SAY. The expected value of a sum of nothing is 0, so its standard deviation comes from
-    the squares. Every pair of blocks predicts each other, so noise is counted twice: hence the 2.
+    Gains are clipped at SAY. Without rings their expected value is 0, so the sum of squares gives the variance. Blocks
+    predict each other, so every pair counts twice; this doubles the variance.
     """
     said = np.clip(gains, -SAY, SAY)
     spread = float(np.sqrt(2 * (said**2).sum()))
