@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from xrdpipe.geometry.orientation import ORIENTATIONS, SAME, SURE, apply_transform, compare_orientations
+from xrdpipe.geometry.orientation import ORIENTATIONS, SAME, SURE, compare_orientations
 from xrdpipe.geometry.poni import Poni
 from xrdpipe.geometry.ring_evidence import significance, structure
 from xrdpipe.io import files
@@ -148,9 +148,9 @@ CASES = {
 @pytest.mark.parametrize("image", CASES)
 def test_real_frames_are_decided_with_the_right_and_with_every_wrong_orientation(image: str, reference: Path) -> None:
     name, truth = CASES[image]
-    raw = files.read(files.look(reference / image).references[0])[0]
+    raw = files.read(files.list_frames(reference / image).references[0])[0]
     geometry = Poni.read(str(reference / name))
     for given in ORIENTATIONS:
-        verdict = compare_orientations(apply_transform(raw, ()), geometry, given, cache=False)
+        verdict = compare_orientations(raw, geometry, given, cache=False)
         assert verdict.likely == [truth]
         assert (verdict.right, verdict.wrong) == (given == truth, given != truth)
