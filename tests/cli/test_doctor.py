@@ -51,7 +51,8 @@ def test_frames_without_rings_raise_no_doubt(powder: Any) -> None:
     for name, frame in frames.items():
         verdict = compare_orientations(frame, poni, [], cache=False)
         assert not verdict.wrong, name
-        assert "cannot tell your orientation from all others: no rings stand out" in diagnosis(verdict)[1], name
+        assert "cannot tell your orientation from all others" in (told := diagnosis(verdict)[1]), name
+        assert "in too few places" in told or "too few rings stand out" in told, name
 
 
 @pytest.mark.slow
@@ -91,7 +92,7 @@ def test_the_last_line_says_what_is_sure_and_why_the_rest_is_not(
 
 def test_few_counts_are_named_as_the_reason() -> None:
     verdict = Verdict({UD: 0.0, LR: 0.4}, {UD: 0.0, LR: 40.0}, UD, 2.0, 0.02)
-    assert "no rings stand out at 0.02 counts a pixel; take a longer exposure" in diagnosis(verdict)[1]
+    assert "too few rings stand out at 0.02 counts a pixel; take a longer exposure" in diagnosis(verdict)[1]
 
 
 @pytest.fixture

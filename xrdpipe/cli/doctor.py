@@ -110,8 +110,8 @@ def _reason(verdict: Verdict) -> str:
     far = max(verdict.apart[words] for words in verdict.likely)
     if verdict.rings < FAINT:
         if 0 < verdict.counts < FEW:
-            return f"no rings stand out at {verdict.counts:.2g} counts a pixel; take a longer exposure"
-        return "no rings stand out of the noise; take a frame of a powder"
+            return f"too few rings stand out at {verdict.counts:.2g} counts a pixel; take a longer exposure"
+        return "rings stand out of noise, spots and shadows in too few places; take a frame of a powder with full rings"
     if far < NEAR:
         return f"their rings lie within {far:.1f} pixels of each other; take a frame with sharper rings or more counts"
     return "the rings that are there fit all of them; take a frame with more rings or more counts"
