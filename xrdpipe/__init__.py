@@ -5,10 +5,11 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-__all__ = ["ConfigError", "Frame", "FrameError", "Pattern", "Setup", "Stage", "__version__", "integrate"]
+__all__ = ["ConfigError", "Frame", "FrameError", "Pattern", "Setup", "Stage", "__version__", "integrate", "static_mask"]
 
 _MODULES = {
     "integrate": "api",
+    "static_mask": "api",
     "Frame": "model.frame",
     "FrameError": "model.errors",
     "Pattern": "model.pattern",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .execution.result import Run
+    from .model.static_mask import StaticMask
 
 
 _DEFAULT = object()
@@ -66,11 +67,59 @@ def integrate(
     """
     from .execution.run import run
 
+    composed, chosen, arrays = _configuration(poni, images, groups, overrides, config_dir)
+    composed |= {"quiet": quiet, **_expanded(poni, output_dir)}
+    return run(composed, [*chosen, *overrides], arrays=arrays, write=output_dir is not None, keep=True)
+
+
+def static_mask(
+    poni: str | Path,
+    *images: str | Path | Mapping[str, NDArray[Any]],
+    overrides: Sequence[str] = (),
+    config_dir: str | Path | None = None,
+    quiet: bool = True,
+    **groups: Any,
+) -> StaticMask:
+    """Find what is bad in every frame of a series: ``static_mask("geometry.poni", "data/*.tiff").mask``.
+
+    Parameters
+    ----------
+    poni, *images, overrides, config_dir, quiet, **groups
+        As `integrate` takes them; ``mask="series"`` unless another is given.
+
+    Returns
+    -------
+    StaticMask
+        ``mask`` (uint8, 1 = masked, raw orientation), ``counts`` by reason, and ``doubts``: why not to trust it.
+
+    Raises
+    ------
+    ConfigError
+        The command line would refuse this too. It is a ValueError.
+    """
+    from .execution.plan import Plan
+    from .execution.progress import Progress
+    from .execution.static_mask import make_static_mask
+
+    values, _, arrays = _configuration(poni, images, {"mask": "series", **groups}, overrides, config_dir)
+    plan = Plan.of({**values, "quiet": quiet}, arrays, False, {})
+    with Progress(len(plan.images), quiet) as progress:
+        return make_static_mask(plan, progress)
+
+
+def _configuration(
+    poni: str | Path,
+    images: Sequence[str | Path | Mapping[str, NDArray[Any]]],
+    groups: Mapping[str, Any],
+    overrides: Sequence[str],
+    config_dir: str | Path | None,
+) -> tuple[dict[str, Any], list[str], dict[str, NDArray[Any]]]:
+    """Return the configuration, the options that the groups choose, and the arrays among the images."""
     composed, chosen = _composed(groups, overrides, config_dir)
     arrays = _named_arrays([item for item in images if isinstance(item, Mapping)])
     composed["images"] += [str(item) for item in images if not isinstance(item, Mapping)]
-    composed |= {"quiet": quiet, **_expanded(poni, output_dir)}
-    return run(composed, [*chosen, *overrides], arrays=arrays, write=output_dir is not None, keep=True)
+    composed |= _expanded(poni, None)
+    return composed, chosen, arrays
 
 
 def _expanded(poni: str | Path, output_dir: str | Path | object | None) -> dict[str, str]:

@@ -157,9 +157,9 @@ def test_every_image_and_pattern_can_be_drawn(what: str) -> None:
     assert good.pattern is not None
     empty = replace(good.pattern, intensity=np.full_like(AXIS, np.nan), sigma=None)
     odd = {
-        "masked all over": replace(good, mask=np.ones(good.image.shape, np.uint8), pattern=empty),
+        "masked all over": replace(good, mask=np.ones(good.image.shape, np.uint8), results=Results(empty)),
         "all the same": replace(good, image=np.full(good.image.shape, 5, np.float32)),
-        "below zero": replace(good, image=good.image - 200, pattern=replace(good.pattern, intensity=-AXIS)),
+        "below zero": replace(good, image=good.image - 200, results=Results(replace(good.pattern, intensity=-AXIS))),
         "as ever": good,
     }[what]
     assert odd.pattern is not None

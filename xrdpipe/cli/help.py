@@ -15,6 +15,7 @@ USAGE
   xrdpipe source=demo                   no data at hand: makes its own
   xrdpipe inspect FILE...               what is inside: frames, datasets, statistics, header
   xrdpipe doctor poni=FILE IMAGE        is the frame in the orientation of its PONI, and its mask? (mask.file=...)
+  xrdpipe mask poni=FILE IMAGE... save=mask.npy   the static mask of a series: what is bad in every frame, and why
   xrdpipe replay FOLDER                 run a record again and compare, byte by byte
   xrdpipe report FOLDER                 make report.html of a run or a sweep again
 

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
     from ..execution.result import Run
 
 
-COMMANDS = {"doctor": "cli.doctor", "inspect": "cli.inspect", "replay": "cli.replay", "report": "report.report"}
+COMMANDS = {
+    "doctor": "cli.doctor",
+    "inspect": "cli.inspect",
+    "mask": "cli.mask",
+    "replay": "cli.replay",
+    "report": "report.report",
+}
 
 NOTHING_TO_DO = """\
 xrdpipe: nothing to do: images and a geometry are missing
@@ -141,8 +147,14 @@ def run_command(command: Command, words: Sequence[str]) -> int:
         result = run(values, words)
         if not values["quiet"] and result.folder is not None:
             _print_summary(result)
+        _say_judgement(result)
         return result.status
     return 0
+
+
+def _say_judgement(result: Run) -> None:
+    if result.judgement:
+        print(f"xrdpipe: {result.judgement}", file=sys.stderr)
 
 
 def _print_summary(result: Run) -> None:

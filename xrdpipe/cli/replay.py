@@ -72,10 +72,8 @@ def replay(record: Path, into: Path | None = None, inputs: Path | None = None) -
     result = Comparison()
     with tempfile.TemporaryDirectory(prefix="xrdpipe-replay-") as scratch:
         current = Inputs(inputs.absolute() if inputs else None, Path(scratch) / "inputs")
-        now = {
-            each["given"]: current.find(what, each) + each.get("inside", "")
-            for what, each in recorded_run["inputs"].items()
-        }
+        inputs_then = {what: _beside(each, file.parent) for what, each in recorded_run["inputs"].items()}
+        now = {each["given"]: current.find(what, each) + each.get("inside", "") for what, each in inputs_then.items()}
         values = relocate(recorded_run["config"], now)
         places = {row["name"]: current.find_frames(row) for row in done}
         images = [path for paths in places.values() for path in paths]
@@ -156,6 +154,14 @@ class Inputs:
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(moved.read_bytes())
         return copy
+
+
+def _beside(recorded: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return where an input is that the run made in its own folder, such as a static mask, if the folder has moved."""
+    path = Path(str(recorded["path"]))
+    here = folder / path.name
+    moved = not path.is_file() and here.is_file() and _same(str(here), recorded["hash"])
+    return {**recorded, "path": str(here)} if moved else recorded
 
 
 def _same(location: str, digest: str) -> bool:

@@ -37,6 +37,8 @@ class Run:
         The user stopped the run.
     unwritten
         The record could not be written, for example because the disk is full.
+    judgement
+        What is wrong with the numbers, in a line; "" where all is well.
     """
 
     folder: Path | None
@@ -46,6 +48,7 @@ class Run:
     cakes: dict[str, Cake] = field(default_factory=dict)
     masks: Masks = field(default_factory=lambda: Masks((0, 0)))
     stopped: bool = False
+    judgement: str = ""
     unwritten: bool = False
 
     @property

@@ -31,6 +31,7 @@ from ..pipeline.recipe import Recipe, prepared
 from ..report.report import try_report
 from ..results.folder import WAYS_OUT, Folder
 from ..results.journal import ARRAY
+from ..results.judgement import judgement
 from ..results.new_folder import new_folder
 from ..stages.arrivals import Arrivals
 from ..stages.collector import Collector, finish_collectors
@@ -52,6 +53,7 @@ from .plan import Plan, run_shape
 from .progress import Progress
 from .result import Masks, Run
 from .run_record import run_json, with_columns
+from .static_mask_files import with_static_masks
 
 log = logging.getLogger("xrdpipe")
 
@@ -100,14 +102,18 @@ def run(
     with ExitStack() as stack:
         if write and settings.output_dir and not settings.dry_run:
             stack.enter_context(locked_folder(Path(settings.output_dir)))
-        queued = not engine_for(settings.parallel).takes_arrivals
-        source.check_combination(queued=queued, arrays=bool(arrays) or job is not None)
+        _check_combination(source, settings, bool(arrays) or job is not None)
         arrivals, values = _watch(source, settings, values, write, stack)
         if source.supplies and names is None:
             values = _supply_frames(source, settings, values, write, stack)
+        values = with_static_masks(values, arrays or {}, write, arrivals is not None, stack)
         plan = Plan.of(values, arrays or {}, write, names or {}, arrivals)
         stack.callback(files.forget_files)
         return _describe(plan) if settings.dry_run else _execute(plan, values, command, keep, job, stack)
+
+
+def _check_combination(source: Source, settings: Settings, arrays: bool) -> None:
+    source.check_combination(queued=not engine_for(settings.parallel).takes_arrivals, arrays=arrays)
 
 
 def _describe(plan: Plan) -> Run:
@@ -289,6 +295,8 @@ def _conclude(state: _State, result: Run, record: dict[str, Any], clock: float) 
     result.order(records.values())
     for listener in state.listeners:
         listener.end({**(target.records if target else {}), **records})
+    result.judgement = judgement(result.frames, plan.pipeline.source.gain)
+    record["judgement"] = result.judgement
     if target is None:
         return
     status = "stopped" if result.stopped else "failed" if result.failed else "done"

@@ -23,6 +23,11 @@ METRICS = (  # all metrics, which `sweep.rank` accepts
     "signal_to_background",
     "peak_width",
     "sigma_over_intensity",
+    "reduced_chi2",
+    "local_chi2",
+    "flat_scatter",
+    "mask_change",
+    "oversubtracted_bins",
     "total_intensity",
     "negative_bins",
     "empty_bins",
@@ -35,6 +40,7 @@ NAMES = (
     *(f"masked_{reason}" for reason in REASONS),
     *("negative_bins", "empty_bins", "total_intensity", "ring_scatter", "spottiness", "sigma_over_intensity"),
     *("signal_to_background", "peak_width"),
+    *("reduced_chi2", "local_chi2", "flat_scatter", "mask_change", "oversubtracted_bins"),
 )
 
 

@@ -242,3 +242,11 @@ class ThresholdWarning:
         total = np.bincount(self.ring[counts], minlength=rings)
         n_below = np.bincount(self.ring[below & counts], minlength=rings)
         return (self.note,) if total[4 * n_below > total].sum() > 0.1 * total.sum() else ()
+
+
+@dataclass(frozen=True)
+class SeriesMask(Mask):
+    """`Mask`, with a static mask of all frames on top.
+
+    The run makes the static mask before the first frame and puts it into ``file``, see `execution.static_mask`.
+    """

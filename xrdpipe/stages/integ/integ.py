@@ -21,7 +21,7 @@ from ...model.pattern import Pattern
 from ..scalar_lookup import ScalarLookup, table_files
 from ..stage import NOTHING, Makes, Needs, Setup, Stage, Step
 from .methods import MEANING, ascending_edges, integration_method, needs_wavelength, radial_unit, sector_pixels
-from .quality import pattern_quality
+from .quality import noise_quality, pattern_quality
 
 SAMPLE = 1 << 15  # pixels from which the scatter in the rings is estimated
 USUAL_UNITS = {
@@ -154,6 +154,7 @@ class Integ(Stage):
         npt = cached["radial"].size
         sum_bins = self._summation(cached, npt)
         stride = -(-(starts.size - 1) // SAMPLE) | 1  # odd, so that the sampled runs reach all columns
+        noise = noise_quality(setup, cached, stride)
 
         def integrate(frame: Frame) -> Frame:
             image, mask, sums = sum_bins(frame)
@@ -163,6 +164,7 @@ class Integ(Stage):
             integration.scatter(image, mask, norm, starts, bins, coefs, intensity, stride, scatter)
             bias = ring_bias(image, mask, intensity, cached)
             quality = {**pattern_quality(sums, scatter, stride), "ring_bias": bias, **pattern.quality}
+            quality |= noise(frame, intensity, sigma)
             return frame.with_results(pattern=replace(pattern, quality=quality))
 
         return integrate
