@@ -15,9 +15,8 @@ from ..config.schema import build
 from ..config.settings import as_list, parse_settings
 from ..execution.plan import geometry_file
 from ..geometry.orientation import (
-    CLEAR,
     ORIENTATIONS,
-    PLAIN,
+    SURE,
     Verdict,
     apply_transform,
     canonical,
@@ -32,7 +31,10 @@ from ..model.errors import ConfigError, FrameError
 from ..report.tables import print_table
 from ..stages.source import Source
 
-SIDE = 600  # rows and columns to examine
+FEW = 3.0  # counts per pixel
+FAINT = 6.0  # standard deviations: noise, spots and shadows give less in their best orientation
+NEAR = 5.0  # pixels between rings
+CLEAR = 2.0  # ratio of bad pixels under a turned mask that is not accidental
 MAX_COVERED = 0.5  # a mask that covers a larger fraction of the signal is considered inverted
 
 
@@ -45,23 +47,24 @@ def main(arguments: Sequence[str]) -> int:
     source = build(groups["source"], "source", Source)
     poni = geometry_file(top)
     path, raw = _first(expand([*as_list(top.images), *command.images]))
-    verdict = compare_orientations(raw, poni, source.transform, top.cache, SIDE)
-    if not verdict.sharpness:
+    verdict = compare_orientations(raw, poni, source.transform, top.cache)
+    if not verdict.against:
         raise ConfigError(
             f"{path}: {raw.shape[0]} x {raw.shape[1]} pixels fit the detector of {poni.path} in no orientation"
         )
     size = f"{raw.shape[0]} x {raw.shape[1]} pixels"
-    print(f"{path.name}, {size}, with {poni.name}: how much rings stand out, in each orientation")
+    print(f"{path.name}, {size}, with {poni.name}: evidence against each orientation, in sigma ({SURE:g} is sure)")
     same = detector_orientations(poni, (raw.shape[0], raw.shape[1])) if verdict.current in ORIENTATIONS[:1] else {}
     print_table(
         [
             {
                 "source.transform": f"[{','.join(words)}]",
                 "or geometry.orientation": str(same.get(words, "")),
-                "sharpness": f"{value:.2f}",
+                "against": "best" if not number else f"{value:.1f}",
+                "apart": f"{verdict.apart[words]:.1f} px",
                 "": "yours" if words == verdict.current else "",
             }
-            for words, value in verdict.sharpness.items()
+            for number, (words, value) in enumerate(verdict.against.items())
         ]
     )
     wrong, message = diagnosis(verdict)
@@ -76,23 +79,42 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def diagnosis(verdict: Verdict) -> tuple[bool, str]:
-    """Return whether the orientation is wrong, and a message for the user."""
-    best, current = verdict.best, verdict.current
-    if verdict.sharpness[best] <= PLAIN:
-        return False, "no rings in this frame to judge by: take one of a powder"
-    if current not in verdict.sharpness:
-        return True, f"your orientation does not fit the detector: say {override_text(best)}"
+    """Whether the orientation is wrong, and what to say."""
+    current, likely = verdict.current, verdict.likely
+    others = [words for words in likely if words != current]
+    if current not in verdict.against:
+        if len(likely) == 1:
+            return True, f"your orientation does not fit the detector: say {override_text(verdict.best)}"
+        return True, f"your orientation does not fit the detector: say one of {_listed(likely)} ({_reason(verdict)})"
     if verdict.wrong:
-        return True, f"your orientation is wrong: say {override_text(best)} ({verdict.ratio:.1f} times sharper)"
-    others = [words for words in verdict.sharpness if words != current]
-    margin = min((verdict.sharpness[current] / max(verdict.sharpness[words], 1e-9) for words in others), default=np.inf)
-    if margin > CLEAR:
-        return False, f"your orientation is right ({margin:.1f} times sharper than any other)"
-    near = [override_text(words) for words in others if verdict.sharpness[current] < CLEAR * verdict.sharpness[words]]
-    return (
-        False,
-        f"your orientation may be right, but {', '.join(near)} cannot be ruled out: the rings look alike there",
-    )
+        how = f"{verdict.against[current]:.1f} sigma against yours"
+        message = f"your orientation is wrong: say {override_text(verdict.best)} ({how})"
+        return True, f"{message}; {_listed(others[1:])} cannot be told from it" if others[1:] else message
+    if verdict.right:
+        against = min((value for words, value in verdict.against.items() if words not in likely), default=0.0)
+        if len(likely) == len(verdict.against):
+            return False, "your orientation is right: all others have the same rings, to within a pixel"
+        message = f"your orientation is right ({against:.1f} sigma against the next)"
+        return False, f"{message}; {_listed(others)} has the same rings, to within a pixel" if others else message
+    all_of_them = len(likely) == len(verdict.against)
+    rest = "all others" if all_of_them and others[1:] else _listed(others)
+    return False, f"cannot tell your orientation from {rest}: {_reason(verdict)}"
+
+
+def _listed(orientations: Sequence[tuple[str, ...]]) -> str:
+    return ", ".join(override_text(words) for words in orientations)
+
+
+def _reason(verdict: Verdict) -> str:
+    """Why the frame cannot tell, and what would help."""
+    far = max(verdict.apart[words] for words in verdict.likely)
+    if verdict.rings < FAINT:
+        if 0 < verdict.counts < FEW:
+            return f"too few rings stand out at {verdict.counts:.2g} counts a pixel; take a longer exposure"
+        return "rings stand out of noise, spots and shadows in too few places; take a frame of a powder with full rings"
+    if far < NEAR:
+        return f"their rings lie within {far:.1f} pixels of each other; take a frame with sharper rings or more counts"
+    return "the rings that are there fit all of them; take a frame with more rings or more counts"
 
 
 def faults(mask: NDArray[np.bool_], raw: NDArray[Any], bad: NDArray[np.bool_] | None) -> list[str]:

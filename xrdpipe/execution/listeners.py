@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..geometry.orientation import compare_orientations, override_text
+from ..geometry.orientation import COARSE, compare_orientations, override_text
 from ..io import image_file
 from ..io.header import header
 from ..io.memory import memory
@@ -144,7 +144,7 @@ class MissingColumns(Listener):
 
 
 class OrientationCheck(Listener):
-    """Warn if the rings of the first processed frame are much sharper in another orientation."""
+    """Warn if the rings of the first processed frame are those of another orientation."""
 
     def __init__(self, plan: Plan, progress: Progress) -> None:
         self._plan, self._progress = plan, progress
@@ -178,8 +178,12 @@ def _orientation_warning(plan: Plan, image: Reference) -> str:
         raw = memory.read(first)[0] if first.array is None else image_file.as_image(first.array)
     except FrameError:
         return ""
-    verdict = compare_orientations(raw, plan.poni, plan.pipeline.source.transform, plan.settings.cache)
+    transform, cache = plan.pipeline.source.transform, plan.settings.cache
+    verdict = compare_orientations(raw, plan.poni, transform, cache, COARSE)
+    if not verdict.right:
+        verdict = compare_orientations(raw, plan.poni, transform, cache)
     if not verdict.wrong:
         return ""
-    best = f"{override_text(verdict.best)} (rings {verdict.ratio:.0f} times sharper in {image.name})"
+    against = f"{verdict.against[verdict.current]:.0f} sigma against yours"
+    best = f"{override_text(verdict.best)} (by the rings in {image.name}, {against})"
     return f"is this the orientation of the PONI? {best} may be; xrdpipe doctor says more"
