@@ -119,8 +119,10 @@ def noise_metrics(sums: NDArray[np.float64], line: NDArray[np.float64], gain: fl
     found["local_chi2"] = float(np.median(chi))
     order = np.argsort(total[5] / total[3])  # from few counts to many
     quarter = max(1, len(order) // 4)
-    weak, strong = (total[3:6, part].sum(axis=1) for part in (order[:quarter], order[-quarter:]))
-    rise, span = strong[1] / strong[2] - weak[1] / weak[2], strong[2] / strong[0] - weak[2] / weak[0]
-    sure = span > weak[2] / weak[0] and strong[1] / strong[2] > 1.5 * weak[1] / weak[2]
+    weak, strong = order[:quarter], order[-quarter:]
+    low, high = (np.median(total[5, part] / total[3, part]) for part in (weak, strong))
+    rise, span = np.median(chi[strong]) - np.median(chi[weak]), high - low
+    # a flat shows in every strong block; the flanks of peaks, which are no straight line, in some
+    sure = span > low and chi[strong].min() > 1.5 * np.median(chi[weak])
     found["flat_scatter"] = float(gain * np.sqrt(rise / span)) if sure else 0.0
     return found
