@@ -18,7 +18,7 @@ from .cache import Arrays, known, load, store
 from .poni import Poni, fits
 from .rings import Arcs, Rings, fine_rings, ring_numbers
 
-LAYOUT = 2  # of the arrays that are kept on disk: raise it whenever their meaning changes
+LAYOUT = 3  # of the arrays that are kept on disk: raise it whenever their meaning changes
 
 
 MOST_KEPT = 4  # sets of arrays in memory, some 50 MB each: a sweep over npt makes many

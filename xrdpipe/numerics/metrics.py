@@ -19,7 +19,7 @@ REASONS = (  # the bits of a mask, lowest first
 
 
 METRICS = (  # all there are; `sweep.rank` knows no others
-    "ring_bias",
+    "pattern_error",
     "ring_scatter",
     "spottiness",
     "signal_to_background",

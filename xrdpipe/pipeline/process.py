@@ -53,6 +53,7 @@ def process_frame(recipe: Recipe, image: Reference, keep: bool, show: bool = Fal
         method=frame.pattern.method if frame.pattern else "",
         outputs=outputs,
         metrics=metrics(frame),
+        error_parts=[float(f"{part:.6g}") for part in frame.pattern.error_parts] if frame.pattern else [],
         columns=pipeline.pipeline.source.values(frame.header),
         steps=steps,
         notes=list(frame.notes),

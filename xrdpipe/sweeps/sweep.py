@@ -13,7 +13,6 @@ from typing import Any
 
 from ..config.loader import Loader
 from ..config.multirun import Multirun
-from ..config.rank import parse_rank
 from ..config.schema import build
 from ..config.settings import Settings, as_list, parse_settings
 from ..execution import interruption
@@ -76,7 +75,8 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
         stopped = _run_jobs(multirun, common, images, folder)
         if stopped:
             print(f"xrdpipe: stopped; what is done is in {folder}", file=sys.stderr)
-        rows = conclude(folder, parse_rank(common.settings.sweep.rank), before, quiet=common.settings.quiet)
+        sweep = common.settings.sweep
+        rows = conclude(folder, sweep.terms, before, named=sweep.rank is not None, quiet=common.settings.quiet)
         if common.settings.report:
             for note in try_report(folder):
                 print(f"xrdpipe: {note}", file=sys.stderr)
@@ -134,7 +134,7 @@ def _run_jobs(multirun: Multirun, common: Common, images: Sequence[str], folder:
         quiet=common.settings.quiet,
         stop_file=stop_file,
         working_folder=os.getcwd(),
-        rank=parse_rank(common.settings.sweep.rank),
+        rank=common.settings.sweep.terms,
         options=multirun.job_options,
     )
     with interruption.handle_signals(stop_file), attend_jobs(queue, folder):

@@ -123,7 +123,7 @@ class Integ(Stage):
 
     def _integrator(self, setup: Setup) -> Step:
         from ...numerics import integration
-        from ...numerics.ring_bias import ring_bias
+        from ...numerics.pattern_error import pattern_error
 
         geometry = setup.geometry
         kept = geometry.kept("pattern", self._settings(), lambda: self._make(geometry))
@@ -141,9 +141,10 @@ class Integ(Stage):
             pattern = self._pattern(kept["radial"], intensity, sigma, sums[1], about)
             found = np.zeros((3, npt))
             integration.scatter(image, mask, norm, starts, bins, coefs, intensity, stride, found)
-            bias = ring_bias(image, mask, intensity, kept)
-            told = {**pattern_quality(sums, found, stride), "ring_bias": bias, **pattern.quality}
-            return replace(frame, pattern=replace(pattern, quality=told))
+            raw = image if frame.raw is None else read_only(frame.raw.ravel())
+            error = pattern_error(image, raw, mask, frame.image.shape[1], intensity, kept)
+            told = {**pattern_quality(sums, found, stride), "pattern_error": error.total, **pattern.quality}
+            return replace(frame, pattern=replace(pattern, quality=told, error_parts=error.parts))
 
         return integrate
 
@@ -198,7 +199,7 @@ class Integ(Stage):
     def _make(self, geometry: Geometry) -> dict[str, NDArray[Any]]:
         # One integration by pyFAI checks the settings and makes axis and matrix; where its method works with a sparse
         # matrix, ours is that matrix, pixel by pixel.
-        from ...numerics.ring_bias import sampled
+        from ...numerics.pattern_error import sampled
         from ...numerics.sparse_matrix import Matrix, on_edges
 
         unit, method, limits = radial_unit(self.unit), integration_method(self.method), self.limits()
@@ -223,7 +224,8 @@ class Integ(Stage):
         if self.azimuth_range is not None:
             matrix = matrix.sectors(sector_pixels(geometry, method, self.azimuth_range)[np.newaxis], radial.size)
         norm = self._norm(integrator, shape)
-        return arrays | matrix._asdict() | {"norm": norm} | sampled(matrix, norm, radial.size)
+        chi = geometry.integrator.center_array(shape, unit="chi_rad", scale=False).ravel()
+        return arrays | matrix._asdict() | {"norm": norm} | sampled(matrix, norm, radial.size, chi)
 
     def _norm(self, integrator: Any, shape: tuple[int, int]) -> NDArray[np.float32]:
         """Solid angle times polarization of every pixel, flat; empty where neither is corrected."""
