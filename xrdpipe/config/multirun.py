@@ -69,7 +69,9 @@ class Multirun:
         if "output_dir" in multirun.varied:
             raise ConfigError("output_dir: cannot vary in a sweep; each job has a numbered folder in it")
         if multirun.varies("sweep"):
-            raise ConfigError("sweep.rank: cannot vary in a sweep; several metrics are a list, [pattern_error,-peak_width]")
+            raise ConfigError(
+                "sweep.rank: cannot vary in a sweep; several metrics are a list, [pattern_error,-peak_width]"
+            )
         return multirun
 
     @cached_property

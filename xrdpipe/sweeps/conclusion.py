@@ -24,13 +24,18 @@ LONGEST = 2000  # characters of a command line on the terminal
 
 
 def conclude(
-    folder: Path, rank: Terms, before: Mapping[Path, int] = MappingProxyType({}), *, named: bool = True, quiet: bool = False
+    folder: Path,
+    rank: Terms,
+    before: Mapping[Path, int] = MappingProxyType({}),
+    *,
+    named: bool = True,
+    quiet: bool = False,
 ) -> list[dict[str, Any]]:
     """Write ``sweep.csv`` (a row a job, best first) and ``sweep.json`` (the verdict), show both, return the rows.
 
     Read from the records that the jobs left. ``before``: those of an earlier sweep, path -> mtime in ns; where it is
-    unchanged, they are no jobs of this one. Where ``rank`` is the default, not ``named`` by the user, and something else
-    than masks varies, no job has a score.
+    unchanged, they are no jobs of this one. Where ``rank`` is the default, not ``named`` by the user, and something
+    else than masks varies, no job has a score.
     """
     records = [path for path in folder.rglob("run.json") if path.stat().st_mtime_ns != before.get(path)]
     runs = [json.loads(path.read_text(encoding="utf-8")) for path in records]
