@@ -1,1 +1,1 @@
-"""How fast xrdpipe is: asv suites (`time_*.py`) and `python -m benchmarks.peers` against other programs."""
+"""Benchmarks of xrdpipe: asv suites (`time_*.py`), and a comparison with other programs (`peers`)."""

@@ -1,4 +1,4 @@
-"""Virtual environments of their own for the programs we compare with, from PyPI with pip."""
+"""Separate virtual environments for the other programs, installed from PyPI with pip."""
 
 import json
 import subprocess
@@ -36,28 +36,31 @@ print(json.dumps({"python": platform.python_version(), **{n: have[n.lower()] for
 
 
 class NotInstalledError(Exception):
-    """An environment could not be made; the text is pip's reason."""
+    """Error for an environment that cannot be created, with the reason that pip gives."""
 
 
 def python_of(name: str, work: Path) -> Path:
-    """The interpreter of environment `name`, made in `work` the first time; NotInstalledError with the reason."""
+    """Return the interpreter of environment `name`, created in `work` on first use.
+
+    Raise NotInstalledError if the installation fails.
+    """
     folder = work / "environments" / name
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     receipt = folder / "installed.json"  # written last: an environment without it is unfinished
-    wanted = json.dumps(PACKAGES[name])
-    if not (receipt.exists() and receipt.read_text() == wanted):
+    packages = json.dumps(PACKAGES[name])
+    if not (receipt.exists() and receipt.read_text() == packages):
         print(f"installing {name} ...", file=sys.stderr, flush=True)
         _call([sys.executable, "-m", "venv", "--clear", str(folder)])
         for arguments in PACKAGES[name]:
             _call([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments])
-        receipt.write_text(wanted)
+        receipt.write_text(packages)
     return python
 
 
 def versions(python: Path | str) -> dict[str, str]:
-    """Python and the packages that matter, as installed beside `python`."""
-    found: dict[str, str] = json.loads(subprocess.check_output([python, "-c", LIST_VERSIONS % SHOWN]))
-    return found
+    """Return the versions of Python and of the packages in `SHOWN` in the environment of `python`."""
+    installed: dict[str, str] = json.loads(subprocess.check_output([python, "-c", LIST_VERSIONS % SHOWN]))
+    return installed
 
 
 def _call(command: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""The frames every program integrates: xrdpipe's own simulation, as float32 TIFF."""
+"""Frames for all programs: float32 TIFF files of the simulation of xrdpipe."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ class Frames:
     images: list[Path]
 
     def first(self, count: int) -> list[Path]:
-        """`count` images; those past the last are hard links to the others under new names, which cost no disk."""
+        """Return `count` images; if there are fewer, add hard links under new names, which need no disk space."""
         images = self.images[:count]
         folder = self.poni.parent / "links"
         folder.mkdir(exist_ok=True)
@@ -28,14 +28,14 @@ class Frames:
 
 
 def cache_folder() -> Path:
-    """Where frames and environments are kept between runs: the user's cache folder, never the repository."""
+    """Return the folder of frames and environments in the cache of the user."""
     home = Path.home()
     fallback = {"darwin": home / "Library/Caches", "win32": home / "AppData/Local"}.get(sys.platform, home / ".cache")
     return Path(os.environ.get("XDG_CACHE_HOME") or fallback) / "xrdpipe-benchmarks"
 
 
 def make(folder: Path, count: int, size: int) -> Frames:
-    """Write what is missing of `count` frames, their background and their PONI into `folder`."""
+    """Write `count` frames, their background and their PONI into `folder`, unless they exist."""
     import numpy as np
     import tifffile
 

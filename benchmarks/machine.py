@@ -1,4 +1,4 @@
-"""The machine a table was measured on, and what its memory allows."""
+"""Description of the machine and measurement of its memory bandwidth."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def describe() -> dict[str, Any]:
-    """CPU model, cores, memory (GB), system, and how busy it is with other things; no host name."""
+    """Return CPU model, number of cores, memory (GB), operating system and load, without the host name."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -25,7 +25,10 @@ def cores() -> int:
 
 
 def bandwidth(megabytes: int = 64, repeats: int = 20) -> float:
-    """Bytes a second of the STREAM "add" (a = b + c, float32) with numpy, one thread a core; the best of `repeats`."""
+    """Measure the STREAM "add" (a = b + c, float32) with numpy and one thread per core.
+
+    Return bytes per second, the best of `repeats`.
+    """
     import numpy as np
 
     size = megabytes * 1_000_000 // 4

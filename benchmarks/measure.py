@@ -1,4 +1,4 @@
-"""Whole processes, measured in turn: seconds and peak memory."""
+"""Measurement of whole processes: duration and peak memory."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 class Usage(NamedTuple):
     seconds: float
-    peak: int  # bytes; of the largest process, or of all together where the run was watched
+    peak: int  # bytes of the largest process, or of all processes together with `watch`
 
 
 class Session(Protocol):
@@ -21,11 +21,14 @@ class Session(Protocol):
 
 
 class FailedError(Exception):
-    """A program did not end well, or left fewer results than it should; the text says why."""
+    """Error for a program that fails or writes too few results, with the reason."""
 
 
 def run(command: list[str], environment: Mapping[str, str], log: Path, watch: bool = False) -> Usage:
-    """Run to the end, output into `log`. `watch` looks at the memory of all its processes every 50 ms (Linux only)."""
+    """Run a command to its end and write its output to `log`.
+
+    With `watch`, the memory of all its processes is sampled every 50 ms (Linux only).
+    """
     with log.open("wb") as output:
         start = time.perf_counter()
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **environment})
@@ -33,7 +36,7 @@ def run(command: list[str], environment: Mapping[str, str], log: Path, watch: bo
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
-    # ru_maxrss is never less than what this process had at the fork, so it is the second choice.
+    # ru_maxrss includes the memory of this process at the fork, so samples are preferred.
     peak = (watcher and watcher.stop()) or usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     if process.returncode:
         lines = log.read_text(errors="replace").strip().splitlines() or ["no output"]
@@ -42,7 +45,10 @@ def run(command: list[str], environment: Mapping[str, str], log: Path, watch: bo
 
 
 def interleaved(subjects: Mapping[str, Callable[[], float]], session: Session) -> dict[str, list[float]]:
-    """A B C A B C ...: drifts of the machine hit all alike. A subject that fails is named in `failed` and left out."""
+    """Measure all subjects in turn (A B C A B C ...), so that drifts of the machine affect all of them.
+
+    A subject that fails is added to `session.failed` and left out of the results.
+    """
     results: dict[str, list[float]] = {name: [] for name in subjects}
     for number in range(session.rounds):
         for name in list(results):
@@ -56,7 +62,7 @@ def interleaved(subjects: Mapping[str, Callable[[], float]], session: Session) -
 
 
 class _Watcher:
-    """The most memory that a process and its descendants held together (PSS: shared pages once), or one of them."""
+    """Peak memory of a process and its descendants together (PSS counts shared pages once), or of one of them."""
 
     def __init__(self, pid: int) -> None:
         self.pid, self.peak, self.done = pid, 0, threading.Event()
@@ -72,7 +78,7 @@ class _Watcher:
         while not self.done.wait(0.05):
             family = _family(self.pid)
             together = sum(_kilobytes(pid, "smaps_rollup", "Pss:") for pid in family)
-            alone = max(_kilobytes(pid, "status", "VmHWM:") for pid in family)  # exact between two looks
+            alone = max(_kilobytes(pid, "status", "VmHWM:") for pid in family)  # includes peaks between two samples
             self.peak = max(self.peak, 1024 * together, 1024 * alone)
 
 
@@ -89,5 +95,5 @@ def _kilobytes(pid: int, file: str, field: str) -> int:
 def _words(path: Path) -> list[str]:
     try:
         return path.read_text().split()
-    except OSError:  # it has ended
+    except OSError:  # the process has ended
         return []

@@ -1,6 +1,6 @@
 """Dioptas' headless `Pipeline`: peer_dioptas.py PONI BACKGROUND OUTPUT FRAME...
 
-With background frame and its spot mask, which it computes anew for every frame.
+It subtracts a background frame and computes its spot mask for every frame.
 """
 
 import os

@@ -1,6 +1,6 @@
 """ewoksxrpd's task for a list of images into one HDF5 file: peer_ewoksxrpd.py PONI BACKGROUND OUTPUT FRAME...
 
-No mask, no background, as in the plain pyFAI loop.
+It uses no mask and no background, like the plain pyFAI loop.
 """
 
 import sys

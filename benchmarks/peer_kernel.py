@@ -1,7 +1,7 @@
 """Background and mask of one frame against pyFAI's sigma clipping: peer_kernel.py OPTIONS PONI BACKGROUND FRAME
 
-Both in this process, in turn, free to use all cores. OPTIONS are those of `sigma_clip`, as JSON. Prints the median
-seconds of both as JSON.
+Both run in turn in this process and may use all cores. OPTIONS are those of `sigma_clip`, as JSON. The program prints
+the median seconds of both as JSON.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""Two figures a frame as anyone draws them: peer_matplotlib.py COUNT IMAGE OUTPUT
+"""Two plain matplotlib figures per frame: peer_matplotlib.py COUNT IMAGE OUTPUT
 
-`matshow` with colour bar at full size and a line plot of 1480 points, each saved as PNG. The image is read once and
-drawn COUNT times, so that the difference of two runs is drawing and saving alone.
+The figures are `matshow` with a colour bar at full size and a line plot of 1480 points, each saved as PNG. The image is
+read once and drawn COUNT times, so that the difference between two runs is the time of drawing and saving.
 """
 
 import sys

@@ -1,8 +1,8 @@
 """PDFstream's own `integrate`, figures off: peer_pdfstream.py [--compare] PONI BACKGROUND OUTPUT FRAME...
 
-With --compare one frame at a time in this process, over a radial range of its own (without one, pyFAI takes the range
-of the pixels that each mask leaves), and the masks are kept too (uint8, 1 = masked).
-Nothing of PDFstream is replaced: the beamline packages it names as requirements are not imported by this part of it.
+With --compare, frames are processed one at a time in this process over a fixed radial range (by default pyFAI takes the
+range of the pixels that are not masked), and masks are saved as well (uint8, 1 = masked).
+No part of PDFstream is replaced: this part does not import the beamline packages that it requires.
 """
 
 import sys

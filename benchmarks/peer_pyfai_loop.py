@@ -1,6 +1,6 @@
-"""The loop everyone writes first: peer_pyfai_loop.py PROCESSES PONI BACKGROUND OUTPUT FRAME...
+"""A plain pyFAI loop: peer_pyfai_loop.py PROCESSES PONI BACKGROUND OUTPUT FRAME...
 
-fabio, pyFAI's `integrate1d` with the full-split CSR matrix, numpy's `savetxt`; no mask, no background.
+It uses fabio, `integrate1d` of pyFAI with the full-split CSR matrix, and `savetxt` of numpy; no mask, no background.
 """
 
 import sys

@@ -1,8 +1,9 @@
-"""How fast xrdpipe is beside other programs: `python -m benchmarks.peers`.
+"""Compare the speed of xrdpipe with other programs: `python -m benchmarks.peers`.
 
-Makes frames, installs the other programs from PyPI into environments of their own, runs everything in turn on this
-machine, checks that the numbers agree, and prints (`--output`: also writes) tables of ratios. Linux or macOS; the first
-time it needs a network, 4 GB of disk and half an hour. A program that cannot be installed is named with its reason.
+The program creates frames, installs the other programs from PyPI into separate environments, runs all of them in turn
+on this machine, checks that the numbers agree, and prints (with `--output` also writes) tables of ratios. It runs on
+Linux and macOS. The first run needs a network, 4 GB of disk space and half an hour. Programs that cannot be installed
+are listed with the reason.
 """
 
 import argparse
@@ -27,13 +28,13 @@ options = dict(unit="q_A^-1", method=("full", "csr", "cython"), correctSolidAngl
 result = pyFAI.load(poni).integrate1d(fabio.open(image).data, 1480, **options)
 numpy.savetxt(output, numpy.transpose(result[:2]), fmt="%14.6e")
 """
-Figures = dict[str, list[float]]  # name of a figure -> what each round gave
+Figures = dict[str, list[float]]  # name of a figure -> value of each round
 
 
 def series(bench: Bench) -> Figures:
-    """Seconds a frame of every program: a run over many frames minus one over few, so that start-up is out.
+    """Measure the seconds per frame of every program: the difference between runs over many and over few frames.
 
-    `<name>:start` is the rest: what a run costs before the first frame.
+    `<name>:start` is the start-up time of the program.
     """
 
     def seconds(name: str, count: int) -> float:
@@ -43,17 +44,17 @@ def series(bench: Bench) -> Figures:
 
     starts: Figures = {}
 
-    def a_frame(name: str) -> float:
+    def seconds_per_frame(name: str) -> float:
         few, many = seconds(name, bench.few), seconds(name, bench.many)
-        each = (many - few) / (bench.many - bench.few)
-        starts.setdefault(f"{name}:start", []).append(few - bench.few * each)
-        return each
+        per_frame = (many - few) / (bench.many - bench.few)
+        starts.setdefault(f"{name}:start", []).append(few - bench.few * per_frame)
+        return per_frame
 
-    return interleaved({name: partial(a_frame, name) for name in bench.pythons}, bench) | starts
+    return interleaved({name: partial(seconds_per_frame, name) for name in bench.pythons}, bench) | starts
 
 
 def single(bench: Bench) -> Figures:
-    """Seconds of the whole command on one frame with its caches filled, of the same with pyFAI, and of a sweep."""
+    """Measure the command on one frame with filled caches, the same with pyFAI, and a sweep, in seconds."""
     (image,) = bench.frames.first(1)
     background = f"background.file={bench.frames.background}"
     pyfai = [sys.executable, "-c", ONE_WITH_PYFAI, bench.frames.poni, image, bench.work / "one.chi"]
@@ -72,7 +73,7 @@ def single(bench: Bench) -> Figures:
 
 
 def memory(bench: Bench) -> Figures:
-    """Peak bytes of all processes of a run over 50 and over 500 frames, figures off."""
+    """Measure the peak memory (bytes) of runs over 50 and 500 frames without figures."""
 
     def peak(count: int) -> float:
         background = f"background.file={bench.frames.background}"
@@ -83,7 +84,7 @@ def memory(bench: Bench) -> Figures:
 
 
 def kernel(bench: Bench) -> Figures:
-    """Seconds of background and mask of one frame, and of pyFAI's sigma clipping, in one process."""
+    """Measure background and mask of one frame, and sigma clipping of pyFAI, in one process, in seconds."""
     frames = bench.frames
     inputs = [json.dumps(SIGMA_CLIP), frames.poni, frames.background, frames.images[0]]
     bench.run("kernel", [sys.executable, HERE / "peer_kernel.py", *inputs])
@@ -92,8 +93,11 @@ def kernel(bench: Bench) -> Figures:
 
 
 def agreement(bench: Bench) -> Figures:
-    """Largest difference to PDFstream (with mask) and to pyFAI (without), as a fraction of the maximum; in pixels."""
-    found: Figures = {}
+    """Compare patterns with PDFstream (with mask) and pyFAI (without).
+
+    Figures are the largest difference as a fraction of the maximum, and the number of pixels in which masks differ.
+    """
+    differences: Figures = {}
     count = min(3, bench.many)
     images = bench.frames.first(count)
     masked = [
@@ -108,8 +112,10 @@ def agreement(bench: Bench) -> Figures:
         if name in bench.pythons:
             bench.run("agreement", runner(bench, "theirs", bench.pythons[name], count))
             bench.run("agreement", xrdpipe(bench, "ours", images, "plot=none", *overrides))
-            found |= {f"agreement:{name}{what}": values for what, values in _differences(bench.work / "output").items()}
-    return found
+            differences |= {
+                f"agreement:{name}{what}": values for what, values in _differences(bench.work / "output").items()
+            }
+    return differences
 
 
 def _differences(folder: Path) -> Figures:

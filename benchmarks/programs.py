@@ -1,4 +1,4 @@
-"""The programs that turn frames into patterns: what each does and the command that runs it."""
+"""The compared programs: what each does, and the command that runs it."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ SIGMA_CLIP = {"error_model": "azimuthal", "thres": 0, "max_iter": 3}  # the exam
 
 @dataclass
 class Bench:
-    """One session: where things are, the interpreters that work, and what failed, with its reason."""
+    """State of a session: folders, numbers of frames, working interpreters, and failures with their reasons."""
 
     work: Path
     frames: Frames
@@ -28,7 +28,7 @@ class Bench:
     failed: dict[str, str] = field(default_factory=dict)
 
     def output(self, name: str) -> Path:
-        """An empty folder for the results of `name`."""
+        """Create an empty folder for the results of `name`."""
         folder = self.work / "output" / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -37,14 +37,14 @@ class Bench:
     def run(
         self, name: str, command: list[object], variables: Mapping[str, str] | None = None, watch: bool = False
     ) -> Usage:
-        """Run a command to its end with its output in logs/<name>.log; caches are this session's, not the user's."""
+        """Run a command to its end, with output in logs/<name>.log and with the caches of this session."""
         log = self.work / "logs" / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         ours = {"MPLBACKEND": "Agg", "XDG_CACHE_HOME": str(self.work / "cache"), **(variables or {})}
         return run([str(word) for word in command], ours, log, watch)
 
     def prepare(self, name: str) -> None:
-        """Install program `name` if need be and let it do a few frames; it goes to `pythons` or to `failed`."""
+        """Install program `name` if necessary and process a few frames; add it to `pythons` or to `failed`."""
         program = PROGRAMS[name]
         try:
             python = python_of(program.environment, self.work) if program.environment else Path(sys.executable)
@@ -54,11 +54,11 @@ class Bench:
         except (FailedError, OSError) as error:
             self.failed[name] = f"does not run: {error}"
         else:
-            left = len(list((self.work / "output" / name).glob(program.results)))
-            if left == self.few or program.results == "*.h5":
+            count = len(list((self.work / "output" / name).glob(program.results)))
+            if count == self.few or program.results == "*.h5":
                 self.pythons[name] = python
             else:
-                self.failed[name] = f"does not run: {left} results of {self.few} frames"
+                self.failed[name] = f"does not run: {count} results of {self.few} frames"
 
 
 Command = Callable[[Bench, str, Path, int], list[object]]
@@ -66,23 +66,23 @@ Command = Callable[[Bench, str, Path, int], list[object]]
 
 @dataclass(frozen=True)
 class Program:
-    """`command(bench, name, python, count)` does the first `count` frames into `bench.output(name)`."""
+    """A program; `command(bench, name, python, count)` processes `count` frames into `bench.output(name)`."""
 
     does: str
     environment: str | None  # see `environments`; None: the one of xrdpipe, where this runs
     command: Command
-    results: str = "*.chi"  # what it leaves, one a frame
+    results: str = "*.chi"  # pattern of its results, one per frame
     variables: dict[str, str] = field(default_factory=dict)
 
 
 def xrdpipe(bench: Bench, output: str, images: list[Path], *overrides: str) -> list[object]:
-    """The installed command with its defaults but figures, on `images`."""
+    """Return the command line of xrdpipe on `images`."""
     settings = [f"poni={bench.frames.poni}", f"output_dir={bench.output(output)}", "quiet=true"]
     return [Path(sys.executable).with_name("xrdpipe"), *settings, *overrides, *images]
 
 
 def script(file: str, *options: str) -> Command:
-    """A runner of ours: python peer_<file>.py [options] PONI BACKGROUND OUTPUT FRAME..."""
+    """Return a command that runs python peer_<file>.py [options] PONI BACKGROUND OUTPUT FRAME..."""
 
     def command(bench: Bench, name: str, python: Path, count: int) -> list[object]:
         frames = bench.frames

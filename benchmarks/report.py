@@ -1,4 +1,4 @@
-"""From measured figures to tables: ratios with what they must and should be, programs, agreement, roofline."""
+"""Tables of the measured figures: ratios with their targets, programs, agreement, roofline."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from .programs import PROGRAMS
 
 @dataclass(frozen=True)
 class Result:
-    """Everything a session gave; `measured` holds seconds, bytes or fractions, a value a round."""
+    """Result of a session; `measured` holds seconds, bytes or fractions, one value per round."""
 
     machine: Mapping[str, Any]
     versions: Mapping[str, Mapping[str, str]]
@@ -24,14 +24,14 @@ class Result:
 
     @property
     def medians(self) -> dict[str, float]:
-        """Without the programs whose long runs took no longer than their short ones: that is noise."""
+        """Medians of the figures, except programs whose long runs took no longer than the short ones (noise)."""
         middle = {name: median(values) for name, values in self.measured.items() if values}
         return {name: value for name, value in middle.items() if value > 0 or name not in PROGRAMS}
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the acceptance table: (over - less) / under, all names of figures; what it must be, what it should."""
+    """A ratio of figures, (over - less) / under, with a required value (`must`) and a goal (`aim`)."""
 
     what: str
     over: str
@@ -63,8 +63,8 @@ ROWS = [
     Row("peak memory: 500 frames / 50 frames", "memory:500", "memory:50", 1.1, 1.05),
     Row("sweep of 12 mask settings on one frame / one such run", "sweep", "one-frame", 4, 2),
 ]
-# What xrdpipe's kernels move through memory, bytes a pixel, on the way of a float32 frame. A matrix entry is a float32
-# weight and a 16-bit bin; the full split has 2.26 of them a pixel.
+# Memory traffic of the kernels of xrdpipe for a float32 frame, in bytes per pixel. A matrix entry is a float32 weight
+# and a 16-bit bin; full splitting has 2.26 entries per pixel.
 TRAFFIC = {
     "file to memory (read, write), hash": 4 + 4 + 4,
     "background (read two, write one)": 4 + 4 + 4,

@@ -1,9 +1,9 @@
-"""A long run, watched: memory, file handles, threads and temporary files while frames are done.
+"""Watch a long run: memory, file handles, threads and temporary files.
 
     python -m benchmarks.soak FRAMES SIZE [WORDS of the command line ...]
 
-Frames are 24 different ones under as many names as it takes (hard links), of SIZE x SIZE pixels, float32. Figures are
-off unless WORDS say otherwise. Linux.
+The run processes 24 different frames of SIZE x SIZE pixels (float32) under FRAMES names (hard links). Figures are off
+unless WORDS enable them. Linux only.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TENTHS = 10
 
 @dataclass(frozen=True)
 class Sample:
-    """The whole tree of processes at one moment."""
+    """State of the tree of processes at one moment."""
 
     done: int  # frames
     megabytes: float  # proportional set size, so that shared pages count once
@@ -35,20 +35,20 @@ class Sample:
 
 
 def sample(process: psutil.Process, folder: Path, temporary: Path, done: int) -> Sample:
-    """What the run holds now."""
+    """Sample the resources of a run."""
     memory = handles = threads = 0
     for each in [process, *process.children(recursive=True)]:
         try:
             memory += each.memory_full_info().pss
             handles, threads = handles + each.num_fds(), threads + each.num_threads()
-        except psutil.Error:  # it has ended meanwhile
+        except psutil.Error:  # the process has ended
             continue
     files = sum(len(names) for _, _, names in os.walk(temporary)) + len(list(folder.glob(".*.part")))
     return Sample(done, memory / 1e6, handles, threads, files)
 
 
 def soak(command: list[str], folder: Path, temporary: Path, count: int) -> tuple[list[Sample], float, float]:
-    """Samples of a run, one a second; its seconds and its seconds of processor time."""
+    """Run a command; return a sample per second, its duration and its processor time (seconds)."""
     samples, began, journal = [], time.monotonic(), folder / "run.jsonl"
     before = os.times()
     with subprocess.Popen(command, env={**os.environ, "TMPDIR": str(temporary)}, stdout=subprocess.DEVNULL) as process:

@@ -1,8 +1,9 @@
-"""An Eiger-like stack against the same frames as single TIFF files: frames a second, processor time, memory.
+"""Compare a stack like that of an Eiger with the same frames as TIFF files: speed, processor time, memory.
 
     python benchmarks/stacks.py [FRAMES] [FOLDER]
 
-1 Mpixel, uint32, sparse counts; bitshuffle/LZ4, a master that leads to data files of 100 frames. Runs alternate.
+Frames have 1 Mpixel, uint32, with sparse counts. The stack is compressed with bitshuffle/LZ4; its master file links to
+data files of 100 frames. Runs alternate.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def make(folder: Path, count: int) -> None:
 
 
 def measure(folder: Path, images: str, name: str) -> tuple[float, float, int]:
-    """Seconds, seconds of the processor, and the largest memory (MB) of one run."""
+    """Measure duration (s), processor time (s) and peak memory (MB) of one run."""
     words = [
         "poni=geometry.poni",
         f"images={images}",
@@ -76,7 +77,7 @@ def measure(folder: Path, images: str, name: str) -> tuple[float, float, int]:
 
 
 def main() -> None:
-    """Print a line a run, and the ratio of the best ones."""
+    """Print a line for each run, and the ratio of the best ones."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     with tempfile.TemporaryDirectory(dir=sys.argv[2] if len(sys.argv) > 2 else None) as scratch:
         folder = Path(scratch)

@@ -1,4 +1,4 @@
-"""The installed command as its users meet it: start-up, one frame, a series, a sweep; and the memory of a series."""
+"""Benchmarks of the installed command: start-up, one frame, a series, a sweep, and the memory of a series."""
 
 import subprocess
 import sys
@@ -12,13 +12,13 @@ COMMAND = str(Path(sys.executable).with_name("xrdpipe"))
 
 
 def run(*arguments: str) -> None:
-    """The command in a folder of its own, which is removed again."""
+    """Run the command in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([COMMAND, *arguments], cwd=folder, check=True, capture_output=True)
 
 
 class StartUp:
-    """What comes before the first frame."""
+    """Start-up time."""
 
     def time_help(self) -> None:
         run("--help")
@@ -28,7 +28,7 @@ class StartUp:
 
 
 class Command:
-    """Whole runs with background and mask; figures off but in `time_series_figures`."""
+    """Whole runs with background and mask; only `time_series_figures` draws figures."""
 
     timeout = 600
 
@@ -56,7 +56,7 @@ class Command:
 
 
 class InProcess:
-    """`xrdpipe.integrate` in this process, where asv can see its memory."""
+    """`xrdpipe.integrate` in this process, so that asv measures its memory."""
 
     params = ([1, SERIES],)
     param_names = ("frames",)

@@ -1,4 +1,4 @@
-"""What a frame costs inside the process: every stage alone, prepared once, on one frame of 2048 x 2048."""
+"""Benchmarks of single stages, prepared once, on one frame of 2048 x 2048 pixels."""
 
 import tempfile
 from dataclasses import replace
@@ -12,7 +12,7 @@ SIZE = 2048
 
 
 class Stages:
-    """`time_stage` for each, in the order a frame passes them."""
+    """Every stage on its own."""
 
     params = (STAGES,)
     param_names = ("stage",)
@@ -39,20 +39,20 @@ class Stages:
         stages = [source, Background(str(frames.background)), Mask(), Integ(), Output()]
         steps = dict(zip(STAGES, [each.prepare(setup) for each in stages], strict=True))
         self.step = steps[stage]
-        self.given: Any = Reference("frame", frames.images[0])
+        self.input: Any = Reference("frame", frames.images[0])
         for name in STAGES[: STAGES.index(stage)]:
-            self.given = steps[name](self.given)
-        self.step(self.given)  # compiles
+            self.input = steps[name](self.input)
+        self.step(self.input)  # compiles
 
     def teardown(self, frames: Frames, stage: str) -> None:
         self.folder.cleanup()
 
     def time_stage(self, frames: Frames, stage: str) -> None:
-        self.step(self.given)
+        self.step(self.input)
 
 
 class Masks:
-    """The ways to find outliers, on the same subtracted frame."""
+    """The methods of the automatic mask, on the same subtracted frame."""
 
     params = (["median", "mean", "sigma_clip", "mad"],)
     param_names = ("auto_type",)
@@ -74,16 +74,16 @@ class Masks:
         setup = Setup(shared_geometry(Poni.read(str(frames.poni)), (SIZE, SIZE)), source.read, source.to_raw)
         setup = replace(setup, variance=mask.needs.variance)
         frame = source.prepare(setup)(Reference("frame", frames.images[0]))
-        self.given = Background(str(frames.background)).prepare(setup)(frame)
+        self.input = Background(str(frames.background)).prepare(setup)(frame)
         self.step = mask.prepare(setup)
-        self.step(self.given)  # compiles
+        self.step(self.input)  # compiles
 
     def time_mask(self, frames: Frames, auto_type: str) -> None:
-        self.step(self.given)
+        self.step(self.input)
 
 
 class Preparation:
-    """What is done once for a geometry: rings, and the matrix with the first pattern."""
+    """Work that is done once for a geometry."""
 
     timeout = 300
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import os
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from xrdpipe.cli.main import main
 MODULE = (sys.executable, "-m", "xrdpipe")
 SCRIPT = (str(Path(sysconfig.get_path("scripts"), "xrdpipe")),)
 FAST = ("plot=none", "integ.npt=100", "report=false")
+P = "poni=data/tiny.poni"  # the geometry of the frames that tests/conftest.py makes
 LIMIT = 120  # seconds that a process may take
 
 
@@ -73,3 +76,23 @@ def results(folder: Path, *patterns: str) -> dict[str, bytes]:
     """The patterns and masks in a folder, by name."""
     wanted = patterns or ("*.chi", "masks/*.npy")
     return {str(path.relative_to(folder)): path.read_bytes() for each in wanted for path in sorted(folder.glob(each))}
+
+
+def summary_rows(folder: Path) -> list[dict[str, str]]:
+    """The rows of a run's summary.csv."""
+    with (folder / "summary.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def run_record(folder: Path) -> dict[str, Any]:
+    """The content of a run's run.json."""
+    loaded: dict[str, Any] = json.loads((folder / "run.json").read_text())
+    return loaded
+
+
+def touch_files(folder: Path, *names: str) -> list[Path]:
+    """Empty files of these names, in folders that are made on the way."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return [folder / name for name in names]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-__all__ = ["ConfigError", "Frame", "FrameError", "Pattern", "Setup", "Stage", "__version__", "integrate"]
+__all__ = ["ConfigError", "Frame", "FrameError", "Pattern", "Setup", "Stage", "__version__", "integrate", "static_mask"]
 
-_WHERE = {
+_MODULES = {
     "integrate": "api",
+    "static_mask": "api",
     "Frame": "model.frame",
     "FrameError": "model.errors",
     "Pattern": "model.pattern",
@@ -19,14 +20,14 @@ _WHERE = {
 
 try:
     __version__ = version("xrdpipe")
-except PackageNotFoundError:  # a checkout that is not installed
+except PackageNotFoundError:  # the package is not installed
     __version__ = "0"
 
 
 def __getattr__(name: str) -> Any:
-    # Lazy, so that `import xrdpipe` costs nothing and the command line answers --help at once.
-    if name in _WHERE:
+    # Lazy imports keep `import xrdpipe` and `xrdpipe --help` fast.
+    if name in _MODULES:
         from importlib import import_module
 
-        return getattr(import_module(f".{_WHERE[name]}", __name__), name)
+        return getattr(import_module(f".{_MODULES[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

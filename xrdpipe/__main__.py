@@ -1,4 +1,4 @@
-"""``python -m xrdpipe``."""
+"""Run the command line with ``python -m xrdpipe``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The pipeline from Python, one-to-one with the command line."""
+"""The Python interface of the pipeline, which mirrors the command line."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .execution.result import Run
+    from .model.static_mask import StaticMask
 
 
 _DEFAULT = object()
@@ -24,7 +25,7 @@ def _draw(pattern: _pattern.Pattern) -> bytes:
     return pattern_png(pattern)
 
 
-_pattern.draw = _draw  # notebooks show patterns
+_pattern.draw = _draw  # shows patterns in notebooks
 
 
 def integrate(
@@ -36,23 +37,23 @@ def integrate(
     quiet: bool = True,
     **groups: Any,
 ) -> Run:
-    """Run the pipeline: ``integrate("geometry.poni", "a.tiff", mask="strict", integ={"unit": "2th_deg"})``.
+    """Reduce frames to patterns, as in ``integrate("a.poni", "a.tiff", mask="strict", integ={"unit": "2th_deg"})``.
 
     Parameters
     ----------
     poni
-        The file of the geometry.
+        Path of the geometry file.
     *images
-        Paths, globs, ``@lists``, or mappings of names to arrays (slow, fast) of counts.
+        Paths, globs, ``@lists``, or mappings of names to arrays of counts, shape (slow, fast).
     output_dir
-        The folder of the results; by default a new one, as on the command line. None writes nothing.
-    overrides
-        What the command line takes.
-    config_dir, quiet
-        A folder of your own configuration files; whether to show no progress.
+        Results folder; a new one by default. None writes nothing.
+    overrides, config_dir
+        Further arguments of the command line, such as ``"mask.alpha=2"``; folder of your own configuration files.
+    quiet
+        Show no progress.
     **groups
-        Every configuration group: the name of an option, a mapping of values, or a pair ``(option, values)``.
-        Top-level keys (``stages``, ``overwrite``) too.
+        Configuration groups: the name of an option, a mapping of values, or a pair ``(option, values)``.
+        Top-level keys such as ``stages`` and ``overwrite`` are accepted as well.
 
     Returns
     -------
@@ -62,21 +63,77 @@ def integrate(
     Raises
     ------
     ConfigError
-        The command line would refuse this too. It is a ValueError.
+        The configuration is invalid, as on the command line. It is a ValueError.
     """
     from .execution.run import run
+
+    composed, chosen, arrays = _configuration(poni, images, groups, overrides, config_dir)
+    composed |= {"quiet": quiet, **_expanded(poni, output_dir)}
+    return run(composed, [*chosen, *overrides], arrays=arrays, write=output_dir is not None, keep=True)
+
+
+def static_mask(
+    poni: str | Path,
+    *images: str | Path | Mapping[str, NDArray[Any]],
+    overrides: Sequence[str] = (),
+    config_dir: str | Path | None = None,
+    quiet: bool = True,
+    **groups: Any,
+) -> StaticMask:
+    """Find what is bad in every frame of a series: ``static_mask("geometry.poni", "data/*.tiff").mask``.
+
+    Parameters
+    ----------
+    poni, *images, overrides, config_dir, quiet, **groups
+        As `integrate` takes them; ``mask="series"`` unless another is given.
+
+    Returns
+    -------
+    StaticMask
+        ``mask`` (uint8, 1 = masked, raw orientation), ``counts`` by reason, and ``doubts``: why not to trust it.
+
+    Raises
+    ------
+    ConfigError
+        The command line would refuse this too. It is a ValueError.
+    """
+    from .execution.plan import Plan
+    from .execution.progress import Progress
+    from .execution.static_mask import make_static_mask
+
+    values, _, arrays = _configuration(poni, images, {"mask": "series", **groups}, overrides, config_dir)
+    plan = Plan.of({**values, "quiet": quiet}, arrays, False, {})
+    with Progress(len(plan.images), quiet) as progress:
+        return make_static_mask(plan, progress)
+
+
+def _configuration(
+    poni: str | Path,
+    images: Sequence[str | Path | Mapping[str, NDArray[Any]]],
+    groups: Mapping[str, Any],
+    overrides: Sequence[str],
+    config_dir: str | Path | None,
+) -> tuple[dict[str, Any], list[str], dict[str, NDArray[Any]]]:
+    """Return the configuration, the options that the groups choose, and the arrays among the images."""
+    composed, chosen = _composed(groups, overrides, config_dir)
+    arrays = _named_arrays([item for item in images if isinstance(item, Mapping)])
+    composed["images"] += [str(item) for item in images if not isinstance(item, Mapping)]
+    composed |= _expanded(poni, None)
+    return composed, chosen, arrays
+
+
+def _expanded(poni: str | Path, output_dir: str | Path | object | None) -> dict[str, str]:
     from .io.paths import expand_user
 
-    composed, chosen = _composed(groups, overrides, config_dir)
-    arrays = {str(name): array for item in images if isinstance(item, Mapping) for name, array in item.items()}
-    if len(arrays) < sum(len(item) for item in images if isinstance(item, Mapping)):
+    paths = {"poni": poni} if output_dir in (None, _DEFAULT) else {"poni": poni, "output_dir": output_dir}
+    return {key: expand_user(str(path)) for key, path in paths.items()}
+
+
+def _named_arrays(mappings: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    arrays = {str(name): array for mapping in mappings for name, array in mapping.items()}
+    if len(arrays) < sum(map(len, mappings)):
         raise ConfigError("images: two arrays of one name")
-    composed["poni"] = expand_user(str(poni))
-    composed["images"] += [str(item) for item in images if not isinstance(item, Mapping)]
-    composed["quiet"] = quiet
-    if output_dir is not _DEFAULT and output_dir is not None:
-        composed["output_dir"] = expand_user(str(output_dir))
-    return run(composed, [*chosen, *overrides], arrays=arrays, write=output_dir is not None, keep=True)
+    return arrays
 
 
 def _composed(

@@ -62,9 +62,9 @@ def test_the_parent_of_workers_may_skip_the_composition_of_jobs() -> None:
     loader = Loader()
     master = loader.load_configuration("config", ["mask.alpha=1,2"], RunMode.MULTIRUN)
     assert loader.load_sweep_config(master, ["mask.alpha=1"]).mask.alpha == 1
-    loader.composes_elsewhere = True
+    loader.composed_by_workers = True
     assert loader.load_sweep_config(master, ["mask.alpha=1"]) is master
-    assert loader.__getstate__()["composes_elsewhere"] is False
+    assert loader.__getstate__()["composed_by_workers"] is False
 
 
 def test_the_application_composes_with_our_loader_and_has_what_the_command_line_uses() -> None:

@@ -12,7 +12,9 @@ import pytest
 pytest.importorskip("resource", reason="limits on memory are those of Unix")
 psutil = pytest.importorskip("psutil")
 
-from faults import FAULTS, LARGE, Found, ImpossibleError, World, table, tried  # noqa: E402
+from fault_kinds import FAULTS  # noqa: E402
+from fault_world import LARGE, ImpossibleError, World  # noqa: E402
+from faults import Found, table, tried  # noqa: E402
 
 TURNS = list(zip(FAULTS, cycle(("loky", "threads", "serial", "threads", "serial", "threads")), strict=False))
 

@@ -53,8 +53,8 @@ def test_a_new_folder_that_was_made_for_a_refused_run_goes_again(monkeypatch: py
 )
 def test_no_run_is_said_to_need_more_than_it_leaves(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     estimates = []
-    written = preflight.written
-    monkeypatch.setattr(preflight, "written", lambda *given: estimates.append(written(*given)) or estimates[-1])
+    estimate = preflight.written_bytes
+    monkeypatch.setattr(preflight, "written_bytes", lambda *args: estimates.append(estimate(*args)) or estimates[-1])
     assert call(*WORDS, *words).status == 0
     there = sum(len(content) for name, content in tree(Path("out")).items() if not name.startswith(("run.", ".")))
     assert estimates[0] <= there
@@ -92,7 +92,7 @@ def test_a_file_in_the_place_of_a_folder_is_said_first() -> None:
 
 
 def test_memory_that_may_not_suffice_is_a_note_and_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preflight, "available", lambda: 1000)
+    monkeypatch.setattr(preflight, "available_bytes", lambda: 1000)
     told = call(*WORDS, *FAST)
     assert told.status == 0
     assert "memory may not suffice" in told.err
@@ -100,5 +100,5 @@ def test_memory_that_may_not_suffice_is_a_note_and_no_refusal(monkeypatch: pytes
 
 
 def test_where_memory_cannot_be_known_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preflight, "available", lambda: None)
+    monkeypatch.setattr(preflight, "available_bytes", lambda: None)
     assert "memory" not in call(*WORDS, *FAST).err

@@ -2,51 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import re
 import shutil
-import signal
-import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
-from command import FAST, LIMIT, call, results, start, tree, xrdpipe
+from command import FAST, LIMIT, P, call, results, run_record, start, summary_rows, tree, xrdpipe
 
 from xrdpipe import __version__
 from xrdpipe.execution import progress
-
-
-@pytest.fixture
-def here(data: Path, poni: Path, frames: list[Path], air: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(data.parent)
-    return data.parent
-
-
-P = "poni=data/tiny.poni"
-
-
-def table(folder: Path) -> list[dict[str, str]]:
-    with (folder / "summary.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def record(folder: Path) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((folder / "run.json").read_text())
-    return loaded
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + LIMIT
-    while not condition():
-        assert time.monotonic() < end, f"still waiting for {what}"
-        time.sleep(0.02)
 
 
 @pytest.mark.slow
@@ -62,7 +30,7 @@ def test_a_run_leaves_what_the_contract_lists(here: Path) -> None:
     assert files == expected
     mask = np.load(here / "out" / "masks" / "ni_1.npy")
     assert (mask.dtype, mask.shape, set(np.unique(mask))) == (np.uint8, (120, 100), {0, 1})
-    rows = table(here / "out")
+    rows = summary_rows(here / "out")
     assert list(rows[0])[:6] == ["file", "name", "status", "masked_fraction", "seconds", "error"]
     assert [row["name"] for row in rows] == names
     assert float(rows[0]["masked_fraction"]) == pytest.approx(mask.mean(), abs=1e-6)
@@ -93,7 +61,7 @@ def test_a_pattern_says_how_it_was_made_but_not_when_or_where(here: Path, air: P
 def test_run_json_says_what_ran_on_what(here: Path) -> None:
     words = [P, "data/ni_1.tiff", "background.file=data/air.tiff", "mask.alpha=3", *FAST, "output_dir=out"]
     assert call(*words).status == 0
-    made = record(here / "out")
+    made = run_record(here / "out")
     assert made["command"] == words
     assert made["config"]["mask"]["alpha"] == 3.0
     assert set(made["versions"]) >= {"xrdpipe", "python", "numpy", "pyFAI", "fabio", "hydra", "numba"}
@@ -185,8 +153,8 @@ def test_globs_are_sorted_naturally_and_an_explicit_list_keeps_its_order(here: P
         shutil.copy(frames[0], here / "data" / f"{name}.tiff")
     call(P, "images=data/f_*.tiff", *FAST, "output_dir=glob")
     call(P, "data/f_10.tiff", "data/f_1.tiff", "data/f_10.tiff", "./data/f_1.tiff", *FAST, "output_dir=list")
-    assert [row["name"] for row in table(here / "glob")] == ["f_1", "f_2", "f_10"]
-    assert [row["name"] for row in table(here / "list")] == ["f_10", "f_1"]
+    assert [row["name"] for row in summary_rows(here / "glob")] == ["f_1", "f_2", "f_10"]
+    assert [row["name"] for row in summary_rows(here / "list")] == ["f_10", "f_1"]
 
 
 def test_two_stars_and_lists_of_paths_find_frames(here: Path, frames: list[Path]) -> None:
@@ -194,7 +162,7 @@ def test_two_stars_and_lists_of_paths_find_frames(here: Path, frames: list[Path]
     shutil.copy(frames[0], here / "data" / "deep" / "er" / "x.tiff")
     (here / "list.txt").write_text("data/ni_2.tiff\n\ndata/ni_1.tiff\n")
     call(P, "images=[data/**/x.tiff,@list.txt]", "@list.txt", *FAST, "output_dir=out")
-    assert [row["name"] for row in table(here / "out")] == ["x", "ni_2", "ni_1"]
+    assert [row["name"] for row in summary_rows(here / "out")] == ["x", "ni_2", "ni_1"]
 
 
 def test_options_and_overrides_come_in_any_order(here: Path) -> None:
@@ -212,7 +180,7 @@ def test_background_and_mask_files_among_the_images_are_left_out_with_a_note(her
     assert told.status == 0
     assert "air.tiff" in told.err
     assert "mask.tiff" in told.err
-    assert [row["name"] for row in table(here / "out")] == ["ni_1", "ni_2", "ni_3"]
+    assert [row["name"] for row in summary_rows(here / "out")] == ["ni_1", "ni_2", "ni_3"]
 
 
 def test_a_mask_on_disk_can_be_passed_back_whatever_the_transform(here: Path) -> None:
@@ -220,207 +188,6 @@ def test_a_mask_on_disk_can_be_passed_back_whatever_the_transform(here: Path) ->
     assert call(*words, "output_dir=a").status == 0
     assert call(*words, "mask=none", "mask.file=a/masks/ni_1.npy", "output_dir=b").status == 0
     assert results(here / "a", "masks/*") == results(here / "b", "masks/*")
-
-
-def test_a_folder_takes_more_frames_of_the_same_configuration(here: Path) -> None:
-    assert call(P, "data/ni_1.tiff", *FAST, "output_dir=out").status == 0
-    first = results(here / "out")
-    assert call(P, "data/ni_2.tiff", "data/ni_3.tiff", "plot=none", "integ.npt=100", "output_dir=out").status == 0
-    assert [row["name"] for row in table(here / "out")] == ["ni_1", "ni_2", "ni_3"]
-    assert [image["name"] for image in record(here / "out")["images"]] == ["ni_1", "ni_2", "ni_3"]
-    assert first.items() <= results(here / "out").items()
-
-
-def test_a_frame_that_failed_can_be_tried_again(here: Path) -> None:
-    assert call(P, "data/ni_1.tiff", "data/late.tiff", *FAST, "output_dir=out").status == 1
-    shutil.copy("data/ni_2.tiff", "data/late.tiff")
-    assert call(P, "data/late.tiff", *FAST, "output_dir=out").status == 0
-    assert [(row["name"], row["status"]) for row in table(here / "out")] == [("ni_1", "done"), ("late", "done")]
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        ("data/ni_2.tiff mask.alpha=3", "mask.alpha: 2.0 there, 3.0 now"),
-        ("data/ni_2.tiff background.file=data/air.tiff", "background"),
-        ("data/ni_1.tiff", "ni_1.chi is already there"),
-        ("data/ni_1.tiff data/ni_2.tiff", "ni_1.chi is already there"),
-    ],
-)
-def test_results_are_never_mixed_or_replaced_unasked(words: str, expected: str, here: Path) -> None:
-    assert call(P, "data/ni_1.tiff", *FAST, "output_dir=out").status == 0
-    before = tree(here)
-    told = call(P, *words.split(), *FAST, "output_dir=out")
-    assert told.status == 2
-    assert expected in told.err
-    assert "overwrite=true" in told.err
-    assert tree(here) == before
-
-
-@pytest.mark.slow
-def test_another_geometry_is_another_configuration(here: Path, poni: Path) -> None:
-    assert call(P, "data/ni_1.tiff", *FAST, "output_dir=out").status == 0
-    poni.write_text(poni.read_text().replace("Distance: 0.5", "Distance: 0.6"))
-    told = call(P, "data/ni_2.tiff", *FAST, "output_dir=out")
-    assert told.status == 2
-    assert "distance" in told.err
-
-
-def test_somebody_elses_file_is_not_replaced(here: Path) -> None:
-    (here / "out").mkdir()
-    (here / "out" / "ni_1.chi").write_text("mine")
-    told = call(P, "data/ni_1.tiff", *FAST, "output_dir=out")
-    assert (told.status, list(tree(here / "out").values())) == (2, [b"mine"])
-    assert "ni_1.chi" in told.err
-
-
-def test_overwrite_replaces_results_of_another_configuration(here: Path) -> None:
-    assert call(P, "images=data/ni_*.tiff", *FAST, "output_dir=out").status == 0
-    assert call(P, "data/ni_1.tiff", *FAST, "mask.alpha=3", "output_dir=fresh").status == 0
-    assert call(P, "data/ni_1.tiff", *FAST, "mask.alpha=3", "output_dir=out", "overwrite=true").status == 0
-    assert results(here / "out") == results(here / "fresh")
-    assert [row["name"] for row in table(here / "out")] == ["ni_1"]
-
-
-def test_images_of_one_stem_never_overwrite_each_other(here: Path, frames: list[Path]) -> None:
-    for number, name in enumerate(("a/x.tiff", "b/x.tiff", "y.tif", "y.tiff", "Z.tiff", "z.tiff")):
-        (here / name).parent.mkdir(exist_ok=True)
-        shutil.copy(frames[number % 3], here / name)
-    told = call(P, "a/x.tiff", "b/x.tiff", "y.tif", "y.tiff", "Z.tiff", "z.tiff", *FAST, "output_dir=out")
-    assert told.status == 0
-    names = {row["file"]: row["name"] for row in table(here / "out")}
-    assert (names["a/x.tiff"], names["b/x.tiff"]) == ("a_x", "b_x")
-    assert len({name.casefold() for name in names.values()}) == 6
-    for file, name in names.items():
-        assert f"image: {Path(file).name} " in (here / "out" / f"{name}.chi").read_text()
-
-
-def test_a_name_once_given_stays_with_its_image(here: Path, frames: list[Path]) -> None:
-    for name in "ab":
-        (here / name).mkdir()
-        shutil.copy(frames[0], here / name / "x.tiff")
-    assert call(P, "a/x.tiff", *FAST, "output_dir=out").status == 0
-    first = results(here / "out")
-    assert call(P, "b/x.tiff", *FAST, "output_dir=out").status == 0
-    assert [row["name"] for row in table(here / "out")] == ["x", "b_x"]
-    assert first.items() <= results(here / "out").items()
-    assert call(P, "a/x.tiff", *FAST, "output_dir=out").status == 2
-
-
-HARD = [
-    "two words.tiff",
-    "quo'te.tiff",
-    'quo"te.tiff',
-    "$RUN.tiff",
-    "do${llar.tiff",
-    "in${oc.env:HOME}.tiff",
-    "T=300.tiff",
-    "run[0-9].tiff",
-    "a,b.tiff",
-    "{x}.tiff",
-    "(x).tiff",
-    "müßig 試料.tiff",
-    "two\nlines.tiff",
-    "-dash.tiff",
-    "back\\slash.tiff",
-    "~tilde.tiff",
-    "#hash; rm *.tiff",
-    "50%s.tiff",
-    "null.tiff",
-    "[red]rich.tiff",
-    os.fsdecode(b"latin-\xe9.tiff"),
-]
-
-
-@pytest.mark.parametrize("way", ["bare", "key", "glob", "list"])
-def test_no_name_of_a_file_is_too_hard(way: str, here: Path, frames: list[Path]) -> None:
-    (here / "hard").mkdir()
-    for name in HARD:
-        shutil.copy(frames[0], here / "hard" / name)
-    names = HARD
-    if way == "list":
-        names = [name for name in HARD if "\n" not in name and name.isprintable()]
-        (here / "list.txt").write_text("\n".join(f"hard/{name}" for name in names), encoding="utf-8")
-    words = {
-        "bare": [f"hard/{name}" for name in names],
-        "key": [f"images=hard/{names[0]}", *(f"hard/{name}" for name in names)],
-        "glob": ["images=hard/*"],
-        "list": ["@list.txt"],
-    }[way]
-    told = call(P, *words, *FAST, "mask.edge=5", "output_dir=out")
-    assert told.status == 0, told
-    made = {path.stem for path in (here / "out").glob("*.chi")}
-    assert made == {Path(name).stem for name in names}
-    assert all(np.loadtxt(path, encoding="utf-8").shape[1] == 2 for path in (here / "out").glob("*.chi"))
-    assert {Path(image["file"]).name for image in record(here / "out")["images"]} == set(names)
-
-
-@pytest.mark.parametrize("name", HARD)
-def test_no_name_is_too_hard_for_a_background_file_or_folder(name: str, here: Path, frames: list[Path]) -> None:
-    shutil.copy("data/air.tiff", here / name)
-    given = f"./{name}"
-    told = call(P, "data/ni_1.tiff", f"background.file={given}", f"output_dir=out/{name}", *FAST)
-    assert told.status == 0, told
-    assert (here / "out" / name / "ni_1.chi").exists()
-
-
-def test_a_leading_dash_is_a_name_after_a_dot_slash_or_when_the_file_exists(here: Path) -> None:
-    shutil.copy("data/ni_1.tiff", "-x=3.tiff")
-    assert call(P, "./-x=3.tiff", *FAST, "output_dir=a").status == 0
-    assert call(P, *FAST, "output_dir=b", "--", "-x=3.tiff").status == 0
-    assert results(here / "a") == results(here / "b")
-
-
-def test_values_that_hydra_cannot_read_are_text(here: Path) -> None:
-    assert call(P, "data/ni_1.tiff", *FAST, "integ.unit=q_nm^-1", "output_dir=out").status == 0
-    assert "q_nm^-1" in (here / "out" / "ni_1.chi").read_text()
-
-
-@pytest.mark.slow
-def test_ctrl_c_stops_at_once_and_what_is_done_is_saved(here: Path, poni: Path) -> None:
-    # Frames large enough that there are always some to come.
-    count = 400
-    poni.write_text(poni.read_text().replace("[120, 100]", "[600, 500]").replace("0.001", "0.0002"))
-    tifffile.imwrite("data/big.tiff", np.random.default_rng(0).poisson(100, (600, 500)).astype(np.uint16))
-    for number in range(count):
-        os.link("data/big.tiff", f"data/f_{number}.tiff")
-    out = here / "out"
-    process = start(P, "images=data/f_*.tiff", "output.mask=true", "output_dir=out", cwd=here)
-    until(lambda: len(list(out.glob("*.chi"))) >= 5 or process.poll() is not None, "the first frames")
-    os.killpg(process.pid, signal.SIGINT)
-    told_out, told_err = process.communicate(timeout=LIMIT)
-    assert process.returncode == 130, (told_out, told_err)
-    stopped = re.search(rf"stopped after (\d+) of {count} frames", told_err)
-    assert stopped, told_err
-    assert "Traceback" not in told_err
-    rows = {row["name"]: row["status"] for row in table(out)}
-    done = {name for name, status in rows.items() if status == "done"}
-    assert 3 <= len(done) < count
-    assert set(rows.values()) == {"done", "waiting"}
-    assert record(out)["status"] == "stopped"
-    assert {path.stem for path in out.glob("*.chi")} == done
-    assert done <= {path.stem for path in (out / "masks").glob("*.npy")}
-    assert all((out / "figures" / f"{name}_pattern.png").exists() for name in done)
-    assert not [name for name in tree(out) if name.endswith(".part")]
-    assert len({path.read_bytes()[-200:] for path in out.glob("*.chi")}) == 1  # all whole
-
-
-@pytest.mark.slow
-def test_stopped_worker_processes_leave_no_broken_files(here: Path) -> None:
-    for copy in range(400):
-        os.link("data/ni_1.tiff", f"data/f_{copy}.tiff")
-    out = here / "out"
-    keys = ["output.mask=true", "parallel.backend=loky", "parallel.n_jobs=2", "output_dir=out"]
-    process = start(P, "images=data/f_*.tiff", *keys, cwd=here)
-    until(lambda: len(list(out.glob("*.chi"))) >= 3 or process.poll() is not None, "the first frames")
-    os.killpg(process.pid, signal.SIGTERM)
-    told = process.communicate(timeout=LIMIT)
-    assert process.returncode == 130, told
-    assert "Traceback" not in told[1]
-    done = {row["name"] for row in table(out) if row["status"] == "done"}
-    assert {path.stem for path in out.glob("*.chi")} == done
-    assert len({path.read_bytes()[-200:] for path in out.glob("*.chi")}) == 1
-    assert not [name for name in tree(out) if name.endswith(".part")]
 
 
 @pytest.mark.slow
@@ -447,7 +214,7 @@ def test_of_40_copies_with_two_truncated_and_one_empty_37_are_done(reference: Pa
     assert told.status == 1
     assert len(list((here / "out").glob("*.chi"))) == 37
     assert len({path.read_bytes()[-1000:] for path in (here / "out").glob("*.chi")}) == 1
-    failed = {row["name"]: row["error"] for row in table(here / "out") if row["status"] == "failed"}
+    failed = {row["name"]: row["error"] for row in summary_rows(here / "out") if row["status"] == "failed"}
     assert set(failed) == {"c_7", "c_12", "c_31"}
     assert all(f"{name}.tif: {error}" in told.err for name, error in failed.items())
     assert "37 of 40 frames done, 3 failed" in told.out
@@ -477,7 +244,7 @@ def test_the_series_runs_in_one_command_and_agrees_with_pyfai(reference: Path, h
 
 def test_a_record_is_enough_to_run_it_again(here: Path) -> None:
     assert call(P, "images=data/ni_*.tiff", "mask=strict", "mask.edge=7", *FAST, "output_dir=a").status == 0
-    words = [word for word in record(here / "a")["command"] if not word.startswith("output_dir=")]
+    words = [word for word in run_record(here / "a")["command"] if not word.startswith("output_dir=")]
     assert call(*words, "output_dir=b").status == 0
     assert results(here / "a") == results(here / "b")
 
@@ -489,18 +256,6 @@ def test_the_saved_configuration_is_one_to_run_with(here: Path) -> None:
     (here / "saved" / "again.yaml").write_text(f"defaults: [config, _self_]\n{text}")
     assert call("--config-dir=saved", "--config-name=again", "output_dir=b").status == 0
     assert results(here / "a") == results(here / "b")
-
-
-@pytest.mark.slow
-def test_the_program_can_be_killed_while_it_writes_and_no_half_file_has_a_name(here: Path) -> None:
-    for number in range(100):
-        os.link("data/ni_1.tiff", f"data/f_{number}.tiff")
-    out = here / "out"
-    process = start(P, "images=data/f_*.tiff", "output_dir=out", cwd=here, stderr=subprocess.DEVNULL)
-    until(lambda: len(list(out.glob("*.chi"))) >= 3 or process.poll() is not None, "the first frames")
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate(timeout=LIMIT)
-    assert len({path.read_bytes()[-200:] for path in out.glob("*.chi")}) == 1
 
 
 def test_a_run_ends_with_a_report_and_small_pictures_of_some_frames(here: Path) -> None:
@@ -516,21 +271,3 @@ def test_a_run_ends_with_a_report_and_small_pictures_of_some_frames(here: Path) 
     assert (told.status, told.out.strip()) == (0, str(Path("out/report.html")))
     assert call(P, "images=data/f_*.tiff", *FAST, "quiet=true", "output_dir=bare").status == 0
     assert not {"report.html", "previews"} & {path.name for path in (here / "bare").iterdir()}
-
-
-def test_a_report_of_no_run_is_refused(here: Path) -> None:
-    told = call("report", "data")
-    assert (told.status, told.out) == (2, "")
-    assert "neither a run nor a sweep" in told.err
-    assert call("report").status == 2
-
-
-@pytest.mark.slow
-def test_worker_processes_follow_to_another_folder(here: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
-    shutil.copytree(here / "data", elsewhere / "data")
-    for folder in (here, elsewhere):
-        os.chdir(folder)
-        keys = ("parallel.backend=loky", "parallel.n_jobs=2", "quiet=true", "output_dir=out")
-        assert call(P, "images=data/ni_*.tiff", *FAST, *keys).status == 0
-        assert len(results(folder / "out")) == 3

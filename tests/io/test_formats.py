@@ -19,7 +19,7 @@ from hypothesis.extra.numpy import arrays
 import xrdpipe
 from xrdpipe.io.formats import FORMATS, format_of, fxye_text, read_pattern
 from xrdpipe.model.errors import ConfigError, FrameError
-from xrdpipe.model.frame import Frame
+from xrdpipe.model.frame import Frame, Results
 from xrdpipe.model.pattern import Pattern
 from xrdpipe.stages.integ.integ import Integ
 from xrdpipe.stages.output import Output
@@ -251,7 +251,7 @@ def test_fxye_is_refused_for_another_axis_than_2theta(here: Path) -> None:
 
 def test_a_stage_that_does_not_say_its_columns_is_asked_frame_by_frame(here: Path) -> None:
     assert Integ(error_model="poisson").makes.columns == ("q_A^-1", "intensity", "sigma")
-    frame = Frame("f", np.zeros((2, 2), np.float32), pattern=replace(PATTERN, sigma=None))
+    frame = Frame("f", np.zeros((2, 2), np.float32), results=Results(replace(PATTERN, sigma=None)))
     with pytest.raises(FrameError, match=r"no sigma.*integ.error_model=poisson"):
         FORMATS["xye"].text(frame.pattern, {})  # type: ignore[arg-type]
 
@@ -262,6 +262,7 @@ def test_what_is_no_format_is_refused(value: Any) -> None:
         Output(format=value)
 
 
+@pytest.mark.slow
 def test_two_frames_never_share_a_file(here: Path) -> None:
     (here / "data" / "ni_1_fit2d.tiff").write_bytes((here / "data" / "ni_1.tiff").read_bytes())
     words = (*WORDS, "data/ni_1_fit2d.tiff", "output_dir=out")

@@ -13,7 +13,7 @@ import pytest
 import tifffile
 from command import FAST, call
 
-from xrdpipe.io.header import Header, checked, described, header, parsed
+from xrdpipe.io.header import Header, header, parse_text, parse_value, with_check
 from xrdpipe.model.errors import FrameError
 from xrdpipe.model.reference import Reference
 
@@ -33,7 +33,7 @@ IMAGE = np.arange(12, dtype=np.int32).reshape(3, 4)
     ],
 )
 def test_a_description_is_json_or_a_key_a_line(text: str, values: dict[str, object]) -> None:
-    assert described(text) == values
+    assert parse_text(text) == values
 
 
 @pytest.mark.parametrize(
@@ -41,8 +41,8 @@ def test_a_description_is_json_or_a_key_a_line(text: str, values: dict[str, obje
     [("12", 12), (" 1e3 ", 1000.0), ("-.5", -0.5), ("1_0", "1_0"), ("nan", "nan"), ("295 K", "295 K")],
 )
 def test_a_number_is_what_looks_like_one(text: str, value: object) -> None:
-    assert parsed(text) == value
-    assert type(parsed(text)) is type(value)
+    assert parse_value(text) == value
+    assert type(parse_value(text)) is type(value)
 
 
 def read(path: Path) -> dict[str, object]:
@@ -144,7 +144,7 @@ def test_a_header_that_is_read_late_is_checked_to_be_that_of_the_frame() -> None
         raise FrameError("it changed while it was read")
 
     read = Header(lambda: {"Monitor": 3})
-    assert checked(read, lambda: None)["monitor"] == 3
-    late = checked(read, changed)
+    assert with_check(read, lambda: None)["monitor"] == 3
+    late = with_check(read, changed)
     with pytest.raises(FrameError, match="changed"):
         late["Monitor"]

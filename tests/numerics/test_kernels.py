@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,16 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from xrdpipe.numerics import constants, integration, kernels, reduction, ring_statistics
-from xrdpipe.numerics import outliers as outlier_loops
+from xrdpipe.numerics import constants, kernels, ring_statistics
+
+SPECIAL = [np.nan, np.inf, -np.inf, 0.0, -0.0, 2.0**24, 2.0**24 + 2, 3.4e38, -3.4e38, 1e-45]
 
 F4 = np.float32
-SPECIAL = [np.nan, np.inf, -np.inf, 0.0, -0.0, 2.0**24, 2.0**24 + 2, 3.4e38, -3.4e38, 1e-45]
 
 
 Frame = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]  # image, what is masked already, ring of each pixel
-
-# ------------------------------------------------------------------------------------------ the definition, in numpy
 
 
 def by_definition(
@@ -91,8 +86,14 @@ def frames(draw: Any, values: Any) -> Frame:
 
 
 counts = st.integers(0, 5).map(float)
+
+
 anything = st.one_of(counts, st.sampled_from(SPECIAL), st.floats(width=32, allow_nan=False, allow_infinity=False))
+
+
 limits = st.sampled_from([0.0, 1.0, 0.1, 4.0, 2.0**24])
+
+
 alphas = st.sampled_from([0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0])
 
 
@@ -104,9 +105,6 @@ def powder(seed: int = 0, size: int = 90_000, rings: int = 40) -> Frame:
     image[rng.random(size) < 0.01] *= F4(20)
     image[rng.random(size) < 0.01] = np.nan
     return image, (rng.random(size) < 0.05).astype(np.uint8), ring
-
-
-# ---------------------------------------------------------------------------------------------------- automatic mask
 
 
 @settings(max_examples=60, deadline=None)
@@ -261,200 +259,9 @@ def test_of_equally_bad_pixels_the_one_with_the_lowest_index_goes_first(values: 
         assert sorted(gone) == list(np.flatnonzero(got))
 
 
-# -------------------------------------------------------------------------------------------------------- integration
-
-SHAPE = (120, 131)
-Matrix = tuple[NDArray[np.uint32], NDArray[Any], NDArray[np.float32]]
-
-
-def transposed(indptr: Any, indices: Any, data: Any, pixels: int) -> Matrix:
-    bins = np.empty(len(data), np.uint16 if len(indptr) <= 2**16 + 1 else np.uint32)
-    matrix = np.empty(pixels + 1, np.uint32), bins, np.empty(len(data), F4)
-    integration.transpose(np.asarray(indptr), np.asarray(indices), np.asarray(data), *matrix)
-    return matrix
-
-
-def sums_of(
-    image: NDArray[Any],
-    matrix: Matrix,
-    bins: int,
-    norm: Any = (),
-    variance: Any = (),
-    azimuthal: bool = False,
-    mask: Any = None,
-) -> NDArray[np.float64]:
-    mask = np.zeros(image.size, np.uint8) if mask is None else mask.ravel()
-    sums = np.zeros((5, bins))
-    integration.integrate(
-        image.ravel(), mask, np.array(norm, F4).ravel(), np.array(variance, F4).ravel(), azimuthal, *matrix, sums
-    )
-    return sums
-
-
-@pytest.fixture(scope="module")
-def integrator() -> Any:
-    from pyFAI.detectors import Detector
-    from pyFAI.integrator.azimuthal import AzimuthalIntegrator
-
-    detector = Detector(2e-4, 2e-4, max_shape=SHAPE)
-    return AzimuthalIntegrator(dist=0.03, poni1=0.011, poni2=0.014, rot1=0.1, detector=detector, wavelength=2e-11)
-
-
-@pytest.fixture(scope="module")
-def frame() -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    rng = np.random.default_rng(3)
-    image = rng.poisson(100, SHAPE).astype(F4) - F4(0.3) * rng.poisson(20, SHAPE).astype(F4)
-    image.flat[rng.choice(image.size, 300, replace=False)] = [np.nan, np.inf, -np.inf] * 100
-    return image, (rng.random(SHAPE) < 0.1).astype(np.uint8) * constants.OUTLIER
-
-
-@pytest.mark.parametrize("split", ["full", "bbox", "no"])
-@pytest.mark.parametrize("corrected", [False, True])
-@pytest.mark.parametrize("errors", [None, "variance", "poisson", "hybrid", "azimuthal"])
-def test_all_sums_are_pyfais(integrator: Any, frame: Any, split: str, corrected: bool, errors: str | None) -> None:
-    image, mask = frame
-    rng = np.random.default_rng(4)
-    settings: dict[str, Any] = {"correctSolidAngle": corrected}
-    norm, variance = np.empty(0, F4), np.empty(0, F4)
-    if corrected:
-        flat = rng.uniform(0.5, 1.5, SHAPE).astype(F4)
-        flat.flat[:200] = [0, np.nan, np.inf, -np.inf] * 50
-        settings |= {"polarization_factor": 0.95, "flat": flat}
-        norm = flat * integrator.polarization(SHAPE, 0.95) * integrator.solidAngleArray(SHAPE).astype(F4)
-    if errors == "variance":
-        settings["variance"] = variance = rng.uniform(1, 9, SHAPE).astype(F4)
-        variance.flat[1000:1200] = [np.nan, np.inf] * 100
-    elif errors is not None:
-        settings["error_model"] = errors
-        variance = np.maximum(image, F4(1)) if errors in ("poisson", "hybrid") else variance
-    masked = np.where(mask != 0, F4(np.nan), image)
-    method = (split, "csr", "cython")
-    expected = integrator.integrate1d(masked, 90, unit="q_A^-1", method=method, dummy=np.nan, **settings)
-    engine = integrator.engines[expected.method].engine
-    matrix = transposed(engine.indptr, engine.indices, engine.data, image.size)
-    sums = sums_of(image, matrix, 90, norm, variance, errors == "azimuthal", mask)
-
-    def same(got: Any, wanted: Any) -> None:
-        np.testing.assert_allclose(got, wanted, rtol=1e-6, atol=1e-6 * np.abs(wanted).max())
-
-    same(sums[0], expected.sum_signal)
-    same(sums[1], expected.sum_normalization)
-    same(sums[4], expected.count)
-    same(sums[0] / sums[1], expected.intensity)
-    if errors is not None:
-        same(sums[2], expected.sum_variance)
-        same(sums[3], expected.sum_normalization2)
-        same(np.sqrt(sums[2]) / sums[1], expected.sigma)
-
-
-def test_a_frame_of_ones_integrates_to_one(integrator: Any) -> None:
-    result = integrator.integrate1d(np.ones(SHAPE, F4), 90, unit="q_A^-1", method=("full", "csr", "cython"))
-    engine = integrator.engines[result.method].engine
-    sums = sums_of(np.ones(SHAPE, F4), transposed(engine.indptr, engine.indices, engine.data, SHAPE[0] * SHAPE[1]), 90)
-    np.testing.assert_allclose(sums[0] / sums[1], 1, rtol=1e-12)
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.sampled_from([1, 5, 70_000]))
-def test_the_sums_are_the_matrix_product_for_any_matrix(seed: int, pixels: int, bins: int) -> None:
-    """Also with pixels that no bin has, bins that no pixel has, and more bins than 16 bits can count."""
-    rng = np.random.default_rng(seed)
-    dense = {
-        (row, pixel): F4(rng.random())
-        for row, pixel in zip(rng.integers(0, bins, 60), rng.integers(0, pixels, 60), strict=True)
-    }
-    keys = sorted(dense)
-    rows, columns = np.array(keys).T
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=bins))]).astype(np.int32)
-    matrix = transposed(indptr, columns.astype(np.int32), np.array([dense[key] for key in keys]), pixels)
-    image = rng.normal(size=pixels).astype(F4)
-    expected = np.zeros((2, bins))
-    for row, pixel in keys:
-        expected[:, row] += dense[row, pixel].astype(float) * np.array([image[pixel], 1])
-    np.testing.assert_allclose(sums_of(image, matrix, bins)[:2], expected, rtol=1e-12, atol=1e-12)
-
-
-def test_fixed_slices_give_the_same_bytes_from_any_number_of_threads(integrator: Any, frame: Any) -> None:
-    image, mask = frame[0].ravel(), frame[1].ravel()
-    result = integrator.integrate1d(frame[0], 90, unit="q_A^-1", method=("full", "csr", "cython"))
-    engine = integrator.engines[result.method].engine
-    starts, bins, coefs = transposed(engine.indptr, engine.indices, engine.data, image.size)
-    none, cuts = np.empty(0, F4), np.linspace(0, image.size, 5).astype(int)
-
-    def share(part: int) -> NDArray[np.float64]:
-        a, b = cuts[part : part + 2]
-        sums = np.zeros((5, 90))
-        integration.integrate(image[a:b], mask[a:b], none, none, False, starts[a : b + 1], bins, coefs, sums)
-        return sums
-
-    totals = []
-    for threads in (1, 2, 4):
-        with ThreadPoolExecutor(threads) as pool:
-            totals.append(sum(pool.map(share, range(4)), np.zeros((5, 90))))
-    assert totals[0].tobytes() == totals[1].tobytes() == totals[2].tobytes()
-    np.testing.assert_allclose(totals[0], sums_of(image, (starts, bins, coefs), 90, mask=mask), rtol=1e-12)
-
-
-# ------------------------------------------------------------------------------------------------ compilation, on disk
-
-CALL = """
-import json, sys
-import numpy as np
-from numerics import kernels
-mask = np.zeros(2, np.uint8)
-kernels.threshold(np.array([1, np.nan], np.float32), mask, 0.0, 9.0)
-found = sum(kernels.threshold.stats.cache_hits.values())
-print(json.dumps([mask.tolist(), type(kernels.threshold._cache).__name__, found]))
-"""
-
-
-def test_every_loop_lets_other_threads_run() -> None:
-    modules = (kernels, ring_statistics, integration, reduction, outlier_loops)
-    loops = [loop for module in modules for loop in vars(module).values() if hasattr(loop, "targetoptions")]
-    assert integration.integrate in loops
-    assert all(loop.targetoptions["nogil"] for loop in loops)
-
-
-def copy_kernels(folder: Path) -> None:
-    """The loops as a package of their own, which has not been compiled yet."""
-    (folder / "numerics").mkdir()
-    for path in Path(kernels.__file__).parent.glob("*.py"):
-        (folder / "numerics" / path.name).write_bytes(path.read_bytes())
-
-
-def in_a_new_process(folder: Path, **environment: str) -> Any:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("NUMBA_")}
-    done = subprocess.run(
-        [sys.executable, "-B", "-c", CALL],
-        cwd=folder,
-        env=kept | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-@pytest.mark.slow
-def test_without_any_writable_folder_they_compile_all_the_same(tmp_path: Path) -> None:
-    """Files where folders are wanted keep even root from writing."""
-    copy_kernels(tmp_path)
-    (tmp_path / "numerics" / "__pycache__").write_text("in the way")
-    nowhere = dict.fromkeys(("NUMBA_CACHE_DIR", "HOME", "XDG_CACHE_HOME"), "/dev/null/nowhere")
-    assert in_a_new_process(tmp_path, **nowhere) == [[0, 64], "NullCache", 0]
-
-
-@pytest.mark.slow
-def test_a_second_process_finds_the_machine_code_on_disk(tmp_path: Path) -> None:
-    copy_kernels(tmp_path)
-    cache = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
-    assert [in_a_new_process(tmp_path, **cache)[2] for _ in range(2)] == [0, 1]
-
-
-# ------------------------------------------------------------------------------------------------------- real frames
-
 REFERENCE = Path(os.environ.get("XRDPIPE_REFERENCE", "/nowhere")) / "ceo2"
+
+
 CASES: dict[str, tuple[float, float, float, int, Any]] = {
     "default": (2, 0, np.inf, 30, kernels.mask_median),
     "tuned": (1.5, 1, 1e5, 50, kernels.mask_median),

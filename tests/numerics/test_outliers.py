@@ -16,7 +16,7 @@ from xrdpipe.geometry.geometry import Geometry
 from xrdpipe.geometry.poni import Poni
 from xrdpipe.geometry.rings import Arcs, fine_rings
 from xrdpipe.model.frame import Frame
-from xrdpipe.numerics import kernels, outliers
+from xrdpipe.numerics import calm, kernels, outliers
 from xrdpipe.stages.integ.integ import Integ
 from xrdpipe.stages.mask import Mask
 from xrdpipe.stages.simulation import Simulation
@@ -81,8 +81,16 @@ def test_robust_is_the_definition_pixel_for_pixel(given_scene: Any, alpha: float
     image, variance, bad, ring = given_scene
     order, starts, slots = laid_out(ring)
     mask, pairs, level = bad.copy(), np.empty((image.size, 2), F4), np.empty(starts.size - 1, F4)
+    lines, found = np.zeros((starts.size - 1, calm.LINE), F4), np.empty(starts.size - 1, np.bool_)
+    calm.summarize(image, variance, mask, -np.inf, np.inf, ring.astype(np.uint32), lines)
+    assert calm.is_calm(lines, alpha, found) == np.count_nonzero(~found)
+    other, levels = mask.copy(), level.copy()
+    calm.gather(image, variance, other, order, starts, np.ones(starts.size - 1, np.bool_), pairs)
+    outliers.mask_mad(pairs, order, starts, alpha, other, levels, found)
     outliers.scatter_pairs_to_rings(image, variance, mask, -np.inf, np.inf, slots, pairs)
-    outliers.mask_mad(pairs, order, starts, alpha, mask, level)
+    outliers.mask_mad(pairs, order, starts, alpha, mask, level, np.zeros(starts.size - 1, np.bool_))
+    assert np.array_equal(mask, other)
+    assert np.array_equal(level, levels, equal_nan=True)
     expected = (bad != 0) | ~np.isfinite(image) | ~np.isfinite(variance)
     for number in range(starts.size - 1):
         good = np.flatnonzero((ring == number) & ~((bad != 0) | ~np.isfinite(image) | ~np.isfinite(variance)))
@@ -142,7 +150,7 @@ def test_a_mask_grows_into_the_square_around_what_its_values_masked(seed: int, b
 def test_a_shadow_that_fills_its_rings_is_one_with_a_sharp_edge_and_light_all_around(
     bright: list[float], first: int
 ) -> None:
-    assert outliers.shadow(np.array(bright, F4), np.arange(len(bright), dtype=np.int32), 4.5) == first
+    assert outliers.find_shadow(np.array(bright, F4), np.arange(len(bright), dtype=np.int32), 4.5) == first
 
 
 @settings(max_examples=30, deadline=None)

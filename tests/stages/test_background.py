@@ -13,7 +13,7 @@ import tifffile
 from command import FAST, call
 
 from xrdpipe.model.errors import ConfigError, FrameError
-from xrdpipe.model.frame import Frame
+from xrdpipe.model.frame import Frame, Info
 from xrdpipe.stages.background import Background
 from xrdpipe.stages.source import Source
 from xrdpipe.stages.stage import Setup
@@ -186,10 +186,10 @@ def test_the_monitor_of_frame_and_background_scales_it(
         fabio.edfimage.EdfImage(np.full(SHAPE, 100, np.float32), {"i0": str(monitor)}).write(files[-1])
     stage = Background(files, 0.5, monitor="i0", monitor_value=own)
     frame = stage.prepare(setup)(Frame("a", np.full(SHAPE, 200, np.float32), header={"i0": "3"}))
-    assert frame.factors == {"background_scale": pytest.approx(scale)}
+    assert frame.info.factors == {"background_scale": pytest.approx(scale)}
     np.testing.assert_allclose(frame.image, 200 - 100 * scale, rtol=1e-6)
     with pytest.raises(FrameError, match=r"background\.monitor=i0: not in the header of b\.edf"):
-        stage.prepare(setup)(Frame("b", np.full(SHAPE, 200, np.float32), "b.edf"))
+        stage.prepare(setup)(Frame("b", np.full(SHAPE, 200, np.float32), info=Info("b.edf")))
 
 
 def test_a_background_without_its_monitor_is_refused_before_any_frame(data: Path, setup: Setup) -> None:

@@ -97,7 +97,7 @@ def test_bad_pixels_and_peaks_do_not_move_the_scale_of_a_frame(truth: float, dat
         sample, air = exposures(truth, rng, 100)
         np.save(data / "air.npy", air)
         step = Background(str(data / "air.npy"), "auto").prepare(setup)
-        factors = step(Frame("a", sample)).factors
+        factors = step(Frame("a", sample)).info.factors
         pull.append((factors["background_scale"] - truth) / factors["background_scale_sigma"])
     assert abs(np.mean(pull)) < 1
     assert np.std(pull) < 1.7
@@ -113,7 +113,7 @@ def test_signal_everywhere_is_left_out_by_the_range(data: Path, setup: Setup) ->
 
     def scale(**keys: list[float]) -> float:
         step = Background(str(data / "air.npy"), "auto", **keys).prepare(setup)  # type: ignore[arg-type]
-        return step(Frame("a", sample)).factors["background_scale"]
+        return step(Frame("a", sample)).info.factors["background_scale"]
 
     assert scale(fit_range=[4.1, 20.0]) == pytest.approx(0.7, abs=0.005)
     assert scale() == pytest.approx(0.7, abs=0.005)
@@ -140,7 +140,7 @@ def test_the_variance_is_that_of_the_scale_that_was_used(data: Path, setup: Setu
     frame = Frame("a", sample, variance=sample)
     stage = Background(str(data / "air.npy"), "auto", str(data / "dark.npy"))
     auto = stage.prepare(replace(setup, variance=True))(frame)
-    scale = auto.factors["background_scale"]
+    scale = auto.info.factors["background_scale"]
     assert scale == pytest.approx(540 / 900, abs=0.003)
     fixed = replace(stage, scale=scale).prepare(replace(setup, variance=True))(frame)
     assert auto.variance is not None

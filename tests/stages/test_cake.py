@@ -40,8 +40,8 @@ def made(setup: Setup, frame: Frame) -> Callable[[Stage], Frame]:
 
 
 def cake_of(frame: Frame) -> Cake:
-    assert frame.cake is not None
-    return frame.cake
+    assert frame.results.cake is not None
+    return frame.results.cake
 
 
 def pattern_of(frame: Frame) -> Pattern:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from xrdpipe.geometry.geometry import shared_geometry
 from xrdpipe.geometry.poni import Poni
 from xrdpipe.model.errors import ConfigError, FrameError
-from xrdpipe.model.frame import Frame
+from xrdpipe.model.frame import Frame, Info
 from xrdpipe.stages.mask import Mask
 from xrdpipe.stages.source import Source
 from xrdpipe.stages.stage import Setup
@@ -278,9 +278,9 @@ def test_an_edge_that_leaves_nothing_is_refused_before_any_frame(setup: Setup) -
 
 def test_a_mask_of_more_than_half_is_used_with_a_note(setup: Setup) -> None:
     step = Mask(**OFF | {"edge": 20}).prepare(setup)
-    frame = step(Frame("a", np.ones(SHAPE, np.float32), notes=("before",)))
-    assert frame.notes == ("before", "60 % of the pixels are masked")
-    assert not Mask(**OFF | {"edge": 10}).prepare(setup)(Frame("a", np.ones(SHAPE, np.float32))).notes
+    frame = step(Frame("a", np.ones(SHAPE, np.float32), info=Info(notes=("before",))))
+    assert frame.info.notes == ("before", "60 % of the pixels are masked")
+    assert not Mask(**OFF | {"edge": 10}).prepare(setup)(Frame("a", np.ones(SHAPE, np.float32))).info.notes
 
 
 def test_the_frame_before_is_left_alone(setup: Setup, image: NDArray[np.float32]) -> None:

@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 
 from xrdpipe.io.formats import chi_text
 from xrdpipe.model.errors import ConfigError
-from xrdpipe.model.frame import Frame
+from xrdpipe.model.frame import Frame, Info, Results
 from xrdpipe.model.pattern import Pattern
 from xrdpipe.stages.output import Output
 from xrdpipe.stages.source import Source
@@ -90,7 +90,7 @@ def test_json_in_the_header_is_one_line_that_reads_back() -> None:
 
 def test_the_header_has_provenance_method_and_image_but_no_time_host_or_folder(setup: Setup, tmp_path: Path) -> None:
     setup = replace(setup, provenance={"program": "xrdpipe 1, pyFAI 2", "poni": "g.poni xxh128:0"})
-    Output().prepare(setup)(Frame("a", IMAGE, "a.tiff", "xxh128:abc", pattern=PATTERN))
+    Output().prepare(setup)(Frame("a", IMAGE, results=Results(PATTERN), info=Info("a.tiff", "xxh128:abc")))
     lines = (tmp_path / "out" / "a.chi").read_text().splitlines()
     assert lines[:4] == [
         "# program: xrdpipe 1, pyFAI 2",
@@ -104,7 +104,7 @@ def test_the_header_has_provenance_method_and_image_but_no_time_host_or_folder(s
 
 def test_the_same_pattern_gives_the_same_bytes(setup: Setup, tmp_path: Path) -> None:
     for folder in ("one", "two"):
-        Output(mask=True).prepare(replace(setup, folder=tmp_path / folder))(Frame("a", IMAGE, pattern=PATTERN))
+        Output(mask=True).prepare(replace(setup, folder=tmp_path / folder))(Frame("a", IMAGE, results=Results(PATTERN)))
     for name in ("a.chi", "masks/a.npy"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
@@ -114,7 +114,7 @@ def test_a_mask_on_disk_is_in_the_orientation_of_the_raw_file(setup: Setup, tmp_
     raw = np.zeros((100, 120), np.uint8)
     raw[:10, 50:] = 1
     turned = replace(setup, read=source.read, to_raw=source.to_raw)
-    frame = Frame("a", IMAGE, mask=np.ascontiguousarray(source.to_frame(raw)), pattern=PATTERN)
+    frame = Frame("a", IMAGE, mask=np.ascontiguousarray(source.to_frame(raw)), results=Results(PATTERN))
     Output(mask=True).prepare(turned)(frame)
     np.testing.assert_array_equal(np.load(tmp_path / "out" / "masks" / "a.npy"), raw)
     assert frame.mask is not None
@@ -124,7 +124,7 @@ def test_a_mask_on_disk_is_in_the_orientation_of_the_raw_file(setup: Setup, tmp_
 def test_a_mask_on_disk_is_uint8_with_1_for_every_pixel_that_does_not_count(setup: Setup, tmp_path: Path) -> None:
     mask = np.zeros(IMAGE.shape, np.uint8)
     mask[6, 6], mask[7, 7] = 1, 4
-    Output(mask=True).prepare(setup)(Frame("a", IMAGE, mask=mask, pattern=PATTERN))
+    Output(mask=True).prepare(setup)(Frame("a", IMAGE, mask=mask, results=Results(PATTERN)))
     saved = np.load(tmp_path / "out" / "masks" / "a.npy", allow_pickle=False)
     assert saved.dtype == np.uint8
     assert np.argwhere(saved == 1).tolist() == [[6, 6], [7, 7]]
@@ -132,7 +132,7 @@ def test_a_mask_on_disk_is_uint8_with_1_for_every_pixel_that_does_not_count(setu
 
 
 def test_only_what_is_asked_for_is_written_and_nothing_is_left_beside_it(setup: Setup, tmp_path: Path) -> None:
-    frame = Frame("a", IMAGE, pattern=PATTERN)
+    frame = Frame("a", IMAGE, results=Results(PATTERN))
     Output().prepare(setup)(frame)
     assert [path.name for path in (tmp_path / "out").rglob("*")] == ["a.chi"]
     Output(mask=True).prepare(setup)(frame)
@@ -143,7 +143,7 @@ def test_only_what_is_asked_for_is_written_and_nothing_is_left_beside_it(setup: 
 def test_without_a_folder_nothing_is_written(setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
-    Output(mask=True).prepare(replace(setup, folder=None))(Frame("a", IMAGE, pattern=PATTERN))
+    Output(mask=True).prepare(replace(setup, folder=None))(Frame("a", IMAGE, results=Results(PATTERN)))
     assert sorted(tmp_path.rglob("*")) == before
 
 

@@ -17,7 +17,7 @@ from PIL import Image as Picture
 
 from xrdpipe.io.formats import chi_text
 from xrdpipe.model.errors import ConfigError
-from xrdpipe.model.frame import Frame
+from xrdpipe.model.frame import Frame, Results
 from xrdpipe.model.pattern import Pattern
 from xrdpipe.model.record import Record
 from xrdpipe.model.series import Series as RunSeries
@@ -59,7 +59,7 @@ def frame(name: str = "a", scale: float = 100.0) -> Frame:
     mask = np.zeros(image.shape, np.uint8)
     mask[:30] = 1
     intensity = scale * (1 + np.sin(AXIS) ** 2)
-    return Frame(name, image, mask=mask, pattern=Pattern(AXIS, intensity, intensity / 9, "q_A^-1", "q label"))
+    return Frame(name, image, mask=mask, results=Results(Pattern(AXIS, intensity, intensity / 9, "q_A^-1", "q label")))
 
 
 def figures(folder: Path) -> dict[str, bytes]:
@@ -157,9 +157,9 @@ def test_every_image_and_pattern_can_be_drawn(what: str) -> None:
     assert good.pattern is not None
     empty = replace(good.pattern, intensity=np.full_like(AXIS, np.nan), sigma=None)
     odd = {
-        "masked all over": replace(good, mask=np.ones(good.image.shape, np.uint8), pattern=empty),
+        "masked all over": replace(good, mask=np.ones(good.image.shape, np.uint8), results=Results(empty)),
         "all the same": replace(good, image=np.full(good.image.shape, 5, np.float32)),
-        "below zero": replace(good, image=good.image - 200, pattern=replace(good.pattern, intensity=-AXIS)),
+        "below zero": replace(good, image=good.image - 200, results=Results(replace(good.pattern, intensity=-AXIS))),
         "as ever": good,
     }[what]
     assert odd.pattern is not None
@@ -195,7 +195,7 @@ def test_lines_stand_apart_in_counts_and_each_has_its_label() -> None:
 
 
 def test_labels_of_many_lines_do_not_overlap() -> None:
-    with paper_figures._styled():
+    with paper_figures.paper_style():
         figure = offset_lines(series(60), list(range(60)), "Frame", Waterfall(), 85)
         figure.draw_without_rendering()
     (beside,) = figure.axes[0].child_axes

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from xrdpipe.model.errors import ConfigError
-from xrdpipe.model.frame import Frame
+from xrdpipe.model.frame import Frame, Results
 from xrdpipe.model.pattern import Pattern
-from xrdpipe.stages.plot.figures import MASK_COLOUR, pattern_png, reduced
+from xrdpipe.stages.plot.figures import MASK_COLOUR, pattern_png, shrink_image
 from xrdpipe.stages.plot.plot import Plot
 from xrdpipe.stages.stage import Setup
 
@@ -71,7 +71,7 @@ RAMP = np.tile(np.linspace(0, 1000, 100), (120, 1))
 
 def test_both_figures_are_drawn_by_name_and_nothing_else(setup: Setup, tmp_path: Path) -> None:
     stage = Plot({}, {})
-    stage.prepare(setup)(Frame("a.b", RAMP.astype(np.float32), pattern=pattern()))
+    stage.prepare(setup)(Frame("a.b", RAMP.astype(np.float32), results=Results(pattern())))
     assert sorted(path.name for path in (tmp_path / "out" / "figures").iterdir()) == [
         "a.b_image.png",
         "a.b_pattern.png",
@@ -81,14 +81,14 @@ def test_both_figures_are_drawn_by_name_and_nothing_else(setup: Setup, tmp_path:
 
 @pytest.mark.parametrize(("keys", "what"), [({"image": {}}, "image"), ({"pattern": {}}, "pattern")])
 def test_one_figure_alone_can_be_asked_for(keys: dict[str, Any], what: str, setup: Setup, tmp_path: Path) -> None:
-    Plot(**keys).prepare(setup)(Frame("a", RAMP.astype(np.float32), pattern=pattern()))
+    Plot(**keys).prepare(setup)(Frame("a", RAMP.astype(np.float32), results=Results(pattern())))
     assert [path.name for path in (tmp_path / "out" / "figures").iterdir()] == [f"a_{what}.png"]
 
 
 def test_without_figures_or_folder_nothing_is_written(setup: Setup, tmp_path: Path) -> None:
     from dataclasses import replace
 
-    frame = Frame("a", RAMP.astype(np.float32), pattern=pattern())
+    frame = Frame("a", RAMP.astype(np.float32), results=Results(pattern()))
     assert Plot().prepare(setup)(frame) is frame
     assert Plot({}, {}).prepare(replace(setup, folder=None))(frame) is frame
     assert not (tmp_path / "out").exists()
@@ -194,19 +194,22 @@ def test_other_keys_of_matshow_are_taken(keys: dict[str, Any], drawn: Any) -> No
     ],
 )
 def test_keys_of_plot_are_what_the_line_looks_like(keys: dict[str, Any], visible: str, drawn: Any) -> None:
-    pixels = drawn(Frame("a", np.zeros((2, 2), np.float32), pattern=pattern()), pattern=keys)
+    pixels = drawn(Frame("a", np.zeros((2, 2), np.float32), results=Results(pattern())), pattern=keys)
     assert share(pixels, colour(visible)) > 0.0005
 
 
 def test_a_wider_line_covers_more(drawn: Any) -> None:
-    frame = Frame("a", np.zeros((2, 2), np.float32), pattern=pattern())
+    frame = Frame("a", np.zeros((2, 2), np.float32), results=Results(pattern()))
     thin, wide = (share(drawn(frame, pattern={"color": "#ff00ff", "linewidth": w}), colour("#ff00ff")) for w in (1, 5))
     assert wide > 3 * thin
 
 
 def test_sigma_is_a_band_around_the_line(drawn: Any) -> None:
     plain, band = (
-        drawn(Frame("a", np.zeros((2, 2), np.float32), pattern=pattern(sigma=sigma)), pattern={"color": "#ff0000"})
+        drawn(
+            Frame("a", np.zeros((2, 2), np.float32), results=Results(pattern(sigma=sigma))),
+            pattern={"color": "#ff0000"},
+        )
         for sigma in (False, True)
     )
     pink = colour((1, 0.7, 0.7))
@@ -216,11 +219,11 @@ def test_sigma_is_a_band_around_the_line(drawn: Any) -> None:
 def some_frames() -> list[Frame]:
     ramp, half = RAMP.astype(np.float32), (RAMP > 500).astype(np.uint8)
     return [
-        Frame("first", ramp / 1000, pattern=pattern(1)),
-        Frame("second", ramp * 1000, mask=half, pattern=pattern(1e6)),
-        Frame("third", ramp.copy(), pattern=pattern(sigma=True)),
-        Frame("gap", ramp - 500, pattern=pattern(empty=80)),
-        Frame("last", ramp[::-1, ::-1].copy(), pattern=pattern()),
+        Frame("first", ramp / 1000, results=Results(pattern(1))),
+        Frame("second", ramp * 1000, mask=half, results=Results(pattern(1e6))),
+        Frame("third", ramp.copy(), results=Results(pattern(sigma=True))),
+        Frame("gap", ramp - 500, results=Results(pattern(empty=80))),
+        Frame("last", ramp[::-1, ::-1].copy(), results=Results(pattern())),
     ]
 
 
@@ -243,7 +246,9 @@ def test_the_figure_of_an_image_does_not_depend_on_the_frames_before_it(number: 
 
 
 def test_a_pattern_is_drawn_over_the_whole_axis_of_its_run_also_where_bins_are_empty(drawn: Any) -> None:
-    right = drawn(Frame("a", np.zeros((2, 2), np.float32), pattern=pattern(empty=100)), pattern={"color": "#ff00ff"})
+    right = drawn(
+        Frame("a", np.zeros((2, 2), np.float32), results=Results(pattern(empty=100))), pattern={"color": "#ff00ff"}
+    )
     columns = np.nonzero(np.abs(right - colour("#ff00ff")).max(axis=-1) <= 3)[1]
     assert columns.min() > 0.45 * right.shape[1]  # half of the axis has no bin with a pixel
 
@@ -252,7 +257,7 @@ def test_a_pattern_is_drawn_over_the_whole_axis_of_its_run_also_where_bins_are_e
     "name", ["$x^2", "$\\frac{", "<script>alert(1)</script>", "a_b^c\\d", "%s {} {0}", "line\nbreak", "x" * 200, "Ωé"]
 )
 def test_a_title_of_any_name_is_harmless(name: str, setup: Setup) -> None:
-    frame = Frame(name.replace("/", "|"), RAMP.astype(np.float32), pattern=pattern())
+    frame = Frame(name.replace("/", "|"), RAMP.astype(np.float32), results=Results(pattern()))
     Plot({}, {}).prepare(setup)(frame)
 
 
@@ -300,7 +305,7 @@ def test_a_reduced_image_is_the_mean_of_the_good_pixels_of_each_block(shape: tup
     rng = np.random.default_rng(0)
     image_, masked = rng.random(shape, np.float32), rng.random(shape) < 0.5
     image_[masked] = np.nan
-    values, covered, mean, std = reduced(image_, masked, 100)
+    values, covered, mean, std = shrink_image(image_, masked, 100)
     if not masked.all():
         good = image_[~masked].astype(float)
         assert (mean, std) == pytest.approx((good.mean(), good.std()), rel=1e-3)  # of whole blocks

@@ -15,16 +15,16 @@ from command import FAST, CommandResult, call, results
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xrdpipe.io.header import of_file
+from xrdpipe.io.header import file_header
 from xrdpipe.model.errors import ConfigError, FrameError
-from xrdpipe.model.frame import Frame
-from xrdpipe.stages.scalar_lookup import Number
+from xrdpipe.model.frame import Frame, Info
+from xrdpipe.stages.scalar_lookup import ScalarLookup
 
 NOTHING = np.empty((0, 0), np.float32)
 
 
 def frame(name: str = "a", file: str = "a.edf", **header: Any) -> Frame:
-    return Frame(name, NOTHING, file, header=header)
+    return Frame(name, NOTHING, header=header, info=Info(file))
 
 
 def table(folder: Path, text: str) -> str:
@@ -35,24 +35,24 @@ def table(folder: Path, text: str) -> str:
 @pytest.mark.slow
 @given(st.floats(min_value=1e-300, max_value=1e300))
 def test_a_number_is_that_of_every_frame(value: float) -> None:
-    assert Number("k", value).of(frame()) == value
-    assert Number("k", repr(value)).of(frame()) == value
+    assert ScalarLookup("k", value).of(frame()) == value
+    assert ScalarLookup("k", repr(value)).of(frame()) == value
 
 
 def test_a_header_key_may_be_text_or_number() -> None:
-    assert Number("k", "i0").of(frame(i0="1.5e3")) == 1500
-    assert Number("k", "i0").of(frame(i0=np.float32(2))) == 2
+    assert ScalarLookup("k", "i0").of(frame(i0="1.5e3")) == 1500
+    assert ScalarLookup("k", "i0").of(frame(i0=np.float32(2))) == 2
 
 
 @pytest.mark.parametrize("value", ["0", "-3", "nan", "inf", "", "many", None])
 def test_a_value_that_is_no_positive_number_fails_the_frame(value: Any) -> None:
     with pytest.raises(FrameError, match=r"integ\.monitor=i0: is .* in the header of a\.edf, a number"):
-        Number("integ.monitor", "i0").of(frame(i0=value))
+        ScalarLookup("integ.monitor", "i0").of(frame(i0=value))
 
 
 def test_a_missing_key_fails_the_frame_with_the_nearest_one() -> None:
     with pytest.raises(FrameError, match=r"not in the header of a\.edf; did you mean 'Photo'\?"):
-        Number("integ.monitor", "Foto").of(frame(Photo="1", Exposure="2"))
+        ScalarLookup("integ.monitor", "Foto").of(frame(Photo="1", Exposure="2"))
 
 
 @pytest.mark.parametrize("first", ["a", "a.edf", "run/a.edf", "/data/run/a.edf"])
@@ -60,12 +60,12 @@ def test_a_missing_key_fails_the_frame_with_the_nearest_one() -> None:
 def test_a_row_is_that_of_the_name_or_the_file(first: str, delimiter: str, tmp_path: Path) -> None:
     lines = ["image temperature i0", "b.edf 300 7", f"{first} 310 8"]
     where = table(tmp_path, "\n".join(line.replace(" ", delimiter) for line in lines))
-    assert Number("k", where).of(frame()) == 8
+    assert ScalarLookup("k", where).of(frame()) == 8
 
 
 def test_the_name_in_the_results_tells_files_of_one_name_apart(tmp_path: Path) -> None:
     where = table(tmp_path, "image,i0\nx_a,1\ny_a,2\na.edf,3\n")
-    assert [Number("k", where).of(frame(name)) for name in ("x_a", "y_a", "z_a")] == [1, 2, 3]
+    assert [ScalarLookup("k", where).of(frame(name)) for name in ("x_a", "y_a", "z_a")] == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -79,33 +79,33 @@ def test_the_name_in_the_results_tells_files_of_one_name_apart(tmp_path: Path) -
 )
 def test_a_frame_without_one_good_row_fails(rows: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(FrameError, match=said):
-        Number("k", table(tmp_path, f"image,i0\n{rows}\n")).of(frame())
+        ScalarLookup("k", table(tmp_path, f"image,i0\n{rows}\n")).of(frame())
 
 
 @pytest.mark.parametrize(("text", "said"), [("", "is empty"), ("image,I0\na,1", "has no such column; allowed: I0")])
 def test_a_table_without_the_column_is_refused(text: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=said):
-        Number("k", table(tmp_path, text)).check()
+        ScalarLookup("k", table(tmp_path, text)).check()
 
 
 @pytest.mark.parametrize("where", [0, -1.0, float("nan"), True, "", [1]])
 def test_what_names_no_number_is_refused(where: Any) -> None:
     with pytest.raises(ConfigError, match="monitor="):
-        Number("monitor", where)
+        ScalarLookup("monitor", where)
 
 
 def test_a_header_is_that_of_the_file_and_a_path_leads_into_hdf5(tmp_path: Path) -> None:
     fabio.edfimage.EdfImage(np.zeros((4, 5), np.uint16), {"Photo": "12.5"}).write(str(tmp_path / "a.edf"))
-    assert of_file(str(tmp_path / "a.edf"))["Photo"] == 12.5
-    assert "Photo" in of_file(str(tmp_path / "a.edf"))
-    assert len(of_file(str(tmp_path / "a.edf"))) >= 1
+    assert file_header(str(tmp_path / "a.edf"))["Photo"] == 12.5
+    assert "Photo" in file_header(str(tmp_path / "a.edf"))
+    assert len(file_header(str(tmp_path / "a.edf"))) >= 1
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["entry/i0"], file["entry/note"], file["entry/many"] = [42.5], "text", [1, 2]
-    header = of_file(str(tmp_path / "a.h5"))
+    header = file_header(str(tmp_path / "a.h5"))
     assert (header["/entry/i0"], header["/entry/note"]) == (42.5, "text")
     for key in ("/entry/none", "/entry/many", "/entry", "other"):
         assert key not in header
-    assert "/entry/i0" not in of_file(str(tmp_path / "a.edf"))
+    assert "/entry/i0" not in file_header(str(tmp_path / "a.edf"))
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from xrdpipe import integrate
 from xrdpipe.model.errors import ConfigError, FrameError
 from xrdpipe.model.frame import Frame
 from xrdpipe.model.pattern import Pattern
-from xrdpipe.numerics.sparse_matrix import Matrix, on_edges, turned
+from xrdpipe.numerics.sparse_matrix import Matrix, matrix_on_edges, wrap_azimuth
 from xrdpipe.stages.integ.integ import Integ
 from xrdpipe.stages.integ.methods import sector_pixels
 from xrdpipe.stages.integ.sectors import Sectors
@@ -65,8 +65,8 @@ def test_each_sector_is_what_its_azimuth_range_alone_gives(
     keys: dict[str, Any], setup: Setup, frame: Frame, of: Callable[..., Pattern]
 ) -> None:
     done = Sectors(npt=60, sectors=RANGES, **keys).prepare(setup)(frame)
-    assert list(done.sectors) == ["sector_-30_30", "sector_60_120", "sector_150_210"]
-    for limits, pattern in zip(RANGES, done.sectors.values(), strict=True):
+    assert list(done.results.sectors) == ["sector_-30_30", "sector_60_120", "sector_150_210"]
+    for limits, pattern in zip(RANGES, done.results.sectors.values(), strict=True):
         same(pattern, of(azimuth_range=limits, **keys))
         assert pattern.azimuth_range == tuple(limits)
     assert done.pattern is not None
@@ -101,7 +101,7 @@ def test_a_range_that_crosses_180_has_the_pixels_of_both_sides(split: str, limit
 
 @given(st.floats(-720, 720), st.floats(0.1, 400))
 def test_a_range_is_cut_into_pieces_between_180_and_180_that_cover_it(first: float, width: float) -> None:
-    pieces = turned([first, first + width])
+    pieces = wrap_azimuth([first, first + width])
     if width >= 360:
         assert pieces == [None]
         return
@@ -227,8 +227,8 @@ def test_bins_that_are_joined_hold_what_both_held(numbers: list[float]) -> None:
     edges = np.sort(np.array(numbers))
     integrator, unit = geometry.integrator, radial_unit("q_A^-1")
     for split in ("no", "bbox", "full"):
-        fine = on_edges(integrator, geometry.shape, unit, split, edges)
-        coarse = on_edges(integrator, geometry.shape, unit, split, edges[[0, -1]])
+        fine = matrix_on_edges(integrator, geometry.shape, unit, split, edges)
+        coarse = matrix_on_edges(integrator, geometry.shape, unit, split, edges[[0, -1]])
         np.testing.assert_allclose(per_pixel(fine), per_pixel(coarse), atol=1e-5)
         assert per_pixel(fine).max(initial=0) <= 1 + 1e-5
 

@@ -277,10 +277,11 @@ def test_a_stack_that_grows_gives_each_frame_once(live: Path) -> None:
     assert results(live / "out") == results(live / "plain")
 
 
+@pytest.mark.slow
 def test_the_page_shows_what_is_done_and_reloads_itself_until_the_run_ends(
     live: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xrdpipe.execution.live.FRESH", 0.5)
+    monkeypatch.setattr("xrdpipe.execution.live.REPORT_INTERVAL", 0.5)
     page = live / "out" / "report.html"
     with chromium() as browser:
         drop(live, range(3))

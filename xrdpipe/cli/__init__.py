@@ -1,4 +1,4 @@
-"""The command line: what is typed becomes a run, a sweep or another job, and an exit status.
+"""The command line: arguments become a run, a sweep or another command, and an exit status.
 
-It imports everything. Begin with `main`; this file stays empty so that ``--help`` is fast.
+This package imports all others. Begin with `main`. This file imports nothing so that ``--help`` is fast.
 """

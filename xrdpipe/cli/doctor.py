@@ -1,4 +1,4 @@
-"""Doctor: is the frame in the orientation of its PONI, and does the mask belong to it?"""
+"""``xrdpipe doctor``: check the orientation of a frame against its PONI, and its mask."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from ..config.schema import build
 from ..config.settings import as_list, parse_settings
 from ..execution.plan import geometry_file
 from ..geometry.orientation import (
-    CLEAR,
     ORIENTATIONS,
-    PLAIN,
+    SURE,
     Verdict,
     apply_transform,
     canonical,
+    compare_orientations,
     detector_orientations,
-    judge,
     override_text,
     ring_misfits,
 )
@@ -32,14 +31,15 @@ from ..model.errors import ConfigError, FrameError
 from ..report.tables import print_table
 from ..stages.source import Source
 
-SIDE = 600  # rows and columns that are looked at
-
-
-MOST = 0.5  # of the signal: a mask that covers more is inverted
+FEW = 3.0  # counts per pixel
+FAINT = 6.0  # standard deviations: noise, spots and shadows give less in their best orientation
+NEAR = 5.0  # pixels between rings
+CLEAR = 2.0  # ratio of bad pixels under a turned mask that is not accidental
+MAX_COVERED = 0.5  # a mask that covers a larger fraction of the signal is considered inverted
 
 
 def main(arguments: Sequence[str]) -> int:
-    """``xrdpipe doctor poni=... IMAGE... [mask.file=...]``; the exit status: 0 nothing is wrong, 1 something is."""
+    """Run ``xrdpipe doctor poni=... IMAGE... [mask.file=...]``; return 0 if nothing is wrong, otherwise 1."""
     command = parse(arguments)
     loader = Loader(command.options.config_dir)
     values = to_builtin(loader.compose(force_overrides(command.overrides), command.options.config_name or "config"))
@@ -47,31 +47,32 @@ def main(arguments: Sequence[str]) -> int:
     source = build(groups["source"], "source", Source)
     poni = geometry_file(top)
     path, raw = _first(expand([*as_list(top.images), *command.images]))
-    verdict = judge(raw, poni, source.transform, top.cache, SIDE)
-    if not verdict.sharpness:
+    verdict = compare_orientations(raw, poni, source.transform, top.cache)
+    if not verdict.against:
         raise ConfigError(
             f"{path}: {raw.shape[0]} x {raw.shape[1]} pixels fit the detector of {poni.path} in no orientation"
         )
     size = f"{raw.shape[0]} x {raw.shape[1]} pixels"
-    print(f"{path.name}, {size}, with {poni.name}: how much rings stand out, in each orientation")
-    same = detector_orientations(poni, (raw.shape[0], raw.shape[1])) if verdict.given in ORIENTATIONS[:1] else {}
+    print(f"{path.name}, {size}, with {poni.name}: evidence against each orientation, in sigma ({SURE:g} is sure)")
+    same = detector_orientations(poni, (raw.shape[0], raw.shape[1])) if verdict.current in ORIENTATIONS[:1] else {}
     print_table(
         [
             {
                 "source.transform": f"[{','.join(words)}]",
                 "or geometry.orientation": str(same.get(words, "")),
-                "sharpness": f"{value:.2f}",
-                "": "yours" if words == verdict.given else "",
+                "against": "best" if not number else f"{value:.1f}",
+                "apart": f"{verdict.apart[words]:.1f} px",
+                "": "yours" if words == verdict.current else "",
             }
-            for words, value in verdict.sharpness.items()
+            for number, (words, value) in enumerate(verdict.against.items())
         ]
     )
-    wrong, told = diagnosis(verdict)
-    print(told)
+    wrong, message = diagnosis(verdict)
+    print(message)
     mask = (groups.get("mask") or {}).get("file")
     if mask:
-        found = verdict.best if wrong else verdict.given
-        for fault in faults(_mask(str(mask)), raw, ring_misfits(raw, poni, found, top.cache)):
+        orientation = verdict.best if wrong else verdict.current
+        for fault in faults(_mask(str(mask)), raw, ring_misfits(raw, poni, orientation, top.cache)):
             print(f"mask.file={mask}: {fault}")
             wrong = True
     return int(wrong)
@@ -79,42 +80,71 @@ def main(arguments: Sequence[str]) -> int:
 
 def diagnosis(verdict: Verdict) -> tuple[bool, str]:
     """Whether the orientation is wrong, and what to say."""
-    best, given = verdict.best, verdict.given
-    if verdict.sharpness[best] <= PLAIN:
-        return False, "no rings in this frame to judge by: take one of a powder"
-    if given not in verdict.sharpness:
-        return True, f"your orientation does not fit the detector: say {override_text(best)}"
+    current, likely = verdict.current, verdict.likely
+    others = [words for words in likely if words != current]
+    if current not in verdict.against:
+        if len(likely) == 1:
+            return True, f"your orientation does not fit the detector: say {override_text(verdict.best)}"
+        return True, f"your orientation does not fit the detector: say one of {_listed(likely)} ({_reason(verdict)})"
     if verdict.wrong:
-        return True, f"your orientation is wrong: say {override_text(best)} ({verdict.ratio:.1f} times sharper)"
-    others = [words for words in verdict.sharpness if words != given]
-    margin = min((verdict.sharpness[given] / max(verdict.sharpness[words], 1e-9) for words in others), default=np.inf)
-    if margin > CLEAR:
-        return False, f"your orientation is right ({margin:.1f} times sharper than any other)"
-    near = [override_text(words) for words in others if verdict.sharpness[given] < CLEAR * verdict.sharpness[words]]
-    return (
-        False,
-        f"your orientation may be right, but {', '.join(near)} cannot be told from it: the rings look alike there",
-    )
+        how = f"{verdict.against[current]:.1f} sigma against yours"
+        message = f"your orientation is wrong: say {override_text(verdict.best)} ({how})"
+        return True, f"{message}; {_listed(others[1:])} cannot be told from it" if others[1:] else message
+    if verdict.right:
+        against = min((value for words, value in verdict.against.items() if words not in likely), default=0.0)
+        if len(likely) == len(verdict.against):
+            return False, "your orientation is right: all others have the same rings, to within a pixel"
+        message = f"your orientation is right ({against:.1f} sigma against the next)"
+        return False, f"{message}; {_listed(others)} has the same rings, to within a pixel" if others else message
+    all_of_them = len(likely) == len(verdict.against)
+    rest = "all others" if all_of_them and others[1:] else _listed(others)
+    return False, f"cannot tell your orientation from {rest}: {_reason(verdict)}"
+
+
+def _listed(orientations: Sequence[tuple[str, ...]]) -> str:
+    return ", ".join(override_text(words) for words in orientations)
+
+
+def _reason(verdict: Verdict) -> str:
+    """Why the frame cannot tell, and what would help."""
+    far = max(verdict.apart[words] for words in verdict.likely)
+    if verdict.rings < FAINT:
+        if 0 < verdict.counts < FEW:
+            return f"too few rings stand out at {verdict.counts:.2g} counts a pixel; take a longer exposure"
+        return "rings stand out of noise, spots and shadows in too few places; take a frame of a powder with full rings"
+    if far < NEAR:
+        return f"their rings lie within {far:.1f} pixels of each other; take a frame with sharper rings or more counts"
+    return "the rings that are there fit all of them; take a frame with more rings or more counts"
 
 
 def faults(mask: NDArray[np.bool_], raw: NDArray[Any], bad: NDArray[np.bool_] | None) -> list[str]:
-    """What is wrong with a mask (True = masked) of a raw frame in which ``bad`` pixels do not fit their ring."""
+    """Return messages about faults of a mask.
+
+    Parameters
+    ----------
+    mask
+        Mask (slow, fast), True = masked.
+    raw
+        Counts of the raw frame (slow, fast).
+    bad
+        Pixels of the frame that do not fit their ring (slow, fast); None if they are unknown.
+    """
     if mask.shape not in (raw.shape, raw.shape[::-1]):
         return [f"{mask.shape[0]} x {mask.shape[1]} pixels, the frame has {raw.shape[0]} x {raw.shape[1]}"]
     counts = np.where(np.isfinite(raw) & (raw > 0), raw, 0).astype(float)
     if raw.dtype.kind == "u":
         counts[raw == np.iinfo(raw.dtype).max] = 0
-    if mask.shape == raw.shape and counts.sum() and (share := counts[mask].sum() / counts.sum()) > MOST:
+    if mask.shape == raw.shape and counts.sum() and (share := counts[mask].sum() / counts.sum()) > MAX_COVERED:
         return [f"covers {100 * share:.0f} % of the signal: it looks inverted (1 is masked, 0 is good)"]
     if bad is None or not mask.any():
         return []
-    caught = {
+    covered = {
         words: float(bad[turn].mean())
         for words in ORIENTATIONS
         if (turn := apply_transform(mask, words)).shape == bad.shape
     }
-    best = max(caught, key=lambda words: caught[words])
-    if best and caught[best] > MOST and caught[best] > CLEAR * caught.get((), 0.0):
+    best = max(covered, key=lambda words: covered[words])
+    if best and covered[best] > MAX_COVERED and covered[best] > CLEAR * covered.get((), 0.0):
         return [f"fits the bad pixels of the frame better when turned by {', '.join(canonical(best))}"]
     return []
 
@@ -130,11 +160,11 @@ def _first(paths: Sequence[Path]) -> tuple[Path, NDArray[Any]]:
 
 
 def _image(path: Path) -> NDArray[Any]:
-    """The first image of a file, raw; FrameError if there is none."""
-    found = files.look(path).references
-    if not found:
+    """Return the first image of a file, raw; raise FrameError if there is none."""
+    references = files.list_frames(path).references
+    if not references:
         raise FrameError("holds no frame")
-    return files.read(found[0])[0]
+    return files.read(references[0])[0]
 
 
 def _mask(path: str) -> NDArray[np.bool_]:

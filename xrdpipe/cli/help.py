@@ -1,11 +1,10 @@
-"""``xrdpipe --help``: the shipped configuration files are its text."""
+"""The text of ``xrdpipe --help``, made from the shipped configuration files."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 GROUPS = ("geometry", "source", "background", "correction", "mask", "integ", "plot", "output", "parallel", "sweep")
-
 
 HEAD = """\
 xrdpipe - 2D X-ray diffraction frames to 1D patterns that can be trusted
@@ -16,6 +15,7 @@ USAGE
   xrdpipe source=demo                   no data at hand: makes its own
   xrdpipe inspect FILE...               what is inside: frames, datasets, statistics, header
   xrdpipe doctor poni=FILE IMAGE        is the frame in the orientation of its PONI, and its mask? (mask.file=...)
+  xrdpipe mask poni=FILE IMAGE... save=mask.npy   the static mask of a series: what is bad in every frame, and why
   xrdpipe replay FOLDER                 run a record again and compare, byte by byte
   xrdpipe report FOLDER                 make report.html of a run or a sweep again
 
@@ -30,7 +30,6 @@ ARGUMENTS
   Bare paths are images; globs (also **) may be quoted; @list.txt names a file with one path a line.
   group=option picks a prepared set of values, group.key=value sets one; lists are [a,b], nothing is null.
 """
-
 
 TAIL = """\
 OPTIONS
@@ -48,7 +47,7 @@ EXIT STATUS
 
 
 def help_text() -> str:
-    """The manual page: usage, top-level keys, every group with its options and the keys of its default, examples."""
+    """Return the manual page: usage, top-level keys, and every group with its options and keys."""
     conf = next(
         path for path in (Path(__file__).parents[1] / "conf", Path(__file__).parents[2] / "conf") if path.is_dir()
     )
@@ -56,7 +55,7 @@ def help_text() -> str:
     for group in GROUPS:
         files = sorted((conf / group).glob("*.yaml"), key=lambda path: (path.stem != "default", path.stem))
         keys: dict[str, str] = {}
-        for path in files:  # the default option's words come first; other options add the keys that it lacks
+        for path in files:  # the texts of the default option take precedence; others add the keys that it lacks
             keys = _keys(path, f"{group}.") | keys
         parts += [
             group.upper(),
@@ -75,17 +74,17 @@ def _title(path: Path) -> str:
 
 
 def _keys(path: Path, prefix: str = "") -> dict[str, str]:
-    # The shipped files are "key: value  # words", nested once at most: reading them so spares importing a parser.
+    # A line of the shipped files is "key: value  # description", nested once at most, so no YAML parser is needed.
     lines, parent = {}, ""
     for line in path.read_text(encoding="utf-8").splitlines():
-        key, colon, rest = line.partition(":")
+        key, colon, remaining = line.partition(":")
         if line.startswith("hydra:"):
             break
         if not colon or key.lstrip().startswith(("#", "_", "-")) or key == "defaults":
             continue
-        value, _, words = rest.partition(" #")  # a colour begins with # too
+        value, _, description = remaining.partition(" #")  # a colour begins with # too
         parent = parent if line.startswith(" ") else ""
         name = f"{prefix}{parent}{key.strip()}"
-        lines[name] = f"  {name:<28} {words.strip()}{f' ({value.strip()})' if value.strip() else ''}"
+        lines[name] = f"  {name:<28} {description.strip()}{f' ({value.strip()})' if value.strip() else ''}"
         parent = parent if value.strip() else f"{key.strip()}."
     return lines

@@ -1,4 +1,4 @@
-"""Inspect: what is inside a file, before anything is made of it."""
+"""``xrdpipe inspect``: show the content of image files."""
 
 from __future__ import annotations
 
@@ -22,19 +22,34 @@ from ..io.writing import write_whole
 from ..model.errors import ConfigError, FrameError
 
 PERCENTILES = (1, 50, 99)
-
-
-SHOWN = 40  # keys of a header
+MAX_KEYS = 40  # keys of a header that are shown
 
 
 @dataclass(frozen=True)
 class Inspected:
-    """What is in a file, or in a part of it: its frames, and the first of them (raw, (slow, fast)).
+    """Content of an image file or of a part of it.
 
-    ``statistics`` are of the first frame without what is no count (not finite, the largest number of an unsigned type),
-    which is counted beside; ``datasets`` all that may be images in an
-    HDF5 file, path -> what it is, ``used`` the one that is taken; ``masked`` how many pixels the file's own mask takes,
-    None without one.
+    Attributes
+    ----------
+    name
+        Location of the file or part.
+    count
+        Number of frames.
+    image
+        First frame, raw, of shape (slow, fast).
+    statistics
+        Statistics of the first frame. Pixels that are not finite or hold the largest value of an unsigned type are
+        excluded and counted separately.
+    header
+        First keys of the header of the first frame.
+    datasets
+        Datasets of an HDF5 file that may hold images, path -> shape and type.
+    used
+        Path of the dataset that holds the frames.
+    masked
+        Number of pixels in the pixel mask of the file; None without a mask.
+    notes
+        Messages to the user.
     """
 
     name: str
@@ -48,21 +63,32 @@ class Inspected:
     notes: tuple[str, ...] = ()
 
     def rows(self) -> list[tuple[str, str]]:
-        """In words: what -> how much."""
+        """Return the rows of a table: pairs of a label and a text."""
         shape = " x ".join(map(str, self.image.shape))
-        found = [("frames", str(self.count)), ("shape", f"{shape} (slow x fast)"), ("type", str(self.image.dtype))]
-        found += [("used", self.used)] if self.used else []
-        found += [("datasets", f"{name}: {what}") for name, what in self.datasets.items()]
-        found += [("first frame", f"{what}: {value:.6g}") for what, value in self.statistics.items()]
+        rows = [("frames", str(self.count)), ("shape", f"{shape} (slow x fast)"), ("type", str(self.image.dtype))]
+        rows += [("used", self.used)] if self.used else []
+        rows += [("datasets", f"{name}: {content}") for name, content in self.datasets.items()]
+        rows += [("first frame", f"{name}: {value:.6g}") for name, value in self.statistics.items()]
         if self.masked is not None:
-            found.append(("pixel mask", f"{self.masked} pixels, {100 * self.masked / self.image.size:.2f} %"))
-        found += [("header", f"{key}: {' '.join(str(value).split())[:200]}") for key, value in self.header.items()]
-        return found + [("note", note) for note in self.notes]
+            rows.append(("pixel mask", f"{self.masked} pixels, {100 * self.masked / self.image.size:.2f} %"))
+        rows += [("header", f"{key}: {' '.join(str(value).split())[:200]}") for key, value in self.header.items()]
+        return rows + [("note", note) for note in self.notes]
 
 
 def inspect(path: str | Path) -> Inspected:
-    """Look into a file, or a part of it (``scan.h5::/entry/data[3]``); FrameError where there is no image in it."""
-    content = files.look(path)
+    """Read the content of an image file.
+
+    Parameters
+    ----------
+    path
+        Path of a file or of a part of it, as in ``scan.h5::/entry/data[3]``.
+
+    Raises
+    ------
+    FrameError
+        The file holds no image.
+    """
+    content = files.list_frames(path)
     if not content.references:
         raise FrameError("; ".join(content.notes))
     first = content.references[0]
@@ -82,8 +108,8 @@ def inspect(path: str | Path) -> Inspected:
         len(content.references),
         image,
         _statistics(image),
-        {key: _value(values, key) for key in islice(values, SHOWN)}
-        | ({"...": f"and {len(values) - SHOWN} more"} if len(values) > SHOWN else {}),
+        {key: _value(values, key) for key in islice(values, MAX_KEYS)}
+        | ({"...": f"and {len(values) - MAX_KEYS} more"} if len(values) > MAX_KEYS else {}),
         inside,
         first.dataset,
         masked,
@@ -94,7 +120,7 @@ def inspect(path: str | Path) -> Inspected:
 def _value(values: Any, key: str) -> Any:
     try:
         return values[key]
-    except KeyError as error:  # a list that is not one value a frame
+    except KeyError as error:  # a list that does not hold one value per frame
         return f"({str(error.args[0]).partition(': ')[2]})"
 
 
@@ -105,74 +131,78 @@ def _statistics(image: NDArray[Any]) -> dict[str, float]:
         bad["the largest number of the type"] = image == np.iinfo(image.dtype).max
     image = image.astype(np.uint8) if kind == "b" else image
     good = image[~np.logical_or.reduce(list(bad.values()))] if bad else image
-    found: dict[str, float] = {}
+    statistics: dict[str, float] = {}
     if good.size:
-        found = {"smallest": float(good.min()), "largest": float(good.max()), "mean": float(good.mean(dtype=float))}
+        statistics = {
+            "smallest": float(good.min()),
+            "largest": float(good.max()),
+            "mean": float(good.mean(dtype=float)),
+        }
         shares = np.percentile(good, PERCENTILES)
-        found |= {f"percentile {percent}": float(each) for percent, each in zip(PERCENTILES, shares, strict=True)}
+        statistics |= {f"percentile {percent}": float(each) for percent, each in zip(PERCENTILES, shares, strict=True)}
         bad["below zero"] = good < 0
     counts = {f"pixels, {what}": np.count_nonzero(mask) for what, mask in bad.items()}
-    return found | {what: float(count) for what, count in counts.items() if count}
+    return statistics | {what: float(count) for what, count in counts.items() if count}
 
 
-def thumbnail(seen: Inspected) -> bytes:
-    """A small picture (PNG) of the first frame, strong pixels dark; what is no count is in colour."""
+def thumbnail(content: Inspected) -> bytes:
+    """Return a small PNG picture of the first frame: strong pixels are dark, invalid ones coloured."""
     from ..numerics.metrics import REASONS
     from ..stages.plot.preview import preview_png
 
-    mask = np.zeros(seen.image.shape, np.uint8)
-    if seen.image.dtype.kind == "u":
-        mask[seen.image == np.iinfo(seen.image.dtype).max] = 1 << REASONS.index("detector")
-    image = seen.image.astype(np.float32)
+    mask = np.zeros(content.image.shape, np.uint8)
+    if content.image.dtype.kind == "u":
+        mask[content.image == np.iinfo(content.image.dtype).max] = 1 << REASONS.index("detector")
+    image = content.image.astype(np.float32)
     mask[image < 0] = 1 << REASONS.index("lower")
     mask[~np.isfinite(image)] = 1 << REASONS.index("not_finite")
     return preview_png(image, mask)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """``xrdpipe inspect FILE... [thumbnail=true, a folder, or a name.png]``; 1 where a file cannot be read."""
+    """Run ``xrdpipe inspect FILE... [thumbnail=true, a folder, or a name.png]``; return 1 if a file is unreadable."""
     words = [word for word in arguments if not word.startswith("thumbnail=") or os.path.lexists(word)]
-    wanted = [word.partition("=")[2] for word in arguments if word not in words]
+    thumbnails = [word.partition("=")[2] for word in arguments if word not in words]
     unknown = [word for word in words if "=" in word and not os.path.lexists(word.partition("::")[0])]
-    if not words or unknown or len(wanted) > 1:
+    if not words or unknown or len(thumbnails) > 1:
         raise ConfigError("inspect: say xrdpipe inspect FILE... [thumbnail=true, a folder, or a name.png]")
     status = 0
     for path in expand(words):
         try:
-            seen = inspect(path)
+            content = inspect(path)
         except FrameError as error:
             print(f"xrdpipe: {path}: {error}", file=sys.stderr)
             status = 1
             continue
-        _show(seen)
-        if wanted and wanted[0].lower() not in ("", "false", "null"):
-            picture = _picture(wanted[0], path)
-            write_whole(picture, partial(_write, thumbnail(seen)))
+        _show(content)
+        if thumbnails and thumbnails[0].lower() not in ("", "false", "null"):
+            picture = _thumbnail_path(thumbnails[0], path)
+            write_whole(picture, partial(_write, thumbnail(content)))
             print(f"thumbnail: {picture}")
     files.forget_files()
     return status
 
 
-def _show(seen: Inspected) -> None:
+def _show(content: Inspected) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, show_header=False, title=Text(seen.name), title_justify="left")
+    table = Table(box=None, pad_edge=False, show_header=False, title=Text(content.name), title_justify="left")
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    before = ""
-    for what, told in seen.rows():
-        table.add_row(Text("" if what == before else what), Text(told))
-        before = what
+    previous = ""
+    for label, text in content.rows():
+        table.add_row(Text("" if label == previous else label), Text(text))
+        previous = label
     Console().print(table)
 
 
-def _picture(wanted: str, path: Path) -> Path:
-    if wanted.lower().endswith(".png"):
-        return Path(wanted)
+def _thumbnail_path(option: str, path: Path) -> Path:
+    if option.lower().endswith(".png"):
+        return Path(option)
     name = f"{references([path])[0].name}_thumbnail.png"
-    return Path(name) if wanted.lower() == "true" else Path(wanted, name)
+    return Path(name) if option.lower() == "true" else Path(option, name)
 
 
 def _write(content: bytes, file: BinaryIO) -> None:

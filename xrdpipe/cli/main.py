@@ -1,4 +1,4 @@
-"""The command line: what was typed -> Hydra -> exit status."""
+"""Entry point of the command line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..model.errors import ConfigError
@@ -18,33 +18,50 @@ if TYPE_CHECKING:
     from ..execution.result import Run
 
 
-OTHER_JOBS = {"doctor": "cli.doctor", "inspect": "cli.inspect", "replay": "cli.replay", "report": "report.report"}
+COMMANDS = {
+    "doctor": "cli.doctor",
+    "inspect": "cli.inspect",
+    "mask": "cli.mask",
+    "replay": "cli.replay",
+    "report": "report.report",
+}
 
-
-NOTHING = """\
+NOTHING_TO_DO = """\
 xrdpipe: nothing to do: images and a geometry are missing
   with data:     xrdpipe poni=geometry.poni images='data/*.tiff'
   without data:  xrdpipe source=demo        (xrdpipe --help says more)"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program; the result is the exit status: 0 done, 1 a frame or job failed, 2 refused, 130 stopped."""
+    """Run the program.
+
+    Parameters
+    ----------
+    arguments
+        Arguments of the command line; by default those of this process.
+
+    Returns
+    -------
+    int
+        Exit status: 0 done, 1 a frame or job failed, 2 refused, 130 stopped.
+    """
     status = 0
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")  # names of files are bytes, in whatever encoding
+        sys.stdout.reconfigure(errors="surrogateescape")  # file names are bytes in any encoding
     if not (root := logging.getLogger()).handlers:
-        root.addHandler(logging.NullHandler())  # what libraries say belongs into xrdpipe.log
+        root.addHandler(logging.NullHandler())  # messages of libraries belong in xrdpipe.log
     try:
         status = run_words(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever reads has seen enough, as in `| head`
+    except BrokenPipeError:  # the reader has closed the pipe, as in `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return status
 
 
 def run_words(words: list[str]) -> int:
+    """Run the command that the arguments name; print errors and return the exit status."""
     if not words:
-        print(NOTHING, file=sys.stderr)
+        print(NOTHING_TO_DO, file=sys.stderr)
         return 2
     options = words[: words.index("--")] if "--" in words else words
     if "--version" in options:
@@ -58,8 +75,8 @@ def run_words(words: list[str]) -> int:
     from ..config.arguments import UsageError, parse
 
     try:
-        if words[0] in OTHER_JOBS and not os.path.exists(words[0]):
-            return _other_job(words[0], words[1:])
+        if words[0] in COMMANDS and not os.path.exists(words[0]):
+            return _run_other_command(words[0], words[1:])
         return run_command(parse(words), words)
     except (ConfigError, UsageError) as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
@@ -69,7 +86,7 @@ def run_words(words: list[str]) -> int:
     except MemoryError:
         print("xrdpipe: not enough memory; lower parallel.n_jobs; resume=true keeps what is done", file=sys.stderr)
         return 1
-    except OSError as error:  # which any question for a file of such a name may raise
+    except OSError as error:  # any file access with such a name may raise ENAMETOOLONG
         if error.errno != errno.ENAMETOOLONG:
             raise
         print(f"xrdpipe: {error.filename}: {error.strerror}", file=sys.stderr)
@@ -79,13 +96,14 @@ def run_words(words: list[str]) -> int:
         return 130
 
 
-def _other_job(job: str, words: Sequence[str]) -> int:
+def _run_other_command(name: str, words: Sequence[str]) -> int:
     from importlib import import_module
 
-    return int(import_module(f"xrdpipe.{OTHER_JOBS[job]}").main(words))
+    return int(import_module(f"xrdpipe.{COMMANDS[name]}").main(words))
 
 
 def run_command(command: Command, words: Sequence[str]) -> int:
+    """Run the pipeline or a sweep, or show the configuration; return the exit status."""
     from ..config.hydra_internals import application
     from ..config.loader import Loader, force_overrides, is_sweep, run_mode, to_builtin
     from ..config.settings import as_list
@@ -109,12 +127,8 @@ def run_command(command: Command, words: Sequence[str]) -> int:
         if options.cfg == "job":
             from ..config.config_provenance import describe_config
 
-            package, resolve = options.package, options.resolve
-            print(
-                describe_config(
-                    options.config_dir, overrides, name, images=command.images, package=package, resolve=resolve
-                )
-            )
+            view: dict[str, Any] = {"package": options.package, "resolve": options.resolve}
+            print(describe_config(options.config_dir, overrides, name, images=command.images, **view))
         else:
             hydra.show_cfg(name, overrides, options.cfg, options.package, options.resolve)
     elif options.info:
@@ -132,12 +146,18 @@ def run_command(command: Command, words: Sequence[str]) -> int:
         values["images"] = [*as_list(values.get("images")), *command.images]
         result = run(values, words)
         if not values["quiet"] and result.folder is not None:
-            _report(result)
+            _print_summary(result)
+        _say_judgement(result)
         return result.status
     return 0
 
 
-def _report(result: Run) -> None:
+def _say_judgement(result: Run) -> None:
+    if result.judgement:
+        print(f"xrdpipe: {result.judgement}", file=sys.stderr)
+
+
+def _print_summary(result: Run) -> None:
     from ..report.tables import print_table
 
     rows = [
@@ -154,5 +174,5 @@ def _report(result: Run) -> None:
     print(f"{len(done)} of {len(result.frames)} frames done, {len(result.failed)} failed; results in {result.folder}")
     if done:
         files = [f"figures/{done[0].name}_pattern.png", *done[0].outputs]
-        there = [file for file in files if result.folder is not None and (result.folder / file).exists()]
-        print(f"look at {there[0] if there else 'summary.csv'} there first")
+        existing = [file for file in files if result.folder is not None and (result.folder / file).exists()]
+        print(f"look at {existing[0] if existing else 'summary.csv'} there first")

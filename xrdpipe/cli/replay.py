@@ -1,4 +1,4 @@
-"""Replay: run a record again and compare what comes out with what stands there."""
+"""``xrdpipe replay``: repeat a recorded run and compare the results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,17 @@ from ..results.journal import JOURNAL
 
 @dataclass
 class Comparison:
-    """What a replay found: files that are identical, those that differ with how, and why as far as it is known."""
+    """Result of a replay.
+
+    Attributes
+    ----------
+    identical
+        Files with the same bytes.
+    different
+        Files that differ, with a description of the difference.
+    reasons
+        Known reasons for the differences.
+    """
 
     identical: list[str] = field(default_factory=list)
     different: dict[str, str] = field(default_factory=dict)
@@ -32,11 +42,11 @@ class Comparison:
 
     @property
     def status(self) -> int:
-        """Exit status: 0 only when everything is identical, and there was something to compare."""
+        """Exit status: 0 if all files are identical and there is at least one."""
         return int(bool(self.different) or not self.identical)
 
-    def told(self) -> str:
-        """In words, for a terminal."""
+    def describe(self) -> str:
+        """Return a text for the terminal."""
         lines = [f"{file}: {how}" for file, how in self.different.items()]
         lines += [f"because {reason}" for reason in self.reasons]
         if self.different and not self.reasons:
@@ -47,30 +57,31 @@ class Comparison:
 
 
 def replay(record: Path, into: Path | None = None, inputs: Path | None = None) -> Comparison:
-    """Run the run of ``record`` (a results folder or its run.json) again, into a temporary folder or ``into``.
+    """Repeat the run of ``record``, a results folder or its ``run.json``, and compare the results.
 
-    ``inputs``: a folder in which inputs that moved are looked for, by their hash. ConfigError where there is no record,
-    or an input is not to be found.
+    The new results go into the folder ``into``, by default a temporary one. Inputs that were moved are searched in the
+    folder ``inputs``, by their hash. Raise ConfigError if the record is not usable or an input is missing.
     """
     file = record / "run.json" if record.is_dir() else record
-    known = _read(file)
-    done = [row for row in known["images"] if row["status"] == "done"]
+    recorded_run = _read(file)
+    done = [row for row in recorded_run["images"] if row["status"] == "done"]
     if not done:
         raise ConfigError(f"{file}: no image of that run was done, so there is nothing to compare")
     if (file.parent / JOURNAL).exists():
         raise ConfigError(f"{file}: that run did not end; finish it first with resume=true")
     result = Comparison()
     with tempfile.TemporaryDirectory(prefix="xrdpipe-replay-") as scratch:
-        found = Inputs(inputs.absolute() if inputs else None, Path(scratch) / "inputs")
-        now = {each["given"]: found.find(what, each) + each.get("inside", "") for what, each in known["inputs"].items()}
-        values = relocate(known["config"], now)
-        places = {row["name"]: found.find_frames(row) for row in done}
+        current = Inputs(inputs.absolute() if inputs else None, Path(scratch) / "inputs")
+        inputs_then = {what: _beside(each, file.parent) for what, each in recorded_run["inputs"].items()}
+        now = {each["given"]: current.find(what, each) + each.get("inside", "") for what, each in inputs_then.items()}
+        values = relocate(recorded_run["config"], now)
+        places = {row["name"]: current.find_frames(row) for row in done}
         images = [path for paths in places.values() for path in paths]
         values |= {"images": images, "output_dir": str(into or Path(scratch) / "again")}
         values |= {"overwrite": False, "resume": False, "quiet": True, "report": False}
         values["parallel"] = {}  # on this computer: a record of somebody must not connect or submit anywhere
-        again = run(values, known["command"], names={name: paths[0] for name, paths in places.items()})
-        result.reasons += [f"the {what} has changed" for what in found.changed]
+        again = run(values, recorded_run["command"], names={name: paths[0] for name, paths in places.items()})
+        result.reasons += [f"the {what} has changed" for what in current.changed]
         for row in done:
             for name, digest in row["outputs"].items():
                 if name.endswith((".npy", ".npz")) or format_of(
@@ -81,7 +92,7 @@ def replay(record: Path, into: Path | None = None, inputs: Path | None = None) -
             if name.endswith(".nxs"):
                 _compare_nexus(name, file.parent, again.folder or file.parent, [row["name"] for row in done], result)
         result.reasons += [f"{row.file}: {row.error}" for row in again.failed]
-    before, installed = known["versions"], versions()
+    before, installed = recorded_run["versions"], versions()
     result.reasons += [
         f"the version of {name} is {installed.get(name)}, was {before[name]}"
         for name in before
@@ -91,7 +102,7 @@ def replay(record: Path, into: Path | None = None, inputs: Path | None = None) -
 
 
 class Inputs:
-    """Where the recorded inputs are now: at their place, or under ``folder``, found by their hash."""
+    """The inputs of a record at their recorded paths or, if they were moved, under ``folder``."""
 
     def __init__(self, folder: Path | None, copies: Path) -> None:
         self.folder, self.copies = folder, copies
@@ -99,11 +110,11 @@ class Inputs:
         self.hashes: dict[str, Path] = {}
 
     def find_frames(self, row: Mapping[str, Any]) -> list[str]:
-        """Where an image of the record is now, or where it was merged of several, all of them."""
+        """Return the path of an image of the record, or the paths of all frames that were merged into it."""
         if not row.get("parts"):
             return [self.find("image", row)]
         parts = [self._moved(part) or part for part in row["parts"]]
-        frames = tuple(frame for part in parts for frame in files.look(part).references)
+        frames = tuple(frame for part in parts for frame in files.list_frames(part).references)
         if not all(frame.path.is_file() for frame in frames):
             raise ConfigError(f"the images {row['file']} are gone; say where they may be with inputs=FOLDER")
         if files.digest(replace(frames[0], parts=frames)) != row["hash"]:
@@ -120,7 +131,7 @@ class Inputs:
         return next((each for each in named if not digest or _same(each, digest)), None)
 
     def find(self, what: str, recorded: Mapping[str, Any]) -> str:
-        """The path of an input now; ConfigError where it is gone."""
+        """Return the current path of an input; raise ConfigError if it is missing."""
         location, path = str(recorded["path"]), split_path(recorded["path"]).file
         if path.is_file() and _same(location, recorded["hash"]):
             return location
@@ -145,18 +156,26 @@ class Inputs:
         return copy
 
 
+def _beside(recorded: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return where an input is that the run made in its own folder, such as a static mask, if the folder has moved."""
+    path = Path(str(recorded["path"]))
+    here = folder / path.name
+    moved = not path.is_file() and here.is_file() and _same(str(here), recorded["hash"])
+    return {**recorded, "path": str(here)} if moved else recorded
+
+
 def _same(location: str, digest: str) -> bool:
     try:
-        return files.content_of(location) == digest
+        return files.input_hash(location) == digest
     except FrameError:
         return False
 
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        known = json.loads(file.read_text(encoding="utf-8"))
-        if known.get("program") == "xrdpipe" and known.get("config"):
-            return dict(known)
+        recorded_run = json.loads(file.read_text(encoding="utf-8"))
+        if recorded_run.get("program") == "xrdpipe" and recorded_run.get("config"):
+            return dict(recorded_run)
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror}); name a results folder") from error
     except (ValueError, AttributeError):
@@ -187,7 +206,7 @@ def _compare_nexus(name: str, there: Path, here: Path, frames: list[str], result
 
 
 def _how(old: Path, new: Path) -> str:
-    """In which numbers two files differ."""
+    """Describe the numbers in which two files differ."""
     try:
         if old.suffix == ".npy":
             before, after = (np.load(path, allow_pickle=False) for path in (old, new))
@@ -208,12 +227,12 @@ def _how(old: Path, new: Path) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """``xrdpipe replay FOLDER [output_dir=FOLDER] [inputs=FOLDER]``; the result is the exit status."""
+    """Run ``xrdpipe replay FOLDER [output_dir=FOLDER] [inputs=FOLDER]``; return the exit status."""
     places = [word for word in arguments if "=" not in word or Path(word).exists()]
     keys = dict(word.split("=", 1) for word in arguments if word not in places)
     if len(places) != 1 or not set(keys) <= {"output_dir", "inputs"}:
         raise ConfigError("replay: say xrdpipe replay FOLDER [output_dir=FOLDER] [inputs=FOLDER]")
     folders = {key: Path(value) for key, value in keys.items()}
     compared = replay(Path(places[0]), folders.get("output_dir"), folders.get("inputs"))
-    print(compared.told())
+    print(compared.describe())
     return compared.status

@@ -1,4 +1,4 @@
-"""What was typed, as Hydra overrides. Nothing is read here: globs and `@lists` are expanded where the images are."""
+"""Command-line arguments as Hydra overrides. No file is read here; `io.paths.expand` expands globs and lists."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
 
-FILE_KEYS = frozenset({"images", "background.file", "background.dark_file", "mask.file"})  # one path, or a list of them
-
+FILE_KEYS = frozenset({"images", "background.file", "background.dark_file", "mask.file"})  # one path or a list
 
 PATH_KEYS = FILE_KEYS | {
     "poni",
@@ -30,12 +29,9 @@ PATH_KEYS = FILE_KEYS | {
     "hydra.run.dir",
 }
 
-
-NUMBER_KEYS = frozenset({"background.monitor", "integ.monitor", "integ.exposure"})  # may name a table, see `number`
-
-
+# These may name a table, see `stages.scalar_lookup`.
+NUMBER_KEYS = frozenset({"background.monitor", "integ.monitor", "integ.exposure"})
 _BRACKETS = {"[": "]", "(": ")", "{": "}"}
-
 
 # a quoted element (quotes elsewhere are ordinary characters), a bracket, a comma
 _TOKEN = re.compile(
@@ -44,19 +40,36 @@ _TOKEN = re.compile(
 
 
 class UsageError(ValueError):
-    """The command line makes no sense; one line that names the word."""
+    """Error in the command line; one line that names the argument."""
 
 
 class Command(NamedTuple):
-    options: Namespace  # Hydra's; options.overrides holds the words as typed
-    overrides: list[str]  # the same in Hydra's grammar
-    images: list[str]  # bare paths in their order, plain text; they come after those of `images=`
+    """A parsed command line.
+
+    Attributes
+    ----------
+    options
+        Hydra's options; ``options.overrides`` has the arguments as typed.
+    overrides
+        The overrides in Hydra's grammar.
+    images
+        Bare paths in their order, as plain text; they follow those of ``images=``.
+    """
+
+    options: Namespace
+    overrides: list[str]
+    images: list[str]
 
 
 def parse(arguments: Sequence[str]) -> Command:
-    """Hydra's options and the overrides, in any order; after `--` no word is an option.
+    """Parse Hydra's options and the overrides, in any order; after `--`, no argument is an option.
 
-    `--help` is a flag here; answer `--version` before: Hydra prints its own and exits. Raises UsageError.
+    `--help` is a flag here. Handle `--version` before, because Hydra prints its own and exits.
+
+    Raises
+    ------
+    UsageError
+        If an argument is invalid.
     """
     from .hydra_internals import argument_parser
 
@@ -65,14 +78,14 @@ def parse(arguments: Sequence[str]) -> Command:
 
     parser = argument_parser()
     parser.error = refuse  # type: ignore[method-assign]
-    parser.allow_abbrev = False  # `--vers` is no way to Hydra's own version
+    parser.allow_abbrev = False  # `--vers` must not print Hydra's version
     known = parser._option_string_actions
     words = list(arguments)
     end = words.index("--") if "--" in words else len(words)
     for at, word in enumerate(words[:end]):
         following = words[at + 1] if at + 1 < end else ""
         if word in ("--info", "-i") and following not in (known["--info"].choices or ()):
-            words[at] = "--info=all"  # argparse takes the next word, override or not
+            words[at] = "--info=all"  # argparse would take the next word, even an override
         elif word.startswith("-") and word not in known and os.path.lexists(word):
             words[at] = os.path.join(os.curdir, word)
     options, unknown = parser.parse_known_intermixed_args(words[:end])
@@ -87,10 +100,29 @@ def parse(arguments: Sequence[str]) -> Command:
 
 
 def translate(words: Sequence[str], *, multirun: bool = False) -> tuple[list[str], list[str]]:
-    """Overrides in Hydra's grammar, and the bare paths: those as plain text, as Hydra needs 2 s to read 5,000.
+    """Translate arguments to overrides in Hydra's grammar, and separate the bare paths.
 
-    The value of a path key is text, and so is any other that the grammar cannot read. In a multirun commas
-    outside quotes and brackets separate the values of a sweep. Raises UsageError.
+    The value of a path key is text, and so is any value that the grammar cannot parse. In a multirun, commas outside
+    quotes and brackets separate the values of a sweep.
+
+    Parameters
+    ----------
+    words
+        Arguments as typed.
+    multirun
+        The run is a sweep.
+
+    Returns
+    -------
+    overrides : list of str
+        Overrides in Hydra's grammar.
+    images : list of str
+        Bare paths as plain text, because Hydra needs 2 s to parse 5,000 of them.
+
+    Raises
+    ------
+    UsageError
+        If an argument is neither an override nor a path.
     """
     is_path = [_is_path(word) for word in words]
     overrides = [_override(word, multirun) for word, path in zip(words, is_path, strict=True) if not path]
@@ -98,14 +130,14 @@ def translate(words: Sequence[str], *, multirun: bool = False) -> tuple[list[str
 
 
 def quoted(text: str) -> str:
-    """The value in Hydra's grammar that arrives as `text` in the configuration, `${` included."""
+    """Quote a text for Hydra's grammar, so that it arrives unchanged, `${` included."""
     from hydra.core.override_parser.types import Quote, QuotedString
 
     return QuotedString(literal(text), Quote.single).with_quotes()
 
 
 def literal(value: Any) -> Any:
-    """Plain values in which OmegaConf finds no interpolation: its escape for `${`, in every text."""
+    """Escape `${` in every text of plain values, so that OmegaConf interpolates nothing."""
     if isinstance(value, dict):
         return {key: literal(each) for key, each in value.items()}
     if isinstance(value, list):
@@ -118,7 +150,8 @@ def _is_path(word: str) -> bool:
     if not word.strip():
         return False
     if "=" not in word:
-        return not word.startswith("~") or word == "~" or _exists(word) or _read(word) is None  # else a deletion
+        is_deletion = word.startswith("~") and word != "~" and not _exists(word) and _parse_override(word) is not None
+        return not is_deletion
     folder = os.path.dirname(re.split(r"[*?[]", word, maxsplit=1)[0])
     return (
         _exists(word.removeprefix("@"))
@@ -129,18 +162,18 @@ def _is_path(word: str) -> bool:
 
 def _override(word: str, multirun: bool) -> str:
     name, equals, value = word.partition("=")
-    read = _read(f"{name}=0")
-    if read is None or not read.key_or_group:
+    parsed = _parse_override(f"{name}=0")
+    if parsed is None or not parsed.key_or_group:
         raise UsageError(f"{word!r} is neither key=value nor an existing path")
     if not equals:
         return word  # ~key
     key = name.lstrip("+~")
-    sweep = multirun and not read.is_hydra_override()  # Hydra sweeps no settings of its own
+    sweep = multirun and not parsed.is_hydra_override()  # Hydra sweeps no settings of its own
     return f"{name}={_path(key, value, sweep) if key in PATH_KEYS else _value(key, value, sweep)}"
 
 
 def _value(key: str, value: str, sweep: bool) -> str:
-    if _read(f"{key}={value}"):
+    if _parse_override(f"{key}={value}"):
         return value
     parts = _split(value) if sweep else []
     return ",".join(_value(key, part, False) for part in parts) if len(parts) > 1 else quoted(value)
@@ -154,7 +187,7 @@ def _path(key: str, value: str, sweep: bool) -> str:
     parts = _split(value) if sweep else []
     if len(parts) > 1:
         return ",".join(_path(key, part, False) for part in parts)
-    if parts and (read := _read(f"{key}={value}")) and read.is_sweep_override():
+    if parts and (parsed := _parse_override(f"{key}={value}")) and parsed.is_sweep_override():
         return value  # choice(...), range(...)
     if key in FILE_KEYS and _is_list(value):
         return f"[{','.join(_file(part) for part in _split(value.strip()[1:-1]))}]"
@@ -162,14 +195,14 @@ def _path(key: str, value: str, sweep: bool) -> str:
 
 
 def _file(text: str) -> str:
-    """A path as typed, with or without quotes of its own."""
-    if text.strip().startswith(("'", '"')) and (read := _read(f"path={text.strip()}")):
-        text = value if isinstance(value := read.value(), str) else text
+    """Return a path as typed, with or without quotes of its own, as a quoted value."""
+    if text.strip().startswith(("'", '"')) and (parsed := _parse_override(f"path={text.strip()}")):
+        text = value if isinstance(value := parsed.value(), str) else text
     return quoted("./???" if text == "???" else text)  # `???` alone is OmegaConf's missing value
 
 
 def _is_list(text: str) -> bool:
-    """Whether the first bracket closes at the very end: `[a,b]`, not `[0-9]_[ab]`."""
+    """Return whether the first bracket closes at the very end: `[a,b]`, not `[0-9]_[ab]`."""
     depth, ends = 0, []
     for token in _TOKEN.finditer(text := text.strip()):
         depth += (token[0] == "[") - (token[0] == "]")
@@ -179,8 +212,8 @@ def _is_list(text: str) -> bool:
 
 
 def _split(text: str) -> list[str]:
-    """The elements between commas outside quotes and brackets; an unpaired bracket is an ordinary character."""
-    levels: list[tuple[str, list[int]]] = [("", [])]  # of each open bracket: what closes it, the commas since
+    """Split at commas outside quotes and brackets; an unpaired bracket is an ordinary character."""
+    levels: list[tuple[str, list[int]]] = [("", [])]  # per open bracket: its closing one, the commas since
     for token in _TOKEN.finditer(text):
         if token[0] in _BRACKETS:
             levels.append((_BRACKETS[token[0]], []))
@@ -202,8 +235,8 @@ def _exists(path: str) -> bool:
         return False
 
 
-def _read(text: str) -> Override | None:
-    """Hydra's reading of an override, None if it has none."""
+def _parse_override(text: str) -> Override | None:
+    """Return Hydra's parse of an override, None if it is invalid."""
     from hydra.errors import HydraException
 
     try:

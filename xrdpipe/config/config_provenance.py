@@ -1,4 +1,4 @@
-"""Where every value of a configuration comes from: ``xrdpipe --cfg job``."""
+"""Origin of every value of a configuration: ``xrdpipe --cfg job``."""
 
 from __future__ import annotations
 
@@ -20,20 +20,16 @@ from .schema import build
 from .settings import as_list
 
 TYPED = "command line"
-
-
-COLUMN = 50  # where the origins begin, if the values leave room
-
-
+COLUMN = 50  # column of the origins, if the values are shorter
 Key = tuple[str, ...]
 
 
-class Traced(Loader):
-    """Hydra's composition, remembering which file set each value last."""
+class TracingLoader(Loader):
+    """Loader that records which file sets each value last."""
 
     def __init__(self, config_dir: str | None = None) -> None:
         super().__init__(config_dir)
-        self._files = {}  # none that was composed before
+        self._files = {}  # not shared, so that every file is loaded here
         self.origins: dict[Key, str] = {}
 
     def _load_single_config(self, default: Any, repo: Any) -> Any:
@@ -44,7 +40,7 @@ class Traced(Loader):
         return loaded
 
     def _file(self, option: str, source: str) -> str:
-        """A file as one would look for it: ``conf/...`` where it is shipped, with its folder where it is not."""
+        """Return the path of a file as a user knows it: ``conf/...`` if shipped, else with its folder."""
         folder = source.removeprefix("file://")
         shipped = Path(folder) == conf_dir()
         return f"{'conf' if shipped else self.config_dir or folder}/{option.removesuffix('.yaml')}.yaml"
@@ -59,12 +55,27 @@ def describe_config(
     package: str | None = None,
     resolve: bool = False,
 ) -> str:
-    """The composed configuration as YAML, each value with its origin as a comment: a file, the command line, or where
-    no file says it, the default of its stage's class.
+    """Return the composed configuration as YAML, with the origin of each value as a comment.
 
-    ``images``: bare paths of the command line; ``package``: only that part. ConfigError where it does not compose.
+    The origin is a file, the command line or, for a value that no file sets, the default of the stage's class.
+
+    Parameters
+    ----------
+    config_dir, config_name
+        Folder that is searched before the shipped configuration, or None; name of the primary configuration.
+    overrides
+        Overrides in Hydra's grammar.
+    images
+        Bare paths of the command line.
+    package, resolve
+        Part to show, None for all; resolve interpolations.
+
+    Raises
+    ------
+    ConfigError
+        If the configuration does not compose, or has no such part.
     """
-    loader = Traced(config_dir)
+    loader = TracingLoader(config_dir)
     cfg = loader.compose(overrides, config_name)
     for override in OverridesParser.create().parse_overrides(list(cfg.hydra.overrides.task)):
         path = tuple(override.key_or_group.split("."))
@@ -80,13 +91,19 @@ def describe_config(
                 part[name] = value
                 loader.origins |= {key: f"default of {part['_target_']}" for key, _ in _leaves(value, (group, name))}
     at = () if package in (None, "_global_") else tuple(str(package).split("."))
-    for number, name in enumerate(at, 1):
-        if not isinstance(values, dict) or name not in values:
-            known = values if isinstance(values, dict) else ()
-            raise ConfigError(f"--package {'.'.join(at[:number])}: no such part; {nearest(name, known)}")
-        values = values[name]
+    values = _select(values, at)
     lines = [f"{text:<{COLUMN}} # {origin}" if origin else text for text, origin in _lines(values, loader.origins, at)]
     return "\n".join([f"# @package {package}"] * bool(at) + lines)
+
+
+def _select(values: Any, package: Key) -> Any:
+    """Return a part of the configuration; raise ConfigError if there is no such part."""
+    for number, name in enumerate(package, 1):
+        if not isinstance(values, dict) or name not in values:
+            known = values if isinstance(values, dict) else ()
+            raise ConfigError(f"--package {'.'.join(package[:number])}: no such part; {nearest(name, known)}")
+        values = values[name]
+    return values
 
 
 def _values(cfg: DictConfig, resolve: bool) -> dict[str, Any]:
@@ -100,16 +117,16 @@ def _values(cfg: DictConfig, resolve: bool) -> dict[str, Any]:
 
 
 def _defaults(part: Mapping[str, Any], group: str) -> dict[str, Any]:
-    """What the class of a stage says where its configuration says nothing; nothing where it cannot be built."""
+    """Return the defaults of a stage's class that its configuration omits; none if it cannot be built."""
     try:
         stage = build(part, group)
-    except ConfigError:  # told by the run: here the user wants to see what there is
+    except ConfigError:  # the run reports it; here the user wants to see the configuration
         return {}
     return {key: value for key, value in dataclasses.asdict(stage).items() if key not in part}
 
 
 def _leaves(node: Any, at: Key = ()) -> Iterator[tuple[Key, Any]]:
-    """Every value with its key; a list, or an empty mapping, is one value."""
+    """Yield every value with its key; a list or an empty mapping counts as one value."""
     if isinstance(node, Mapping) and node:
         for key, value in node.items():
             yield from _leaves(value, (*at, str(key)))
@@ -118,7 +135,7 @@ def _leaves(node: Any, at: Key = ()) -> Iterator[tuple[Key, Any]]:
 
 
 def _lines(node: Any, origins: Mapping[Key, str], at: Key, indent: str = "") -> Iterator[tuple[str, str]]:
-    """Lines of YAML, a value each, and where the value is from."""
+    """Yield lines of YAML, one per value, with the origin of the value."""
     if not isinstance(node, Mapping) or not node:
         yield _yaml(node), origins.get(at, "")
         return
@@ -132,7 +149,7 @@ def _lines(node: Any, origins: Mapping[Key, str], at: Key, indent: str = "") -> 
 
 
 def _yaml(value: Any) -> str:
-    """A value on one line, as OmegaConf reads it back: it takes 1e5 for a number, where YAML has a text."""
+    """Return a value on one line, as OmegaConf parses it: 1e5 is a number there, a text in YAML."""
     if isinstance(value, str) and not value.isprintable():
         return json.dumps(value)
     dumped = yaml.dump(value, Dumper=get_omega_conf_dumper(), default_flow_style=True, allow_unicode=True, width=10**9)

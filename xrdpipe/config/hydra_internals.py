@@ -1,7 +1,7 @@
-"""What xrdpipe uses of Hydra's private modules (`hydra._internal`), all of it.
+"""All uses of Hydra's private modules (`hydra._internal`).
 
-Hydra's public API composes only in its own global state and cannot check a configuration before its parts are
-instantiated. So the loader below hooks into Hydra's. A new version of Hydra is a change of this file;
+Hydra's public API composes only in its own global state, and cannot check a configuration before its parts are
+instantiated. So the loader below hooks into Hydra's. A new version of Hydra changes only this file;
 `tests/config/test_hydra_internals.py` has a test for each thing that is relied on.
 """
 
@@ -21,7 +21,7 @@ from hydra.core.utils import setup_globals
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
-_shipped: dict[tuple[str | None, ...], dict[str, Any]] = {}  # configuration files that were read, by search path
+_shipped: dict[tuple[str | None, ...], dict[str, Any]] = {}  # parsed configuration files, by search path
 
 
 def argument_parser() -> ArgumentParser:
@@ -33,9 +33,9 @@ def argument_parser() -> ArgumentParser:
 
 
 def application(loader: CachingLoader) -> Any:
-    """Return Hydra's application object, which shows configurations, completes words and runs the jobs of a sweep.
+    """Return Hydra's application object, which composes with ``loader``.
 
-    It composes with ``loader``. Used of it: ``multirun``, ``show_cfg``, ``show_info`` and ``shell_completion``.
+    Only its methods ``multirun``, ``show_cfg``, ``show_info`` and ``shell_completion`` are used.
     """
     from hydra._internal.hydra import Hydra
 
@@ -43,14 +43,14 @@ def application(loader: CachingLoader) -> Any:
 
 
 class CachingLoader(ConfigLoaderImpl):
-    """Hydra's loader, which reads each shipped file once per process and lets no search path import a package.
+    """Loader that reads each shipped file once per process, and imports no package of a search path.
 
     Parameters
     ----------
     shipped
-        The folder of the shipped configuration.
+        Folder of the shipped configuration.
     config_dir
-        A folder that is searched before it, or None.
+        Folder that is searched before it, or None.
     """
 
     def __init__(self, shipped: Path, config_dir: str | None) -> None:
@@ -65,17 +65,17 @@ class CachingLoader(ConfigLoaderImpl):
         path.append("schema", "structured://")
         super().__init__(path)
         self._files = {} if config_dir else _shipped.setdefault(tuple(each.path for each in path.get_path()), {})
-        self.composes_elsewhere = False  # other processes compose the jobs of a sweep, so this one need not
+        self.composed_by_workers = False  # workers compose the jobs of a sweep
 
     def check_search_path(self, path: str) -> None:
-        """Raise ConfigError for a path of ``hydra.searchpath`` that must not be searched."""
+        """Raise ConfigError if ``path`` of ``hydra.searchpath`` must not be searched."""
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """Return the configuration of one job.
 
-        The parent of worker processes composes jobs only to see whether they compose.
+        In the parent of worker processes, it is the unchanged configuration of the sweep if the workers compose.
         """
-        return master_config if self.composes_elsewhere else super().load_sweep_config(master_config, sweep_overrides)
+        return master_config if self.composed_by_workers else super().load_sweep_config(master_config, sweep_overrides)
 
     def _process_config_searchpath(self, config_name: str | None, parsed_overrides: Any, repo: Any) -> None:
         repo.cache = self._files  # all jobs of a sweep compose from the same files
@@ -88,7 +88,7 @@ class CachingLoader(ConfigLoaderImpl):
         super()._process_config_searchpath(config_name, parsed_overrides, repo)
 
     def _compose_config_from_defaults_list(self, defaults: Any, repo: Any) -> DictConfig:
-        # Most configurations differ only in values, and Hydra sets these later.
+        # Most configurations differ only in values, which Hydra sets later.
         if repo.cache is not self._files:
             return super()._compose_config_from_defaults_list(defaults, repo)
         if (key := repr(defaults)) not in self._files:
@@ -102,9 +102,9 @@ class CachingLoader(ConfigLoaderImpl):
             return super()._load_single_config(default, repo)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "composes_elsewhere": False}
+        return {**self.__dict__, "composed_by_workers": False}
 
 
 def run_jobs(loader: CachingLoader, config_name: str, task: Any, overrides: Sequence[str]) -> None:
-    """Run ``task`` for every job of a sweep, with the sweeper and the launcher that the configuration names."""
+    """Run ``task`` for every job of a sweep, with the sweeper and launcher of the configuration."""
     application(loader).multirun(config_name, task, list(overrides))

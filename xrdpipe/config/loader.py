@@ -1,4 +1,4 @@
-"""Hydra's composition with clear errors, and a check that no configuration brings code along."""
+"""Composition of configurations, with clear errors and a check that they run no code."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from .settings import Settings, expand_paths
 
 
 def conf_dir() -> Path:
-    """The folder of the shipped configuration: inside an installed package, beside it in a checkout."""
+    """Return the folder of the shipped configuration: in an installed package, or next to it in a checkout."""
     package = Path(__file__).parents[1]
     return next(path for path in (package / "conf", package.parent / "conf") if path.is_dir())
 
 
 @cache
 def shipped_defaults() -> dict[str, Any]:
-    """What the shipped configuration says where the user says nothing, as plain values."""
+    """Return the defaults of the shipped configuration as plain values."""
     top = _plain_yaml(conf_dir() / "config.yaml")
     groups = {name: option for entry in top["defaults"] if isinstance(entry, dict) for name, option in entry.items()}
     shipped = {
@@ -49,9 +49,19 @@ def _plain_yaml(path: Path) -> dict[str, Any]:
 
 
 class Loader(CachingLoader):
-    """Hydra's composition with our words for its errors, and a check that no configuration brings code along.
+    """Loader with clear errors, and a check that no configuration runs code.
 
-    It is the one way to a configuration: for a single run, for every job of a sweep, and for Python.
+    All configurations pass it: those of single runs, of the jobs of a sweep, and of the Python API.
+
+    Parameters
+    ----------
+    config_dir
+        Folder that is searched before the shipped configuration, or None.
+
+    Raises
+    ------
+    ConfigError
+        If ``config_dir`` is no folder.
     """
 
     def __init__(self, config_dir: str | None = None) -> None:
@@ -65,29 +75,29 @@ class Loader(CachingLoader):
     def load_configuration(
         self, config_name: str | None, overrides: list[str], *args: Any, **kwargs: Any
     ) -> DictConfig:
-        """Compose; ConfigError where that fails, or where the result would run code or let others do."""
+        """Compose a configuration; raise ConfigError if this fails or if the result may run code."""
         try:
             cfg = super().load_configuration(config_name, overrides, *args, **kwargs)
             _refuse_code(cfg)
             _refuse_address(cfg, overrides)
         except ConfigError:
             raise
-        except Exception as error:  # of strangers' YAML it may be anything, from AssertionError to RecursionError
-            raise ConfigError(self._in_our_words(error)) from error
+        except Exception as error:  # malformed YAML raises many types, from AssertionError to RecursionError
+            raise ConfigError(self._message(error)) from error
         return cfg
 
     def check_search_path(self, path: str) -> None:
-        """Raise ConfigError unless ``path`` is a folder: Hydra imports the package of a ``pkg://`` path."""
+        """Raise ConfigError unless ``path`` is a folder, because Hydra imports the package of ``pkg://``."""
         folder = path.removeprefix("file://")
         if "://" in folder or not os.path.isdir(folder):
             raise ConfigError(f"hydra.searchpath={path}: refused, not a folder")
         _refuse_bombs(Path(folder))
 
     def compose(self, overrides: Sequence[str] = (), config_name: str = "config") -> DictConfig:
-        """The configuration of one run."""
+        """Compose the configuration of one run."""
         return self.load_configuration(config_name, list(overrides), RunMode.RUN)
 
-    def _in_our_words(self, error: Exception) -> str:
+    def _message(self, error: Exception) -> str:
         if isinstance(error, MissingConfigException) and error.missing_cfg_file:
             group, _, option = error.missing_cfg_file.rpartition("/")
             if group and error.options:
@@ -103,32 +113,35 @@ class Loader(CachingLoader):
             names = {*self.list_groups(""), *Settings.__dataclass_fields__} - {"hydra"}
             return f"{match[1]}: no such key or group; {nearest(match[1], sorted(names))}"
         lines = [line.strip() for line in [*text.splitlines(), *str(cause or "").splitlines()] if line.strip()]
-        told = [line for line in lines if not line.startswith(("To append", "full_key", "object_type", "See https"))]
-        words = " ".join(told[:3]) or type(error).__name__
+        helpful = [line for line in lines if not line.startswith(("To append", "full_key", "object_type", "See https"))]
+        words = " ".join(helpful[:3]) or type(error).__name__
         if isinstance(error, (HydraException, OmegaConfBaseException, YAMLError, ValueError)):
             return words
         why = "nested too deeply, or in itself" if isinstance(error, RecursionError) else words
-        return f"the configuration cannot be put together: {type(error).__name__}, {why}"
+        return f"the configuration cannot be composed: {type(error).__name__}, {why}"
 
 
 def run_mode(multirun: bool) -> RunMode:
-    """Return Hydra's word for a sweep or a single run."""
+    """Return Hydra's mode of a sweep or of a single run."""
     return RunMode.MULTIRUN if multirun else RunMode.RUN
 
 
 def is_sweep(cfg: DictConfig) -> bool:
-    """Return whether a configuration says itself that it is a sweep (``hydra.mode``)."""
+    """Return whether a configuration itself declares a sweep (``hydra.mode``)."""
     return bool(cfg.hydra.mode == RunMode.MULTIRUN)
 
 
 def force_overrides(overrides: Sequence[str]) -> list[str]:
-    """Let ``group.key=value`` through Hydra whether or not the key exists: the schema knows the nearest valid name."""
+    """Turn every ``group.key=value`` into ``++group.key=value``.
+
+    Hydra then accepts unknown keys, and the schema refuses them with the nearest valid name.
+    """
     inside = re.compile(r"\+{0,2}(?!hydra\.)([\w]+\.[^=]+=)", re.DOTALL)
     return [f"++{override.lstrip('+')}" if inside.match(override) else override for override in overrides]
 
 
 def to_builtin(cfg: DictConfig) -> dict[str, Any]:
-    """The resolved configuration as plain values, Hydra's own left out; paths with ``~`` and ``$VAR`` expanded."""
+    """Return the resolved configuration without Hydra's own as plain values; expand ``~`` and ``$VAR`` in paths."""
     try:
         values = OmegaConf.to_container(
             OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]), resolve=True
@@ -141,7 +154,17 @@ def to_builtin(cfg: DictConfig) -> dict[str, Any]:
 
 
 def save_hydra(folder: Path, values: Mapping[str, Any], command: Sequence[str]) -> None:
-    """Hydra's own record: ``.hydra/config.yaml`` and ``.hydra/overrides.yaml``."""
+    """Write Hydra's own record, ``.hydra/config.yaml`` and ``.hydra/overrides.yaml``.
+
+    Parameters
+    ----------
+    folder
+        Output folder.
+    values
+        The configuration.
+    command
+        Overrides of the command line.
+    """
     from omegaconf import OmegaConf
 
     try:

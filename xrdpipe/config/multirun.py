@@ -1,4 +1,4 @@
-"""A sweep as Hydra sees it: what varies, how many jobs run at once, and what a job knows of itself."""
+"""Sweeps in Hydra: varied keys, number of concurrent jobs, context of a job."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .refusals import ADDRESS
 
 
 class JobContext(NamedTuple):
-    """What Hydra says about the job that runs in this process: its folder, its number and its overrides."""
+    """Hydra's information on the current job: folder, number and overrides."""
 
     folder: Path
     number: int
@@ -32,13 +32,13 @@ class JobContext(NamedTuple):
 
 
 def job_context() -> JobContext:
-    """Return what Hydra says about the job that runs in this process."""
+    """Return Hydra's information on the job that runs in this process."""
     hydra = HydraConfig.get()
     return JobContext(Path(hydra.runtime.output_dir), int(hydra.job.num), list(hydra.overrides.task))
 
 
 def failed_job(overrides: Sequence[str]) -> JobReturn:
-    """Return what a launcher takes for the result of a job that failed: the worst of all scores."""
+    """Return the result of a failed job for a launcher: the worst possible score."""
     return JobReturn(overrides=overrides, status=JobStatus.COMPLETED, _return_value=math.inf)
 
 
@@ -48,12 +48,14 @@ class Multirun:
 
     Attributes
     ----------
-    loader, config_name
-        What composes, and the name of the primary configuration.
+    loader
+        Loader that composes it.
+    config_name
+        Name of the primary configuration.
     cfg
-        The configuration as Hydra composes it for the parent of the jobs.
+        Configuration of the sweep as Hydra composes it.
     overrides
-        Those of the command line and those that the configuration itself names.
+        Overrides of the command line and of the configuration itself.
     """
 
     loader: Loader
@@ -63,7 +65,7 @@ class Multirun:
 
     @classmethod
     def of(cls, loader: Loader, overrides: Sequence[str], config_name: str) -> Multirun:
-        """Compose a sweep; raise ConfigError for what cannot vary or must not stand in a file."""
+        """Compose a sweep; raise ConfigError for keys that cannot vary or must not be set in a file."""
         cfg = loader.load_configuration(config_name, list(overrides), RunMode.MULTIRUN)
         multirun = cls(loader, config_name, cfg, (*_params(cfg, overrides), *overrides))
         if "output_dir" in multirun.varied:
@@ -76,7 +78,7 @@ class Multirun:
 
     @cached_property
     def varied(self) -> dict[str, Override]:
-        """The keys that vary, with what they take."""
+        """Keys that vary, with their values."""
         swept = {each.get_key_element().lstrip("+"): each for each in self._parsed if each.is_sweep_override()}
         return swept | _searched(self.cfg)
 
@@ -86,31 +88,31 @@ class Multirun:
 
     @cached_property
     def first(self) -> DictConfig:
-        """The configuration with everything that does not vary."""
+        """Configuration of everything that does not vary."""
         fixed = [str(each.input_line) for each in self._parsed if not each.is_sweep_override()]
         return self.loader.compose(fixed, self.config_name)
 
     @property
     def values(self) -> dict[str, Any]:
-        """The values of `first`, as plain Python."""
+        """Values of `first`, as plain Python."""
         return to_builtin(self.first)
 
     @property
     def named_folder(self) -> str | None:
-        """The folder that ``hydra.sweep.dir`` names, or None where it is the default."""
+        """Folder of ``hydra.sweep.dir``, or None for the default."""
         is_default = OmegaConf.to_yaml(self.cfg.hydra.sweep).partition("\n")[0] == "dir: ${output_dir}"
         return None if is_default else str(self.cfg.hydra.sweep.dir)
 
     @property
     def launcher(self) -> dict[str, Any]:
-        """The configuration of the launcher, as plain Python."""
+        """Configuration of the launcher, as plain Python."""
         launcher = OmegaConf.to_container(self.cfg.hydra.launcher, resolve=True)
         assert isinstance(launcher, dict)
         return {str(key): value for key, value in launcher.items()}
 
     @property
     def jobs_at_once(self) -> int:
-        """How many jobs there may be at the same time: all, or as many as a sweeper that searches asks for."""
+        """Largest number of concurrent jobs: all, or the number that a searching sweeper requests."""
         sweeper = self.cfg.hydra.sweeper
         if "n_trials" not in sweeper:
             return math.prod(len(list(each.sweep_iterator())) for each in self.varied.values())
@@ -122,14 +124,14 @@ class Multirun:
 
     @property
     def job_options(self) -> tuple[str, ...]:
-        """The options of the command line that a job needs when it runs alone."""
+        """Command-line options that a job needs to run alone."""
         config_name = self.config_name if self.config_name != "config" else None
-        given = {"--config-dir": self.loader.config_dir, "--config-name": config_name}
+        options = {"--config-dir": self.loader.config_dir, "--config-name": config_name}
         single = ["hydra.mode=RUN"] if self.first.hydra.mode == RunMode.MULTIRUN else []
-        return (*(f"{name}={value}" for name, value in given.items() if value is not None), *single)
+        return (*(f"{name}={value}" for name, value in options.items() if value is not None), *single)
 
     def run(self, task: Callable[[DictConfig], float], folder: Path) -> None:
-        """Run ``task`` for every job, each in a numbered folder in ``folder``."""
+        """Run ``task`` for every job, each in a numbered folder of ``folder``."""
         run_jobs(self.loader, self.config_name, task, [*self.overrides, f"hydra.sweep.dir={quoted(str(folder))}"])
 
     @cached_property
@@ -138,7 +140,7 @@ class Multirun:
 
 
 def _params(cfg: DictConfig, overrides: Sequence[str]) -> list[str]:
-    """Return the sweep that the configuration names, as overrides; what is typed wins."""
+    """Return the sweep of the configuration as overrides; the command line takes precedence."""
     if not cfg.hydra.sweeper._target_.endswith("BasicSweeper") or not cfg.hydra.sweeper.params:
         return []
     _refuse_address(cfg.hydra.sweeper.params)
@@ -148,7 +150,7 @@ def _params(cfg: DictConfig, overrides: Sequence[str]) -> list[str]:
 
 
 def _searched(cfg: DictConfig) -> dict[str, Override]:
-    """Return what a sweeper other than Hydra's own varies besides the command line."""
+    """Return the keys that a sweeper other than Hydra's own varies in addition to the command line."""
     if cfg.hydra.sweeper._target_.endswith("BasicSweeper"):
         return {}
     values = cfg.hydra.sweeper.get("params") or {}

@@ -1,4 +1,4 @@
-"""How many frames are processed at once, and by what: the configuration group ``parallel``, and its checks."""
+"""Configuration group ``parallel``: how many frames are processed at once, and by which engine."""
 
 from __future__ import annotations
 
@@ -11,39 +11,43 @@ from ..model.errors import ConfigError, choice, require
 from ..model.plugins import ENGINES, plugins
 
 BACKENDS = ("auto", "threading", "loky", "dask", "slurm")
-
-
 COMMON = ("cores", "memory", "processes", "queue", "account", "walltime", "job_name", "interface", "local_directory")
 
-
-CLUSTERS = {  # of dask-jobqueue: which of its options a configuration may set
+CLUSTERS = {  # dask-jobqueue -> options that a configuration may set
     "slurm": (*COMMON, "log_directory", "job_cpu", "job_mem"),
     "pbs": (*COMMON, "log_directory", "resource_spec"),
     "lsf": (*(name for name in COMMON if name != "account"), "log_directory", "project", "ncpus", "mem"),
 }
 
+ARRAYS = ("slurm", "local")  # queues of an array job
 
-ARRAYS = ("slurm", "local")  # where the chunks of a run are done
-
-
-SBATCH = (  # of Slurm's sbatch: which of its options a configuration may set
+SBATCH = (  # options of Slurm's sbatch that a configuration may set
     *("partition", "account", "qos", "time", "mem", "mem_per_cpu", "constraint", "reservation"),
     *("nodelist", "exclude", "exclusive"),
 )
-
 
 OWNERS = {"address": "dask", "cluster": "dask slurm", "options": "dask slurm", "chunks": "slurm"}
 
 
 @dataclass(frozen=True)
 class Parallel:
-    """How many frames are processed at once (``n_jobs``, -1: all cores) and by what (``backend``).
+    """Number of frames that are processed at once, and the engine.
 
-    With ``backend`` dask: ``address`` of a scheduler that runs, or ``cluster``, a batch system (`CLUSTERS`) that is
-    asked for ``n_jobs`` jobs with these ``options``; neither: ``n_jobs`` processes of this computer.
-
-    With ``backend`` slurm: ``chunks`` tasks of an array job, each with ``n_jobs`` cores and these ``options``
-    (`SBATCH`); ``cluster`` local: processes of this computer in place of the tasks.
+    Attributes
+    ----------
+    n_jobs
+        Number of workers, -1 for all cores. With `slurm`, cores per task.
+    backend
+        Name of the engine.
+    address
+        Dask: address of a running scheduler.
+    cluster
+        Dask: batch system (`CLUSTERS`) that starts ``n_jobs`` jobs; None for ``n_jobs`` local processes.
+        Slurm: ``local`` for local processes in place of the tasks.
+    options
+        Options of the batch system, see `CLUSTERS` and `SBATCH`.
+    chunks
+        Slurm: number of tasks of the array job.
     """
 
     n_jobs: int = -1
@@ -60,18 +64,18 @@ class Parallel:
         if self.backend not in BACKENDS:
             choice("backend", self.backend, [*BACKENDS, *plugins(ENGINES)])
         for name, owners in OWNERS.items():
-            given = getattr(self, name)
+            value = getattr(self, name)
             groups = " or ".join(f"parallel={owner}" for owner in owners.split())
-            fits = given in (None, {}) or self.backend in owners.split() or self.backend not in BACKENDS
-            require(fits, name, given, f"say {groups} as well")
+            fits = value in (None, {}) or self.backend in owners.split() or self.backend not in BACKENDS
+            require(fits, name, value, f"say {groups} as well")
         if self.backend == "slurm":
             self._check_array()
         elif self.backend == "dask":
             self._check_dask()
 
     @property
-    def elsewhere(self) -> bool:
-        """Whether frames are processed by other computers."""
+    def remote(self) -> bool:
+        """True if other computers process the frames."""
         if self.backend == "slurm":
             return self.cluster != "local"
         return self.address is not None or self.cluster is not None
@@ -80,8 +84,8 @@ class Parallel:
         require(self.chunks is not None, "chunks", self.chunks, "say how many tasks the array has")
         require((self.chunks or 0) >= 1, "chunks", self.chunks, "a number >= 1 expected")
         choice("cluster", self.cluster or "slurm", ARRAYS)
-        require(self.elsewhere or not self.options, "options", self.options, "are of Slurm; leave out cluster=local")
-        one_word("options", self.options, SBATCH)
+        require(self.remote or not self.options, "options", self.options, "are of Slurm; leave out cluster=local")
+        check_shell_words("options", self.options, SBATCH)
 
     def _check_dask(self) -> None:
         if self.address is not None:
@@ -93,13 +97,22 @@ class Parallel:
             return
         choice("cluster", self.cluster, CLUSTERS)
         require(self.n_jobs != -1, "n_jobs", self.n_jobs, f"say how many jobs {self.cluster} is asked for")
-        one_word("options", self.options, CLUSTERS[self.cluster])
+        check_shell_words("options", self.options, CLUSTERS[self.cluster])
 
 
-def one_word(where: str, options: Mapping[str, Any], allowed: Container[str]) -> None:
-    """Raise ConfigError unless all are ``allowed`` options of a batch system, each one word.
+def check_shell_words(where: str, options: Mapping[str, Any], allowed: Container[str]) -> None:
+    """Raise ConfigError unless all options are allowed, and each value is one plain word.
 
-    They become a part of a shell script: words in which a shell sees nothing to do.
+    The values become part of a shell script, so characters that a shell interprets are refused.
+
+    Parameters
+    ----------
+    where
+        Configuration key, for error messages.
+    options
+        Option -> value.
+    allowed
+        Names of allowed options.
     """
     for name, value in options.items():
         choice(where, name, allowed)

@@ -1,4 +1,4 @@
-"""`sweep.rank`: the metrics that decide which job of a sweep is best."""
+"""`sweep.rank`: metrics that decide which job of a sweep is best."""
 
 from __future__ import annotations
 
@@ -13,21 +13,28 @@ DEFAULT = "pattern_error"  # where the user names no rank: it compares masks, an
 
 
 Terms = tuple[tuple[float, str], ...]  # weight, metric
-
-
 TERM = re.compile(r"\s*(?:(?P<sign>-)|(?P<weight>[-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*\*)?\s*(?P<metric>\w+)\s*")
 
 
 def parse_rank(rank: Any) -> Terms:
-    """What `sweep.rank` says: a metric, ``-metric`` or ``weight*metric``, or a list of these.
+    """Parse `sweep.rank`: a metric, ``-metric`` or ``weight*metric``, or a list of these.
 
-    The score of a job is the sum of weight times metric, and the least is best: a minus where more is better.
-    ConfigError with the nearest name where there is no such metric.
+    The score of a job is the sum of weight times metric, and the lowest score is best.
+
+    Returns
+    -------
+    tuple
+        Weight and metric of each term.
+
+    Raises
+    ------
+    ConfigError
+        If a term is invalid or a metric unknown, with the nearest name.
     """
     entries = [rank] if isinstance(rank, str) else rank
     if not isinstance(entries, (list, tuple)) or not entries:
         raise ConfigError(f"rank={rank}: a metric, or a list of them, as in [pattern_error,-0.1*signal_to_background]")
-    found = []
+    terms = []
     for entry in entries:
         match = TERM.fullmatch(str(entry))
         try:
@@ -40,5 +47,5 @@ def parse_rank(rank: Any) -> Terms:
             raise ConfigError(f"rank={entry}: there is no ring_bias any more, it rewarded bad masks; use pattern_error")
         if match["metric"] not in METRICS:
             raise ConfigError(f"rank={entry}: no such metric; {nearest(match['metric'], METRICS)}")
-        found.append((weight, match["metric"]))
-    return tuple(found)
+        terms.append((weight, match["metric"]))
+    return tuple(terms)

@@ -1,4 +1,4 @@
-"""What a configuration must not contain."""
+"""Content that a configuration must not have."""
 
 from __future__ import annotations
 
@@ -13,26 +13,24 @@ from omegaconf import DictConfig, OmegaConf
 from yaml import SafeLoader, YAMLError, compose
 
 from ..model.errors import ConfigError, require
-from .parallel import SBATCH, one_word
+from .parallel import SBATCH, check_shell_words
 
-FOLDER = ".submitit"  # in the folder of a sweep, while its jobs are submitit's
-
-
-MOST_VALUES = 100_000  # of a configuration file
+FOLDER = ".submitit"  # folder of submitit in the folder of a sweep
+MOST_VALUES = 100_000  # in a configuration file, aliases expanded
 
 
 def _refuse_bombs(folder: Path) -> None:
-    # A few lines of YAML whose aliases (*a) name each other make billions of values, or one that is inside itself.
+    # A few lines of YAML with nested aliases (*a) expand to billions of values, or to one that contains itself.
     for path in folder.rglob("*.yaml"):
         content = path.read_bytes() if path.is_file() else b""
         if b"&" in content and b"*" in content:
-            with suppress(YAMLError, RecursionError):  # which composing tells
+            with suppress(YAMLError, RecursionError):  # composition reports it
                 if _values(compose(content, SafeLoader), {}) > MOST_VALUES:
                     raise ConfigError(f"{path}: its aliases (*) make more than {MOST_VALUES} values, or never end")
 
 
 def _values(node: Any, known: dict[int, float]) -> float:
-    """How many values a node of YAML stands for, its aliases counted each time; infinite where it is inside itself."""
+    """Return the number of values of a YAML node with aliases expanded; infinite if it contains itself."""
     if id(node) not in known:
         known[id(node)] = math.inf
         inner = node.value if node is not None and isinstance(node.value, list) else []
@@ -42,7 +40,7 @@ def _values(node: Any, known: dict[int, float]) -> float:
 
 
 def _refuse_code(cfg: DictConfig) -> None:
-    # Hydra instantiates all of this before our code runs, so it is compared here, right after composition.
+    # Hydra instantiates these parts before our code runs, so the check comes right after composition.
     hydra = OmegaConf.to_container(cfg.hydra, resolve=False)
     assert isinstance(hydra, dict)
     if hydra["callbacks"]:
@@ -70,11 +68,12 @@ ADDRESS = "parallel.address"
 
 
 def _refuse_address(cfg: DictConfig, overrides: Sequence[str]) -> None:
-    # A scheduler and its clients run each other's code, so it is the user who names one, and no file.
-    said: Any = OmegaConf.to_container(cfg.hydra.overrides, resolve=False)  # a path may have ${ in its name
-    hidden = {*said["task"], *said["hydra"]} - {*overrides}
-    if hidden:
-        raise ConfigError(f"hydra.overrides={sorted(hidden)}: refused, overrides belong on the command line")
+    # A scheduler and its clients run each other's code, so only the command line may name one.
+    # Unresolved, because a path may contain ${.
+    composed: Any = OmegaConf.to_container(cfg.hydra.overrides, resolve=False)
+    not_typed = {*composed["task"], *composed["hydra"]} - {*overrides}
+    if not_typed:
+        raise ConfigError(f"hydra.overrides={sorted(not_typed)}: refused, overrides belong on the command line")
     address = OmegaConf.select(cfg, ADDRESS)
     if address is not None and not any(each.lstrip("+").startswith(f"{ADDRESS}=") for each in overrides):
         raise ConfigError(
@@ -86,15 +85,17 @@ def _refuse_script(launcher: Mapping[str, Any]) -> None:
     # The submitit launcher writes its values into a script, and loads pickles from its folder.
     if "hydra_submitit_launcher" not in str(launcher.get("_target_")):
         return
-    here = {"submitit_folder": f"${{hydra.sweep.dir}}/{FOLDER}/%j", "name": "${hydra.job.name}", "setup": None}
-    for name, expected in here.items():
+    fixed = {"submitit_folder": f"${{hydra.sweep.dir}}/{FOLDER}/%j", "name": "${hydra.job.name}", "setup": None}
+    for name, expected in fixed.items():
         if launcher.get(name, expected) != expected:
             raise ConfigError(f"hydra.launcher.{name}: refused, a configuration must not bring code along")
-    more = launcher.get("additional_parameters") or {}
-    require(isinstance(more, dict), "hydra.launcher.additional_parameters", more, "options of sbatch expected")
-    one_word("hydra.launcher.additional_parameters", more, SBATCH)
-    values = {key: value for key, value in launcher.items() if key not in (*here, "_target_", "additional_parameters")}
-    one_word("hydra.launcher", {key: value for key, value in values.items() if value is not None}, values)
+    parameters = launcher.get("additional_parameters") or {}
+    require(
+        isinstance(parameters, dict), "hydra.launcher.additional_parameters", parameters, "options of sbatch expected"
+    )
+    check_shell_words("hydra.launcher.additional_parameters", parameters, SBATCH)
+    values = {key: value for key, value in launcher.items() if key not in (*fixed, "_target_", "additional_parameters")}
+    check_shell_words("hydra.launcher", {key: value for key, value in values.items() if value is not None}, values)
 
 
 def _targets(node: Any, where: str) -> Iterator[tuple[str, Any]]:

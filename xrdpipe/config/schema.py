@@ -1,4 +1,4 @@
-"""Dataclasses as schemas: plain values become stages and settings."""
+"""Dataclasses as schemas: build stages and settings from plain values."""
 
 from __future__ import annotations
 
@@ -7,46 +7,49 @@ import importlib
 import json
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints, overload
+from typing import Any, TypeVar, get_args, get_type_hints, overload
 
-if TYPE_CHECKING:
-    pass
 from ..model.errors import ConfigError, nearest
 from ..model.plugins import plugin_packages
 from ..stages.stage import Stage
 from .targets import current_target
 
 T = TypeVar("T")
-
-
 Kind = TypeVar("Kind", bound=Stage)
 
 
 def validated(cls: type[T], values: Mapping[str, Any], where: str) -> T:
-    """Build the dataclass ``cls`` from plain ``values``, the class being the schema.
+    """Build a dataclass from plain values; its fields are the schema.
 
-    ``where`` is the configuration group (or "" for the top level) and prefixes every key in a ConfigError: unknown
-    keys come with the nearest valid one, wrong types with the one expected.
+    Parameters
+    ----------
+    cls
+        The dataclass.
+    values
+        Field -> value.
+    where
+        Configuration group, which prefixes every key in error messages; empty for the top level.
+
+    Raises
+    ------
+    ConfigError
+        If a key is unknown, with the nearest one, or if a value has the wrong type.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     prefix = f"{where}." if where else ""
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    for key in values:
-        if key not in fields:
-            raise ConfigError(
-                f"{prefix}{key}: no such key; {nearest(f'{prefix}{key}', [prefix + each for each in fields])}"
-            )
+    _refuse_unknown(values, fields, prefix)
     checked = OmegaConf.structured(cls)
     hints = get_type_hints(cls)
-    taken = {}  # as it is: OmegaConf would look for ${...} in it
+    unmerged = {}  # OmegaConf would interpolate ${...} in these
     for key, value in values.items():
         if hints[key] is Any or (isinstance(value, str) and hints[key] in (str, str | None)):
-            taken[key] = value
+            unmerged[key] = value
             continue
         if (nested := _dataclass_in(hints[key])) is not None and isinstance(value, Mapping):
-            taken[key] = validated(nested, {k: v for k, v in value.items() if v is not None}, f"{prefix}{key}")
+            unmerged[key] = validated(nested, {k: v for k, v in value.items() if v is not None}, f"{prefix}{key}")
             continue
         expected = str(fields[key].type).replace(" | None", " or null")
         try:
@@ -54,17 +57,24 @@ def validated(cls: type[T], values: Mapping[str, Any], where: str) -> T:
             OmegaConf.to_container(checked, resolve=True)
         except OmegaConfBaseException as error:
             raise ConfigError(f"{prefix}{key}={value}: {expected} expected") from error
-        if value == "???":  # which OmegaConf takes for nothing said
+        if value == "???":  # OmegaConf takes it for a missing value
             raise ConfigError(f"{prefix}{key}={value}: {expected} expected")
-    missing = sorted(OmegaConf.missing_keys(checked) - set(taken))
+    missing = sorted(OmegaConf.missing_keys(checked) - set(unmerged))
     if missing:
         raise ConfigError(f"{prefix}{missing[0]}: missing; it has no default")
     plain = OmegaConf.to_container(checked)
     assert isinstance(plain, dict)
     try:
-        return cls(**{str(key): value for key, value in plain.items()} | taken)
+        return cls(**{str(key): value for key, value in plain.items()} | unmerged)
     except ConfigError as error:
         raise ConfigError(f"{prefix}{error}") from error
+
+
+def _refuse_unknown(values: Mapping[str, Any], fields: Mapping[str, Any], prefix: str) -> None:
+    for key in values:
+        if key not in fields:
+            known = [f"{prefix}{field}" for field in fields]
+            raise ConfigError(f"{prefix}{key}: no such key; {nearest(f'{prefix}{key}', known)}")
 
 
 def _dataclass_in(hint: Any) -> type[Any] | None:
@@ -81,7 +91,22 @@ def build(values: Mapping[str, Any], where: str, base: type[Kind]) -> Kind: ...
 
 
 def build(values: Mapping[str, Any], where: str, base: type[Stage] = Stage) -> Stage:
-    """Build the stage that ``values['_target_']`` names; see `validated` for what is refused and how."""
+    """Build the stage that ``values['_target_']`` names.
+
+    Parameters
+    ----------
+    values
+        Configuration of the stage.
+    where
+        Configuration group, for error messages.
+    base
+        Class that the stage must inherit from.
+
+    Raises
+    ------
+    ConfigError
+        If the class is not allowed, or the values are invalid; see `validated`.
+    """
     try:
         text = json.dumps(values)
     except TypeError as error:
@@ -90,7 +115,7 @@ def build(values: Mapping[str, Any], where: str, base: type[Stage] = Stage) -> S
     return _build(text, where, base, plugins)  # type: ignore[arg-type] # mypy: a class has a hash
 
 
-@lru_cache(maxsize=64)  # the jobs of a sweep ask for the same stages again and again
+@lru_cache(maxsize=64)  # the jobs of a sweep build the same stages again and again
 def _build(text: str, where: str, base: type[Stage], plugins: frozenset[str]) -> Stage:
     values = json.loads(text)
     target = values.get("_target_")
@@ -103,7 +128,7 @@ def _build(text: str, where: str, base: type[Stage], plugins: frozenset[str]) ->
 
 
 def _resolve(target: str, where: str, plugins: frozenset[str]) -> type[Stage]:
-    # Importing is running code: the package is checked before anything of it is imported.
+    # An import runs code, so the package is checked first.
     module, _, name = target.rpartition(".")
     refused = ConfigError(f"{where}._target_={target}: not a stage of xrdpipe or of an installed plug-in")
     if module.partition(".")[0] not in ("xrdpipe", *plugins):

@@ -1,4 +1,4 @@
-"""Configuration: Hydra composes it, the schemas check it, and nothing in it may run code."""
+"""Schemas of the top level of a configuration."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .schema import validated
 
 @dataclass(frozen=True)
 class Sweep:
-    """What decides which job of a sweep is best: ``rank``, see `verdict.terms`."""
+    """Ranking of the jobs of a sweep: ``rank``, see `rank.parse_rank`."""
 
     rank: Any = None
 
@@ -37,7 +37,7 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Settings:
-    """The top level of the configuration, the groups of the stages aside."""
+    """Top level of the configuration, without the groups of the stages; see docs/configuration.md."""
 
     poni: str | None = None
     images: Any = None
@@ -64,7 +64,7 @@ class Settings:
 
 
 def expand_paths(values: dict[Any, Any]) -> None:
-    """Expand ``~``, ``$VAR`` and globs of every path key but the images, in place."""
+    """Expand ``~``, ``$VAR`` and globs of every path key except the images, in place."""
     for key in PATH_KEYS | NUMBER_KEYS:
         group, _, name = key.rpartition(".")
         where = values.get(group) if group else values
@@ -77,7 +77,7 @@ def expand_paths(values: dict[Any, Any]) -> None:
 
 
 def _files(key: str, value: Any) -> Any:
-    # One file stays as it is; a glob, an @list or a list becomes the files that it names.
+    # One file stays as it is; a glob, an @list or a list becomes a list of files.
     single = isinstance(value, str) and (os.path.lexists(value) or not re.search(r"[*?\[]|^@", value))
     if single or not isinstance(value, (str, list, tuple)):
         return value
@@ -85,22 +85,35 @@ def _files(key: str, value: Any) -> Any:
 
 
 def merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
-    """Set nested values in place; what no schema knows is refused later, with its nearest name."""
+    """Merge nested values into ``into``, in place; unknown keys are refused later, with the nearest name."""
     for key, value in values.items():
         if isinstance(value, Mapping) and isinstance(into.get(key), dict):
             merge(into[key], value)
         else:
-            given = value.tolist() if hasattr(value, "tolist") else value  # numpy's
-            into[key] = dict(given) if isinstance(given, Mapping) else given
+            builtin = value.tolist() if hasattr(value, "tolist") else value  # numpy's
+            into[key] = dict(builtin) if isinstance(builtin, Mapping) else builtin
 
 
 def as_list(value: Any) -> list[Any]:
-    """None, one or several, as a list."""
+    """Return None, a value or several values as a list."""
     return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def parse_settings(values: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
-    """Split plain values into the checked top level and the groups of the stages (unchecked, see `stage.build`)."""
+    """Split plain values into the top level and the groups of the stages.
+
+    Returns
+    -------
+    settings : Settings
+        The checked top level.
+    groups : dict
+        Groups of the stages, unchecked; see `schema.build`.
+
+    Raises
+    ------
+    ConfigError
+        If a key of the top level is unknown or its value invalid.
+    """
     groups = {
         key: value
         for key, value in values.items()
@@ -113,19 +126,19 @@ def parse_settings(values: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]
         if key not in Settings.__dataclass_fields__:
             known = [*Settings.__dataclass_fields__, *groups]
             raise ConfigError(f"{key}: no such key or group; {nearest(str(key), known)}")
-    groups_here: dict[str, tuple[type[Any], str]] = {
+    schemas: dict[str, tuple[type[Any], str]] = {
         "parallel": (Parallel, "parallel.n_jobs=2"),
         "sweep": (Sweep, "sweep.rank=pattern_error"),
         "geometry": (Calibration, "geometry.dist=0.25"),
     }
     parts = {}
-    for name, (schema, example) in groups_here.items():
-        given = top.pop(name, {})
-        require(isinstance(given, dict), name, given, f"its keys expected, as in {example}")
-        parts[name] = _part(schema, name, json.dumps(given, default=str))  # type: ignore[arg-type] # mypy: a class has a hash
+    for name, (schema, example) in schemas.items():
+        part = top.pop(name, {})
+        require(isinstance(part, dict), name, part, f"its keys expected, as in {example}")
+        parts[name] = _part(schema, name, json.dumps(part, default=str))  # type: ignore[arg-type] # mypy: a class has a hash
     return replace(validated(Settings, top, ""), **parts), groups
 
 
-@lru_cache(maxsize=32)  # asked for again by every job of a sweep
-def _part(schema: type[Any], name: str, given: str) -> Any:
-    return validated(schema, json.loads(given), name)
+@lru_cache(maxsize=32)  # the same for every job of a sweep
+def _part(schema: type[Any], name: str, text: str) -> Any:
+    return validated(schema, json.loads(text), name)

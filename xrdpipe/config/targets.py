@@ -1,7 +1,7 @@
-"""Names of stages in configurations and results, and where their classes live.
+"""Names of stages in configurations and results, and the modules of their classes.
 
-A result names its stages. These names stay the same when a class moves, so that folders of an earlier version can be
-resumed and the same configuration gives the same bytes.
+Results record the names of their stages. These names stay the same when a class moves, so that folders of earlier
+versions can be resumed, and the same configuration gives the same bytes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-# recorded in results and accepted in configurations -> where the class is
+# name in results and earlier configurations -> current path of the class
 MOVED = {
     "xrdpipe.source.Source": "xrdpipe.stages.source.Source",
     "xrdpipe.source.Demo": "xrdpipe.stages.source_demo.Demo",
@@ -26,21 +26,30 @@ MOVED = {
     "xrdpipe.paper.Paper": "xrdpipe.stages.plot.paper.Paper",
     "xrdpipe.output.Output": "xrdpipe.stages.output.Output",
 }
+# keys that classes gained: results leave them out at their default, so that the bytes of earlier results come again
+ADDED_KEYS: Mapping[str, Mapping[str, Any]] = {"xrdpipe.stages.mask.Mask": {"regions": False}}
 _RECORDED = {place: name for name, place in MOVED.items()}
 
 
 def current_target(target: str) -> str:
-    """Return where the class of ``target`` is today."""
+    """Return the current path of the class of ``target``."""
     return MOVED.get(target, target)
 
 
 def recorded_target(target: str) -> str:
-    """Return the name under which results record the class of ``target``."""
+    """Return the name of the class of ``target`` in results."""
     return _RECORDED.get(target, target)
 
 
+def recorded_values(target: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration of a stage as results record it."""
+    added = ADDED_KEYS.get(current_target(target), {})
+    recorded = {key: value for key, value in values.items() if key not in added or value != added[key]}
+    return {"_target_": recorded_target(target), **recorded}
+
+
 def old_targets(groups: Mapping[str, Any]) -> list[str]:
-    """Return a note for each configuration group that names its class by where it was before."""
+    """Return a note for each configuration group that names its class by an earlier path."""
     targets = {name: values.get("_target_") for name, values in groups.items() if isinstance(values, Mapping)}
     return [
         f"{name}._target_={target}: the class is {MOVED[target]} now; the old name still works"

@@ -1,5 +1,5 @@
 """Many frames: the run, its plan, its listeners, and the engines that process frames.
 
-It imports `pipeline`, `results`, `report` and what is below. Begin with `run`; a source decides what comes, an engine
-(`engines`) where and when, and listeners (`listeners`) do something with every frame that comes back.
+This package imports `pipeline`, `results`, `report` and the layers below. Begin with `run`. A source supplies frames,
+an engine (`engines`) processes them, and listeners (`listeners`) handle every processed frame.
 """

@@ -1,4 +1,7 @@
-"""The lock of a results folder: one run at a time writes into it; it ends with the process that has it, however."""
+"""Lock of a results folder: only one run at a time writes into it.
+
+The operating system releases the lock when its process ends, however it ends.
+"""
 
 from __future__ import annotations
 
@@ -13,45 +16,56 @@ from pathlib import Path
 
 from ..model.errors import InUseError
 
-LOCK = ".lock"  # in the folder, while a run has it; one that a killed run left locks nothing
-
-
-OWNER = 200  # bytes in it that say who has it
+LOCK = ".lock"  # lock file in the folder; one that a killed run leaves locks nothing
+OWNER = 200  # bytes of the lock file that describe its owner
 
 
 @contextmanager
 def locked_folder(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a folder, which is made for that; what was made goes if nothing else came in.
+    """Lock a results folder for the duration of the context.
 
-    InUseError where another run has it. Where the lock cannot be made nobody is kept out: a folder that cannot be
-    written to is refused elsewhere, and of a file system without locks the user is told.
+    The folder is created if it is missing, and removed again if it stays empty. A folder that is not writable is not
+    locked; the run refuses it later. A file system without locks causes a warning.
+
+    Parameters
+    ----------
+    folder
+        Results folder.
+
+    Raises
+    ------
+    InUseError
+        Another run writes into the folder.
     """
     missing = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = _taken(folder / LOCK)
+        file = _open_lock(folder / LOCK)
     except InUseError as error:
         raise InUseError(f"output_dir={folder}: {error}; wait for it, or choose another output_dir") from None
-    except (OSError, ValueError):  # the latter of a name that cannot be one
+    except (OSError, ValueError):  # ValueError: the name is not a valid path
         file = None
     try:
         yield
     finally:
         if file is not None:
-            with suppress(OSError):  # as long as it is held: who opened it meanwhile sees that it is gone
+            with suppress(OSError):  # before the lock ends, so that a process that waits for it sees the removal
                 (folder / LOCK).unlink()
             os.close(file)
         for path in missing:
-            with suppress(OSError):  # it holds results
+            with suppress(OSError):  # the folder is not empty
                 path.rmdir()
 
 
-def _taken(path: Path) -> int:
-    """The open lock file; InUseError with its owner where another one has it, OSError where there are no locks."""
+def _open_lock(path: Path) -> int:
+    """Open and lock the lock file.
+
+    Raise InUseError, which names the owner, if another process holds the lock, and OSError if locks are impossible.
+    """
     while True:
         try:
             file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except PermissionError:  # of a killed run of somebody else
+        except PermissionError:  # left by a killed run of another user
             file = os.open(path, os.O_RDONLY)
         try:
             _lock(file)
@@ -60,26 +74,26 @@ def _taken(path: Path) -> int:
             os.close(file)
             if error.errno in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
                 raise InUseError(f"another run writes into it ({owner or 'it has just begun'})") from None
-            told = f"no lock can be had there ({error.strerror}); make sure that no other run writes into it"
-            print(f"xrdpipe: output_dir={path.parent}: {told}", file=sys.stderr, flush=True)
+            warning = f"no lock can be had there ({error.strerror}); make sure that no other run writes into it"
+            print(f"xrdpipe: output_dir={path.parent}: {warning}", file=sys.stderr, flush=True)
             raise
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file), os.stat(path)):
                 break
-        os.close(file)  # its owner has just ended, and removed it
+        os.close(file)  # its owner ended and removed it in the meantime
     since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
-    with suppress(OSError):  # only words
+    with suppress(OSError):  # the description is optional
         os.ftruncate(file, 0)
         os.write(file, f"process {os.getpid()} on {platform.node()}, since {since}".encode()[:OWNER])
     return file
 
 
 def _lock(file: int) -> None:
-    """Lock an open file for this process, at once or not at all: OSError."""
+    """Lock an open file for this process without waiting; raise OSError if that fails."""
     if sys.platform == "win32":
         import msvcrt
 
-        os.lseek(file, 1 << 20, os.SEEK_SET)  # beyond what says whose it is, as nobody else can read what is locked
+        os.lseek(file, 1 << 20, os.SEEK_SET)  # beyond the description of the owner: locked bytes are unreadable
         msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
         os.lseek(file, 0, os.SEEK_SET)
     else:

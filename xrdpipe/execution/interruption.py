@@ -1,4 +1,7 @@
-"""Stopping: the first Ctrl-C or SIGTERM lets the frames in hand end and be recorded, the second ends at once."""
+"""Interruption of a run by Ctrl-C or SIGTERM.
+
+The first signal lets the frames in progress finish and be recorded. The second one ends the program at once.
+"""
 
 from __future__ import annotations
 
@@ -12,81 +15,86 @@ from types import FrameType
 
 log = logging.getLogger("xrdpipe")
 
-
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-SOON = (signal.SIGUSR2,) if hasattr(signal, "SIGUSR2") else ()  # a batch system, when the time of a job is nearly over
-
-
-_asked = threading.Event()
-
-
-_told: Path | None = None  # a file that says it to the workers of a sweep, whoever was sent the signal
+TIME_LIMIT = (signal.SIGUSR2,) if hasattr(signal, "SIGUSR2") else ()  # sent by a batch system shortly before the limit
+_requested = threading.Event()
+_stop_file: Path | None = None  # its existence stops all workers of a sweep, whichever process received the signal
 
 
 def stop_requested() -> bool:
-    """Whether the user wants no more frames."""
-    return _asked.is_set() or (_told is not None and _told.exists())
+    """Return True if no more frames shall begin."""
+    return _requested.is_set() or (_stop_file is not None and _stop_file.exists())
 
 
-def follow_stop_file(told: Path) -> None:
-    """In a worker, for as long as it lives: stop as the others of its sweep do, when the file ``told`` appears."""
-    global _told
-    if told == _told:  # this process is the parent, or was here before
+def follow_stop_file(stop_file: Path) -> None:
+    """Stop this worker process, for as long as it lives, when ``stop_file`` appears or a signal arrives."""
+    global _stop_file
+    if stop_file == _stop_file:  # this process is the parent, or the worker follows the file already
         return
-    _asked.clear()
-    _told = told
+    _requested.clear()
+    _stop_file = stop_file
     if threading.current_thread() is threading.main_thread():
-        for number in (*SIGNALS, *SOON):
-            signal.signal(number, lambda *_: _asked.set())
+        for number in (*SIGNALS, *TIME_LIMIT):
+            signal.signal(number, lambda *_: _requested.set())
 
 
 @contextmanager
 def ignore_signals(workers_start: bool = True) -> Iterator[None]:
-    """Let the workers that start meanwhile inherit that they ignore signals: their parent tells or ends them."""
+    """Let workers that start in this context ignore signals: their parent stops them.
+
+    Parameters
+    ----------
+    workers_start
+        Processes start in this context. If not, the context does nothing.
+    """
     if not workers_start or threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
+    previous = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
 
 
 @contextmanager
-def handle_signals(told: Path | None = None) -> Iterator[None]:
-    """Note what would stop the program, instead of breaking off wherever it is; ``told`` see `join`."""
-    global _told
-    nested = _told is not None or signal.getsignal(signal.SIGINT) is _note  # a job, within its sweep
+def handle_signals(stop_file: Path | None = None) -> Iterator[None]:
+    """Record a stop request instead of interrupting the program, see `stop_requested`.
+
+    Parameters
+    ----------
+    stop_file
+        File to create on a stop request, see `follow_stop_file`. It is removed when the context ends.
+    """
+    global _stop_file
+    nested = _stop_file is not None or signal.getsignal(signal.SIGINT) is _request_stop  # a job inside its sweep
     if nested or threading.current_thread() is not threading.main_thread():
         yield
         return
-    _asked.clear()
-    _told = told
-    before = {number: signal.signal(number, _note) for number in SIGNALS}
-    hook, threading.excepthook = threading.excepthook, _unheard
+    _requested.clear()
+    _stop_file = stop_file
+    previous = {number: signal.signal(number, _request_stop) for number in SIGNALS}
+    hook, threading.excepthook = threading.excepthook, _log_thread_exception
     try:
         yield
     finally:
         threading.excepthook = hook
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
-        _told = None
-        if told is not None:
-            told.unlink(missing_ok=True)
+        _stop_file = None
+        if stop_file is not None:
+            stop_file.unlink(missing_ok=True)
 
 
-def _note(number: int, frame: FrameType | None) -> None:
-    if _asked.is_set():
+def _request_stop(number: int, frame: FrameType | None) -> None:
+    if _requested.is_set():
         raise KeyboardInterrupt
-    _asked.set()
-    if _told is not None and _told.parent.is_dir():
-        _told.touch()
+    _requested.set()
+    if _stop_file is not None and _stop_file.parent.is_dir():
+        _stop_file.touch()
 
 
-def _unheard(failure: threading.ExceptHookArgs) -> None:
-    # joblib's own threads, where its workers were ended under them; what becomes of a frame is told elsewhere.
+def _log_thread_exception(failure: threading.ExceptHookArgs) -> None:
+    # Threads of joblib fail when their workers end. The record of a frame reports its failure.
     log.debug("a thread of joblib ended", exc_info=failure.exc_value)

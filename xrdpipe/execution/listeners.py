@@ -1,6 +1,6 @@
-"""What listens to a run: each listener does one thing with every frame that comes back.
+"""Listeners of a run: each does one thing with every processed frame.
 
-The run calls them in order: `begin` before the first frame, `frame` for each outcome, `end` when no more come.
+The run calls the listeners in order: `begin` before the first frame, `frame` for each outcome, `end` after the last.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..geometry.orientation import judge, override_text
+from ..geometry.orientation import COARSE, compare_orientations, override_text
 from ..io import image_file
 from ..io.header import header
 from ..io.memory import memory
@@ -30,78 +30,103 @@ log = logging.getLogger("xrdpipe")
 
 
 class Listener:
-    """Does something with the frames of a run, in the process that started it."""
+    """Base class of listeners, which run in the process that started the run."""
 
     def begin(self) -> None:
-        """Begin, before the first frame."""
+        """Prepare for the first frame."""
 
     def frame(self, outcome: Outcome, image: Reference) -> Outcome:
-        """Take in a frame that came back, done or failed; return what the listeners after this one see of it."""
+        """Handle one processed frame.
+
+        Parameters
+        ----------
+        outcome
+            Outcome of the frame, done or failed.
+        image
+            Reference of the frame.
+
+        Returns
+        -------
+        Outcome
+            The outcome that later listeners receive.
+        """
         return outcome
 
     def end(self, records: Mapping[str, Record]) -> None:
-        """Finish, before the record of the run is written; ``records`` are those of all frames, by name."""
+        """Finish before the record of the run is written.
+
+        Parameters
+        ----------
+        records
+            Records of all frames, by name.
+        """
 
 
-class Collecting(Listener):
-    """Hands every result to the collectors of the stages; a frame fails where one cannot take it in."""
+class CollectorFeed(Listener):
+    """Pass every result to the collectors of the stages; a frame fails if one rejects it."""
 
     def __init__(self, collectors: Sequence[Collector], waiting: Sequence[Reference], progress: Progress) -> None:
         self._collectors, self._waiting, self._progress = collectors, waiting, progress
 
     def begin(self) -> None:
+        """Announce the waiting frames to the collectors."""
         for collector in self._collectors:
             collector.begin(image.name for image in self._waiting)
 
     def frame(self, outcome: Outcome, image: Reference) -> Outcome:
+        """Pass the results to the collectors and return the outcome with the updated record."""
         return replace(outcome, record=feed_collectors(self._collectors, outcome.record, outcome.results))
 
     def end(self, records: Mapping[str, Record]) -> None:
+        """Finish the collectors that take results, and show their notes."""
         for note in finish_collectors([each for each in self._collectors if each.takes_results], records):
             self._progress.say(note)
 
 
 class Journal(Listener):
-    """Notes every frame in the folder at once, so that a run that is killed can be resumed."""
+    """Write the record of every frame to the journal at once, so that a killed run can be resumed."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
 
     def frame(self, outcome: Outcome, image: Reference) -> Outcome:
+        """Append the record to the journal."""
         self._folder.note(outcome.record)
         return outcome
 
 
-class Telling(Listener):
-    """Counts frames on the terminal, and tells failures and notes there and in the log."""
+class ProgressReport(Listener):
+    """Count frames on the terminal; report failures and notes there and in the log."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._told: set[str] = set()
+        self._shown: set[str] = set()
 
     def frame(self, outcome: Outcome, image: Reference) -> Outcome:
+        """Advance the progress and report what went wrong."""
         record = outcome.record
         failure = f"{record.file}: {record.error}" if record.status == "failed" else ""
         self._progress.advance(failure)
         if failure:
             log.error("%s%s", failure, f"\n{outcome.trace}" if outcome.trace else "")
         for note in record.notes:
-            words = re.sub(r"[\d.]+", "", note)
-            if words not in self._told:  # the terminal has the same words once, of the first frame; the log has all
+            text = re.sub(r"[\d.]+", "", note)
+            if text not in self._shown:  # notes that differ only in numbers appear once; the log has all of them
                 self._progress.say(f"{record.file}: {note}")
-                self._told.add(words)
+                self._shown.add(text)
             log.warning("%s: %s", record.file, note)
         return outcome
 
 
 class MissingColumns(Listener):
-    """Says of each column of the header the first frame without a value, and in the end how many have none."""
+    """Report the first frame without a value for a header column, and finally the number of such frames."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._missing: dict[str, int] = {}
 
     def frame(self, outcome: Outcome, image: Reference) -> Outcome:
+        """Count the columns without a value and report the first frame of each."""
         for name, value in outcome.record.columns.items():
             if value is None:
                 self._missing[name] = self._missing.get(name, 0) + 1
@@ -111,20 +136,22 @@ class MissingColumns(Listener):
         return outcome
 
     def end(self, records: Mapping[str, Record]) -> None:
+        """Report how many frames lack each column."""
         done = self._progress.done
         for column, count in self._missing.items():
-            some = f"{count} of {done}" if count < done else "all"
-            self._progress.say(f"source.columns={column}: empty for {some} frames")
+            affected = f"{count} of {done}" if count < done else "all"
+            self._progress.say(f"source.columns={column}: empty for {affected} frames")
 
 
 class OrientationCheck(Listener):
-    """Warns, by the first frame that is done, where its rings are much sharper in another orientation."""
+    """Warn if the rings of the first processed frame are those of another orientation."""
 
     def __init__(self, plan: Plan, progress: Progress) -> None:
         self._plan, self._progress = plan, progress
         self._done = False
 
     def frame(self, outcome: Outcome, image: Reference) -> Outcome:
+        """Check the orientation of the first frame that is done."""
         if not self._done and outcome.record.status == "done":
             self._done = True
             if warning := _orientation_warning(self._plan, image):
@@ -133,13 +160,14 @@ class OrientationCheck(Listener):
         return outcome
 
 
-class Keeping(Listener):
-    """Keeps patterns and masks for Python."""
+class ResultKeeper(Listener):
+    """Keep patterns and masks in memory for the Python interface."""
 
     def __init__(self, result: Run) -> None:
         self._result = result
 
     def frame(self, outcome: Outcome, image: Reference) -> Outcome:
+        """Add the results of the frame to the result of the run."""
         self._result.take(outcome)
         return outcome
 
@@ -150,8 +178,12 @@ def _orientation_warning(plan: Plan, image: Reference) -> str:
         raw = memory.read(first)[0] if first.array is None else image_file.as_image(first.array)
     except FrameError:
         return ""
-    verdict = judge(raw, plan.poni, plan.pipeline.source.transform, plan.settings.cache)
+    transform, cache = plan.pipeline.source.transform, plan.settings.cache
+    verdict = compare_orientations(raw, plan.poni, transform, cache, COARSE)
+    if not verdict.right:
+        verdict = compare_orientations(raw, plan.poni, transform, cache)
     if not verdict.wrong:
         return ""
-    best = f"{override_text(verdict.best)} (rings {verdict.ratio:.0f} times sharper in {image.name})"
+    against = f"{verdict.against[verdict.current]:.0f} sigma against yours"
+    best = f"{override_text(verdict.best)} (by the rings in {image.name}, {against})"
     return f"is this the orientation of the PONI? {best} may be; xrdpipe doctor says more"

@@ -1,4 +1,4 @@
-"""Live: what a run does while frames arrive: it names them, takes each once, and keeps its report fresh."""
+"""Frames that arrive during a run: they are named, processed once each, and shown in a live report."""
 
 from __future__ import annotations
 
@@ -19,46 +19,46 @@ from .plan import PICTURES, Plan
 
 log = logging.getLogger("xrdpipe")
 
-
-FRESH = 3.0  # seconds between reports, at least; and no more than a fifth of the time goes into them
+REPORT_INTERVAL = 3.0  # minimum seconds between reports; they also take at most a fifth of the time
 
 
 def arriving_batches(plan: Plan, target: Folder | None) -> Iterator[list[Reference]]:
-    """Batches of images that came since the plan was made and are to be done, each with its name.
+    """Yield batches of named images that arrive after the plan was made and are not done yet.
 
-    They join the images of the plan. Also says of which a picture stays: the first one and some of the latest.
+    All images that arrive are added to ``plan.images``, and some to ``plan.shown``: the report keeps pictures of the
+    first image and of some of the latest. ``target`` is the results folder.
     """
     arrivals = plan.arrivals
     if arrivals is None:
         return
-    most, batches, pictures = arrivals.limit, arrivals.batches(), [*plan.shown]
+    limit, batches, pictures = arrivals.limit, arrivals.batches(), [*plan.shown]
     names = {**(target.names if target else {}), **{image.name: absolute_location(image) for image in plan.images}}
     seen, clock = {image.name for image in plan.images}, time.monotonic()
-    there = set(seen)  # of the frames that `most` counts, those done before among them
+    counted = set(seen)  # names that count towards the limit, including frames of an earlier run
     if target is not None and plan.resumes:
-        there |= {name for name, record in target.records.items() if record.status == "done"}
-    while most is None or len(there) < most:
-        found = next(batches, None)
-        if found is None:
+        counted |= {name for name, record in target.records.items() if record.status == "done"}
+    while limit is None or len(counted) < limit:
+        frames = next(batches, None)
+        if frames is None:
             return
         if target is not None:
-            found = [each for each in found if not target.renamed(each)]
-        came = assign_names(found, names)
-        if most is not None:
-            late = [image.name for image in came if image.name not in there][most - len(there) :]
-            came = [image for image in came if image.name not in late]
-        names |= {image.name: absolute_location(image) for image in came}
-        there |= {image.name for image in came}
-        plan.images.extend(image for image in came if image.name not in seen)
+            frames = [frame for frame in frames if not target.renamed(frame)]
+        images = assign_names(frames, names)
+        if limit is not None:
+            excess = [image.name for image in images if image.name not in counted][limit - len(counted) :]
+            images = [image for image in images if image.name not in excess]
+        names |= {image.name: absolute_location(image) for image in images}
+        counted |= {image.name for image in images}
+        plan.images.extend(image for image in images if image.name not in seen)
         batch = [
             image
-            for image in came
+            for image in images
             if target is None
             or (plan.settings.overwrite and image.name not in seen)
             or not target.done(image, plan.pipeline.outputs(image.name), plan.settings.resume == "verify")
         ]
-        seen |= {image.name for image in came}
-        if batch and plan.settings.report and target is not None and time.monotonic() - clock > FRESH / 2:
+        seen |= {image.name for image in images}
+        if batch and plan.settings.report and target is not None and time.monotonic() - clock > REPORT_INTERVAL / 2:
             clock = time.monotonic()
             pictures.append(batch[-1].name)
             plan.shown.add(batch[-1].name)
@@ -70,23 +70,23 @@ def arriving_batches(plan: Plan, target: Folder | None) -> Iterator[list[Referen
 
 @contextmanager
 def live_report(folder: Path) -> Iterator[None]:
-    """Replace ``report.html`` every few seconds while frames are added to the journal of the run."""
+    """Rewrite ``report.html`` every few seconds while the journal of the run grows."""
     ended = threading.Event()
 
-    def renew() -> None:
-        size, pause = 0, FRESH / 3
+    def update_report() -> None:
+        size, pause = 0, REPORT_INTERVAL / 3
         while not ended.wait(pause):
-            pause = FRESH / 3
+            pause = REPORT_INTERVAL / 3
             try:
                 now = (folder / JOURNAL).stat().st_size
                 if now != size:
                     clock = time.monotonic()
                     write_report(folder)
-                    size, pause = now, max(FRESH, 4 * (time.monotonic() - clock))
-            except Exception:  # the one at the end says what is wrong
+                    size, pause = now, max(REPORT_INTERVAL, 4 * (time.monotonic() - clock))
+            except Exception:  # the final report tells the user what is wrong
                 log.debug("no report yet", exc_info=True)
 
-    thread = threading.Thread(target=renew, name="report", daemon=True)
+    thread = threading.Thread(target=update_report, name="report", daemon=True)
     thread.start()
     try:
         yield

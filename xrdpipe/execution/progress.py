@@ -1,4 +1,4 @@
-"""What a run says while it goes: a live bar on a terminal, plain lines elsewhere."""
+"""Progress of a run: a live bar on a terminal, plain lines otherwise."""
 
 from __future__ import annotations
 
@@ -11,14 +11,21 @@ INTERVAL = 2.0  # seconds between plain lines
 
 
 class Progress:
-    """Counts frames; as a context manager it shows rate, time left and failures so far, on stderr.
+    """Count frames; as a context manager, show rate, remaining time and failures on stderr.
 
-    ``grows``: more frames may come, so nobody knows how long it takes.
+    Parameters
+    ----------
+    total
+        Number of frames.
+    quiet
+        Show failures and warnings only.
+    growing
+        More frames may arrive, so no remaining time is shown.
     """
 
-    def __init__(self, total: int, quiet: bool = False, grows: bool = False) -> None:
+    def __init__(self, total: int, quiet: bool = False, growing: bool = False) -> None:
         self.total, self.done, self.failed = total, 0, 0
-        self.quiet, self.grows = quiet, grows
+        self.quiet, self.growing = quiet, growing
         self.start = self.last = time.monotonic()
         self.bar: Any = None
 
@@ -31,40 +38,45 @@ class Progress:
                 progress.TextColumn("frames"),
                 progress.BarColumn(),
                 progress.MofNCompleteColumn(),
-                progress.TextColumn("{task.fields[told]}"),
+                progress.TextColumn("{task.fields[status]}"),
             )
             self.bar = progress.Progress(*columns, console=Console(stderr=True))
-            self.task = self.bar.add_task("", total=self.total, told="")
+            self.task = self.bar.add_task("", total=self.total, status="")
             self.bar.start()
         return self
 
     def advance(self, failure: str = "") -> None:
-        """One more frame; ``failure`` is what went wrong with it."""
+        """Count one more frame; report ``failure``, the reason why it failed, if there is one."""
         self.done += 1
         if failure:
             self.failed += 1
             self.say(f"failed: {failure}")
         if self.bar is not None:
-            self.bar.update(self.task, completed=self.done, total=self.total, told=self._told())
-        elif not self.quiet and time.monotonic() - self.last > INTERVAL and (self.grows or self.done < self.total):
+            self.bar.update(self.task, completed=self.done, total=self.total, status=self._status())
+        elif not self.quiet and time.monotonic() - self.last > INTERVAL and (self.growing or self.done < self.total):
             self.last = time.monotonic()
-            self.say(f"{self.done}/{self.total} frames, {self._told()}")
+            self.say(f"{self.done}/{self.total} frames, {self._status()}")
 
     def say(self, text: str) -> None:
-        """A line that stays, also when quiet: failures, warnings."""
+        """Print a permanent line, even in quiet mode."""
         if self.bar is not None:
             self.bar.console.print(f"xrdpipe: {text}", markup=False, highlight=False, soft_wrap=True)
         else:
             print(f"xrdpipe: {text}", file=sys.stderr, flush=True)
 
-    def _told(self) -> str:
+    def _status(self) -> str:
         rate = self.done / max(time.monotonic() - self.start, 1e-9)
         failed = f", {self.failed} failed" if self.failed else ""
-        if self.grows:
+        if self.growing:
             return f"{rate:.1f} frames/s{failed}"
-        left = (self.total - self.done) / rate
-        clock = f"{left:.0f} s" if left < 100 else f"{left / 60:.0f} min" if left < 6000 else f"{left / 3600:.1f} h"
-        return f"{rate:.1f} frames/s, {clock} left{failed}"
+        seconds = (self.total - self.done) / rate
+        if seconds < 100:
+            remaining = f"{seconds:.0f} s"
+        elif seconds < 6000:
+            remaining = f"{seconds / 60:.0f} min"
+        else:
+            remaining = f"{seconds / 3600:.1f} h"
+        return f"{rate:.1f} frames/s, {remaining} left{failed}"
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

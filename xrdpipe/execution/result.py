@@ -1,4 +1,4 @@
-"""What a run returns to Python."""
+"""The result of a run, as returned to Python."""
 
 from __future__ import annotations
 
@@ -17,9 +17,28 @@ from ..model.record import Outcome, Record
 
 @dataclass
 class Run:
-    """The results of a run, by the name of the frame. ``masks`` are uint8, 1 = masked, in the raw orientation.
+    """Results of a run, by the name of the frame.
 
-    ``sectors`` (by suffix) and ``cakes`` are there where integ makes them.
+    Attributes
+    ----------
+    folder
+        Results folder; None if nothing was written.
+    frames
+        Records of all frames.
+    patterns
+        Patterns of the frames that are done.
+    sectors
+        Patterns of sectors by suffix, if the integration makes sectors.
+    cakes
+        Cakes, if the integration makes them.
+    masks
+        Masks in the raw orientation: uint8, 1 = masked.
+    stopped
+        The user stopped the run.
+    unwritten
+        The record could not be written, for example because the disk is full.
+    judgement
+        What is wrong with the numbers, in a line; "" where all is well.
     """
 
     folder: Path | None
@@ -29,7 +48,8 @@ class Run:
     cakes: dict[str, Cake] = field(default_factory=dict)
     masks: Masks = field(default_factory=lambda: Masks((0, 0)))
     stopped: bool = False
-    unwritten: bool = False  # the record could not be, as on a full disk
+    judgement: str = ""
+    unwritten: bool = False
 
     @property
     def failed(self) -> list[Record]:
@@ -38,11 +58,11 @@ class Run:
 
     @property
     def status(self) -> int:
-        """The exit status that the command line gives."""
+        """Exit status of the command line."""
         return 130 if self.stopped else 1 if self.failed or self.unwritten else 0
 
     def take(self, outcome: Outcome) -> None:
-        """Keep what was made of a frame."""
+        """Add the results of one frame."""
         name = outcome.record.name
         if outcome.pattern is not None:
             self.patterns[name] = outcome.pattern
@@ -54,13 +74,13 @@ class Run:
             self.masks.bits[name] = outcome.mask
 
     def order(self, records: Iterable[Record]) -> None:
-        """Bring all in the order of these records, however the frames came."""
+        """Set the records and sort all results in their order."""
         self.frames = list(records)
-        kept: list[dict[str, Any]] = [self.patterns, self.sectors, self.cakes, self.masks.bits]
-        for found in kept:
-            ordered = {record.name: found[record.name] for record in self.frames if record.name in found}
-            found.clear()
-            found.update(ordered)
+        results: list[dict[str, Any]] = [self.patterns, self.sectors, self.cakes, self.masks.bits]
+        for result in results:
+            ordered = {record.name: result[record.name] for record in self.frames if record.name in result}
+            result.clear()
+            result.update(ordered)
 
     def _repr_html_(self) -> str:
         from html import escape
@@ -72,7 +92,13 @@ class Run:
 
 
 class Masks(Mapping[str, NDArray[np.uint8]]):
-    """Masks by the name of their frame, kept as bits."""
+    """Masks by the name of their frame, stored as bits.
+
+    Parameters
+    ----------
+    shape
+        Shape of every mask, in the raw orientation.
+    """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = shape

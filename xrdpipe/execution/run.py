@@ -1,4 +1,4 @@
-"""A run: many frames through the pipeline, side by side; failures, interruption, the record."""
+"""Process many frames with the pipeline; record results, failures and interruptions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ from ..config.parallel import Parallel
 from ..config.schema import build
 from ..config.settings import Settings, parse_settings
 from ..io import files
-from ..io.header import header
 from ..model.errors import ConfigError
 from ..model.record import Outcome, Record, pending_record
 from ..model.reference import Reference
@@ -32,6 +31,7 @@ from ..pipeline.recipe import Recipe, prepared
 from ..report.report import try_report
 from ..results.folder import WAYS_OUT, Folder
 from ..results.journal import ARRAY
+from ..results.judgement import judgement
 from ..results.new_folder import new_folder
 from ..stages.arrivals import Arrivals
 from ..stages.collector import Collector, finish_collectors
@@ -39,17 +39,25 @@ from ..stages.source import Source
 from . import interruption, preflight
 from .engines.engine import Process, engine_for
 from .folder_lock import locked_folder
-from .listeners import Collecting, Journal, Keeping, Listener, MissingColumns, OrientationCheck, Telling
+from .listeners import (
+    CollectorFeed,
+    Journal,
+    Listener,
+    MissingColumns,
+    OrientationCheck,
+    ProgressReport,
+    ResultKeeper,
+)
 from .live import arriving_batches, live_report
 from .plan import Plan, run_shape
 from .progress import Progress
 from .result import Masks, Run
-from .run_record import _run_json
+from .run_record import run_json, with_columns
+from .static_mask_files import with_static_masks
 
 log = logging.getLogger("xrdpipe")
 
-
-GO_ON = "what is done stays, resume=true goes on once there is room"
+RESUME_HINT = "what is done stays, resume=true goes on once there is room"
 
 
 def run(
@@ -67,45 +75,49 @@ def run(
     Parameters
     ----------
     values
-        The configuration as plain Python, see `config.loader.to_builtin`.
+        Configuration as plain Python, see `config.loader.to_builtin`.
     command
-        The overrides, for the record.
+        Arguments of the command line, stored in ``run.json``.
     arrays
-        Frames (slow, fast) by name, in place of files.
+        Frames in memory, by name: counts of shape (slow, fast).
     write, keep
-        Whether results are written into the configured folder, and whether patterns and masks come back.
+        Write results into the configured folder; return patterns and masks.
     job
-        The number of the job in a sweep.
+        Number of the job in a sweep.
     names
-        The names that images have (name -> path) where a run is replayed; its source then supplies nothing.
+        Names of images that are fixed, name -> path, as in a replay. The source then supplies no frames.
 
     Returns
     -------
     Run
-        The records of all frames.
+        Records of all frames; patterns and masks if ``keep`` is set.
 
     Raises
     ------
     ConfigError
-        The run is refused; nothing is written.
+        The configuration is invalid or conflicts with the results folder. Nothing is written.
     """
     settings, groups = parse_settings(values)
     source = build(groups.get("source", {}), "source", Source)
     with ExitStack() as stack:
         if write and settings.output_dir and not settings.dry_run:
             stack.enter_context(locked_folder(Path(settings.output_dir)))
-        queued = not engine_for(settings.parallel).takes_arrivals
-        source.check_combination(queued=queued, arrays=bool(arrays) or job is not None)
+        _check_combination(source, settings, bool(arrays) or job is not None)
         arrivals, values = _watch(source, settings, values, write, stack)
         if source.supplies and names is None:
-            values = _supplied(source, settings, values, write, stack)
+            values = _supply_frames(source, settings, values, write, stack)
+        values = with_static_masks(values, arrays or {}, write, arrivals is not None, stack)
         plan = Plan.of(values, arrays or {}, write, names or {}, arrivals)
         stack.callback(files.forget_files)
         return _describe(plan) if settings.dry_run else _execute(plan, values, command, keep, job, stack)
 
 
+def _check_combination(source: Source, settings: Settings, arrays: bool) -> None:
+    source.check_combination(queued=not engine_for(settings.parallel).takes_arrivals, arrays=arrays)
+
+
 def _describe(plan: Plan) -> Run:
-    print(plan.told())
+    print(plan.describe())
     print(preflight.describe_space(plan))
     return Run(None)
 
@@ -113,24 +125,24 @@ def _describe(plan: Plan) -> Run:
 def _watch(
     source: Source, settings: Settings, values: Mapping[str, Any], write: bool, stack: ExitStack
 ) -> tuple[Arrivals | None, Mapping[str, Any]]:
-    apart = Path(settings.output_dir).resolve() if settings.output_dir and write else None
-    say = partial(_say_unless, settings.quiet)
-    arrivals, values = source.watch(values, apart, say, interruption.stop_requested)
+    excluded = Path(settings.output_dir).resolve() if settings.output_dir and write else None
+    notify = partial(_print_message, settings.quiet)
+    arrivals, values = source.watch(values, excluded, notify, interruption.stop_requested)
     if arrivals is not None and not settings.dry_run:
         stack.enter_context(interruption.handle_signals())
         stack.enter_context(arrivals.notified())
     return arrivals, values
 
 
-def _say_unless(quiet: bool, text: str) -> None:
+def _print_message(quiet: bool, text: str) -> None:
     if not quiet:
         print(f"xrdpipe: {text}", file=sys.stderr, flush=True)
 
 
-def _supplied(
+def _supply_frames(
     source: Source, settings: Settings, values: Mapping[str, Any], write: bool, stack: ExitStack
 ) -> dict[str, Any]:
-    """Let the source make its frames, in the folder of the run or in one that goes with it."""
+    """Let the source create its frames in the results folder, or in a temporary folder if nothing is written."""
     if not write or settings.dry_run:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="xrdpipe-"))
         return source.supply(dict(values), Path(folder))
@@ -140,20 +152,20 @@ def _supplied(
     folder = settings.output_dir or str(new_folder())
     if not settings.output_dir:
         stack.enter_context(locked_folder(Path(folder)))
-    _say_unless(settings.quiet, f"making frames in {folder}")
+    _print_message(settings.quiet, f"making frames in {folder}")
     return source.supply({**values, "output_dir": folder}, Path(folder))
 
 
 @dataclass
 class _State:
-    """A run that goes on.
+    """State of a run in progress.
 
     Attributes
     ----------
     target
-        The folder of the results; None where nothing is written.
+        Results folder; None if nothing is written.
     images, records
-        All frames, by name; those that arrive join them.
+        References and records of all frames, by name. Frames that arrive during the run are added.
     """
 
     plan: Plan
@@ -165,7 +177,7 @@ class _State:
     listeners: list[Listener] = field(default_factory=list)
 
     def batches(self) -> Iterator[Sequence[Reference]]:
-        """Yield the frames that are there, then those that arrive."""
+        """Yield the frames that exist, then each batch of frames that arrive."""
         if self.plan.waiting:
             yield self.plan.waiting
         for batch in arriving_batches(self.plan, self.target):
@@ -175,7 +187,7 @@ class _State:
             yield batch
 
     def take(self, outcome: Outcome) -> None:
-        """Hand a frame that came back to the listeners, and keep its record."""
+        """Pass a processed frame to the listeners and store its record."""
         image = self.images[outcome.record.name]
         for listener in self.listeners:
             outcome = listener.frame(outcome, image)
@@ -188,18 +200,18 @@ def _execute(
     started, clock = datetime.now(UTC), time.monotonic()
     shape, shape_from, unreadable = run_shape(plan)
     target = plan.folder or (Folder(new_folder()) if plan.write else None)
-    recipe, process = _ready(plan, shape, shape_from, target, stack)
+    recipe, process = _start_engine(plan, shape, shape_from, target, stack)
     if target is not None and plan.folder is None:
         stack.enter_context(locked_folder(target.path))
     raw_shape = plan.pipeline.source.to_raw(np.empty(shape or (0, 0), np.bool_)).shape
     result = Run(target.path if target else None, masks=Masks(raw_shape))
-    state = _state(plan, target)
+    state = _initial_state(plan, target)
     record = {
-        **_run_json(plan, values, command, started),
+        **run_json(plan, values, command, started),
         "shape": shape or (target.run.get("shape") if target else None),
         **({} if job is None else {"job": job}),
     }
-    done_before = len(target.records) if target else 0
+    recorded = len(target.records) if target else 0
     state.collectors = plan.collectors(target, record["started"]) if target else []
     if target is not None:
         _begin_folder(state, target, record, values, command)
@@ -209,7 +221,7 @@ def _execute(
     stack.enter_context(target.log() if target else nullcontext())
     stack.enter_context(state.progress)
     stack.enter_context(interruption.handle_signals())
-    _tell_first(plan, shape, state.progress, done_before, len(plan.images) - len(plan.waiting))
+    _report_start(plan, shape, state.progress, recorded)
     try:
         with _live_report(state):
             for outcome in _outcomes(process, recipe, plan, state.batches(), unreadable, keep):
@@ -217,18 +229,18 @@ def _execute(
         _remove_partial_files(target)
     except KeyboardInterrupt:
         result.stopped = True
-        _tidy(plan, recipe, target, state.records)
+        _discard_unfinished(plan, recipe, target, state.records)
         done, total = state.progress.done, state.progress.total
         state.progress.say(f"stopped after {done} of {total} frames; what is done is saved")
     _conclude(state, result, record, clock)
     return result
 
 
-def _state(plan: Plan, target: Folder | None) -> _State:
-    before = target.records if target else {}
+def _initial_state(plan: Plan, target: Folder | None) -> _State:
+    previous = target.records if target else {}
     waiting = {image.name for image in plan.waiting}
     records = {
-        image.name: pending_record(image) if image.name in waiting else _with_columns(before[image.name], image, plan)
+        image.name: pending_record(image) if image.name in waiting else with_columns(previous[image.name], image, plan)
         for image in plan.images
     }
     progress = Progress(len(plan.waiting), plan.settings.quiet, plan.arrivals is not None)
@@ -249,19 +261,19 @@ def _begin_folder(
 
 
 def _listeners(state: _State, result: Run, keep: bool, check_orientation: bool) -> list[Listener]:
-    """Return the listeners in the order in which they hear of a frame.
+    """Return the listeners in the order in which they receive a frame.
 
-    Collectors come first, as a frame fails where one cannot take it in; then the journal, before anybody is told.
+    Collectors come first because a frame fails if one rejects it. The journal precedes everything that is shown.
     """
     plan, progress = state.plan, state.progress
-    listeners: list[Listener] = [Collecting(state.collectors, plan.waiting, progress)]
+    listeners: list[Listener] = [CollectorFeed(state.collectors, plan.waiting, progress)]
     if state.target is not None:
         listeners.append(Journal(state.target))
-    listeners += [Telling(progress), MissingColumns(progress)]
+    listeners += [ProgressReport(progress), MissingColumns(progress)]
     if check_orientation:  # once a run, once a sweep
         listeners.append(OrientationCheck(plan, progress))
     if keep:
-        listeners.append(Keeping(result))
+        listeners.append(ResultKeeper(result))
     return listeners
 
 
@@ -273,25 +285,27 @@ def _live_report(state: _State) -> Any:
 
 
 def _conclude(state: _State, result: Run, record: dict[str, Any], clock: float) -> None:
-    """End the listeners and write the record of the run."""
+    """Finish the listeners and write the record and the report of the run."""
     plan, target, progress = state.plan, state.target, state.progress
     for line in plan.arrivals.incomplete() if plan.arrivals else ():
         progress.say(line)
     records = state.records
-    if plan.arrivals is not None and target is not None:  # frames that were done before arrive among the others
+    if plan.arrivals is not None and target is not None:  # frames of an earlier run arrive among the others
         records = {image.name: records.get(image.name) or target.records[image.name] for image in plan.images}
     result.order(records.values())
     for listener in state.listeners:
         listener.end({**(target.records if target else {}), **records})
+    result.judgement = judgement(result.frames, plan.pipeline.source.gain)
+    record["judgement"] = result.judgement
     if target is None:
         return
     status = "stopped" if result.stopped else "failed" if result.failed else "done"
-    record["outputs"] = plan.outputs()  # also of frames that arrived
+    record["outputs"] = plan.outputs()  # includes frames that arrived
     try:
         target.record({**record, "status": status, "seconds": round(time.monotonic() - clock, 3)}, result.frames)
     except OSError as error:
         result.unwritten = True
-        progress.say(f"{target.path}: the record of the run could not be written ({error.strerror}); {GO_ON}")
+        progress.say(f"{target.path}: the record of the run could not be written ({error.strerror}); {RESUME_HINT}")
     notes = finish_collectors([each for each in state.collectors if not each.takes_results], target.records)
     if plan.settings.report:
         notes += try_report(target.path)
@@ -300,12 +314,12 @@ def _conclude(state: _State, result: Run, record: dict[str, Any], clock: float) 
         log.warning("%s", note)
 
 
-def _ready(
+def _start_engine(
     plan: Plan, shape: tuple[int, int] | None, shape_from: str, target: Folder | None, stack: ExitStack
 ) -> tuple[Recipe | None, Process | None]:
-    """Prepare the recipe and start the workers; (None, None) where no frame could be read.
+    """Prepare the recipe and start the workers; return (None, None) if no frame can be read.
 
-    What does not fit is refused here, before the folder is touched.
+    Raise ConfigError before the folder is changed if the configuration does not fit the frames.
     """
     if shape is None:
         return None, None
@@ -321,9 +335,9 @@ def _ready(
             from .engines.slurm import check_ended
 
             check_ended(path)
-        grows = plan.arrivals is not None
-        engine = engine_for(plan.settings.parallel if plan.waiting or grows else Parallel(), plan.waiting)
-        return recipe, stack.enter_context(engine.open(None if grows else len(plan.waiting), path))
+        growing = plan.arrivals is not None
+        engine = engine_for(plan.settings.parallel if plan.waiting or growing else Parallel(), plan.waiting)
+        return recipe, stack.enter_context(engine.open(None if growing else len(plan.waiting), path))
     except (ConfigError, KeyboardInterrupt):
         if target is not None and plan.folder is None:
             os.removedirs(target.path)
@@ -347,14 +361,16 @@ def _outcomes(
 
 
 def _remove_partial_files(target: Folder | None) -> None:
-    """Remove what workers left that died while they wrote."""
+    """Remove partial files of workers that died while writing."""
     for part in target.parts() if target else ():
         with suppress(OSError):
             part.unlink()
 
 
-def _tidy(plan: Plan, recipe: Recipe | None, target: Folder | None, records: Mapping[str, Record]) -> None:
-    """Remove what frames left that the record does not know, once the workers have ended."""
+def _discard_unfinished(
+    plan: Plan, recipe: Recipe | None, target: Folder | None, records: Mapping[str, Record]
+) -> None:
+    """Wait for the workers, then remove the files of frames that have no finished record."""
     if recipe is None or target is None:
         return
     from .engines.local import drain
@@ -366,21 +382,16 @@ def _tidy(plan: Plan, recipe: Recipe | None, target: Folder | None, records: Map
             path.unlink()
 
 
-def _tell_first(plan: Plan, shape: tuple[int, int] | None, progress: Progress, before: int, done: int) -> None:
+def _report_start(plan: Plan, shape: tuple[int, int] | None, progress: Progress, recorded: int) -> None:
+    """Show the notes of the plan, the frames that are left out and the number of frames that are done already."""
+    done = len(plan.images) - len(plan.waiting)
     warnings = [text] if shape is not None and (text := preflight.space_warning(plan, shape)) else []
     for note in [*plan.notes, *warnings]:
         progress.say(note)
         log.warning("%s", note)
-    for left in plan.left_out:
-        progress.say(f"{left} is a background, dark or mask file: left out of the images")
+    for path in plan.left_out:
+        progress.say(f"{path} is a background, dark or mask file: left out of the images")
     if done and not plan.settings.quiet:
-        of = f"{done} of {len(plan.images)} images" if plan.arrivals is None else f"{before} images"
-        progress.say(f"{of} were done before")
+        count = f"{done} of {len(plan.images)} images" if plan.arrivals is None else f"{recorded} images"
+        progress.say(f"{count} were done before")
     log.info("%d frames, %s", len(plan.waiting), plan.identity["program"])
-
-
-def _with_columns(record: Record, image: Reference, plan: Plan) -> Record:
-    """Return the record of a frame that was done before, with the columns that are wanted now."""
-    if list(record.columns) == plan.pipeline.source.columns:
-        return record
-    return replace(record, columns=plan.pipeline.source.values(header(image)))

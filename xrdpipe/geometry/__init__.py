@@ -1,4 +1,4 @@
-"""The geometry of a measurement: PONI files and other calibrations, what depends on them alone, and its cache.
+"""Geometry of a measurement: PONI files and other calibrations, rings and arcs, orientation, and a disk cache.
 
-It imports `model` and `numerics`. Begin with `geometry`: a `Geometry` is a `poni.Poni` and a shape.
+The package imports `model` and `numerics`. Begin with `geometry`: a `Geometry` combines a `poni.Poni` and a shape.
 """

@@ -1,4 +1,7 @@
-"""What geometry and settings alone decide, kept on disk between runs: plain arrays, memory-mapped, never trusted."""
+"""Disk cache of arrays that depend on geometry and settings alone.
+
+Entries are memory-mapped and shared between runs. Each one is checked before use.
+"""
 
 from __future__ import annotations
 
@@ -16,42 +19,48 @@ from numpy.typing import NDArray
 
 from ..model.identity import content_hash
 
-LIMIT = 4 << 30  # bytes of all entries together; beyond it those not used for longest go
-
-
+LIMIT = 4 << 30  # bytes of all entries together; above it, the least recently used are removed
 Arrays = Mapping[str, NDArray[Any]]
-
-
 log = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
-    """The user's cache folder; the environment variable XRDPIPE_CACHE names another one."""
-    if named := os.environ.get("XRDPIPE_CACHE"):
-        return Path(named)
+    """Return the cache folder: XRDPIPE_CACHE if it is set, else the user's cache folder."""
+    if folder := os.environ.get("XRDPIPE_CACHE"):
+        return Path(folder)
     from platformdirs import user_cache_path
 
     return user_cache_path("xrdpipe", appauthor=False)
 
 
-def known(key: str) -> bool:
-    """Whether something is kept under ``key``."""
+def is_cached(key: str) -> bool:
+    """Return whether the cache has an entry ``key``."""
     return (cache_folder() / key).is_dir()
 
 
 def load(key: str) -> dict[str, NDArray[Any]] | None:
-    """The arrays kept under ``key``, read-only and shared with other processes; None if not all of them are there.
+    """Return the arrays of an entry, read-only and shared with other processes.
 
-    What was cut short, changed or written by somebody else counts as not there.
+    An entry that is incomplete, damaged or owned by another user counts as missing.
+
+    Parameters
+    ----------
+    key
+        Key of the entry.
+
+    Returns
+    -------
+    dict or None
+        Name -> array; None if the entry is missing.
     """
     entry = cache_folder() / key
     try:
         if hasattr(os, "getuid") and entry.stat().st_uid != os.getuid():
             return None
-        sums = json.loads((entry / "sums.json").read_text(encoding="utf-8"))
-        arrays = {name: np.load(entry / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in sums}
-        if any(content_hash(np.ascontiguousarray(array)) != sums[name] for name, array in arrays.items()):
-            log.warning("%s is damaged: made anew", entry)
+        hashes = json.loads((entry / "sums.json").read_text(encoding="utf-8"))
+        arrays = {name: np.load(entry / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in hashes}
+        if any(content_hash(np.ascontiguousarray(array)) != hashes[name] for name, array in arrays.items()):
+            log.warning("%s is damaged: it is computed again", entry)
             return None
         os.utime(entry)
     except (OSError, ValueError, TypeError, KeyError):
@@ -60,28 +69,38 @@ def load(key: str) -> dict[str, NDArray[Any]] | None:
 
 
 def store(key: str, arrays: Arrays) -> None:
-    """Keep arrays under ``key``: they appear whole or not at all; where nothing can be written, nothing is kept."""
+    """Store arrays as an entry, atomically.
+
+    Nothing is stored, and nothing is raised, if the folder is not writable or its disk is nearly full.
+
+    Parameters
+    ----------
+    key
+        Key of the entry.
+    arrays
+        Name -> array.
+    """
     folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if shutil.disk_usage(folder).free < 2 * sum(array.nbytes for array in arrays.values()):
             return
-        beside = Path(tempfile.mkdtemp(prefix=".part-", dir=folder))
+        part = Path(tempfile.mkdtemp(prefix=".part-", dir=folder))
     except OSError:
         return
     try:
         for name, array in arrays.items():
-            np.save(beside / f"{name}.npy", array, allow_pickle=False)
-        sums = {name: content_hash(np.ascontiguousarray(array)) for name, array in arrays.items()}
-        (beside / "sums.json").write_text(json.dumps(sums), encoding="utf-8")
-        if (folder / key).exists():  # a damaged one, or one that another run has just finished
+            np.save(part / f"{name}.npy", array, allow_pickle=False)
+        hashes = {name: content_hash(np.ascontiguousarray(array)) for name, array in arrays.items()}
+        (part / "sums.json").write_text(json.dumps(hashes), encoding="utf-8")
+        if (folder / key).exists():  # damaged, or just finished by another run
             shutil.rmtree(folder / key, ignore_errors=True)
-        beside.rename(folder / key)
+        part.rename(folder / key)
         _trim(folder, keep=key)
     except OSError as error:
-        log.info("not kept: %s", error)
+        log.info("not cached: %s", error)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def _trim(folder: Path, keep: str) -> None:

@@ -1,4 +1,4 @@
-"""Calibrations as other programs write them, and single values changed: what becomes a `geometry.Poni`."""
+"""Calibrations of other programs, and single values that replace those of a `poni.Poni`."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from typing import Any
 from ..model.errors import ConfigError, nearest, require
 
 LARGEST = 1_000_000  # bytes; a real PONI file has a few hundred, a configuration a few thousand
-
-
 HDF5 = b"\x89HDF\r\n\x1a\n"
-
-
-_KEYS = {"dist": "distance"}  # the name of a value here -> in a PONI file, where they differ
-
-
+_KEYS = {"dist": "distance"}  # name of a value here -> its name in a PONI file, if they differ
 _OF_DETECTOR = ("pixel1", "pixel2", "orientation")
-
-
 _FIT2D = ("directDist", "centerX", "centerY", "tilt", "tiltPlanRotation", "pixelX", "pixelY", "wavelength")
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Single values in place of those of the PONI: lengths in m, angles in rad, the orientation of pyFAI's detectors.
+    """Values that replace those of the PONI file; None keeps the value of the file.
 
-    ``fit2d``: the numbers of Fit2D, in its units (mm, pixels, degrees, micrometres, angstrom), in place of distance,
-    point of normal incidence and rotations; with the size of a pixel no PONI is needed.
+    Attributes
+    ----------
+    dist, poni1, poni2, wavelength, pixel1, pixel2
+        Lengths in m.
+    rot1, rot2, rot3
+        Angles in rad.
+    orientation
+        Orientation of pyFAI's detectors, 1 to 4.
+    fit2d
+        Parameters of Fit2D in its units (mm, pixels, degrees, micrometres, angstrom). They replace distance, point of
+        normal incidence and rotations; with the pixel size, no PONI file is needed.
     """
 
     dist: float | None = None
@@ -66,18 +67,18 @@ class Calibration:
 
     @property
     def numbers(self) -> dict[str, float]:
-        """Fit2D's numbers that are given."""
+        """Parameters of Fit2D that are set."""
         return {key: float(value) for key, value in (self.fit2d or {}).items() if value is not None}
 
     @property
     def changed(self) -> dict[str, float]:
-        """The values that are given, Fit2D's aside."""
+        """Values that are set, those of Fit2D excluded."""
         values = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "fit2d"}
         return {key: value for key, value in values.items() if value is not None}
 
 
 def split_poni_path(path: str) -> tuple[Path, str]:
-    """The file, and the place in it where one is named."""
+    """Split ``file.nxs::/entry/pyFAI`` into the file and the path in it, which may be empty."""
     if os.path.exists(path):
         return Path(path), ""
     file, _, inside = path.partition("::")
@@ -85,9 +86,17 @@ def split_poni_path(path: str) -> tuple[Path, str]:
 
 
 def content(path: str) -> str:
-    """The text of a PONI file, of a JSON configuration, or of either in a NeXus file; ConfigError where there is none.
+    """Return the text of a PONI file or of a JSON configuration of pyFAI, or of either in a NeXus file.
 
-    ``path`` may say where in the NeXus file: ``file.nxs::/entry/pyFAI``.
+    Parameters
+    ----------
+    path
+        File; a NeXus file may be followed by the path in it, ``file.nxs::/entry/pyFAI``.
+
+    Raises
+    ------
+    ConfigError
+        If there is no calibration.
     """
     file, inside = split_poni_path(path)
     if not os.path.exists(file):
@@ -95,8 +104,8 @@ def content(path: str) -> str:
     if not os.path.isfile(file):
         raise ConfigError(f"poni={path}: not a file")
     try:
-        with open(file, "rb") as opened:
-            if opened.read(len(HDF5)) == HDF5:
+        with open(file, "rb") as stream:
+            if stream.read(len(HDF5)) == HDF5:
                 return _in_nexus(file, inside, path)
         if inside:
             raise ConfigError(f"poni={path}: {file} is no HDF5 file, so there is nothing inside")
@@ -111,45 +120,83 @@ def content(path: str) -> str:
 
 
 def parsed(text: str) -> dict[str, str]:
-    """Key (lower case, as in a PONI file) -> value; of PONI text the last one of each key, as pyFAI reads it.
+    """Parse the text of a calibration.
 
-    JSON is what pyFAI-integrate and pyFAI-calib2 write (all versions), or pyFAI's ``PoniFile.as_dict``. ValueError
-    where it is none of these.
+    In PONI text, the last value of a key counts, as in pyFAI. JSON is that of pyFAI-integrate and pyFAI-calib2 (all
+    versions) or of pyFAI's ``PoniFile.as_dict``.
+
+    Returns
+    -------
+    dict
+        Key (lower case, as in a PONI file) -> value.
+
+    Raises
+    ------
+    ValueError
+        If the text is neither.
     """
     if text.lstrip().startswith("{"):
-        found = {_KEYS.get(key.lower(), key.lower()): _word(value) for key, value in _settings(text).items()}
+        values = {_KEYS.get(key.lower(), key.lower()): _word(value) for key, value in _settings(text).items()}
     else:
         lines = (line for line in text.splitlines() if ":" in line and not line.lstrip().startswith("#"))
         pairs = (line.split(":", 1) for line in lines)
-        found = {key.strip().lower(): value.strip() for key, value in pairs}
-    return {key: value for key, value in found.items() if value != "None"}
+        values = {key.strip().lower(): value.strip() for key, value in pairs}
+    return {key: value for key, value in values.items() if value != "None"}
 
 
 def with_changes(values: Mapping[str, str], changed: Mapping[str, float]) -> dict[str, str]:
-    """The values of a PONI file with those of a `Calibration` in their place; ValueError where they do not fit."""
-    made = {**values, **{_KEYS.get(key, key): repr(value) for key, value in changed.items() if key not in _OF_DETECTOR}}
-    own = {key: value for key, value in changed.items() if key in _OF_DETECTOR}
-    if not own:
-        return made
-    detector, sizes = made.get("detector", "Detector"), set(own) - {"orientation"}
+    """Return the values of a PONI file with those of a `Calibration` in their place.
+
+    Parameters
+    ----------
+    values
+        Key of a PONI file -> value.
+    changed
+        Name in `Calibration` -> value.
+
+    Raises
+    ------
+    ValueError
+        If the detector does not allow the change.
+    """
+    merged = {
+        **values,
+        **{_KEYS.get(key, key): repr(value) for key, value in changed.items() if key not in _OF_DETECTOR},
+    }
+    detector_values = {key: value for key, value in changed.items() if key in _OF_DETECTOR}
+    if not detector_values:
+        return merged
+    detector, sizes = merged.get("detector", "Detector"), set(detector_values) - {"orientation"}
     if sizes and detector != "Detector":
         raise ValueError(f"geometry.{min(sizes)}: the pixels of a {detector} have their size")
-    config = json.loads(made.get("detector_config", "{}"))
-    for key in ("pixel1", "pixel2"):  # of version 1
-        if (size := made.pop(f"pixelsize{key[-1]}", None)) is not None:
+    config = json.loads(merged.get("detector_config", "{}"))
+    for key in ("pixel1", "pixel2"):  # keys of version 1
+        if (size := merged.pop(f"pixelsize{key[-1]}", None)) is not None:
             config[key] = float(size)
-    version = 2.1 if "orientation" in {**config, **own} else 2.0
-    return made | {
-        "poni_version": str(max(version, float(made.get("poni_version", 1)))),
+    version = 2.1 if "orientation" in {**config, **detector_values} else 2.0
+    return merged | {
+        "poni_version": str(max(version, float(merged.get("poni_version", 1)))),
         "detector": detector,
-        "detector_config": json.dumps({**config, **own}),
+        "detector_config": json.dumps({**config, **detector_values}),
     }
 
 
 def from_fit2d(numbers: Mapping[str, float], values: Mapping[str, str]) -> str:
-    """PONI text for Fit2D's numbers, with the detector (and the wavelength, where there is none) of ``values``.
+    """Return PONI text for parameters of Fit2D.
 
-    After pyFAI's ``convert_from_Fit2d`` (Hammersley *et al.*, High Pressure Research 14 (1996), 235-248).
+    Uses pyFAI's ``convert_from_Fit2d`` (Hammersley *et al.*, High Pressure Research 14 (1996), 235-248).
+
+    Parameters
+    ----------
+    numbers
+        Parameters of Fit2D in its units.
+    values
+        Values of a PONI file, which provide the detector, and the wavelength if ``numbers`` has none; may be empty.
+
+    Raises
+    ------
+    ConfigError
+        If the pixel size is missing, or contradicts the detector.
     """
     from pyFAI.geometry.fit2d import convert_from_Fit2d
     from pyFAI.io.ponifile import PoniFile
@@ -162,23 +209,23 @@ def from_fit2d(numbers: Mapping[str, float], values: Mapping[str, str]) -> str:
         raise ConfigError("geometry.fit2d.pixelX: the pixels of the PONI's detector have their size")
     if not sized and detector is not None:
         numbers = {**numbers, "pixelX": detector.pixel2 * 1e6, "pixelY": detector.pixel1 * 1e6}
-    made = convert_from_Fit2d({**numbers, "detector": None})
+    converted = convert_from_Fit2d({**numbers, "detector": None})
     config = {"pixel1": numbers["pixelY"] * 1e-6, "pixel2": numbers["pixelX"] * 1e-6, "max_shape": None}
-    kept = {} if sized else {key: values[key] for key in ("detector", "detector_config") if key in values}
-    found = {
-        "poni_version": values.get("poni_version", 2) if kept else 2,
+    detector_values = {} if sized else {key: values[key] for key in ("detector", "detector_config") if key in values}
+    lines = {
+        "poni_version": values.get("poni_version", 2) if detector_values else 2,
         "detector": "Detector",
-        "detector_config": json.dumps(config if not kept or "detector" not in kept else {}),
-        **kept,
-        "distance": made.dist,
-        "poni1": made.poni1,
-        "poni2": made.poni2,
-        "rot1": made.rot1,
-        "rot2": made.rot2,
-        "rot3": made.rot3,
+        "detector_config": json.dumps(config if not detector_values or "detector" not in detector_values else {}),
+        **detector_values,
+        "distance": converted.dist,
+        "poni1": converted.poni1,
+        "poni2": converted.poni2,
+        "rot1": converted.rot1,
+        "rot2": converted.rot2,
+        "rot3": converted.rot3,
         "wavelength": numbers["wavelength"] * 1e-10 if "wavelength" in numbers else values.get("wavelength"),
     }
-    return "".join(f"{key.capitalize()}: {value}\n" for key, value in found.items() if value is not None)
+    return "".join(f"{key.capitalize()}: {value}\n" for key, value in lines.items() if value is not None)
 
 
 def _settings(text: str) -> dict[str, Any]:
@@ -190,9 +237,13 @@ def _settings(text: str) -> dict[str, Any]:
     if "detector_config" in config:  # versions 2 and 3, and PoniFile.as_dict
         return dict(config)
     name = str(config.get("detector") or "Detector")  # version 1
-    plain = name.lower() == "detector"
-    own = {"pixel1": config.get("pixel1"), "pixel2": config.get("pixel2"), "max_shape": config.get("shape")}
-    return {**config, "detector": "Detector" if plain else name, "detector_config": own if plain else {}}
+    unnamed = name.lower() == "detector"
+    detector_config = {"pixel1": config.get("pixel1"), "pixel2": config.get("pixel2"), "max_shape": config.get("shape")}
+    return {
+        **config,
+        "detector": "Detector" if unnamed else name,
+        "detector_config": detector_config if unnamed else {},
+    }
 
 
 def _word(value: Any) -> str:
@@ -203,12 +254,12 @@ def _in_nexus(file: Path, inside: str, path: str) -> str:
     import h5py
 
     try:
-        with h5py.File(file, "r") as opened:
-            place = opened[inside or "/"]
-            found = _notes(place) if isinstance(place, h5py.Group) else {inside: _string(place)}
+        with h5py.File(file, "r") as root:
+            node = root[inside or "/"]
+            notes = _notes(node) if isinstance(node, h5py.Group) else {inside: _string(node)}
     except KeyError as error:
         raise ConfigError(f"poni={path}: there is no {inside} in {file}") from error
-    texts = {where: text for where, text in found.items() if "poni1" in text.lower()}
+    texts = {where: text for where, text in notes.items() if "poni1" in text.lower()}
     if not texts:
         raise ConfigError(f"poni={path}: no geometry in it, neither a PONI nor a configuration of pyFAI")
     if len(set(texts.values())) > 1:
@@ -219,7 +270,7 @@ def _in_nexus(file: Path, inside: str, path: str) -> str:
 
 
 def _notes(group: Any) -> dict[str, str]:
-    """Texts in a group: pyFAI keeps them in notes, <process>/poni/data or <process>/configuration/data."""
+    """Return texts in a group: pyFAI stores them as <process>/poni/data or <process>/configuration/data."""
     import h5py
 
     def texts(place: Any, depth: int) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""The calibrated geometry, and what depends on it and the frame's shape alone: made once a process and kept."""
+"""Calibrated geometry of frames of one shape, with cached arrays that depend on it alone."""
 
 from __future__ import annotations
 
@@ -14,33 +14,43 @@ from numpy.typing import NDArray
 from ..model.arrays import read_only
 from ..model.errors import ConfigError
 from ..model.identity import content_hash, versions
-from .cache import Arrays, known, load, store
+from .cache import Arrays, is_cached, load, store
 from .poni import Poni, fits
-from .rings import Arcs, Rings, fine_rings, ring_numbers
+from .rings import Arcs, Cells, Rings, fine_rings, ring_numbers
 
-LAYOUT = 3  # of the arrays that are kept on disk: raise it whenever their meaning changes
-
-
-MOST_KEPT = 4  # sets of arrays in memory, some 50 MB each: a sweep over npt makes many
+LAYOUT = 3  # version of the arrays on disk; raise it whenever their meaning changes
+MAX_CACHED = 4  # sets of arrays in memory, some 50 MB each; a sweep over npt makes many
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """A PONI for frames of one shape (slow, fast), and everything that depends on these two alone."""
+    """A calibration for frames of one shape, with arrays that depend on these two alone.
+
+    Attributes
+    ----------
+    poni
+        Calibration.
+    shape
+        Shape of the frames, (slow, fast).
+    shape_from
+        Source of the shape, in words, for error messages.
+    cache
+        Store the arrays on disk.
+    """
 
     poni: Poni
     shape: tuple[int, int]
     shape_from: str = "the frames are"
-    cache: bool = False  # keep on disk what is made
+    cache: bool = False
 
     @property
     def integrator(self) -> Any:
-        """A new AzimuthalIntegrator of pyFAI for this shape; ConfigError where the detector has another one.
+        """New AzimuthalIntegrator of pyFAI for this shape; ConfigError if the detector has another shape.
 
-        New every time: what pyFAI keeps of one task changes the last digits of the next (q once corners are there).
+        It is new at every access, because what pyFAI caches for one task changes the last digits of the next.
         """
         integrator = self._integrator()
-        # Masking belongs to the mask stage: what pyFAI's detector would add quietly is switched off here.
+        # Masking belongs to the mask stage, so the mask that pyFAI's detector would add is switched off.
         integrator.detector.mask = np.zeros(self.shape, np.int8)
         integrator.detector.dummy = None
         return integrator
@@ -60,49 +70,70 @@ class Geometry:
         return integrator
 
     def check(self) -> None:
-        """Raise ConfigError unless frames of this shape can come from the PONI's detector."""
-        seen = self.cache and known(self._key("rings", {}))
-        if self.poni.fixed_shape and not seen:
-            self.integrator  # noqa: B018 - making it is the check
+        """Raise ConfigError unless the detector of the calibration can have frames of this shape."""
+        cached = self.cache and is_cached(self._key("rings", {}))
+        if self.poni.fixed_shape and not cached:
+            self.integrator  # noqa: B018 - its construction is the check
 
     @cached_property
     def rings(self) -> Rings:
-        """The pixels ordered by ring, see `Rings`."""
-        return Rings(**self.kept("rings", {}, self._rings))
+        """Pixels sorted by ring, see `Rings`."""
+        return Rings(**self.cached("rings", {}, self._rings))
 
     @cached_property
     def arcs(self) -> Arcs:
-        """The pixels ordered by arc, see `Arcs`."""
-        return Arcs(**self.kept("arcs", {}, self._arcs))
+        """Pixels sorted by arc, see `Arcs`."""
+        return Arcs(**self.cached("arcs", {}, self._arcs))
+
+    @cached_property
+    def cells(self) -> Cells:
+        """The cell of every pixel, see `Cells`."""
+        kept = self.cached("cells", {}, self._cells)
+        return Cells(kept["cell"], int(kept["rings"][0]))
 
     @cached_property
     def blind(self) -> NDArray[np.bool_] | None:
-        """The pixels that pyFAI's detector masks (gaps), (slow, fast); None where it knows of none."""
+        """Pixels that pyFAI's detector masks (gaps), bool, (slow, fast); None if it has none."""
         if self.poni.values.get("detector", "Detector") == "Detector":
-            return None  # pyFAI's word for one without a name
-        blind = self.kept("blind", {}, self._blind)["blind"]
+            return None  # pyFAI's name for an unnamed detector
+        blind = self.cached("blind", {}, self._blind)["blind"]
         return blind if blind.size else None
 
-    def kept(self, what: str, settings: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
-        """The arrays that ``make`` gives for this geometry and these settings: made once, kept in memory and on disk.
+    def cached(self, what: str, settings: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
+        """Return the arrays that ``make`` computes, from the cache if possible.
 
-        ``settings`` are JSON values; they, the PONI, the shape and the versions are the key.
+        Arrays are computed once, and cached in memory and on disk. The key consists of ``what``, ``settings``, the
+        calibration, the shape and the software versions.
+
+        Parameters
+        ----------
+        what
+            Name of the set of arrays.
+        settings
+            JSON values that the arrays depend on.
+        make
+            Function that computes the arrays, name -> array.
+
+        Returns
+        -------
+        Mapping
+            Name -> array, read-only.
         """
         key = self._key(what, settings)
-        if key not in self._kept:
-            on_disk = self.cache and self.poni.alone
+        if key not in self._memory:
+            on_disk = self.cache and self.poni.self_contained
             arrays = load(key) if on_disk else None
             if arrays is None:
                 arrays = dict(make())
                 if on_disk:
                     store(key, arrays)
-            while len(self._kept) >= MOST_KEPT:
-                self._kept.pop(next(iter(self._kept)))
-            self._kept[key] = {name: read_only(array) for name, array in arrays.items()}
-        return self._kept[key]
+            while len(self._memory) >= MAX_CACHED:
+                self._memory.pop(next(iter(self._memory)))
+            self._memory[key] = {name: read_only(array) for name, array in arrays.items()}
+        return self._memory[key]
 
     @cached_property
-    def _kept(self) -> dict[str, Arrays]:
+    def _memory(self) -> dict[str, Arrays]:
         return {}
 
     def _key(self, what: str, settings: Mapping[str, Any]) -> str:
@@ -111,24 +142,36 @@ class Geometry:
 
     def _blind(self) -> Arrays:
         mask = self._integrator().detector.mask
-        known = mask is not None and mask.shape == self.shape and mask.any()
-        return {"blind": mask != 0 if known else np.empty((0, 0), np.bool_)}
+        has_gaps = mask is not None and mask.shape == self.shape and mask.any()
+        return {"blind": mask != 0 if has_gaps else np.empty((0, 0), np.bool_)}
 
     def _arcs(self) -> Arrays:
+        rings, chi = self._fine_rings()
+        arcs = Arcs.of(rings, chi)
+        return {"order": arcs.order, "starts": arcs.starts, "slots": arcs.slots, "ring": arcs.ring}
+
+    def _cells(self) -> Arrays:
+        from ..numerics.regions.levels import SECTORS
+
+        rings, chi = self._fine_rings()
+        cells = Cells.of(rings // 3, chi, SECTORS)
+        return {"cell": cells.cell, "rings": np.array([cells.rings])}
+
+    def _fine_rings(self) -> tuple[NDArray[np.int64], NDArray[np.floating[Any]]]:
+        """Return the ring of every pixel, a third of a pixel wide and counted from the beam, and its azimuth (rad)."""
         integrator = self.integrator
         two_theta, chi = (
             integrator.center_array(self.shape, unit=unit, scale=False) for unit in ("2th_rad", "chi_rad")
         )
         width = integrator.delta_array(self.shape, unit="2th_rad", scale=False)
-        arcs = Arcs.of(fine_rings(two_theta, width), chi)
-        return {"order": arcs.order, "starts": arcs.starts, "slots": arcs.slots, "ring": arcs.ring}
+        return fine_rings(two_theta, width), chi
 
     def _rings(self) -> Arrays:
         integrator = self.integrator
         if integrator.wavelength is None:
-            # The wavelength scales q and its widths alike: any value gives the same rings.
-            some = replace(self.poni, text=f"{self.poni.text}\nWavelength: 1e-10\n")
-            integrator = Geometry(some, self.shape).integrator
+            # The wavelength scales q and its widths alike, so any value gives the same rings.
+            with_wavelength = replace(self.poni, text=f"{self.poni.text}\nWavelength: 1e-10\n")
+            integrator = Geometry(with_wavelength, self.shape).integrator
         rings = Rings.of(ring_numbers(integrator, self.shape))
         return {"order": rings.order, "starts": rings.starts, "slots": rings.slots}
 
@@ -137,5 +180,5 @@ class Geometry:
 def shared_geometry(
     poni: Poni, shape: tuple[int, int], shape_from: str = "the frames are", cache: bool = False
 ) -> Geometry:
-    """The geometry of this PONI and shape, one a process."""
+    """Return the geometry of this calibration and shape, shared within the process."""
     return Geometry(poni, shape, shape_from, cache)

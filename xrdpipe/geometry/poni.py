@@ -1,4 +1,4 @@
-"""A PONI file, or another calibration, read and checked."""
+"""Calibration from a PONI file or another format, read and checked."""
 
 from __future__ import annotations
 
@@ -18,10 +18,16 @@ _NUMBERS = ("distance", "poni1", "poni2", "rot1", "rot2", "rot3", "wavelength", 
 
 @dataclass(frozen=True)
 class Poni:
-    """A calibration, checked; lengths in m, angles in rad.
+    """A checked calibration; lengths in m, angles in rad.
 
-    ``text``: of a PONI file (versions 1 to 3, pyFAI's ``PoniFile``) or of a JSON configuration of pyFAI; ``changes``:
-    the values that the user gave in place of its own (name in `poni.Calibration` -> value, JSON).
+    Attributes
+    ----------
+    path
+        File that the calibration comes from.
+    text
+        Text of a PONI file (versions 1 to 3, pyFAI's ``PoniFile``) or of a JSON configuration of pyFAI.
+    changes
+        The user's values that replace those of the file, name in `Calibration` -> value, as JSON.
     """
 
     path: str
@@ -30,40 +36,53 @@ class Poni:
 
     @classmethod
     def read(cls, path: str) -> Poni:
-        """Read and check what `poni.content` reads; ConfigError says what is missing or wrong in it."""
+        """Read and check a calibration; raise ConfigError if it is incomplete or wrong."""
         return cls(path, content(path)).checked()
 
     @classmethod
     def of(cls, path: str | None, calibration: Calibration) -> Poni:
-        """The geometry of a file with the values of ``calibration``; without a file, of Fit2D's numbers alone."""
+        """Combine a file with the user's values.
+
+        Parameters
+        ----------
+        path
+            File, or None if Fit2D's parameters are complete.
+        calibration
+            The user's values.
+
+        Raises
+        ------
+        ConfigError
+            If the calibration is incomplete or wrong.
+        """
         poni = None if path is None else cls.read(path)
         if numbers := calibration.numbers:
-            # The numbers are in the text, and its hash; of the file only detector and wavelength still count.
+            # The parameters become part of the text and its hash; the file provides only detector and wavelength.
             poni = cls(path or "geometry.fit2d", from_fit2d(numbers, poni.values if poni else {}))
         assert poni is not None
         return replace(poni, changes=json.dumps(calibration.changed)).checked()
 
     @property
     def name(self) -> str:
-        """Its file by base name, with the place in it."""
+        """Base name of the file, with the path in it."""
         file, inside = split_poni_path(self.path)
         return f"{file.name}::{inside}" if inside else file.name
 
     @property
     def changed(self) -> dict[str, float]:
-        """The values that are not the file's."""
+        """Values that the user changed, name in `Calibration` -> value."""
         return dict(json.loads(self.changes))
 
     @cached_property
     def values(self) -> Mapping[str, str]:
-        """Key of a PONI file (lower case) -> value."""
+        """Values by key of a PONI file (lower case)."""
         try:
             return with_changes(parsed(self.text), self.changed)
         except (ValueError, AttributeError) as error:
             raise ConfigError(f"poni={self.path}: {error}") from error
 
     def checked(self) -> Poni:
-        """Itself; ConfigError says what is missing or wrong."""
+        """Return the calibration itself; raise ConfigError if it is incomplete or wrong."""
         self._check()
         return self
 
@@ -91,10 +110,14 @@ class Poni:
             raise ConfigError(f"poni={self.path}: poni_version or detector_config cannot be read ({error})") from error
         if not isinstance(config, dict):
             raise ConfigError(f"poni={self.path}: detector_config is no JSON object")
-        full = config.get("max_shape")
-        pair = isinstance(full, list) and len(full) == 2 and all(type(side) is int and side > 0 for side in full)
-        if full is not None and not pair:
-            raise ConfigError(f"poni={self.path}: max_shape is {full!r}, two numbers of pixels are expected")
+        max_shape = config.get("max_shape")
+        valid = (
+            isinstance(max_shape, list)
+            and len(max_shape) == 2
+            and all(type(side) is int and side > 0 for side in max_shape)
+        )
+        if max_shape is not None and not valid:
+            raise ConfigError(f"poni={self.path}: max_shape is {max_shape!r}, two numbers of pixels are expected")
         if version >= 2 and not {"detector", "detector_config"} <= set(values):
             raise ConfigError(f"poni={self.path}: version {version:g} needs Detector and Detector_config")
         spline = values.get("splinefile", "None")
@@ -103,30 +126,30 @@ class Poni:
 
     @property
     def wavelength(self) -> float | None:
-        """In m; None where the file has none."""
+        """Wavelength in m; None if the file has none."""
         value = self.values.get("wavelength", "None")
         return None if value == "None" else float(value)
 
     @property
     def fixed_shape(self) -> bool:
-        """Whether its detector may have a shape of its own."""
+        """True if the detector may have a shape of its own."""
         config = json.loads(self.values.get("detector_config", "{}"))
         return self.values.get("detector", "Detector") != "Detector" or config.get("max_shape") is not None
 
     @property
-    def alone(self) -> bool:
-        """Whether it says everything itself, naming no other file (distortion, detector)."""
+    def self_contained(self) -> bool:
+        """True if the calibration refers to no other file (distortion, detector)."""
         spline = self.values.get("splinefile", "None")
         return spline == "None" and "file" not in self.values.get("detector_config", "").lower()
 
     def integrator(self) -> Any:
-        """A new pyFAI AzimuthalIntegrator of this geometry, with neither mask nor dummy of its own."""
+        """Return a new AzimuthalIntegrator of pyFAI; raise ConfigError if pyFAI rejects the calibration."""
         import pyFAI
         from pyFAI.io.ponifile import PoniFile
 
         try:
             integrator = pyFAI.load(PoniFile(dict(self.values)))
-        except Exception as error:  # whatever pyFAI says of a stranger's file
+        except Exception as error:  # pyFAI raises many types for malformed files
             raise ConfigError(f"poni={self.path}: {self._reason(error)}") from error
         if not integrator.detector.pixel1 or not integrator.detector.pixel2:
             raise ConfigError(f"poni={self.path}: the size of a pixel is missing (PixelSize1, or Detector_config)")
@@ -142,7 +165,7 @@ class Poni:
 
 
 def fits(detector: Any, shape: tuple[int, int]) -> bool:
-    """Whether frames of ``shape`` can come from this pyFAI detector, perhaps binned."""
+    """Return whether frames of ``shape`` can come from this pyFAI detector, possibly binned."""
     full = detector.max_shape
     if full is None or tuple(full) == shape or (detector.shape is not None and tuple(detector.shape) == shape):
         return True

@@ -1,4 +1,4 @@
-"""The rings of a detector, about a pixel wide."""
+"""Rings and arcs of a detector."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-ARC = 64  # pixels of an arc: enough for a median, and few enough for it to be short
-
-
-FARTHEST = 1e6  # m: beyond it pixels are at one angle, as far as numbers tell; also of what is no length
+ARC = 64  # pixels per arc: enough for a median, few enough for a short arc
+FARTHEST = 1e6  # largest value in a calibration; at 1e6 m all pixels are numerically at one angle
 
 
 @dataclass(frozen=True)
 class Rings:
     """Pixels sorted by ring: those of ring i are ``order[starts[i]:starts[i + 1]]``, ascending.
 
-    ``order`` is uint32, shape (pixels,): flat indices; ``starts`` is int64, shape (rings + 1,); ``slots`` is uint32,
-    shape (pixels,): where in ``order`` each pixel stands.
+    Attributes
+    ----------
+    order
+        Flat indices of the pixels, uint32, shape (pixels,).
+    starts
+        Start of each ring in ``order``, int64, shape (rings + 1,).
+    slots
+        Position of each pixel in ``order``, uint32, shape (pixels,).
     """
 
     order: NDArray[np.uint32]
@@ -28,7 +32,7 @@ class Rings:
 
     @classmethod
     def of(cls, numbers: NDArray[np.integer[Any]]) -> Rings:
-        """Sort the pixels by the ring number that each has."""
+        """Sort the pixels by their ring number."""
         counts = np.bincount(numbers.ravel())
         order = np.argsort(numbers, axis=None, kind="stable").astype(np.uint32)
         slots = np.empty_like(order)
@@ -38,20 +42,33 @@ class Rings:
 
 @dataclass(frozen=True)
 class Arcs(Rings):
-    """Pixels sorted by arc: `fine_rings`, cut into arcs of 64 to 127 pixels next to each other.
+    """Pixels sorted by arc: `fine_rings`, cut into arcs of 64 to 127 neighbouring pixels.
 
-    So narrow, the flank of a peak is no scatter; so short, neither are polarization, tilt and texture. ``ring`` is
-    int32, shape (arcs,): the number of each arc's ring, counted from the beam.
+    Arcs are so narrow that the flank of a peak does not count as scatter, and so short that neither do polarization,
+    tilt and texture.
+
+    Attributes
+    ----------
+    ring
+        Ring of each arc, counted from the beam, int32, shape (arcs,).
     """
 
     ring: NDArray[np.int32]
 
     @classmethod
     def of(cls, numbers: NDArray[np.integer[Any]], chi: NDArray[np.floating[Any]] | None = None) -> Arcs:
-        """Sort the pixels by ring number and, in the ring, by ``chi``; a ring of n pixels has ``max(1, n // 64)`` arcs
-        of as many pixels, give or take one."""
+        """Sort the pixels by ring number and, within the ring, by azimuth.
+
+        Parameters
+        ----------
+        numbers
+            Ring number of each pixel.
+        chi
+            Azimuth of each pixel in rad. A ring of n pixels has ``max(1, n // 64)`` arcs of equal size, up to one
+            pixel.
+        """
         assert chi is not None
-        key = numbers + (chi - chi.min()) / (np.ptp(chi) + 1)  # one key: half the time of np.lexsort
+        key = numbers + (chi - chi.min()) / (np.ptp(chi) + 1)  # a single key takes half the time of np.lexsort
         order = np.argsort(key, axis=None, kind="stable").astype(np.uint32)
         slots = np.empty_like(order)
         slots[order] = np.arange(order.size, dtype=np.uint32)
@@ -62,29 +79,61 @@ class Arcs(Rings):
         ends = (np.cumsum(counts) - counts)[ring] + nth * counts[ring] // pieces[ring]
         return cls(order, np.concatenate([[0], ends]), slots, ring.astype(np.int32))
 
+    def of_pixels(self) -> NDArray[np.uint32]:
+        """Return the number of the arc of every pixel, uint32, shape (pixels,)."""
+        arc = np.empty_like(self.order)
+        arc[self.order] = np.repeat(np.arange(self.ring.size, dtype=np.uint32), np.diff(self.starts))
+        return arc
+
+
+@dataclass(frozen=True)
+class Cells:
+    """In which cell each pixel is: rings, a pixel wide, are cut into equal sectors.
+
+    ``cell`` is uint32, shape (pixels,): ``sector * rings + ring``, sectors counted from chi = 0.
+    """
+
+    cell: NDArray[np.uint32]
+    rings: int
+
+    @classmethod
+    def of(cls, ring: NDArray[np.integer[Any]], chi: NDArray[np.floating[Any]], sectors: int) -> Cells:
+        """Return the cells of pixels with these rings, counted from the beam, and azimuths (rad)."""
+        share = np.mod(chi.ravel(), 2 * np.pi) / (2 * np.pi)
+        sector = np.minimum((share * sectors).astype(np.int64), sectors - 1)
+        rings = int(ring.max()) + 1
+        return cls((sector * rings + ring.ravel()).astype(np.uint32), rings)
+
 
 def fine_rings(two_theta: NDArray[np.floating[Any]], width: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
-    """In which ring, counted from the beam, each pixel is; rings are a third of a pixel wide.
+    """Return the ring of each pixel, counted from the beam; rings are a third of a pixel wide.
 
-    ``two_theta`` and ``width`` (pyFAI's delta: from the centre of a pixel to its furthest corner) are in rad, (slow,
-    fast). A ring at some angle is half as wide as the mean of the pixels there says; the widths add up from 0.
+    A ring at some angle is half as wide as the mean of the pixels there; the widths add up from 0.
+
+    Parameters
+    ----------
+    two_theta
+        Scattering angle in rad, (slow, fast).
+    width
+        pyFAI's delta in rad, (slow, fast): distance from the centre of a pixel to its furthest corner.
     """
     edges = np.linspace(0, two_theta.max(), int(np.hypot(*two_theta.shape)) + 1)
-    many, step = edges.size - 1, edges[1]
-    at = np.minimum((two_theta / step).astype(np.int64), many - 1).ravel()
-    counts = np.bincount(at, minlength=many)
-    sums = np.bincount(at, weights=width.ravel(), minlength=many)
+    count, step = edges.size - 1, edges[1]
+    bins = np.minimum((two_theta / step).astype(np.int64), count - 1).ravel()
+    counts = np.bincount(bins, minlength=count)
+    sums = np.bincount(bins, weights=width.ravel(), minlength=count)
     filled = np.flatnonzero(counts)
-    mean = np.interp(np.arange(many), filled, sums[filled] / counts[filled])
+    mean = np.interp(np.arange(count), filled, sums[filled] / counts[filled])
     distance = np.concatenate([[0], np.cumsum(2 * step / mean)])
-    found: NDArray[np.int64] = np.interp(two_theta, edges, distance).astype(np.int64)
-    return found
+    rings: NDArray[np.int64] = np.interp(two_theta, edges, distance).astype(np.int64)
+    return rings
 
 
 def ring_numbers(integrator: Any, shape: tuple[int, int]) -> NDArray[np.int64]:
-    """The ring of every pixel, shape (slow, fast): PDFstream's ``generate_binner``, about a pixel wide.
+    """Return the ring of each pixel, (slow, fast), as PDFstream's ``generate_binner``.
 
-    Radial edges are half a pixel diagonal apart; the largest ``dq`` in each gives the width of the ring in q.
+    Rings are about a pixel wide. Radial edges are half a pixel diagonal apart; the largest ``dq`` in each interval
+    gives the width of the ring in q.
     """
     r = integrator.rArray(shape)
     q = integrator.qArray(shape) / 10  # 1/nm -> 1/angstrom

@@ -1,4 +1,4 @@
-"""Files: frames of every format, HDF5 and headers that are read; patterns and NeXus files that are written.
+"""Input and output files: frames of every format, HDF5 and headers; patterns and NeXus files.
 
-It imports `model`. Begin with `files`: which frames are in a file, and how one of them is read.
+The package imports `model`. Begin with `files`, which lists the frames in a file and reads one of them.
 """

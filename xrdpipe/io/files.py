@@ -1,4 +1,4 @@
-"""Files: which frames are in one, and how one of them is read."""
+"""Frames in files: list them, read one of them."""
 
 from __future__ import annotations
 
@@ -24,62 +24,81 @@ from .image_file import PACKED, UNPACKED, _by_fabio, _first_line, _tiffs, as_ima
 from .paths import split_path
 from .writing import file_hash
 
-_PASSING = (errno.ESTALE, errno.EIO, errno.ETIMEDOUT)  # what a network file system may answer once, and then no more
-
-
-_PAUSE = 0.2  # seconds until it is asked again
-
-
-Made = TypeVar("Made")
+_TRANSIENT = (errno.ESTALE, errno.EIO, errno.ETIMEDOUT)  # errors of a network file system that may pass
+_PAUSE = 0.2  # seconds before the second attempt
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class Content:
-    """The frames of a file, as references without names, in order; and what is to be said of them."""
+    """Frames of a file.
+
+    Attributes
+    ----------
+    references
+        References without names, in order.
+    notes
+        Messages for the user.
+    """
 
     references: tuple[Reference, ...]
     notes: tuple[str, ...] = ()
 
 
-def look(path: str | Path) -> Content:
-    """Which frames are in a file, or in the part of it that is named (``file.h5::/entry/data[10:20]``).
+def list_frames(path: str | Path) -> Content:
+    """List the frames in a file, or in a part of it (``file.h5::/entry/data[10:20]``).
 
-    A file that cannot be read is one frame, which will fail with the reason. ConfigError where none is in the slice.
+    An unreadable file counts as one frame, which fails with the reason when it is read.
+
+    Raises
+    ------
+    ConfigError
+        If the slice selects no frame.
     """
-    file, inside, wanted = split_path(path)
-    index = wanted if isinstance(wanted, int) else None
+    file, inside, selection = split_path(path)
+    index = selection if isinstance(selection, int) else None
     try:
         kind = _kind(file)
         if kind == "hdf5":
             stack = hdf5.stack(file, inside)
-            inside, total, there = stack.inside, stack.count, None if stack.single else stack.indices
+            inside, total, available = stack.inside, stack.count, None if stack.single else stack.indices
             notes = [f"{file}: {note}" for note in stack.notes]
         elif inside:
             raise FrameError("not an HDF5 file, so there are no datasets in it")
         else:
             total, truncated = _count(file, kind)
-            there = None if total == 1 and not truncated else list(range(total))
+            available = None if total == 1 and not truncated else list(range(total))
             notes = [f"{file}: is truncated; it has {total} whole frames"] if truncated else []
-    except (FrameError, OSError):  # the latter of one that has just gone
+    except (FrameError, OSError):  # OSError: the file was just removed
         return Content((Reference("", file, None, inside, index),))
-    if there is None:  # an image of its own, no stack
+    if available is None:  # a single image, no stack
         return Content((Reference("", file, None, inside, None if index in (None, 0, -1) else index),))
-    if isinstance(wanted, int):
-        there = [wanted + total if wanted < 0 else wanted]
-    elif wanted is not None:
-        inside_slice = set(range(total)[wanted])
-        if not inside_slice.intersection(there):
-            raise ConfigError(f"{path}: none of the {len(there)} frames that {file} has")
-        there = [each for each in there if each in inside_slice]
-    elif not there:
+    if isinstance(selection, int):
+        available = [selection + total if selection < 0 else selection]
+    elif selection is not None:
+        selected = set(range(total)[selection])
+        if not selected.intersection(available):
+            raise ConfigError(f"{path}: none of the {len(available)} frames that {file} has")
+        available = [each for each in available if each in selected]
+    elif not available:
         notes = notes or [f"{file}: has no frames yet"]
-    return Content(tuple(Reference("", file, None, inside, each) for each in there), tuple(notes))
+    return Content(tuple(Reference("", file, None, inside, each) for each in available), tuple(notes))
 
 
 def read(reference: Reference) -> tuple[NDArray[Any], str]:
-    """The raw array (slow, fast) of a frame in a file, and the hash of the file's content, or in a stack of the array.
+    """Read a frame from a file.
 
-    FrameError says why there is no image.
+    Returns
+    -------
+    raw : ndarray
+        Raw array, (slow, fast).
+    digest : str
+        Content hash of the file or, for a frame of a stack, of the array.
+
+    Raises
+    ------
+    FrameError
+        If there is no image; the message is the reason.
     """
     path, index = reference.path, reference.index
     if index is None and not reference.dataset:
@@ -87,13 +106,13 @@ def read(reference: Reference) -> tuple[NDArray[Any], str]:
     kind = _kind(path)
     if reference.dataset and kind != "hdf5":
         raise FrameError("not an HDF5 file, so there are no datasets in it")
-    raw = hdf5.image(path, reference.dataset, index) if kind == "hdf5" else _one_of_many(path, kind, index or 0)
+    raw = hdf5.image(path, reference.dataset, index) if kind == "hdf5" else _frame_of_stack(path, kind, index or 0)
     raw = np.ascontiguousarray(as_image(raw))
     return raw, content_hash(raw)
 
 
 def digest(reference: Reference) -> str:
-    """The hash that `read` gives; of merged frames that of their hashes. FrameError if there is no image."""
+    """Return the hash that `read` returns; for merged frames, that of the hashes of their parts."""
     if reference.parts:
         return content_hash("".join(map(digest, reference.parts)).encode())
     if reference.index is None and not reference.dataset:
@@ -105,9 +124,12 @@ def digest(reference: Reference) -> str:
 
 
 def reference_state(reference: Reference) -> tuple[int, int]:
-    """Size (bytes) and modification time (ns) of the files that hold a frame, all together; FrameError if one is gone.
+    """Return the total size (bytes) and the latest modification time (ns) of the files of a frame.
 
-    They stay as they are as long as the frame does.
+    Raises
+    ------
+    FrameError
+        If a file is missing.
     """
     if not reference.parts and not reference.dataset:
         return file_state(reference.path)
@@ -119,29 +141,47 @@ def reference_state(reference: Reference) -> tuple[int, int]:
     return sum(size for size, _ in states), max(time for _, time in states)
 
 
-def read_steady(reference: Reference, read: Callable[[Reference], Made]) -> tuple[Made, tuple[int, int]]:
-    """What ``read`` makes of a frame, and the state of its files, see `changed`, which is the same before and after.
+def read_steady(reference: Reference, read: Callable[[Reference], Result]) -> tuple[Result, tuple[int, int]]:
+    """Read a frame whose files do not change meanwhile; retry once.
 
-    Where it is not, or where a network file system did not answer, it is read once more; FrameError if that is no
-    better. The file of a stack may grow meanwhile.
+    A retry follows a change of the files and a transient error of a network file system. The file of a stack may grow.
+
+    Parameters
+    ----------
+    reference
+        The frame.
+    read
+        Function that reads it.
+
+    Returns
+    -------
+    result
+        Result of ``read``.
+    state : tuple of int
+        State of the files, see `reference_state`.
+
+    Raises
+    ------
+    FrameError
+        If the second attempt fails as well.
     """
     for last in (False, True):
         before = None
         try:
             before = reference_state(reference)
-            made = read(reference)
-            is_unchanged(reference, before)
-            return made, before
+            result = read(reference)
+            require_unchanged(reference, before)
+            return result, before
         except (FrameError, OSError) as error:
-            if last or not (_passing(error) or _differs(reference, before)):
+            if last or not (_is_transient(error) or _differs(reference, before)):
                 raise
             time.sleep(_PAUSE)
-            forget_files()  # a handle that is stale stays so
-    raise AssertionError  # the last time it has returned or raised
+            forget_files()  # a stale handle stays stale
+    raise AssertionError  # the last attempt returns or raises
 
 
-def is_unchanged(reference: Reference, before: tuple[int, int]) -> None:
-    """FrameError where the files of a frame are not as they were ``before``, see `changed`. A stack may grow."""
+def require_unchanged(reference: Reference, before: tuple[int, int]) -> None:
+    """Raise FrameError if the files of a frame differ from the state ``before``; a stack may grow."""
     stack = all(each.dataset or each.index is not None for each in reference.parts or (reference,))
     if not stack and reference_state(reference) != before:
         raise FrameError("it changed while it was read")
@@ -154,45 +194,51 @@ def _differs(reference: Reference, before: tuple[int, int] | None) -> bool:
         return False
 
 
-def _passing(error: BaseException | None) -> bool:
-    """Whether what went wrong may go right the next time; HDF5 says the number of the error in its text only."""
+def _is_transient(error: BaseException | None) -> bool:
+    """Return whether an error may pass. HDF5 gives the error number in its message only."""
     while error is not None:
         if isinstance(error, OSError):
-            told = any(f"errno = {number}," in str(error) for number in _PASSING)
-            if told or error.errno in _PASSING:
+            in_message = any(f"errno = {number}," in str(error) for number in _TRANSIENT)
+            if in_message or error.errno in _TRANSIENT:
                 return True
         error = error.__cause__
     return False
 
 
-def content_of(path: str | Path) -> str:
-    """The hash of an input: of the file, or in HDF5 and where a part is named, of the frames; FrameError if none."""
-    file, inside, wanted = split_path(path)
-    if not inside and wanted is None and _kind(file) != "hdf5":
+def input_hash(path: str | Path) -> str:
+    """Return the hash of an input: of the file or, for HDF5 and parts of files, of the frames.
+
+    Raises
+    ------
+    FrameError
+        If there is no image.
+    """
+    file, inside, selection = split_path(path)
+    if not inside and selection is None and _kind(file) != "hdf5":
         return digest(Reference("", file))
-    hashes = [digest(each) for each in look(path).references]
+    hashes = [digest(each) for each in list_frames(path).references]
     return hashes[0] if len(hashes) == 1 else content_hash("".join(hashes).encode())
 
 
 def forget_files() -> None:
-    """Close the files that stay open for more frames, and look again at what is in them."""
+    """Close all files that stay open, and forget their contents."""
     hdf5.forget()
     for each in (_tiffs, _by_fabio):
         each.close()
 
 
-def _one_of_many(path: Path, kind: str, index: int) -> NDArray[Any]:
+def _frame_of_stack(path: Path, kind: str, index: int) -> NDArray[Any]:
     try:
         if kind == "npy":
-            whole = np.load(path, mmap_mode="r", allow_pickle=False)
-            return np.array(whole if whole.ndim == 2 and index == 0 else whole[index])
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            return np.array(array if array.ndim == 2 and index == 0 else array[index])
         if kind == "tiff":
             with _tiffs.access(path) as tiff:
                 page = tiff.pages[index]
                 check_image(page.shape, page.dtype.itemsize, path.stat().st_size, PACKED)
                 try:
                     return np.asarray(page.asarray())
-                except (ValueError, ImportError):  # a compression that needs more than tifffile
+                except (ValueError, ImportError):  # compressed in a way that tifffile cannot decode
                     pass
         with _by_fabio.access(path) as file:
             if index >= file.nframes:
@@ -204,10 +250,10 @@ def _one_of_many(path: Path, kind: str, index: int) -> NDArray[Any]:
         raise
     except IndexError as error:
         raise FrameError(f"it has no frame {index}") from error
-    except Exception as error:  # as with one frame a file
+    except Exception as error:  # tifffile, numpy and fabio raise many types
         raise FrameError(f"frame {index} cannot be read ({_first_line(error)})") from error
 
 
 def references(paths: Iterable[str | Path], taken: Mapping[str, str] | None = None) -> list[Reference]:
-    """The frames of files, each with its name; see `named`."""
-    return assign_names([each for path in paths for each in look(path).references], taken)
+    """Return the frames of files, each with its name; see `model.naming.assign_names`."""
+    return assign_names([each for path in paths for each in list_frames(path).references], taken)

@@ -1,4 +1,4 @@
-"""Text formats: a pattern as the text that other programs read, and back; see docs/formats.md."""
+"""Text formats of patterns: write them as other programs expect, and read them back; see docs/formats.md."""
 
 from __future__ import annotations
 
@@ -17,31 +17,36 @@ from ..model.pattern import Pattern
 from ..model.plugins import FORMATS as GROUP
 from ..model.plugins import plugins
 
-Header = Mapping[str, Any]  # what is said of the making of a pattern: name -> text or JSON value
-
-
+Header = Mapping[str, Any]  # provenance of a pattern: name -> text or JSON value
 Floats = NDArray[np.float64]
+TWO_THETA = {"2th_deg": 1.0, "2th_rad": float(np.degrees(1))}  # factor to degrees
 
-
-TWO_THETA = {"2th_deg": 1.0, "2th_rad": float(np.degrees(1))}  # to degrees
-
-
-FIT2D_AXES = {  # as Fit2D writes them; in other units the axis is called as pyFAI calls it
+FIT2D_AXES = {  # axis titles of Fit2D; other units keep pyFAI's name
     "2th_deg": "2-Theta Angle (Degrees)",
     "q_nm^-1": "Q (Inverse Nanometres)",
     "r_mm": "Radial Distance (mm)",
     "d_A": "D-spacing (Angstroms)",
 }
 
-
-UNEVEN = 1e-3  # of a step: what counts as another step
+UNEVEN = 1e-3  # relative deviation that makes steps unequal
 
 
 @dataclass(frozen=True)
 class Format:
-    """How a pattern is written: ``<name><suffix>`` holds ``text``, which ``read`` turns into columns again.
+    """A file format of patterns.
 
-    ``sigma``: whether it needs one; ``units``: those of the axis that it can hold, () for any.
+    Attributes
+    ----------
+    suffix
+        Suffix of the files, ``<name><suffix>``.
+    text
+        Function that returns the text of a pattern.
+    read
+        Function that returns the radial unit and the columns of a text.
+    sigma
+        The format requires sigma.
+    units
+        Radial units that the format supports, () for any.
     """
 
     suffix: str
@@ -52,38 +57,41 @@ class Format:
 
 
 def chi_text(pattern: Pattern, header: Header) -> str:
-    """Ours: ``#`` header, the last line of which names the columns, then radial, intensity[, sigma] as %14.6e."""
+    """Return our own format: a ``#`` header whose last line names the columns, then the columns as %14.6e.
+
+    The columns are radial, intensity and, with an error model, sigma.
+    """
     names = _names(pattern)
-    columns = " ".join(f"{name:>14}" for name in names).removeprefix("  ")  # which "# " takes up
+    columns = " ".join(f"{name:>14}" for name in names).removeprefix("  ")  # replaced by "# "
     return _comments("#", header, columns) + _rows(pattern, len(names), "%14.6e")
 
 
 def xy_text(pattern: Pattern, header: Header) -> str:
-    """Two columns under the same ``#`` header."""
+    """Return two columns under the same ``#`` header."""
     columns = " ".join(f"{name:>15}" for name in _names(pattern)[:2]).removeprefix("  ")
     return _comments("#", header, columns) + _rows(pattern, 2, "%15.7e")
 
 
 def xye_text(pattern: Pattern, header: Header) -> str:
-    """Three columns and nothing else, which every program reads that reads xye."""
+    """Return three columns without a header, which every program that knows xye can read."""
     return _rows(pattern, 3, "%15.7e")
 
 
 def xye_topas_text(pattern: Pattern, header: Header) -> str:
-    """Three columns under a header of ``'`` lines, TOPAS' comments."""
+    """Return three columns under a header of ``'`` lines, the comments of TOPAS."""
     return _comments("'", header, " ".join(_names(pattern))) + _rows(pattern, 3, "%15.7e")
 
 
 def csv_text(pattern: Pattern, header: Header) -> str:
-    """A line with the names of the columns, then numbers between commas (RFC 4180, lines end in LF)."""
+    """Return a line of column names, then comma-separated numbers (RFC 4180, lines end in LF)."""
     names = _names(pattern)
     return ",".join(names) + "\n" + _rows(pattern, len(names), "%.7e", ",")
 
 
 def fit2d_text(pattern: Pattern, header: Header) -> str:
-    """Fit2D's: title, name of the axis, ``Intensity``, number of points; then two columns.
+    """Return Fit2D's format: title, name of the axis, ``Intensity``, number of points; then two columns.
 
-    The title is the image's name without blanks: GSAS-II takes "q " in these lines for an axis in q.
+    Blanks in the title become underscores, because GSAS-II takes "q " in these lines for an axis in q.
     """
     rows = _rows(pattern, 2, "%15.7e")
     axis = FIT2D_AXES.get(pattern.unit, pattern.unit)
@@ -91,10 +99,14 @@ def fit2d_text(pattern: Pattern, header: Header) -> str:
 
 
 def fxye_text(pattern: Pattern, header: Header) -> str:
-    """GSAS's FXYE with constant steps: title, comments, ``BANK``; then 2theta in centidegrees, intensity, sigma.
+    """Return GSAS's FXYE with constant steps: title, comments, ``BANK``; then 2theta, intensity, sigma.
 
-    Empty bins at both ends are left out. FrameError for one in between, or for bins of different widths: the format
-    has no words for them.
+    2theta is in centidegrees. Empty bins at both ends are left out.
+
+    Raises
+    ------
+    FrameError
+        If there are empty bins in between or bins of different widths, which the format cannot express.
     """
     filled = np.flatnonzero(~np.isnan(pattern.intensity))
     first, last = (int(filled[0]), int(filled[-1])) if filled.size else (0, -1)
@@ -118,7 +130,7 @@ def fxye_text(pattern: Pattern, header: Header) -> str:
 
 
 def _title(header: Header) -> str:
-    """The file name of the image, without its hash, in one line."""
+    """Return the file name of the image, without its hash, on one line."""
     return " ".join(str(header.get("image", "")).rpartition(" ")[0].split()) or "pattern"
 
 
@@ -140,11 +152,11 @@ def _columns(pattern: Pattern, count: int) -> Floats:
     return np.stack([pattern.radial, pattern.intensity, *sigma][:count])
 
 
-def _rows(pattern: Pattern, count: int, form: str, between: str = " ") -> str:
-    """The bins that have a pixel, a line each, by the axis."""
+def _rows(pattern: Pattern, count: int, form: str, separator: str = " ") -> str:
+    """Return the bins that have a pixel, one line each, in the order of the axis."""
     rows = _columns(pattern, count).T[~np.isnan(pattern.intensity)]
     rows = rows[np.argsort(rows[:, 0], kind="stable")]
-    return ((between.join([form] * count) + "\n") * len(rows)) % tuple(rows.ravel().tolist())
+    return ((separator.join([form] * count) + "\n") * len(rows)) % tuple(rows.ravel().tolist())
 
 
 def _hashed(text: str) -> tuple[str, Floats]:
@@ -176,10 +188,10 @@ def _bare(text: str) -> tuple[str, Floats]:
     return "", _table(text)
 
 
-def _table(text: str, between: str | None = None) -> Floats:
+def _table(text: str, separator: str | None = None) -> Floats:
     if not text.strip():
         raise ValueError("no rows")
-    return np.loadtxt(text.splitlines(), delimiter=between, ndmin=2)
+    return np.loadtxt(text.splitlines(), delimiter=separator, ndmin=2)
 
 
 FORMATS = {
@@ -194,33 +206,46 @@ FORMATS = {
 
 
 def format_names() -> list[str]:
-    """Return the names of all formats, ours first, then those of installed plug-ins."""
+    """Return the names of all formats: the built-in ones, then those of plug-ins."""
     return [*FORMATS, *(name for name in plugins(GROUP) if name not in FORMATS)]
 
 
 def find_format(name: str) -> Format | None:
-    """Return the format of that name, ours or of an installed plug-in (entry points ``xrdpipe.formats``), or None."""
+    """Return a built-in format or one of a plug-in (entry points ``xrdpipe.formats``) by name, or None."""
     if name in FORMATS:
         return FORMATS[name]
-    found = plugins(GROUP)[name].load() if name in plugins(GROUP) else None
-    return found if isinstance(found, Format) else None
+    loaded = plugins(GROUP)[name].load() if name in plugins(GROUP) else None
+    return loaded if isinstance(loaded, Format) else None
 
 
 def _formats() -> Iterator[Format]:
-    """Yield ours, then those of installed plug-ins, which are looked up only where ours are not enough."""
+    """Yield the built-in formats, then those of plug-ins, which are looked up only when needed."""
     yield from FORMATS.values()
     yield from (form for name in format_names()[len(FORMATS) :] if (form := find_format(name)) is not None)
 
 
 def format_of(file: str) -> Format | None:
-    """Return the format that a file of this name is in."""
-    found = [form for form in _formats() if file.endswith(form.suffix)]
-    return max(found, key=lambda form: len(form.suffix), default=None)
+    """Return the format that a file of this name has, or None."""
+    matches = [form for form in _formats() if file.endswith(form.suffix)]
+    return max(matches, key=lambda form: len(form.suffix), default=None)
 
 
 def read_pattern(folder: Path, name: str) -> Pattern | None:
-    """The pattern of a frame, from whatever a run wrote of it, without the empty bins; None where there is nothing."""
-    if not name or Path(name).name != name:  # a run.json may say anything
+    """Read the pattern of a frame from any file of a run, without the empty bins.
+
+    Parameters
+    ----------
+    folder
+        Output folder of the run.
+    name
+        Name of the frame.
+
+    Returns
+    -------
+    Pattern or None
+        None if there is no readable pattern.
+    """
+    if not name or Path(name).name != name:  # the name may come from an untrusted run.json
         return None
     for form in _formats():
         try:
@@ -239,7 +264,7 @@ def read_pattern(folder: Path, name: str) -> Pattern | None:
 
 @lru_cache(maxsize=64)
 def _unit(record: Path) -> str:
-    """The unit of a run's patterns, which a file without a header does not say."""
+    """Return the unit of the patterns of a run, which a file without a header lacks."""
     try:
         return str(json.loads(record.read_text(encoding="utf-8"))["config"]["integ"]["unit"])
     except (OSError, ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""How many frames a file has, from its header."""
+"""Number of frames in a file, from its header."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .image_file import _NPY, _TIFF, _by_fabio, _count_tiff
 
 
 def _kind(path: Path) -> str:
-    """What kind of file it is, by its first bytes and, where those say nothing, its suffix."""
+    """Return the kind of a file from its first bytes or else from its suffix."""
     file_state(path)
     try:
         with open(path, "rb", buffering=0) as file:
@@ -31,12 +31,12 @@ def _kind(path: Path) -> str:
 
 
 def _count(path: Path, kind: str) -> tuple[int, bool]:
-    """How many frames a file has, and whether there should be more; one where it cannot be read, which reading says."""
+    """Return the number of frames, and whether the file is truncated; 1 for an unreadable file."""
     try:
         total, truncated = _COUNTS[kind](path) if kind in _COUNTS else (1, False)
     except FrameError:
         raise
-    except Exception:  # fabio and numpy raise anything
+    except Exception:  # fabio and numpy raise many types; reading reports them
         return 1, False
     check_count(total)
     return total, truncated
@@ -49,12 +49,12 @@ def _count_npy(path: Path) -> tuple[int, bool]:
 
 
 def _count_edf(path: Path) -> tuple[int, bool]:
-    """Frames in an EDF file; what is as long as its first frame is not looked at further."""
+    """Count the frames of an EDF file; one that is as long as its first frame needs no full scan."""
     with open(path, "rb") as file:
         start = file.read(1 << 16)
     end = start.find(b"}\n") + 2
-    words = dict(line.partition(b"=")[::2] for line in start[:end].split(b"\n"))
-    sizes = [value for key, value in words.items() if key.strip() in (b"EDF_BinarySize", b"Size")]
+    fields = dict(line.partition(b"=")[::2] for line in start[:end].split(b"\n"))
+    sizes = [value for key, value in fields.items() if key.strip() in (b"EDF_BinarySize", b"Size")]
     length = sizes[0].strip(b" ;\r") if sizes else b""
     if length == str(path.stat().st_size - end).encode():
         return 1, False

@@ -1,4 +1,4 @@
-"""Files that stay open, so that a stack of a thousand frames is not opened a thousand times."""
+"""Open files, kept so that a stack of a thousand frames is opened once."""
 
 from __future__ import annotations
 
@@ -14,45 +14,62 @@ from ..model.errors import FrameError
 
 
 class Closable(Protocol):
-    def close(self) -> object: ...
+    """Object with a ``close`` method."""
+
+    def close(self) -> object:
+        """Release the file."""
 
 
 File = TypeVar("File", bound=Closable)
 
 
 class FileHandles(Generic[File]):
-    """The files that ``opening`` has opened in this process, up to ``most``; the one not used for longest is closed."""
+    """Files that this process keeps open; the least recently used is closed first.
+
+    Parameters
+    ----------
+    opening
+        Function that opens a path.
+    most
+        Largest number of open files.
+    """
 
     def __init__(self, opening: Callable[[Path], File], most: int = 16) -> None:
         self._opening, self._most = opening, most
-        self._lock = threading.RLock()  # no thread closes, or moves about in, what another one reads
+        self._lock = threading.RLock()  # no thread closes a file, or seeks in it, while another one reads it
         self._files: OrderedDict[Path, tuple[tuple[int, int], File]] = OrderedDict()
 
     @contextmanager
     def access(self, path: Path) -> Iterator[File]:
-        """A file to read from, opened when it is new here or has changed; FrameError where there is none."""
+        """Yield the open file; open it again if it has changed. Raise FrameError if it is missing."""
         with self._lock:
-            key, now = path.absolute(), file_state(path)
-            before, file = self._files.pop(key, (None, None))
-            if file is not None and before != now:
+            key, current = path.absolute(), file_state(path)
+            state, file = self._files.pop(key, (None, None))
+            if file is not None and state != current:
                 file.close()
                 file = None
             if file is None:
                 file = self._opening(path)
-            self._files[key] = now, file
+            self._files[key] = current, file
             while len(self._files) > self._most:
                 self._files.popitem(last=False)[1][1].close()
             yield file
 
     def close(self) -> None:
-        """Close all of them."""
+        """Close all files."""
         with self._lock:
             while self._files:
                 self._files.popitem()[1][1].close()
 
 
 def file_state(path: Path) -> tuple[int, int]:
-    """Size (bytes) and modification time (ns) of a file, by which one sees that it has changed; FrameError if none."""
+    """Return size (bytes) and modification time (ns) of a file, which show whether it has changed.
+
+    Raises
+    ------
+    FrameError
+        If it is missing or not a regular file.
+    """
     try:
         status = path.stat()
     except FileNotFoundError as error:
@@ -63,6 +80,6 @@ def file_state(path: Path) -> tuple[int, int]:
         raise FrameError(f"cannot be read ({error})") from error
     if stat.S_ISDIR(status.st_mode):
         raise FrameError("is a folder, not an image")
-    if not stat.S_ISREG(status.st_mode):  # a FIFO or a device would never end
+    if not stat.S_ISREG(status.st_mode):  # reading a FIFO or a device would never end
         raise FrameError("not a regular file")
     return status.st_size, status.st_mtime_ns

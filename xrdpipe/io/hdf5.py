@@ -1,4 +1,4 @@
-"""HDF5: where a file has its images, and one of them; links are followed by hand, and nothing in it is trusted."""
+"""Images in HDF5 files. Links are followed by hand, and no content is trusted."""
 
 from __future__ import annotations
 
@@ -15,37 +15,58 @@ from ..model.errors import FrameError
 from ..model.limits import CREDIBLE, check_count, check_image
 from . import chunks
 from .handles import file_state
+from .hdf5_layout import _default, _linked, _matching, _near, _walk, access, follow, opened
 
 if TYPE_CHECKING:
     import h5py
-from .hdf5_layout import _default, _linked, _matching, _near, _walk, access, follow, opened
 
-_PACKED = 2000  # times a dataset may be larger than what is stored of it: more than any compression makes of noise
+_PACKED = 2000  # largest credible compression ratio
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A dataset of images: the file that really holds it, its path there, its shape (..., slow, fast) and type.
+    """A dataset of images.
 
-    ``there``: which of its images have been written, None for all; ``files``: all files that its images lie in.
+    Attributes
+    ----------
+    file, inside
+        File that holds the dataset, and its path there.
+    shape
+        Shape, (..., slow, fast).
+    dtype
+        Type of the pixels.
+    written
+        Indices of the images that are written, None for all.
+    files
+        All files that contain its images.
     """
 
     file: Path
     inside: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    there: frozenset[int] | None = None
+    written: frozenset[int] | None = None
     files: tuple[Path, ...] = ()
 
     @property
     def count(self) -> int:
-        """How many images it has, or is to have."""
+        """Number of images, written or not."""
         return prod(self.shape[:-2])
 
 
 @dataclass(frozen=True)
 class Stack:
-    """The images of one dataset, or of several in a row (``inside`` is a pattern); ``notes`` say what is missing."""
+    """Images of one dataset, or of several in a row.
+
+    Attributes
+    ----------
+    inside
+        Path of the dataset, or a pattern that several match.
+    pieces
+        The datasets.
+    notes
+        Messages for the user about missing images.
+    """
 
     inside: str
     pieces: tuple[Piece, ...]
@@ -53,29 +74,29 @@ class Stack:
 
     @property
     def single(self) -> bool:
-        """Whether it is one image and no stack of one."""
+        """True for a single image, False for a stack of one."""
         return len(self.pieces) == 1 and len(self.pieces[0].shape) == 2
 
     @property
     def count(self) -> int:
-        """How many images it has, or is to have."""
+        """Number of images, written or not."""
         return sum(piece.count for piece in self.pieces)
 
     @property
     def indices(self) -> list[int]:
-        """The numbers of the images that are there."""
-        found, start = [], 0
+        """Indices of the images that are written."""
+        indices, start = [], 0
         for piece in self.pieces:
-            found += [start + at for at in range(piece.count) if piece.there is None or at in piece.there]
+            indices += [start + i for i in range(piece.count) if piece.written is None or i in piece.written]
             start += piece.count
-        return found
+        return indices
 
     def locate(self, index: int) -> tuple[Piece, int]:
-        """The dataset that has an image, and its number there; FrameError if there is no such image."""
+        """Return the dataset of an image and its index there; raise FrameError if there is no such image."""
         at = index
         for piece in self.pieces:
             if at < piece.count:
-                if at < 0 or (piece.there is not None and at not in piece.there):
+                if at < 0 or (piece.written is not None and at not in piece.written):
                     break
                 return piece, at
             at -= piece.count
@@ -83,16 +104,25 @@ class Stack:
 
 
 def stack(path: Path, inside: str = "") -> Stack:
-    """The images in the dataset ``inside`` of a file, in those that match it as a pattern, or by default in the one
-    that is to be shown: NeXus' default signal, Eiger's series, else the largest dataset.
+    """Return the images of a dataset; the result is cached as long as the file does not change.
 
-    FrameError says why there is none. Kept for as long as the file does not change.
+    Parameters
+    ----------
+    path
+        File.
+    inside
+        Path of the dataset, or a pattern. By default NeXus' default signal, Eiger's series, else the largest dataset.
+
+    Raises
+    ------
+    FrameError
+        If there are no images.
     """
     return _stack(path, inside, file_state(path))
 
 
 @lru_cache(maxsize=256)
-def _stack(path: Path, inside: str, now: tuple[int, int]) -> Stack:
+def _stack(path: Path, inside: str, state: tuple[int, int]) -> Stack:
     with access(path):
         notes: list[str] = []
         if not inside:
@@ -104,7 +134,7 @@ def _stack(path: Path, inside: str, now: tuple[int, int]) -> Stack:
             try:
                 pieces.append(_piece(*follow(path, name)))
                 notes += _unwritten(pieces[-1])
-            except FrameError as error:  # a file that a link leads to is not there (yet)
+            except FrameError as error:  # the target of a link is missing (yet)
                 notes.append(f"{name} is left out: {error}")
         if not pieces:
             raise FrameError("; ".join(notes) or f"no dataset matches {inside}")
@@ -112,23 +142,23 @@ def _stack(path: Path, inside: str, now: tuple[int, int]) -> Stack:
 
 
 def forget() -> None:
-    """Close all files, and look again at what is in them, and in those they lead to."""
+    """Close all files, and forget their contents."""
     opened.close()
-    for kept in (_stack, _pixel_mask, _small_values):
-        kept.cache_clear()
+    for cached in (_stack, _pixel_mask, _small_values):
+        cached.cache_clear()
 
 
 def locate(path: Path, inside: str, index: int | None) -> tuple[Piece, int]:
-    """The dataset that has an image, and its number there; FrameError if there is no such image."""
+    """Return the dataset of an image and its index there; raise FrameError if there is no such image."""
     try:
         return stack(path, inside).locate(index or 0)
-    except FrameError:  # a file that it leads to may have grown, or come
+    except FrameError:  # a linked file may have grown or appeared
         _stack.cache_clear()
         return stack(path, inside).locate(index or 0)
 
 
 def image(path: Path, inside: str, index: int | None) -> NDArray[Any]:
-    """One image, as it is stored; FrameError says why there is none."""
+    """Return one image as it is stored; raise FrameError if it cannot be read."""
     with access(path):
         piece, at = locate(path, inside, index)
         dataset = follow(piece.file, piece.inside)[1]
@@ -137,16 +167,16 @@ def image(path: Path, inside: str, index: int | None) -> NDArray[Any]:
         try:
             corner = tuple(map(int, np.unravel_index(at, piece.shape[:-2]))) if len(piece.shape) > 2 else ()
             chunks.check(dataset, corner)
-            found = dataset[corner]
+            pixels = dataset[corner]
         except FrameError:
             raise
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise FrameError(f"{inside} cannot be read ({str(error).splitlines()[0][:200]})") from error
-    return np.asarray(found)
+    return np.asarray(pixels)
 
 
 def _piece(file: Path, node: Any) -> Piece:
-    """What is to be known of a dataset; FrameError where it holds no images, or lies about them."""
+    """Return the description of a dataset; raise FrameError if it holds no images or is not credible."""
     import h5py
 
     name = node.name
@@ -164,15 +194,15 @@ def _piece(file: Path, node: Any) -> Piece:
         check_image(shape[-2:], node.dtype.itemsize, file.stat().st_size, _PACKED)
         return _virtual(file, node)
     stored = node.id.get_storage_size()
-    chunk = prod(node.chunks) * node.dtype.itemsize if node.chunks else 0  # which is read as a whole
+    chunk = prod(node.chunks) * node.dtype.itemsize if node.chunks else 0  # HDF5 reads whole chunks
     if chunk > CREDIBLE and chunk > _PACKED * stored > 0:
-        raise FrameError(f"{name} speaks of {chunk} bytes where {stored} are stored")
+        raise FrameError(f"{name} claims {chunk} bytes where {stored} are stored")
     check_image(shape[-2:], node.dtype.itemsize, stored, _PACKED)
     return Piece(file, name, shape, node.dtype, _written(node), (file,))
 
 
 def _written(node: h5py.Dataset) -> frozenset[int] | None:
-    """Which images of a dataset have been written: HDF5 gives zeros for the others; None for all."""
+    """Return the indices of the images that are written, None for all; HDF5 reads the others as zeros."""
     shape, sizes = node.shape, node.chunks
     if sizes is None:
         return None if node.id.get_storage_size() or 0 in shape else frozenset()
@@ -195,13 +225,13 @@ def _written(node: h5py.Dataset) -> frozenset[int] | None:
 
 
 def _virtual(file: Path, node: h5py.Dataset) -> Piece:
-    """A dataset that others make up; its images in files that are not there are not there either."""
+    """Return the description of a virtual dataset; images in missing files count as not written."""
     shape = node.shape
-    there = np.zeros(shape[:-2] or (1,), bool)
+    written = np.zeros(shape[:-2] or (1,), bool)
     files = {file: None}
     for source in node.virtual_sources():
-        if "%b" in source.file_name:  # a file a block: HDF5 ends where the first is missing
-            there[:] = True
+        if "%b" in source.file_name:  # one file per block: HDF5 stops at the first missing file
+            written[:] = True
             continue
         if source.file_name != ".":
             try:
@@ -209,34 +239,46 @@ def _virtual(file: Path, node: h5py.Dataset) -> Piece:
             except FrameError:
                 continue
         start, end = source.vspace.get_select_bounds()
-        there[tuple(slice(a, b + 1) for a, b in zip(start[:-2], end[:-2], strict=True)) or slice(None)] = True
-    whole = None if there.all() else frozenset(np.flatnonzero(there).tolist())
-    return Piece(file, node.name, shape, node.dtype, whole, tuple(files))
+        written[tuple(slice(a, b + 1) for a, b in zip(start[:-2], end[:-2], strict=True)) or slice(None)] = True
+    indices = None if written.all() else frozenset(np.flatnonzero(written).tolist())
+    return Piece(file, node.name, shape, node.dtype, indices, tuple(files))
 
 
 def _unwritten(piece: Piece) -> list[str]:
-    if piece.there is None:
+    if piece.written is None:
         return []
-    return [f"{piece.inside} has {len(piece.there)} of {piece.count} frames, the others are not there (yet)"]
+    return [f"{piece.inside} has {len(piece.written)} of {piece.count} frames, the others are not there (yet)"]
 
 
 def pixel_mask(path: Path, shape: tuple[int, int]) -> NDArray[np.uint32] | None:
-    """The detector's own mask in a file, bits by NeXus' definition (0 = good), (slow, fast); None if it has none.
+    """Return the detector's mask in a file.
 
-    Any dataset ``pixel_mask`` of this shape (of the raw frames), as in ``/entry/instrument/detector`` or Eiger's
-    ``detectorSpecific``; the first in the order of the file counts. The array is read-only, kept, and shared.
+    It is the first dataset ``pixel_mask`` of this shape, as in ``/entry/instrument/detector`` or Eiger's
+    ``detectorSpecific``.
+
+    Parameters
+    ----------
+    path
+        File.
+    shape
+        Shape of the raw frames, (slow, fast).
+
+    Returns
+    -------
+    ndarray or None
+        Bits of NeXus' definition (0 = good), uint32, (slow, fast), read-only and cached; None if there is none.
     """
     return _pixel_mask(path, shape, file_state(path))
 
 
 @lru_cache(maxsize=4)
-def _pixel_mask(path: Path, shape: tuple[int, int], now: tuple[int, int]) -> NDArray[np.uint32] | None:
+def _pixel_mask(path: Path, shape: tuple[int, int], state: tuple[int, int]) -> NDArray[np.uint32] | None:
     import h5py
 
     with access(path):
         for name, _, node in _walk(path):
-            fits = name.endswith("/pixel_mask") and isinstance(node, h5py.Dataset)
-            if fits and node.dtype.kind in "uib" and node.shape[-2:] == shape and prod(node.shape[:-2]) == 1:
+            named = name.endswith("/pixel_mask") and isinstance(node, h5py.Dataset)
+            if named and node.dtype.kind in "uib" and node.shape[-2:] == shape and prod(node.shape[:-2]) == 1:
                 _piece(path, node)
                 mask: NDArray[np.uint32] = np.asarray(node[()]).reshape(shape).astype(np.uint32)
                 mask.flags.writeable = False
@@ -245,12 +287,12 @@ def _pixel_mask(path: Path, shape: tuple[int, int], now: tuple[int, int]) -> NDA
 
 
 def small_values(path: Path) -> tuple[str, ...]:
-    """Where a file has single values, texts and lists: the paths of all datasets that are no images."""
+    """Return the paths of all datasets that are no images: single values, texts and lists."""
     return _small_values(path, file_state(path))
 
 
 @lru_cache(maxsize=16)
-def _small_values(path: Path, now: tuple[int, int]) -> tuple[str, ...]:
+def _small_values(path: Path, state: tuple[int, int]) -> tuple[str, ...]:
     import h5py
 
     with access(path):
@@ -258,9 +300,21 @@ def _small_values(path: Path, now: tuple[int, int]) -> tuple[str, ...]:
 
 
 def value(path: Path, inside: str, index: int | None, count: int) -> Any:
-    """A number or text: of a dataset with one value, or the one at ``index`` where it has ``count`` of them.
+    """Return a number or text from a dataset.
 
-    KeyError where there is no such value.
+    Parameters
+    ----------
+    path, inside
+        File, and path of the dataset.
+    index
+        Index of the frame, for a dataset with one value per frame.
+    count
+        Number of frames.
+
+    Raises
+    ------
+    KeyError
+        If there is no such value.
     """
     import h5py
 
@@ -271,14 +325,14 @@ def value(path: Path, inside: str, index: int | None, count: int) -> Any:
             if kind not in set("uifbSO") or (kind == "O" and h5py.check_string_dtype(node.dtype) is None):
                 raise FrameError(f"{inside}: not a number or text")
             if node.size == 1:
-                found = node[(0,) * node.ndim]
+                content = node[(0,) * node.ndim]
             elif index is not None and node.shape == (count,):
-                found = node[index]
+                content = node[index]
             else:
                 shape = " x ".join(map(str, node.shape))
                 raise FrameError(f"{inside}: {shape} values, where one is expected, or one for each of {count} frames")
     except FrameError as error:
         raise KeyError(str(error)) from error
-    if isinstance(found, bytes):
-        return found.decode(errors="replace")
-    return found.item() if hasattr(found, "item") else found
+    if isinstance(content, bytes):
+        return content.decode(errors="replace")
+    return content.item() if hasattr(content, "item") else content

@@ -1,4 +1,4 @@
-"""Where an HDF5 file keeps its images: links, groups and datasets that are taken for frames."""
+"""Layout of HDF5 files: links, groups, and the datasets that count as frames."""
 
 from __future__ import annotations
 
@@ -23,25 +23,17 @@ if TYPE_CHECKING:
 
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-
-
-SERIES = re.compile(r"data_\d+")  # how Eiger numbers the datasets of one series
-
-
-_DEEPEST = 16  # links that lead to one another
-
-
-_MOST = 10_000  # objects of a file that are looked at
-
-
-_SMALLEST = 8  # pixels a side of what is taken for an image, where nobody says which dataset is one
+SERIES = re.compile(r"data_\d+")  # Eiger's names of the datasets of a series
+_DEEPEST = 16  # longest chain of links
+_MOST = 10_000  # objects of a file that are visited
+_SMALLEST = 8  # shortest side in pixels of a dataset that counts as images by default
 
 
 def _open(path: Path) -> h5py.File:
     import h5py
     import hdf5plugin  # noqa: F401 # bitshuffle, LZ4 and the other filters of detectors
 
-    try:  # without a lock, as others may be writing
+    try:  # without a lock, because other programs may be writing
         return h5py.File(path, "r", locking=False)
     except OSError as error:
         try:
@@ -57,21 +49,33 @@ opened = FileHandles(_open)
 
 @contextmanager
 def access(path: Path) -> Iterator[h5py.File]:
-    """A file to read from; FrameError where there is none, and whatever HDF5 says of one that is damaged."""
+    """Yield an open file; raise FrameError if it is missing or damaged."""
     try:
         with opened.access(path) as file:
             yield file
     except FrameError:
         raise
-    except Exception as error:  # anything, from RuntimeError to UnicodeDecodeError
+    except Exception as error:  # h5py raises many types, from RuntimeError to UnicodeDecodeError
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise FrameError(f"HDF5 cannot read it ({reason})") from error
 
 
 def follow(path: Path, inside: str, depth: int = 0) -> tuple[Path, h5py.Group | h5py.Dataset]:
-    """The object ``inside`` a file (``/entry/data``), and the file that really holds it; call it under `access`.
+    """Return an object of a file, and the file that holds it, across links. Call this inside `access`.
 
-    FrameError says what is missing: an object, with the nearest name beside it; or the file that a link leads to.
+    Parameters
+    ----------
+    path
+        File.
+    inside
+        Path of the object, ``/entry/data``.
+    depth
+        Number of links followed so far.
+
+    Raises
+    ------
+    FrameError
+        If the object is missing, with the nearest name, or the file that a link points to.
     """
     import h5py
 
@@ -84,14 +88,14 @@ def follow(path: Path, inside: str, depth: int = 0) -> tuple[Path, h5py.Group | 
             here = "/".join(["", *parts[:at]])
             link = node.get(part, getlink=True) if isinstance(node, h5py.Group) else None
             if link is None:
-                told = _near(part, node) if isinstance(node, h5py.Group) else ""
-                raise FrameError(f"{path.name} has no {'/'.join(['', *parts])}: no {part!r} in {here or '/'}{told}")
-            rest = parts[at + 1 :]
+                hint = _near(part, node) if isinstance(node, h5py.Group) else ""
+                raise FrameError(f"{path.name} has no {'/'.join(['', *parts])}: no {part!r} in {here or '/'}{hint}")
+            remaining = parts[at + 1 :]
             if isinstance(link, h5py.SoftLink):
                 target = link.path if link.path.startswith("/") else f"{here}/{link.path}"
-                return follow(path, "/".join([target, *rest]), depth + 1)
+                return follow(path, "/".join([target, *remaining]), depth + 1)
             if isinstance(link, h5py.ExternalLink):
-                return follow(_linked(path, link.filename), "/".join([link.path, *rest]), depth + 1)
+                return follow(_linked(path, link.filename), "/".join([link.path, *remaining]), depth + 1)
             try:
                 node = node[part]
             except (KeyError, OSError) as error:
@@ -100,14 +104,14 @@ def follow(path: Path, inside: str, depth: int = 0) -> tuple[Path, h5py.Group | 
 
 
 def _near(name: str, group: h5py.Group) -> str:
-    there = list(group)
-    close = get_close_matches(name, there, n=1)
-    told = f"did you mean {close[0]!r}?" if close else f"there is {', '.join(there[:8])}{', ...' * (len(there) > 8)}"
-    return f"; {told}" if there else ""
+    names = list(group)
+    close = get_close_matches(name, names, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"there is {', '.join(names[:8])}{', ...' * (len(names) > 8)}"
+    return f"; {hint}" if names else ""
 
 
 def _linked(path: Path, name: str) -> Path:
-    """The file that ``path`` calls ``name``: beside it, as HDF5 looks for it; FrameError if it is not there."""
+    """Return the file that ``path`` calls ``name``, next to it as in HDF5; raise FrameError if it is missing."""
     for folder in (path.parent, path.resolve().parent):
         if os.path.isfile(folder / name):
             return folder / name
@@ -115,7 +119,7 @@ def _linked(path: Path, name: str) -> Path:
 
 
 def _walk(path: Path, inside: str = "/") -> Iterator[tuple[str, Path, Any]]:
-    """Every object under ``inside`` once, also through links: where it is, the file that holds it, and itself."""
+    """Yield every object under ``inside`` once, across links: path, file that holds it, object."""
     import h5py
 
     seen: set[tuple[str, int]] = set()
@@ -124,28 +128,28 @@ def _walk(path: Path, inside: str = "/") -> Iterator[tuple[str, Path, Any]]:
         here = waiting.pop(0)
         try:
             file, node = follow(path, here)
-        except FrameError:  # a link into a file that is not there
+        except FrameError:  # the target of a link is missing
             continue
-        mark = (str(file), h5py.h5o.get_info(node.id).addr)
-        if mark in seen:
+        identity = (str(file), h5py.h5o.get_info(node.id).addr)
+        if identity in seen:
             continue
-        seen.add(mark)
+        seen.add(identity)
         yield here, file, node
         if isinstance(node, h5py.Group):
             waiting += [f"{here.rstrip('/')}/{name}" for name in node]
 
 
 def _matching(path: Path, pattern: str) -> list[str]:
-    """The paths that match a pattern with ``*``, each within one level, sorted naturally."""
+    """Return the paths that match a pattern, sorted naturally; ``*`` stays within one level."""
     import h5py
 
-    found = [""]
+    paths = [""]
     for part in (part for part in pattern.split("/") if part):
         if not any(character in part for character in "*?["):
-            found = [f"{each}/{part}" for each in found]
+            paths = [f"{each}/{part}" for each in paths]
             continue
         deeper = []
-        for each in found:
+        for each in paths:
             try:
                 node = follow(path, each)[1]
             except FrameError:
@@ -153,16 +157,16 @@ def _matching(path: Path, pattern: str) -> list[str]:
             if isinstance(node, h5py.Group):
                 names = sorted((name for name in node if fnmatchcase(name, part)), key=natural)
                 deeper += [f"{each}/{name}" for name in names]
-        found = deeper
-    return found[:_MOST]
+        paths = deeper
+    return paths[:_MOST]
 
 
 def candidates(path: Path) -> list[tuple[str, tuple[int, ...], np.dtype[Any]]]:
-    """All datasets that may be images, the largest first: path, shape, type; stacks before single images."""
+    """Return all datasets that may be images: path, shape, type; stacks first, then by size."""
     import h5py
 
     with access(path):
-        found = [
+        datasets = [
             (name, node.shape, node.dtype)
             for name, _, node in _walk(path)
             if isinstance(node, h5py.Dataset)
@@ -170,32 +174,32 @@ def candidates(path: Path) -> list[tuple[str, tuple[int, ...], np.dtype[Any]]]:
             and node.ndim >= 2
             and min(node.shape[-2:]) >= _SMALLEST
         ]
-    return sorted(found, key=lambda each: (len(each[1]) == 2, -prod(each[1])))
+    return sorted(datasets, key=lambda each: (len(each[1]) == 2, -prod(each[1])))
 
 
 def _default(path: Path) -> tuple[str, list[str]]:
-    """The dataset that a file is about, and what the user should know of the choice."""
+    """Return the default dataset of a file, and a note on the choice."""
     import h5py
 
     if (signal := _signal(path)) is not None:
         return signal, []
-    found = candidates(path)
+    datasets = candidates(path)
     try:
         group = follow(path, "/entry/data")[1]
     except FrameError:
         group = None
     numbered = [name for name in group if SERIES.fullmatch(name)] if isinstance(group, h5py.Group) else []
-    if numbered:  # of which some may be links into files that are not there
+    if numbered:  # some may be links to missing files
         return "/entry/data/data_*", []
-    if not found:
+    if not datasets:
         raise FrameError("no images in it: no dataset of numbers with two dimensions or more")
-    name, shape, _ = found[0]
-    others = [each for each, other, _ in found[1:] if other == shape]
+    name, shape, _ = datasets[0]
+    others = [each for each, other, _ in datasets[1:] if other == shape]
     return name, [f"{name} is taken; {', '.join(others[:3])} has the same shape"] if others else []
 
 
 def _signal(path: Path) -> str | None:
-    """NeXus' default plot: from the root along ``@default``, and ``@signal`` there."""
+    """Return the path of NeXus' default plot, along ``@default`` and ``@signal``, or None."""
     import h5py
 
     here = "/"
@@ -208,11 +212,11 @@ def _signal(path: Path) -> str | None:
             return None
         here = step if step.startswith("/") else f"{here.rstrip('/')}/{step}"
         try:
-            found = follow(path, here)[1]
+            target = follow(path, here)[1]
         except FrameError:
             return None
-        if isinstance(found, h5py.Dataset):
-            return here if found.ndim >= 2 and found.dtype.kind in "uifb" else None
+        if isinstance(target, h5py.Dataset):
+            return here if target.ndim >= 2 and target.dtype.kind in "uifb" else None
     return None
 
 

@@ -1,4 +1,4 @@
-"""Header: what a file says of a frame besides its pixels, read only when somebody asks."""
+"""Headers of frames, read on first access."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from ..model.errors import FrameError
 from ..model.reference import Reference
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-
-
 _LINE = re.compile(r"[#;\s]*([^:=]*?)\s*[:=]\s*(.*?)[;\s]*")  # key: value, key = value
-
-
 _MINI = re.compile(rf"#\s*(\w+)\s+({_NUMBER.pattern})(?: [^\W\d]*)?\s*")  # Dectris: # Exposure_time 1.0 s
 
 
 class Header(Mapping[str, Any]):
-    """Key -> number or text. ``load`` gives the values, and is called when the first key is asked for.
+    """Lazy mapping of header values, key -> number or text.
 
-    A key is taken as it is, or if there is none, whatever its upper and lower case; in an HDF5 file it is a path
-    (``/entry/sample/temperature``), or its last name alone where only one path ends so.
+    A key matches exactly, else regardless of case. In an HDF5 file it is a path (``/entry/sample/temperature``), or the
+    last name of a path if only one path ends so.
+
+    Parameters
+    ----------
+    load
+        Function that returns the values; it is called on first access.
     """
 
     def __init__(self, load: Callable[[], Mapping[str, Any]]) -> None:
@@ -39,12 +40,12 @@ class Header(Mapping[str, Any]):
     def __getitem__(self, key: str) -> Any:
         if key.startswith("/"):
             return self._values[key]
-        same = [each for each in self._values if each == key]
-        same = same or [each for each in self._values if each.casefold() == key.casefold()]
-        same = same or [each for each in self._values if each.startswith("/") and each.rpartition("/")[2] == key]
-        if len(same) != 1:
-            raise KeyError(f"{key}: {'which of ' + ', '.join(same) if same else 'no such key'}")
-        return self._values[same[0]]
+        matches = [each for each in self._values if each == key]
+        matches = matches or [each for each in self._values if each.casefold() == key.casefold()]
+        matches = matches or [each for each in self._values if each.startswith("/") and each.rpartition("/")[2] == key]
+        if len(matches) != 1:
+            raise KeyError(f"{key}: {'which of ' + ', '.join(matches) if matches else 'no such key'}")
+        return self._values[matches[0]]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
@@ -53,26 +54,26 @@ class Header(Mapping[str, Any]):
         return len(self._values)
 
     def missing(self, key: str) -> str:
-        """Why there is no ``key``, in words, with the nearest keys that there are."""
+        """Return the reason why ``key`` is missing, with the nearest keys; empty if it is not."""
         try:
             self[key]
         except KeyError as error:
-            told = str(error.args[0]) if error.args else key
+            reason = str(error.args[0]) if error.args else key
             names = {each: each for each in self} | {each.rpartition("/")[2]: each for each in self if "/" in each}
             close = [names[each] for each in get_close_matches(key.rpartition("/")[2], names, n=3)]
-            return f"{told}; the nearest are {', '.join(dict.fromkeys(close))}" if close else told
+            return f"{reason}; the nearest are {', '.join(dict.fromkeys(close))}" if close else reason
         return ""
 
 
 def header(reference: Reference) -> Header:
-    """The header of a frame; that of an array, or of a file that has none, is empty. Nothing is read yet."""
+    """Return the header of a frame, unread; it is empty for an array and for a file without one."""
     if reference.parts:
-        return Header(lambda: Merged([header(part) for part in reference.parts]))
+        return Header(lambda: MergedHeader([header(part) for part in reference.parts]))
     return Header(lambda: {} if reference.array is not None else _read(reference))
 
 
-def checked(header: Mapping[str, Any], check: Callable[[], object]) -> Header:
-    """The same header; when it has been read, ``check`` is called, which may raise."""
+def with_check(header: Mapping[str, Any], check: Callable[[], object]) -> Header:
+    """Return the same header, which calls ``check`` after it is read; ``check`` may raise."""
 
     def load() -> Mapping[str, Any]:
         for key in header:
@@ -83,16 +84,16 @@ def checked(header: Mapping[str, Any], check: Callable[[], object]) -> Header:
     return Header(load)
 
 
-def of_file(path: str) -> Header:
-    """The header of an image file; of one that holds several frames it is as that of their merger."""
-    from .files import look
+def file_header(path: str) -> Header:
+    """Return the header of an image file; that of several frames is their merged header."""
+    from .files import list_frames
 
-    found = look(path).references
-    return header(found[0] if len(found) == 1 else Reference("", Path(path), parts=found))
+    frames = list_frames(path).references
+    return header(frames[0] if len(frames) == 1 else Reference("", Path(path), parts=frames))
 
 
-class Merged(Mapping[str, Any]):
-    """The headers of merged frames: of numbers their mean, of all else what the first one says."""
+class MergedHeader(Mapping[str, Any]):
+    """Header of merged frames: the mean of numbers, the first value of everything else."""
 
     def __init__(self, headers: Sequence[Header]) -> None:
         self.headers = headers
@@ -115,16 +116,16 @@ def _read(reference: Reference) -> Mapping[str, Any]:
         with open(path, "rb") as file:
             start = file.read(8)
         if start == b"\x89HDF\r\n\x1a\n":
-            return _Inside(reference)
+            return _Hdf5Header(reference)
         if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
             return _tiff(path, frame)
         return {} if start[:6] == b"\x93NUMPY" else _fabio(path, frame)
-    except Exception:  # tifffile and fabio raise anything; the frame itself was read, so its header just has nothing
+    except Exception:  # tifffile and fabio raise many types; a frame with an unreadable header stays usable
         return {}
 
 
-class _Inside(Mapping[str, Any]):
-    """The values in an HDF5 file: by path; of what has a value for each frame, that of the frame's ``index``."""
+class _Hdf5Header(Mapping[str, Any]):
+    """Header of a frame in an HDF5 file: values by path; of one value per frame, that of the frame."""
 
     def __init__(self, reference: Reference) -> None:
         self.path, self.dataset, self.index = reference.path, reference.dataset, reference.index
@@ -157,30 +158,31 @@ def _tiff(path: Path, page: int) -> Mapping[str, Any]:
     with tifffile.TiffFile(path) as tiff:
         tags = {tag.name: tag.value for at in {0, page} for tag in tiff.pages[at].tags}
     texts = [tags.pop(name) for name in ("ImageDescription", "Artist") if isinstance(tags.get(name), str)]
-    plain = {name: parsed(value) for name, value in tags.items() if isinstance(value, (str, int, float))}
-    return {**plain, **{key: value for text in texts for key, value in described(text).items()}}
+    values = {name: parse_value(value) for name, value in tags.items() if isinstance(value, (str, int, float))}
+    return {**values, **{key: value for text in texts for key, value in parse_text(text).items()}}
 
 
 def _fabio(path: Path, frame: int) -> Mapping[str, Any]:
     import fabio
 
     with fabio.openheader(str(path)) as file:
-        found = dict((file.get_frame(frame) if frame else file).header)
-    for names, values in (("motor_mne", "motor_pos"), ("counter_mne", "counter_pos")):  # ESRF's way of many in a line
-        if names in found and values in found:
-            found |= dict(zip(str(found[names]).split(), str(found[values]).split(), strict=False))
-    text = found.pop("_array_data.header_contents", "")  # CBF
-    return {**{str(key): parsed(value) for key, value in found.items()}, **described(text)}
+        fields = dict((file.get_frame(frame) if frame else file).header)
+    # ESRF lists several names, and several values, on one line.
+    for names, positions in (("motor_mne", "motor_pos"), ("counter_mne", "counter_pos")):
+        if names in fields and positions in fields:
+            fields |= dict(zip(str(fields[names]).split(), str(fields[positions]).split(), strict=False))
+    text = fields.pop("_array_data.header_contents", "")  # CBF
+    return {**{str(key): parse_value(value) for key, value in fields.items()}, **parse_text(text)}
 
 
-def described(text: str) -> dict[str, Any]:
-    """Values in a text: JSON, or lines of ``key: value``, ``key = value`` or ``# key value [unit]``."""
+def parse_text(text: str) -> dict[str, Any]:
+    """Parse values from a text: JSON, or lines of ``key: value``, ``key = value`` or ``# key value [unit]``."""
     try:
         values = json.loads(text)
     except (ValueError, RecursionError):
         lines = text.splitlines()
-        found = {match[1]: parsed(match[2]) for line in lines if (match := _LINE.fullmatch(line)) and match[1]}
-        return {match[1]: parsed(match[2]) for line in lines if (match := _MINI.fullmatch(line))} | found
+        fields = {match[1]: parse_value(match[2]) for line in lines if (match := _LINE.fullmatch(line)) and match[1]}
+        return {match[1]: parse_value(match[2]) for line in lines if (match := _MINI.fullmatch(line))} | fields
     return dict(_flat(values)) if isinstance(values, dict) else {}
 
 
@@ -189,11 +191,11 @@ def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any
         if isinstance(value, dict):
             yield from _flat(value, f"{above}{key}.")
         elif isinstance(value, (str, int, float)):
-            yield f"{above}{key}", parsed(value)
+            yield f"{above}{key}", parse_value(value)
 
 
-def parsed(value: Any) -> Any:
-    """A number where a text is one, else the text without spaces around it."""
+def parse_value(value: Any) -> Any:
+    """Return a text as a number if it is one, else without surrounding blanks."""
     if isinstance(value, (bool, int, float)):
         return value
     text = str(value).strip().strip("\0")

@@ -1,4 +1,4 @@
-"""Frames read before, kept for as long as their files do not change."""
+"""Memory cache of frames."""
 
 from __future__ import annotations
 
@@ -14,31 +14,34 @@ from . import files
 
 
 class Memory:
-    """Files read before, for as long as they do not change: the jobs of a sweep read the same frames again and again.
+    """Cache of raw frames for the jobs of a sweep, which read the same frames again and again.
 
-    Holds up to ``room`` bytes; 0, as in a single run, which meets every frame once, holds nothing.
+    Attributes
+    ----------
+    room
+        Largest size in bytes. 0 disables the cache, as in a single run, which reads every frame once.
     """
 
     room = 0
 
     def __init__(self) -> None:
         self.files: OrderedDict[tuple[str, int, int], tuple[NDArray[Any], str]] = OrderedDict()
-        self.lock = threading.Lock()  # of what is held, not of the reading
+        self.lock = threading.Lock()  # protects the cache, not the reading
 
     def read(self, reference: Reference) -> tuple[NDArray[Any], str]:
-        """As `files.read`, from memory where it can be."""
+        """Return what `files.read` returns, from the cache if the files are unchanged."""
         if not self.room or not os.path.isfile(reference.path):
             return files.read(reference)
         key = (f"{reference.path.resolve()}{reference.tail}", *files.reference_state(reference))
         with self.lock:
-            found = self.files.get(key)
-        if found is None:
-            found = files.read(reference)
+            cached = self.files.get(key)
+        if cached is None:
+            cached = files.read(reference)
             with self.lock:
-                self.files[key] = found
+                self.files[key] = cached
                 while sum(array.nbytes for array, _ in self.files.values()) > self.room:
                     self.files.popitem(last=False)
-        return found
+        return cached
 
 
 memory = Memory()

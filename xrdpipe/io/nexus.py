@@ -1,8 +1,8 @@
-"""NeXus files: the patterns of a series in one HDF5 file, after the application definition NXazint1d (or NXazint2d).
+"""NeXus files: the patterns of a series in one HDF5 file, after the definition NXazint1d or NXazint2d.
 
-Every frame has its place in the file from the beginning, and is written into it: no structure changes while the file
-grows. So any program can open it at any time, also after a crash, and sees the frames that are there; the others are
-NaN, and "waiting" in ``entry/frames/status``. In the end the file is written anew, whole, with what is known by then.
+Every frame has a place in the file from the start, and is written there; the structure does not change while the file
+grows. So other programs can open it at any time, also after a crash. Frames that are missing are NaN, and "waiting" in
+``entry/frames/status``. At the end of the run, the file is rewritten atomically with all that is known then.
 """
 
 from __future__ import annotations
@@ -28,74 +28,56 @@ if TYPE_CHECKING:
     from ..model.record import Record
 
 
-SINGLE = "patterns"  # the name of the series of all frames that have a file of their own
-
-
-STATUS = "S8"  # waiting, done, failed, or
-
-
-EMPTY = "empty"  # done, without this part: a sector that saw nothing
-
-
-HASH = "S71"  # algorithm:hex, the longest being sha256
-
-
+SINGLE = "patterns"  # name of the series of all frames that are no part of a stack
+STATUS = "S8"  # type of a status: waiting, done, failed or `EMPTY`
+EMPTY = "empty"  # done, but without this part: a sector without pixels
+HASH = "S71"  # type of a hash, algorithm:hex; sha256 is the longest
 OTHER_AXIS = "another axis than that of the frames before"
-
-
-BLOCK = 1 << 24  # bytes that are copied at once
-
-
+BLOCK = 1 << 24  # bytes that are copied at a time
 HC = 12.398419843320026  # keV * angstrom
-
-
 REFERENCE = "J. Appl. Cryst. 48 (2015) 510-519, doi:10.1107/S1600576715004306 (pyFAI)"
 
-
-AXES = {  # unit -> NXazint's name of it, and the unit as NeXus programs read it
+AXES = {  # unit -> name of the axis in NXazint, and unit in NeXus
     "q_A^-1": ("q", "1/angstrom"),
     "q_nm^-1": ("q", "1/nm"),
     "2th_deg": ("2theta", "degree"),
     "2th_rad": ("2theta", "rad"),
 }
 
-
 OTHER_UNITS = {"r_mm": "mm", "r_m": "m", "d_A": "angstrom"}
-
-
 Floats = NDArray[np.float64]
-
-
 PerFrame = NDArray[np.bytes_]
 
 
 class NexusFile:
-    """The file of one series. It is made when the first pattern comes, which knows the axis."""
+    """File of one series, with a row for each of ``names``. The first pattern creates it and defines the axis."""
 
     def __init__(self, series: Series, title: str, names: Sequence[str]) -> None:
         self.path = series.folder / f"{title}.nxs"
-        self.series, self.given = series, names
-        self.waiting: set[str] = set()  # will be done in this run
+        self.series, self.names = series, names
+        self.waiting: set[str] = set()  # frames that this run processes
         self._places: dict[str, int] = {}
 
     @cached_property
-    def _there(self) -> Stored | None:
-        return Stored.of(self.path)  # when first asked for: the folder is made ready only after this was made
+    def _stored(self) -> Stored | None:
+        return Stored.of(self.path)  # lazy, because the folder is prepared later
 
     def holds(self, record: Record) -> bool:
-        there = self._there
-        if there is None:
+        """Return whether the file has the frame of a record, complete and of the same image."""
+        stored = self._stored
+        if stored is None:
             return False
-        whole = there.whole(record.name) and there.hash_of(record.name) == record.hash
-        return whole or there.status_of(record.name) == EMPTY
+        complete = stored.is_complete(record.name) and stored.hash_of(record.name) == record.hash
+        return complete or stored.status_of(record.name) == EMPTY
 
     def add(self, record: Record, pattern: Pattern | Cake) -> None:
+        """Write the pattern of a frame; raise FrameError if its axis differs from that of the file."""
         if not self._places:
             self._write(Data.of(pattern), {})
-        there = self._there
-        assert there is not None
+        stored = self._stored
+        assert stored is not None
         data = Data.of(pattern)
-        if not there.data.fits(data):
+        if not stored.data.fits(data):
             raise FrameError(f"{self.path.name}: {OTHER_AXIS}")
         place = self._places[_utf8(record.name)]
         row = {"I": data.intensity} if data.errors is None else {"I": data.intensity, "I_errors": data.errors}
@@ -106,26 +88,27 @@ class NexusFile:
                 **values,
                 "image_hash": np.array(record.hash.encode(), HASH),
                 "pattern_hash": np.array(digest.encode(), HASH),
-                "status": np.array(b"done", STATUS),  # last: where it stands, everything else does
+                "status": np.array(b"done", STATUS),  # last, so that it implies all the others
             }.items():
-                file.seek(there.offsets[name] + place * value.nbytes)
+                file.seek(stored.offsets[name] + place * value.nbytes)
                 file.write(value.tobytes())
 
     def end(self, records: Mapping[str, Record]) -> None:
-        there = self._there
-        if there is not None and (self.waiting or not there.ended):
-            self._write(there.data, records)
+        """Rewrite the file with the records of all frames, if anything changed."""
+        stored = self._stored
+        if stored is not None and (self.waiting or not stored.ended):
+            self._write(stored.data, records)
 
     def _write(self, data: Data, records: Mapping[str, Record]) -> None:
-        """Write the file whole, with the frames that are there and room for the others."""
-        there = Stored.of(self.path)
-        if there is not None and not there.data.fits(data):
-            if any(there.whole(name) for name in there.places if name not in self.waiting):
+        """Write the whole file, with the stored frames and space for the others."""
+        stored = Stored.of(self.path)
+        if stored is not None and not stored.data.fits(data):
+            if any(stored.is_complete(name) for name in stored.places if name not in self.waiting):
                 raise FrameError(f"{self.path.name}: {OTHER_AXIS}")
-            there = None
+            stored = None
         drop = set() if self._places else self.waiting
-        given = [_utf8(name) for name in self.given]
-        names = [*(name for name in (there.places if there else ()) if name not in set(given)), *given]
+        own = [_utf8(name) for name in self.names]
+        names = [*(name for name in (stored.places if stored else ()) if name not in set(own)), *own]
         write_whole(
             self.path,
             lambda file: _fill(
@@ -133,18 +116,22 @@ class NexusFile:
                 names,
                 data,
                 self.series,
-                there,
+                stored,
                 {_utf8(name) for name in drop},
                 {_utf8(name): record for name, record in records.items()},
             ),
         )
         self._places = {name: place for place, name in enumerate(names)}
-        self._there = Stored.of(self.path)
+        self._stored = Stored.of(self.path)
 
 
 @dataclass(frozen=True)
 class Data:
-    """What a pattern, or a 2D one with ``azimuthal`` (degrees), is in a NeXus file."""
+    """Arrays of a pattern or a cake, as a NeXus file stores them.
+
+    ``intensity`` and ``errors`` (None without an error model) have shape (npt,) or (npt_azim, npt). ``azimuthal`` is in
+    degrees, and None for a pattern. See `model.pattern.Pattern` and `model.cake.Cake`.
+    """
 
     intensity: Floats
     errors: Floats | None
@@ -155,11 +142,12 @@ class Data:
 
     @classmethod
     def of(cls, pattern: Any) -> Data:
+        """Take the arrays of a pattern or a cake."""
         azimuthal = getattr(pattern, "azimuthal", None)
         return cls(pattern.intensity, pattern.sigma, pattern.radial, azimuthal, pattern.unit, pattern.method)
 
     def fits(self, other: Data) -> bool:
-        """Whether both are on the same axes, with or without errors."""
+        """Return whether both have the same axes, and both or neither have errors."""
         return (
             self.intensity.shape == other.intensity.shape
             and (self.errors is None) == (other.errors is None)
@@ -171,7 +159,23 @@ class Data:
 
 @dataclass(frozen=True)
 class Stored:
-    """What stands in a file of ours, and where: rows are read when they are asked for, from their place on disk."""
+    """Index of a NeXus file of ours. Rows are read from disk on access.
+
+    Attributes
+    ----------
+    path
+        The file.
+    places
+        Name of each frame -> its row.
+    data
+        Axes, and the first row.
+    status, image_hash, pattern_hash
+        Columns with a value per frame.
+    offsets
+        Column -> offset in the file, in bytes.
+    ended
+        The file has everything that is known at the end of a run.
+    """
 
     path: Path
     places: Mapping[str, int]
@@ -180,27 +184,29 @@ class Stored:
     image_hash: PerFrame
     pattern_hash: PerFrame
     offsets: Mapping[str, int]
-    ended: bool  # whether all that is known at the end of a run is in it
+    ended: bool
 
     @classmethod
     def of(cls, path: Path) -> Stored | None:
-        """None where there is no such file, or one that cannot be read as ours."""
+        """Read the index of a file; return None if it is missing or not as we write it."""
         import h5py
 
         try:
             size = path.stat().st_size
             with h5py.File(path, "r", locking=False) as file:
-                plot, frames, given = (file["entry"][name] for name in ("data", "frames", "reduction/input"))
+                plot, frames, parameters = (file["entry"][name] for name in ("data", "frames", "reduction/input"))
                 sets = {name: plot[name] for name in ("I", "I_errors", "radial_axis", "azimuthal_axis") if name in plot}
                 sets |= {name: frames[name] for name in ("name", "status", "image_hash", "pattern_hash")}
-                offsets = {name: int(each.id.get_offset()) for name, each in sets.items()}  # None: not as we write it
+                offsets = {
+                    name: int(each.id.get_offset()) for name, each in sets.items()
+                }  # TypeError if it is not as we write it
                 if any(offsets[name] + each.nbytes > size for name, each in sets.items()):
                     return None
                 places = {name.decode(): place for place, name in enumerate(sets["name"][()])}
                 columns = {name: sets[name][()] for name in ("status", "image_hash", "pattern_hash")}
                 signal = {name: each[0] for name, each in sets.items() if name in ("I", "I_errors")}
                 axes = {name: each[()] for name, each in sets.items() if name.endswith("_axis")}
-                unit, method = (given[name].asstr()[()] for name in ("unit", "method"))
+                unit, method = (parameters[name].asstr()[()] for name in ("unit", "method"))
                 ended = "masked_fraction" in frames
             azimuthal = axes.get("azimuthal_axis")
             data = Data(signal["I"], signal.get("I_errors"), axes["radial_axis"], azimuthal, unit, method)
@@ -209,13 +215,13 @@ class Stored:
             return None
 
     def row(self, column: str, place: int) -> Floats:
-        """``I`` or ``I_errors`` of the frame at a place."""
+        """Return ``I`` or ``I_errors`` of the frame in a row."""
         shape = self.data.intensity.shape
         size = int(np.prod(shape))
         return np.fromfile(self.path, "<f8", size, offset=self.offsets[column] + 8 * place * size).reshape(shape)
 
-    def whole(self, name: str) -> bool:
-        """Whether a frame is there to the last byte."""
+    def is_complete(self, name: str) -> bool:
+        """Return whether the file has all bytes of a frame."""
         place = self.places.get(_utf8(name))
         if place is None or self.status[place] != b"done":
             return False
@@ -223,11 +229,11 @@ class Stored:
         return content_hash(rows) == str(self.pattern_hash[place].decode())
 
     def hash_of(self, name: str) -> str:
-        """The content hash of the image that a frame is."""
+        """Return the content hash of the image of a frame."""
         return str(self.image_hash[self.places[_utf8(name)]].decode())
 
     def status_of(self, name: str) -> str:
-        """What became of a frame; "" where it has no place here."""
+        """Return the status of a frame, empty if the file has no row for it."""
         place = self.places.get(_utf8(name))
         return "" if place is None else str(self.status[place].decode())
 
@@ -237,11 +243,11 @@ def _fill(
     names: Sequence[str],
     data: Data,
     series: Series,
-    there: Stored | None,
+    stored: Stored | None,
     drop: set[str],
     records: Mapping[str, Record],
 ) -> None:
-    """A whole file, into a file object. The same arguments give the same bytes."""
+    """Write a whole file into a file object; the same arguments give the same bytes."""
     import h5py
 
     config = series.provenance["config"].get("integ", {})
@@ -250,7 +256,7 @@ def _fill(
     with h5py.File(file, "w") as root:
         root.attrs.update({"NX_class": "NXroot", "default": "entry"})
         entry = _group(root, "entry", "NXentry", default="data")
-        if data.unit in AXES:  # the definition knows no other axis
+        if data.unit in AXES:  # the definition allows no other axis
             entry["definition"] = kind
         entry["solid_angle_applied"] = bool(config.get("correctSolidAngle"))
         entry["polarization_applied"] = config.get("polarization_factor") is not None
@@ -278,7 +284,7 @@ def _fill(
         frames = _group(entry, "frames", "NXcollection")
         for name, kind in (("status", STATUS), ("image_hash", HASH), ("pattern_hash", HASH)):
             sets[name] = frames.create_dataset(name, len(names), kind)
-        _copy(sets, names, there, drop, records)
+        _copy(sets, names, stored, drop, records)
         _about(frames, names, records)
 
 
@@ -290,31 +296,31 @@ def _instrument(entry: Any, angstrom: float) -> None:
     mono["wavelength"].attrs["units"], mono["energy"].attrs["units"] = "angstrom", "keV"
     source = _group(instrument, "source", "NXsource")
     source["name"], source["type"], source["probe"] = "unknown", "unknown", "x-ray"
-    source["type"].attrs["custom"] = True  # none of the types that NXsource lists
+    source["type"].attrs["custom"] = True  # not a type that NXsource lists
 
 
 def _process(entry: Any, series: Series, data: Data) -> None:
-    """How the patterns were made: all that the header of a text file says, and more."""
+    """Write the provenance of the patterns: the header of a text file, and more."""
     process = _group(entry, "reduction", "NXprocess")
     process["program"], process["version"] = "xrdpipe", versions()["xrdpipe"]
     process["date"] = series.started
     process["reference"] = REFERENCE
     process["note"] = "Frames are in the order of frames/name; a bin without a pixel, and a frame not done, is NaN."
-    given = _group(process, "input", "NXparameters")
-    about = {**series.provenance, "versions": versions(), "unit": data.unit, "method": data.method}
-    for name, value in {**about, "poni_text": series.poni}.items():
-        given[name.replace("/", "_")] = value if isinstance(value, str) else json.dumps(value)
+    parameters = _group(process, "input", "NXparameters")
+    provenance = {**series.provenance, "versions": versions(), "unit": data.unit, "method": data.method}
+    for name, value in {**provenance, "poni_text": series.poni}.items():
+        parameters[name.replace("/", "_")] = value if isinstance(value, str) else json.dumps(value)
 
 
 def _copy(
     sets: Mapping[str, Any],
     names: Sequence[str],
-    there: Stored | None,
+    stored: Stored | None,
     drop: set[str],
     records: Mapping[str, Record],
 ) -> None:
-    """Rows of the frames that are there, nothing for the others; a block at a time, so that memory stays small."""
-    done = {name for name in names if there is not None and name not in drop and there.whole(name)}
+    """Copy the rows of stored frames, and fill the others; block by block, to limit memory."""
+    done = {name for name in names if stored is not None and name not in drop and stored.is_complete(name)}
     for column, target in sets.items():
         rows = max(1, BLOCK // (target.dtype.itemsize * int(np.prod(target.shape[1:]))))
         empty = np.nan if target.dtype.kind == "f" else b"waiting" if column == "status" else b""
@@ -322,23 +328,25 @@ def _copy(
             part = names[first : first + rows]
             block = np.full((len(part), *target.shape[1:]), empty, target.dtype)
             for row, name in enumerate(part):
-                if name in done and there is not None:
-                    place = there.places[name]
-                    block[row] = there.row(column, place) if block.ndim > 1 else getattr(there, column)[place]
+                if name in done and stored is not None:
+                    place = stored.places[name]
+                    block[row] = stored.row(column, place) if block.ndim > 1 else getattr(stored, column)[place]
                 elif column == "status" and name in records:
                     status = records[name].status
-                    spoilt = there is not None and there.status_of(name) == "done"
-                    block[row] = (status if status != "done" else "waiting" if spoilt else EMPTY).encode()
+                    damaged = stored is not None and stored.status_of(name) == "done"
+                    block[row] = (status if status != "done" else "waiting" if damaged else EMPTY).encode()
             target[first : first + rows] = block
 
 
 def _about(frames: Any, names: Sequence[str], records: Mapping[str, Record]) -> None:
-    """Of every frame its name, and what its record says: numbers as such, NaN for none; the rest as text."""
+    """Write name and record of every frame: numbers as such, NaN for none; the rest as text."""
     _text(frames, "name", list(names))
     if not records:
         return
     known = [records.get(name) for name in names]
-    _text(frames, "file", [Path(record.file).name if record else "" for record in known])  # no folder: it may move
+    _text(
+        frames, "file", [Path(record.file).name if record else "" for record in known]
+    )  # no folder, because it may move
     _text(frames, "error", [record.error if record else "" for record in known])
     _text(frames, "notes", ["; ".join(record.notes) if record else "" for record in known])
     rows = [
@@ -347,13 +355,13 @@ def _about(frames: Any, names: Sequence[str], records: Mapping[str, Record]) -> 
     ]
     for key in sorted({key for row in rows for key in row}):
         values = [row.get(key) for row in rows]
-        where = key.replace("/", "_")
-        if where in ("", ".", *frames):
+        dataset = key.replace("/", "_")
+        if dataset in ("", ".", *frames):
             continue
         if all(value is None or isinstance(value, (int, float)) for value in values):
-            frames[where] = np.array([np.nan if value is None else value for value in values], "<f8")
+            frames[dataset] = np.array([np.nan if value is None else value for value in values], "<f8")
         else:
-            _text(frames, where, ["" if value is None else str(value) for value in values])
+            _text(frames, dataset, ["" if value is None else str(value) for value in values])
 
 
 def _text(group: Any, name: str, values: Sequence[str]) -> None:
@@ -365,7 +373,7 @@ def _text(group: Any, name: str, values: Sequence[str]) -> None:
 
 
 def _utf8(name: str) -> str:
-    """A name as it can be stored: a file name may hold bytes that are no UTF-8."""
+    """Return a name as it can be stored; a file name may hold bytes that are not UTF-8."""
     return name.encode(errors="backslashreplace").decode()
 
 

@@ -1,4 +1,4 @@
-"""Reading the patterns of a NeXus file, and comparing two of them."""
+"""Reading and comparison of the patterns in NeXus files."""
 
 from __future__ import annotations
 
@@ -6,23 +6,20 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..model.pattern import Pattern
-
-if TYPE_CHECKING:
-    pass
 from .nexus import Stored, _utf8
 
 
 def read(folder: Path, name: str) -> Pattern | None:
-    """The pattern of a frame from a NeXus file of ours in this folder, without the empty bins; None if none has it."""
+    """Return the pattern of a frame from a NeXus file in this folder, without the empty bins, or None."""
     for path in sorted(folder.glob("*.nxs")):
         state = path.stat()
         stored = _stored(path, state.st_mtime_ns, state.st_size)
-        if stored is not None and stored.data.azimuthal is None and stored.whole(name):
+        if stored is not None and stored.data.azimuthal is None and stored.is_complete(name):
             place, data = stored.places[_utf8(name)], stored.data
             intensity = stored.row("I", place)
             filled = ~np.isnan(intensity)
@@ -37,29 +34,38 @@ def _stored(path: Path, mtime_ns: int, size: int) -> Stored | None:
 
 
 def differences(old: Path, new: Path, names: Iterable[str]) -> str:
-    """In what the frames ``names`` and all that is said of their making differ, in words; "" where in nothing.
+    """Describe the difference between two NeXus files; return an empty text if there is none.
 
-    The date may differ.
+    Parameters
+    ----------
+    old, new
+        The files.
+    names
+        Frames to compare. Their provenance is compared as well, except the date.
     """
     before, after = Stored.of(old), Stored.of(new)
     if before is None or after is None:
         return "cannot be read as it was written"
     if not before.data.fits(after.data):
         return "other axes"
-    of_it = [name for name in names if _utf8(name) in before.places]
+    common = [name for name in names if _utf8(name) in before.places]
     hashes = [
-        {name: each.pattern_hash[each.places[_utf8(name)]] if each.whole(name) else b"" for name in of_it}
+        {name: each.pattern_hash[each.places[_utf8(name)]] if each.is_complete(name) else b"" for name in common}
         for each in (before, after)
     ]
-    off = [name for name in hashes[0] if hashes[0][name] != hashes[1][name] or not hashes[0][name]]
-    if off:
-        return f"{len(off)} frames differ ({', '.join(off[:3])} ...)"
-    said = [dict(_said(path)) for path in (old, new)]
-    other = [key for key in said[0] if said[0][key] != said[1].get(key)]
-    return f"the same numbers under another {other[0]}" if other or said[0].keys() != said[1].keys() else ""
+    changed = [name for name in hashes[0] if hashes[0][name] != hashes[1][name] or not hashes[0][name]]
+    if changed:
+        return f"{len(changed)} frames differ ({', '.join(changed[:3])} ...)"
+    provenance = [dict(_provenance(path)) for path in (old, new)]
+    changed_keys = [key for key in provenance[0] if provenance[0][key] != provenance[1].get(key)]
+    return (
+        f"the same numbers under another {changed_keys[0]}"
+        if changed_keys or provenance[0].keys() != provenance[1].keys()
+        else ""
+    )
 
 
-def _said(path: Path) -> Iterator[tuple[str, Any]]:
+def _provenance(path: Path) -> Iterator[tuple[str, Any]]:
     import h5py
 
     with suppress(OSError), h5py.File(path, "r", locking=False) as file:

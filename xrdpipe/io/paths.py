@@ -1,4 +1,4 @@
-"""Paths: what is typed for frames, as files and as what is wanted of them."""
+"""Paths that a user types for frames: files, datasets in them, and slices."""
 
 from __future__ import annotations
 
@@ -10,21 +10,36 @@ from typing import NamedTuple
 
 from ..model.errors import ConfigError
 
-_TAIL = re.compile(r"(?P<inside>/.*?)?(?:\[(?P<wanted>[-\d:]+)\])?", re.DOTALL)
+_TAIL = re.compile(r"(?P<inside>/.*?)?(?:\[(?P<selection>[-\d:]+)\])?", re.DOTALL)
 
 
 class Place(NamedTuple):
-    """A file, the dataset (or pattern of datasets) in it, and which of its frames: a number, a slice, None for all."""
+    """A part of a file.
+
+    Attributes
+    ----------
+    file
+        The file.
+    inside
+        Dataset in it, or a pattern of datasets.
+    selection
+        Index or slice of its frames, None for all.
+    """
 
     file: Path
     inside: str
-    wanted: int | slice | None
+    selection: int | slice | None
 
 
 def split_path(path: str | Path) -> Place:
-    """Take ``file.h5::/entry/data[10:20]`` apart; ConfigError where what follows ``::`` is neither path nor slice.
+    """Split ``file.h5::/entry/data[10:20]`` into its parts.
 
-    A file of that very name is that file.
+    A path that exists as it is stands for that file.
+
+    Raises
+    ------
+    ConfigError
+        If the text after ``::`` is neither a path nor a slice.
     """
     file, colons, tail = str(path).partition("::")
     if not colons or os.path.lexists(path):
@@ -32,38 +47,50 @@ def split_path(path: str | Path) -> Place:
     match = _TAIL.fullmatch(tail)
     try:
         assert match is not None
-        numbers = [int(part) if part else None for part in (match["wanted"] or "").split(":")]
+        numbers = [int(part) if part else None for part in (match["selection"] or "").split(":")]
         assert len(numbers) <= 3
     except (AssertionError, ValueError) as error:
         raise ConfigError(
             f"{path}: after :: the path of a dataset is expected, or [number], [first:end], or both, as in "
             f"{file}::/entry/data/data[0:10]"
         ) from error
-    wanted = None if match["wanted"] is None else numbers[0] if len(numbers) == 1 else slice(*numbers)
-    return Place(Path(file), match["inside"] or "", wanted)
+    selection = None if match["selection"] is None else numbers[0] if len(numbers) == 1 else slice(*numbers)
+    return Place(Path(file), match["inside"] or "", selection)
 
 
 def base_name(path: str) -> str:
-    """A path without its folders, what follows ``::`` kept."""
+    """Return a path without its folders; the part after ``::`` stays."""
     file = split_path(path).file
     return f"{file.name}{path[len(str(file)) :]}" if path.startswith(str(file)) else Path(path).name
 
 
 def expand(images: str | Iterable[str], key: str = "images") -> list[Path]:
-    """Paths, globs (also ``**``) and ``@list.txt`` -> image files.
+    """Expand paths, globs (also ``**``) and ``@list.txt`` to image files.
 
-    Globs are sorted naturally, lists keep their order, duplicates are dropped. ConfigError names the ``key`` and the
-    glob or the list that gives nothing. An entry that names an existing file is that file, whatever characters it has.
+    Globs are sorted naturally, lists keep their order, and duplicates are dropped. An entry that exists as it is stands
+    for that file, whatever characters it has.
+
+    Parameters
+    ----------
+    images
+        Entries.
+    key
+        Configuration key, for error messages.
+
+    Raises
+    ------
+    ConfigError
+        If a glob or a list is empty.
     """
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for entry in [images] if isinstance(images, str) else images:
         for path in _expand_one(entry, key):
-            found.setdefault(os.path.abspath(path), path)
-    return list(found.values())
+            files.setdefault(os.path.abspath(path), path)
+    return list(files.values())
 
 
 def expand_user(path: str) -> str:
-    """Expand ``~`` and ``$VAR``, unless a file of that very name exists."""
+    """Expand ``~`` and ``$VAR`` unless a file of that exact name exists."""
     try:
         return path if os.path.lexists(path) else os.path.expanduser(os.path.expandvars(path))
     except ValueError:  # a NUL in a user's name
@@ -72,10 +99,10 @@ def expand_user(path: str) -> str:
 
 def _expand_one(entry: str, key: str, lists: tuple[str, ...] = ()) -> Iterator[Path]:
     try:
-        possible = b"\0" not in os.fsencode(entry)
+        valid = b"\0" not in os.fsencode(entry)
     except UnicodeEncodeError:
-        possible = False
-    if not possible:
+        valid = False
+    if not valid:
         raise ConfigError(f"{key}={entry!r}: no file can have this name")
     entry = expand_user(entry)
     file, colons, tail = entry.partition("::")
@@ -95,8 +122,8 @@ def _expand_one(entry: str, key: str, lists: tuple[str, ...] = ()) -> Iterator[P
     elif any(character in entry for character in "*?["):
         from glob import iglob
 
-        found = (match for match in iglob(entry, recursive=True) if os.path.isfile(match))
-        matches = sorted(found, key=lambda match: (natural(match), match))  # f_1 and f_01 too have an order
+        files = (match for match in iglob(entry, recursive=True) if os.path.isfile(match))
+        matches = sorted(files, key=lambda match: (natural(match), match))  # f_1 and f_01 have an order too
         if not matches:
             raise ConfigError(f"{key}={entry}: no file matches (looked in {Path.cwd()})")
         yield from map(Path, matches)
@@ -113,5 +140,5 @@ def _lines(path: str, key: str) -> list[str]:
 
 
 def natural(text: str) -> list[tuple[int, int | str]]:
-    """Sort key that puts ``f_2`` before ``f_10``."""
+    """Return a sort key that puts ``f_2`` before ``f_10``."""
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", text) if part]

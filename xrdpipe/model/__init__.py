@@ -1,4 +1,4 @@
-"""What flows through the pipeline and what is said about it: references, frames, patterns, cakes, records, errors.
+"""Data that flows through the pipeline: references, frames, patterns, cakes, records, errors.
 
-It imports numpy and nothing of the other packages. Begin with `frame`; `record` is what remains of a frame.
+The package imports numpy and none of the other packages. Begin with `frame`; `record` describes a processed frame.
 """

@@ -1,4 +1,4 @@
-"""Types and views of the arrays that flow."""
+"""Types and views of arrays."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 
 Image = NDArray[np.float32]
 
-
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 def read_only(array: NDArray[Scalar]) -> NDArray[Scalar]:
-    """A contiguous read-only view: compiled code has one form for these, whether the array itself is or not."""
+    """Return a contiguous read-only view of an array.
+
+    Compiled code is specialized once for read-only arrays, whether or not the array itself is writeable.
+    """
     view = np.ascontiguousarray(array).view()
     view.flags.writeable = False
     return view

@@ -1,4 +1,4 @@
-"""One frame over radial and azimuthal angle."""
+"""Pattern of one frame over radial and azimuthal angle."""
 
 from __future__ import annotations
 
@@ -10,11 +10,24 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Cake:
-    """One frame over radial and azimuthal angle.
+    """Intensity of one frame over radial and azimuthal angle.
 
-    ``radial`` is in ``unit``, shape (npt,), ``azimuthal`` in degrees, shape (npt_azim,): the centres of the bins;
-    ``intensity`` and ``sigma`` (None without an error model) have shape (npt_azim, npt) and mean what those of a
-    `Pattern` do; all float64. Cells without a pixel are NaN.
+    Attributes
+    ----------
+    radial
+        Centres of the radial bins in ``unit``, float64, shape (npt,).
+    azimuthal
+        Centres of the azimuthal bins in degrees, float64, shape (npt_azim,).
+    intensity
+        Counts per pixel, float64, shape (npt_azim, npt). Cells without a pixel are NaN.
+    sigma
+        Standard error of ``intensity``, same shape, or None without an error model.
+    unit
+        Radial unit, as pyFAI names it (``q_A^-1``).
+    label
+        Axis label in words.
+    method
+        pyFAI method that computed the cake.
     """
 
     radial: NDArray[np.float64]

@@ -1,28 +1,38 @@
-"""Errors that a user reads, and the helpers that word them."""
+"""Errors that users read, and helpers that word them."""
 
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    pass
+from typing import Any
 
 
 class FrameError(ValueError):
-    """A frame that cannot be processed; it fails alone, the message is its reason."""
+    """Error of a frame that cannot be processed; the other frames go on, and the message is the reason."""
 
 
 class ConfigError(ValueError):
-    """Something the user asked for cannot be; the message says what, where, and what would be right."""
+    """Error in the user's settings; the message says what is wrong, where, and what would be right."""
 
 
 def nearest(name: str, allowed: Any) -> str:
-    """Say what would be right instead of ``name``: the nearest allowed name, and all where they are few."""
+    """Return a hint at the allowed names.
+
+    Parameters
+    ----------
+    name
+        The name that is not allowed.
+    allowed
+        Iterable of allowed names.
+
+    Returns
+    -------
+    str
+        The nearest allowed name, followed by all of them if there are at most eight; all of them if none is near.
+    """
     names = [str(item) for item in allowed]
     close = get_close_matches(name, names, n=1)
-    told = [f"did you mean {close[0]!r}?"] if close else []
-    return " ".join([*told, f"allowed: {', '.join(names)}"] if not close or len(names) <= 8 else told)
+    hint = [f"did you mean {close[0]!r}?"] if close else []
+    return " ".join([*hint, f"allowed: {', '.join(names)}"] if not close or len(names) <= 8 else hint)
 
 
 def choice(key: str, value: Any, allowed: Any) -> None:
@@ -32,10 +42,10 @@ def choice(key: str, value: Any, allowed: Any) -> None:
 
 
 def require(condition: bool, key: str, value: Any, expected: str) -> None:
-    """Raise ConfigError, naming key and value, unless ``condition`` holds."""
+    """Raise ConfigError with ``key``, ``value`` and ``expected`` unless ``condition`` holds."""
     if not condition:
         raise ConfigError(f"{key}={value}: {expected}")
 
 
 class InUseError(ConfigError):
-    """Another run writes into the folder; the message says which."""
+    """Error of a folder that another run writes to; the message names that run."""

@@ -1,9 +1,9 @@
-"""What flows through the pipeline: a reference to a frame, the frame, its pattern."""
+"""Frame: an image, its mask, and the results of the stages."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,39 +15,101 @@ from .pattern import Pattern
 
 
 @dataclass(frozen=True)
-class Frame:
-    """One frame on its way: every stage returns a new one with its part filled in.
+class Results:
+    """Results of the integration of one frame.
 
-    ``image`` and ``variance`` are float32 in counts, ``mask`` is uint8 with 0 = good, anything else = masked; all of
-    shape (slow, fast), after ``source.transform``. ``variance`` is there when a later stage wants it. ``bad`` (bool) is
-    where the file itself says that a pixel counts nothing, None where it says so of none. ``file`` and
-    ``digest`` are the base name and the content hash of the file it came from; ``notes`` what the user should know;
-    ``exposures`` of how many frames it is the sum.
-    ``header`` is what the file says besides: ``header[key]`` is a number or text, KeyError if there is none. It is read
-    when it is asked for. A key that begins with ``/`` is a path in an HDF5 file; of a dataset with a value for each
-    frame it gives that of this one.
-    ``raw`` is the image as it was read, where a stage has subtracted something from it. ``factors`` are the numbers
-    that this frame alone was scaled with, name -> value: they stand in its results. ``sectors`` are patterns of parts
-    of the frame by the suffix of their files, ``cake`` is all of it over two angles.
+    Attributes
+    ----------
+    pattern
+        Pattern of the whole frame.
+    sectors
+        Patterns of parts of the frame by the suffix of their files.
+    cake
+        Intensity over radial and azimuthal angle.
+    """
+
+    pattern: Pattern | None = None
+    sectors: Mapping[str, Pattern] = field(default_factory=dict)
+    cake: Cake | None = None
+
+
+@dataclass(frozen=True)
+class Info:
+    """Facts about one frame that single features need.
+
+    Attributes
+    ----------
+    file, digest
+        Base name and content hash of the file that the frame comes from.
+    exposures
+        Number of frames that this one is the sum of.
+    bad
+        Pixels that the file itself marks as bad, bool, or None if it marks none.
+    raw
+        Image as it was read, if a stage has subtracted something from it.
+    factors
+        Scale factors of this frame alone, name -> value; they are recorded in its results.
+    notes
+        Messages for the user.
+    """
+
+    file: str = ""
+    digest: str = ""
+    exposures: int = 1
+    bad: NDArray[np.bool_] | None = None
+    raw: Image | None = None
+    factors: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame and the results of the stages so far; every stage returns a new one.
+
+    Images and masks have shape (slow, fast), in the orientation after ``source.transform``.
+
+    Attributes
+    ----------
+    name
+        Unique name of the frame in its run.
+    image
+        Counts, float32.
+    variance
+        Variance of ``image`` in counts**2, float32, or None if no later stage needs it.
+    mask
+        uint8, 0 = good, any other value = masked; None before the mask stage.
+    results
+        Patterns and cake; empty before the integration.
+    header
+        Header values of the file, key -> number or text, read on first access. KeyError if there is no such key. In an
+        HDF5 file, a key that begins with ``/`` is a path; a dataset with one value per frame gives the value of this
+        frame.
+    info
+        Where the frame comes from, and what single stages add.
     """
 
     name: str
     image: Image
-    file: str = ""
-    digest: str = ""
     variance: Image | None = None
-    bad: NDArray[np.bool_] | None = None
     mask: NDArray[np.uint8] | None = None
-    pattern: Pattern | None = None
-    sectors: Mapping[str, Pattern] = field(default_factory=dict)
-    cake: Cake | None = None
-    notes: tuple[str, ...] = ()
-    exposures: int = 1
+    results: Results = field(default_factory=Results)
     header: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
-    raw: Image | None = None
-    factors: Mapping[str, float] = field(default_factory=dict)
+    info: Info = field(default_factory=Info)
+
+    @property
+    def pattern(self) -> Pattern | None:
+        """The pattern of the whole frame; None before the integration."""
+        return self.results.pattern
 
     @property
     def masked(self) -> NDArray[np.bool_]:
-        """Every pixel that does not count: masked, or where there is no mask, not finite. Bool, (slow, fast)."""
+        """Pixels that do not count, bool, (slow, fast): masked ones, or without a mask those that are not finite."""
         return ~np.isfinite(self.image) if self.mask is None else self.mask != 0
+
+    def with_results(self, **changes: Any) -> Frame:
+        """Return the frame with some of its `Results` replaced."""
+        return replace(self, results=replace(self.results, **changes))
+
+    def with_info(self, **changes: Any) -> Frame:
+        """Return the frame with some of its `Info` replaced."""
+        return replace(self, info=replace(self.info, **changes))

@@ -1,4 +1,4 @@
-"""Content hashes and versions: what a result says about its making."""
+"""Content hashes, and versions of the software that results depend on."""
 
 from __future__ import annotations
 
@@ -11,14 +11,22 @@ ALGORITHM = "xxh128"  # XXH3, 128 bits: 1 ms for a 16 MB frame, where SHA-256 ta
 
 
 def content_hash(content: Any) -> str:
-    """``algorithm:hex`` of bytes or of a contiguous array's bytes."""
+    """Return ``algorithm:hex`` of bytes or of the bytes of a contiguous array."""
     import xxhash
 
     return f"{ALGORITHM}:{xxhash.xxh3_128_hexdigest(content)}"
 
 
 def relocate(values: Any, places: Mapping[str, str]) -> Any:
-    """Configuration values with every path that ``places`` knows replaced, also the path in ``table.csv:column``."""
+    """Return configuration values with paths replaced.
+
+    Parameters
+    ----------
+    values
+        Nested mappings, lists and plain values.
+    places
+        Old path -> new path. The path in ``table.csv:column`` is replaced as well.
+    """
     if isinstance(values, Mapping):
         return {key: relocate(value, places) for key, value in values.items()}
     if isinstance(values, list):
@@ -30,7 +38,7 @@ def relocate(values: Any, places: Mapping[str, str]) -> Any:
 
 
 def versions() -> dict[str, str]:
-    """Versions of everything that the numbers depend on; looked up once a process, which takes some ms."""
+    """Return the version of every package that results depend on, name -> version."""
     packages = {"numpy": "numpy", "pyFAI": "pyFAI", "fabio": "fabio", "hydra": "hydra-core", "numba": "numba"}
-    found = {name: version(package) for name, package in packages.items()}
-    return {"xrdpipe": version("xrdpipe"), "python": platform.python_version(), **found}
+    installed = {name: version(package) for name, package in packages.items()}
+    return {"xrdpipe": version("xrdpipe"), "python": platform.python_version(), **installed}

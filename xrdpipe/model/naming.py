@@ -1,4 +1,4 @@
-"""Names of frames: the stem of the file, or the shortest path that tells two apart."""
+"""Names of frames: the stem of the file, or the shortest path that distinguishes files of the same stem."""
 
 from __future__ import annotations
 
@@ -11,32 +11,40 @@ from ..model.reference import Reference, absolute_location
 
 
 def assign_names(frames: Sequence[Reference], taken: Mapping[str, str] | None = None) -> list[Reference]:
-    """Give every frame its name: the file's stem, or where several share it, the shortest path that tells them apart;
-    and in a stack the frame's number in it, from 0, with four digits or more.
+    """Return the frames, each with its name.
 
-    ``taken``: names given in the folder before -> the frame (absolute path and tail) that has it and keeps it. Names
-    differ by more than upper and lower case, for file systems that cannot tell.
+    The name is the stem of the file or, if several files share it, the shortest path that distinguishes them. The name
+    of a frame in a stack ends in its index, with four digits or more. Names differ by more than case, because some file
+    systems ignore it.
+
+    Parameters
+    ----------
+    frames
+        Frames without names.
+    taken
+        Names that are in use in the output folder -> the frame (absolute path and tail) that has it. That frame keeps
+        it.
     """
-    owners = {name.casefold(): where for name, where in (taken or {}).items()}
-    known = {where: name for name, where in (taken or {}).items()}
+    owners = {name.casefold(): place for name, place in (taken or {}).items()}
+    known = {place: name for name, place in (taken or {}).items()}
     places = [absolute_location(frame) for frame in frames]
     names = {place: known[place] for place in places if place in known}
-    stacks: dict[tuple[Path, str], dict[str, Reference]] = {}  # the frames of a stack are named alike
+    stacks: dict[tuple[Path, str], dict[str, Reference]] = {}  # the frames of a stack share a name
     for place, frame in zip(places, frames, strict=True):
         if place not in names:
             stacks.setdefault((frame.path, frame.dataset), {})[place] = frame
     depth, longest = 0, max((2 * len(Path(os.path.abspath(path)).parts) - 3 for path, _ in stacks), default=0)
     while stacks:
         proposals = {key: _proposals(stack, depth) for key, stack in stacks.items()}
-        wanted: dict[str, int] = {}
+        uses: dict[str, int] = {}
         for proposal in proposals.values():
             for name in proposal.values():
-                wanted[name.casefold()] = wanted.get(name.casefold(), 0) + 1
+                uses[name.casefold()] = uses.get(name.casefold(), 0) + 1
         for (path, dataset), proposal in proposals.items():
             folded = {name.casefold() for name in proposal.values()}
-            alone = depth > longest or all(wanted[name] == 1 for name in folded)  # beyond, who comes first has it
-            other = Path(owners.get(path.stem.casefold(), ""))  # x.tif is told from it by its folder, not as x_tif
-            if alone and folded.isdisjoint(owners) and (depth != 1 or path.suffix != other.suffix):
+            unique = depth > longest or all(uses[name] == 1 for name in folded)  # after that, the first one takes it
+            other = Path(owners.get(path.stem.casefold(), ""))  # x.tif is distinguished by its folder, not as x_tif
+            if unique and folded.isdisjoint(owners) and (depth != 1 or path.suffix != other.suffix):
                 names |= proposal
                 owners |= {name.casefold(): place for place, name in proposal.items()}
                 del stacks[path, dataset]
@@ -54,7 +62,7 @@ def _proposals(stack: Mapping[str, Reference], depth: int) -> dict[str, str]:
 
 
 def _proposal(path: Path, depth: int) -> str:
-    # x, x_tif, a_x, a_x_tif, b_a_x, ...: more of the path with every round; numbers when the path is used up.
+    # x, x_tif, a_x, a_x_tif, b_a_x, ...: each depth adds a part of the path, then a number.
     absolute = Path(os.path.abspath(path))
     parts = [part for part in absolute.parts if part != absolute.anchor]
     stem, suffix = path.stem, path.suffix.lstrip(".")

@@ -1,4 +1,4 @@
-"""One azimuthally integrated pattern."""
+"""Azimuthally integrated pattern of one frame."""
 
 from __future__ import annotations
 
@@ -13,10 +13,24 @@ from numpy.typing import NDArray
 class Pattern:
     """One azimuthally integrated pattern on the radial axis of its run.
 
-    ``radial`` is in ``unit`` (pyFAI's name, ``q_A^-1``), ``intensity`` in counts per pixel, ``sigma`` its standard
-    error or None without an error model; all float64, shape (npt,). Bins without a pixel are NaN. ``label`` is the
-    axis in words, ``method`` which of pyFAI's methods really made it, ``quality`` what its making says of it (see
-    `metrics`), ``azimuth_range`` its sector, degrees, where it is one of several.
+    Attributes
+    ----------
+    radial
+        Centres of the bins in ``unit``, float64, shape (npt,).
+    intensity
+        Counts per pixel, float64, shape (npt,). Bins without a pixel are NaN.
+    sigma
+        Standard error of ``intensity``, float64, shape (npt,), or None without an error model.
+    unit
+        Radial unit, as pyFAI names it (``q_A^-1``).
+    label
+        Axis label in words.
+    method
+        pyFAI method that computed the pattern.
+    quality
+        Metrics that the integration itself computes, name -> value; see `metrics`.
+    azimuth_range
+        Azimuthal limits of a sector in degrees, None for the whole frame.
     """
 
     radial: NDArray[np.float64]
@@ -33,4 +47,4 @@ class Pattern:
         return None if draw is None else draw(self)
 
 
-draw: Callable[[Pattern], bytes] | None = None  # how a notebook shows a pattern (PNG); the Python API sets it
+draw: Callable[[Pattern], bytes] | None = None  # renders a pattern as PNG for notebooks; the Python API sets it

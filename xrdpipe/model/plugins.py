@@ -1,4 +1,4 @@
-"""What installed packages add: their entry points, by group."""
+"""Entry points of installed plug-ins, by group."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ STAGES, SOURCES, ENGINES, FORMATS = "xrdpipe.stages", "xrdpipe.sources", "xrdpip
 
 
 def plugins(group: str) -> dict[str, EntryPoint]:
-    """Return the entry points of a group by name, looked up once for each state of `sys.path`."""
+    """Return the entry points of a group by name. The lookup is cached per state of `sys.path`."""
     return _plugins(group, tuple(sys.path))
 
 

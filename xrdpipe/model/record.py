@@ -1,4 +1,4 @@
-"""What became of one frame."""
+"""Records of processed frames."""
 
 from __future__ import annotations
 
@@ -16,11 +16,40 @@ from .reference import Reference, absolute_location, display_path
 
 @dataclass(frozen=True)
 class Record:
-    """What became of one image: ``status`` is done, failed or waiting; ``error`` the reason of a failure.
+    """Record of one processed frame.
 
-    ``hash`` is of its content, ``outputs`` are its files with the hash of each; ``metrics`` see `metrics`; ``columns``
-    are what the user wants to see of its header; ``steps`` are the seconds that each stage took; ``parts``
-    are the paths of the frames that are merged in it.
+    Attributes
+    ----------
+    file, name
+        Display path and name of the frame.
+    status
+        ``waiting``, ``done`` or ``failed``.
+    masked_fraction
+        Share of masked pixels, 0 to 1.
+    seconds
+        Processing time.
+    error
+        Reason of a failure.
+    hash
+        Content hash of the image.
+    method
+        pyFAI method that computed the pattern.
+    path
+        Absolute path and tail of the frame.
+    parts
+        Paths of the frames that are merged in it.
+    size, mtime_ns
+        Size (bytes) and modification time (ns) of its files.
+    outputs
+        Files that were written, file name -> content hash.
+    metrics
+        Metrics of the frame, name -> value; see `metrics`.
+    columns
+        Header values that the user asks for, key -> value.
+    steps
+        Seconds that each stage took, name -> seconds.
+    notes
+        Messages for the user.
     """
 
     file: str
@@ -45,7 +74,19 @@ class Record:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a worker sends back of a frame: its record, its pattern, and where masks are kept its mask."""
+    """Result of one frame, as a worker returns it.
+
+    Attributes
+    ----------
+    record
+        Record of the frame.
+    pattern, sectors, cake
+        Integrated results; see `Frame`.
+    mask
+        Packed bits of the mask, uint8, if masks are collected.
+    trace
+        Traceback of an unexpected error.
+    """
 
     record: Record
     pattern: Pattern | None = None
@@ -56,13 +97,13 @@ class Outcome:
 
     @property
     def results(self) -> dict[str, Pattern | Cake]:
-        """What was integrated, by the suffix of its files."""
-        made = {"": self.pattern, **self.sectors, "cake": self.cake}
-        return {suffix: result for suffix, result in made.items() if result is not None}
+        """Integrated results by the suffix of their files."""
+        results = {"": self.pattern, **self.sectors, "cake": self.cake}
+        return {suffix: result for suffix, result in results.items() if result is not None}
 
 
 def pending_record(image: Reference) -> Record:
-    """The record of a frame that is still to be done."""
+    """Return the record of a frame that is not processed yet."""
     if image.array is not None:
         return Record(display_path(image), image.name)
     return Record(

@@ -1,4 +1,4 @@
-"""Where a frame is, before it is read."""
+"""References to frames that are not read yet."""
 
 from __future__ import annotations
 
@@ -12,11 +12,22 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Reference:
-    """Where a frame is, before it is read: a file, or an array (slow, fast) handed over in Python.
+    """Location of a frame: a file, a frame in a file, or an array passed in Python.
 
-    ``index`` is its number in a file of several, from 0; ``dataset`` says where in an HDF5 file it is, and may be a
-    pattern (``/entry/data/data_*``) whose datasets follow one another. ``parts`` are the frames that are merged in it,
-    ``path`` and the rest are then those of the first.
+    Attributes
+    ----------
+    name
+        Name of the frame in its run.
+    path
+        File.
+    array
+        Array of shape (slow, fast), if the frame is passed in Python.
+    dataset
+        Path in an HDF5 file. A pattern (``/entry/data/data_*``) stands for the matching datasets, one after another.
+    index
+        Index of the frame in a file of several, from 0.
+    parts
+        Frames that are merged in this one. The other attributes are then those of the first part.
     """
 
     name: str
@@ -28,28 +39,31 @@ class Reference:
 
     @property
     def tail(self) -> str:
-        """What follows the path where a frame of several is named: ``::/entry/data/data[3]``, or nothing."""
+        """Part of the location after the path: ``::/entry/data/data[3]``, or an empty text."""
         number = "" if self.index is None else f"[{self.index}]"
         return f"::{self.dataset}{number}" if self.dataset or number else ""
 
     @property
     def location(self) -> str:
-        """The frame as one may type it: ``scan.h5::/entry/data/data[3]``."""
+        """Location as a user types it: ``scan.h5::/entry/data/data[3]``."""
         return f"{self.path}{self.tail}"
 
     @property
     def stack(self) -> str:
-        """The file of many frames that it is one of, as its results are named; "" for a file of its own."""
+        """Name of the stack that the frame belongs to; empty for a file with one frame."""
         return "" if self.index is None else self.name.rpartition("_")[0]
 
 
 def absolute_location(frame: Reference) -> str:
-    """Where a frame is, wherever one stands: absolute path and tail."""
+    """Return the absolute path and the tail of a frame."""
     return f"{os.path.abspath(frame.path)}{frame.tail}"
 
 
 def display_path(frame: Reference, folders: bool = True) -> str:
-    """A frame as it was given, or where frames are merged, the first and the last of them."""
+    """Return the path of a frame as the user typed it.
+
+    Merged frames give the first and the last of their parts. Without ``folders``, only base names are shown.
+    """
     parts = frame.parts or (frame,)
     first, last = (f"{part.path if folders else part.path.name}{part.tail}" for part in (parts[0], parts[-1]))
     return first if first == last else f"{first} ... {last if parts[0].index is None else parts[-1].tail[2:]}"

@@ -1,22 +1,33 @@
-"""What the frames of a run have in common."""
+"""Properties that all frames of a run share."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    pass
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Series:
-    """The frames of a run: the folder of their results, and of each its name and the stack it is from ("": none).
+    """Properties that all frames of a run share.
 
-    ``provenance`` is what every result says about its making; ``poni`` is the text of the file, ``wavelength`` in m,
-    ``started`` the time, ISO 8601. ``parts`` are the suffixes of what a frame gives, "" for the pattern of all of it.
+    Attributes
+    ----------
+    folder
+        Output folder.
+    stacks
+        Name of each frame -> name of the stack that it belongs to, empty for none.
+    provenance
+        Provenance that every result records: configuration, versions, inputs.
+    poni
+        Text of the PONI file.
+    wavelength
+        In m, or None if unknown.
+    started
+        Start time of the run, ISO 8601.
+    parts
+        File suffixes of the results of a frame; ``""`` is the pattern of the whole frame.
     """
 
     folder: Path

@@ -1,4 +1,5 @@
-"""Compiled loops and numbers, without files and without configuration: masks, sums, ring statistics, metrics.
+"""Compiled loops and statistics: masks, integration, ring statistics, metrics.
 
-It imports `model` alone. Begin with `kernels` (the automatic mask) and `integration` (from pixels to bins).
+Nothing here reads files or configuration. The package imports `model` alone. Begin with `kernels` (the automatic mask)
+and `integration` (from pixels to bins).
 """

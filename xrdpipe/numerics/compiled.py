@@ -1,4 +1,4 @@
-"""How loops are compiled."""
+"""Decorator that compiles loops with numba."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def compiled(function: Function) -> Function:
-    """Compile at the first call; keep the machine code on disk where numba finds a folder it can write to."""
+    """Compile a function at its first call; cache the machine code on disk if numba finds a writable folder."""
     options = {"nogil": True, "error_model": "numpy"}
     try:
         result: Function = njit(cache=True, **options)(function)

@@ -1,24 +1,12 @@
-"""The bits of a mask, and numbers that compiled loops compare with."""
+"""Bits of a mask, and constants of the compiled loops."""
 
 from __future__ import annotations
 
 import numpy as np
 
 USER, DETECTOR, EDGE, LOWER, UPPER, OUTLIER, NOT_FINITE = (np.uint8(1 << bit) for bit in range(7))
-
-
-# ---------------------------------------------------------------------------------------------------- automatic mask
-
 GOOD = np.uint8(0)
-
-
 NAN, INF = np.float32(np.nan), np.float32(np.inf)
-
-
-BLOCK = 1024  # pixels that stay in the first level cache between two loops
-
-
-RUN = 16  # pixels that are sampled together, a cache line of them
-
-
+BLOCK = 1024  # pixels that fit into the first-level cache
+RUN = 16  # pixels in a cache line, which are sampled together
 LOWEST_KEY, HIGHEST_KEY = np.int32(-(2**31)), np.int32(2**31 - 1)

@@ -1,4 +1,4 @@
-"""Compiled loops from pixels to bins, as the sparse matrix says."""
+"""Compiled loops that sum pixels into bins with a sparse matrix."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from .compiled import compiled
 from .constants import GOOD, INF, RUN
 
-# -------------------------------------------------------------------------------------------------------- integration
-
 
 @compiled
 def transpose(
@@ -22,11 +20,20 @@ def transpose(
     bins: NDArray[Any],
     coefs: NDArray[np.float32],
 ) -> None:
-    """Turn pyFAI's CSR matrix (rows are bins) into the pixel-major one that `integrate` reads.
+    """Transpose pyFAI's CSR matrix (rows are bins) into the pixel-major one that `integrate` reads.
 
-    Pixel p adds to ``bins[starts[p]:starts[p + 1]]`` with the weights ``coefs[...]`` there. Filled here: ``starts``
-    (uint32, pixels + 1), ``bins`` (uint16, or uint32 for more than 65536 bins) and ``coefs`` (float32), as long as
-    ``data``.
+    Pixel p adds to ``bins[starts[p]:starts[p + 1]]`` with the weights ``coefs[...]`` of the same entries.
+
+    Parameters
+    ----------
+    indptr, indices, data
+        The CSR matrix.
+    starts
+        Output, uint32, shape (pixels + 1,).
+    bins
+        Output, as long as ``data``; uint16, or uint32 for more than 65536 bins.
+    coefs
+        Output, float32, as long as ``data``.
     """
     starts[:] = 0
     for i in range(len(indices)):
@@ -38,7 +45,7 @@ def transpose(
             to = starts[indices[i]]
             bins[to], coefs[to] = row, data[i]
             starts[indices[i]] += 1
-    for pixel in range(len(starts) - 1, 0, -1):  # each start has moved on to the next one
+    for pixel in range(len(starts) - 1, 0, -1):  # each start has advanced to the next one
         starts[pixel] = starts[pixel - 1]
     starts[0] = 0
 
@@ -55,21 +62,34 @@ def integrate(
     coefs: NDArray[np.float32],
     sums: NDArray[np.float64],
 ) -> None:
-    """Add the pixels to ``sums`` (float64, (5, bins)): signal, normalization, variance, normalization**2, count.
+    """Add the pixels to ``sums``: signal, normalization, variance, normalization**2, count.
 
-    As pyFAI's CSR engines: c the weight of a pixel in a bin, these are the sums of ``c * image``, ``c * norm``,
-    ``c**2 * variance``, ``(c * norm)**2`` and ``c``; intensity = signal / normalization, sigma = sqrt(variance) /
-    normalization. ``norm`` (solid angle, polarization, ... multiplied; empty: 1) and ``variance`` (counts**2; empty:
-    none) are given per pixel. With ``azimuthal`` the variance is the scatter in the bin, updated pixel by pixel in
-    pyFAI's way (after Schubert and Gertz, SSDBM 2018), which depends on their order: no slices then.
-    Variance and normalization**2 are left alone without either. Masked pixels do not count, nor do those where one of
-    the numbers is not finite or ``norm`` is 0.
+    With c the weight of a pixel in a bin, the sums are those of pyFAI's CSR engines: ``c * image``, ``c * norm``,
+    ``c**2 * variance``, ``(c * norm)**2`` and ``c``. Then intensity = signal / normalization and
+    sigma = sqrt(variance) / normalization. Variance and normalization**2 stay unchanged without an error model. Masked
+    pixels do not count, nor do pixels with a value that is not finite or a ``norm`` of 0.
 
-    Added in another order, floats differ in the last bits: for the same bytes from any number of threads, cut the
-    frame into a fixed number of slices, give each its own ``sums``, and add these in order.
+    Sums in another order differ in the last bits. For the same bytes with any number of threads, cut the frame into a
+    fixed number of slices, give each its own ``sums``, and add these in order.
+
+    Parameters
+    ----------
+    image, mask
+        Pixels and their mask, shape (pixels,); 0 = good.
+    norm
+        Product of solid angle, polarization and other factors per pixel; empty for 1.
+    variance
+        Variance per pixel in counts**2; empty for none.
+    azimuthal
+        Take the variance from the scatter within the bin, updated pixel by pixel as in pyFAI (Schubert and Gertz, SSDBM
+        2018). The result depends on the order of the pixels, so the frame must not be sliced.
+    starts, bins, coefs
+        The matrix, see `transpose`.
+    sums
+        Output, float64, shape (5, bins).
     """
     weighted, errors = len(norm) > 0, len(variance) > 0 and not azimuthal
-    if not (weighted or errors or azimuthal):  # the usual case: a loop of its own takes a fifth less time
+    if not (weighted or errors or azimuthal):  # the usual case; a separate loop takes 20 % less time
         for pixel in range(len(image)):
             signal = np.float64(image[pixel])
             if mask[pixel] != GOOD or not abs(signal) < INF:
@@ -115,10 +135,21 @@ def scatter(
     stride: int,
     sums: NDArray[np.float64],
 ) -> None:
-    """Add some good pixels to ``sums`` (float64, (3, bins)): c, ``c * r**2`` and ``(c * norm * r)**2``.
+    """Add a sample of the good pixels to ``sums``: c, ``c * r**2`` and ``(c * norm * r)**2``.
 
-    Of every ``stride`` runs of `RUN` pixels the first: neighbours in memory cost hardly more than one alone. c is the
-    weight of a pixel in a bin, r its distance from the ``intensity`` there, arguments as in `integrate`.
+    c is the weight of a pixel in a bin, r its distance from the ``intensity`` of the bin. The sample is the first of
+    every ``stride`` runs of `RUN` pixels, because neighbours in memory cost hardly more than a single pixel.
+
+    Parameters
+    ----------
+    image, mask, norm, starts, bins, coefs
+        As in `integrate`.
+    intensity
+        Intensity per bin, float64, shape (bins,).
+    stride
+        Distance of the runs.
+    sums
+        Output, float64, shape (3, bins).
     """
     weighted = len(norm) > 0
     for first in range(0, len(image), stride * RUN):

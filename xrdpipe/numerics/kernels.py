@@ -1,13 +1,17 @@
-"""Compiled loops over single frames: automatic mask and azimuthal integration.
+"""Compiled loops over single frames: the automatic mask.
 
-Every function runs on one thread and releases the GIL: threads may work on different frames side by side, or share
-one. Arrays are flat, C-contiguous, and stay where they are, so a slice is a share of the work: slices of all the
-pixel arrays (`threshold`, `lay_out`, `integrate`), or a slice of ``starts`` for a range of rings (`mask_median`,
-`mask_mean`). Masks come out the same, byte for byte, however a frame is shared out.
+Every function runs on one thread and releases the GIL, so threads may process different frames or share one. Arrays
+are flat and C-contiguous. To share a frame, pass slices of all pixel arrays (`threshold`, `scatter_to_rings`,
+`integrate`) or a slice of ``starts`` for a range of rings (`mask_median`, `mask_mean`). Masks are the same, byte for
+byte, however a frame is shared.
 
-Rings are given by three arrays that depend on the geometry alone: ``order`` (uint32, pixels), the flat indices of the
-pixels sorted stably by ring; ``starts`` (int64, rings + 1), where each ring begins in it; ``slots`` (uint32, pixels),
-its inverse: ``slots[order] = arange(pixels)``. Every ring number that `numpy.digitize` gives is a ring, 0 included.
+Three arrays describe the rings, and depend on the geometry alone:
+
+- ``order`` (uint32, pixels): flat indices of the pixels, sorted stably by ring;
+- ``starts`` (int64, rings + 1): start of each ring in ``order``;
+- ``slots`` (uint32, pixels): inverse of ``order``, ``slots[order] = arange(pixels)``.
+
+Every ring number that `numpy.digitize` returns is a ring, 0 included.
 
 A mask is uint8, 0 = good; the first step that masks a pixel sets its bit.
 """
@@ -19,14 +23,21 @@ from numpy.typing import NDArray
 
 from .compiled import compiled
 from .constants import BLOCK, GOOD, INF, LOWER, LOWEST_KEY, NAN, NOT_FINITE, OUTLIER, UPPER
-from .ring_statistics import longest_ring, median_of_keys, outwards, ring_std, sort_items, to_key
+from .ring_statistics import longest_ring, median_of_keys, ring_std, running_sums, sort_items, to_key
 
 
 @compiled
 def threshold(image: NDArray[np.float32], mask: NDArray[np.uint8], lower: float, upper: float) -> None:
-    """Mask what is not finite, below ``lower`` or above ``upper`` (counts; -inf, inf: none) where ``mask`` is 0.
+    """Mask good pixels that are not finite, below ``lower`` or above ``upper``; in place.
 
-    The limits are rounded to float32, as numpy does in ``image < lower``.
+    Parameters
+    ----------
+    image
+        Counts, float32, shape (pixels,).
+    mask
+        Mask to update, shape (pixels,).
+    lower, upper
+        Limits in counts; -inf and inf for none. They are rounded to float32, as numpy does in ``image < lower``.
     """
     low, high = np.float32(lower), np.float32(upper)
     for i in range(len(image)):
@@ -45,10 +56,18 @@ def scatter_to_rings(
     slots: NDArray[np.uint32],
     values: NDArray[np.float32],
 ) -> None:
-    """`threshold`, and the pixels in the order of their rings: ``values[slots] = image``, NaN where masked.
+    """Apply `threshold`, then copy the pixels into ring order: ``values[slots] = image``, NaN if masked.
 
-    ``values`` (float32, all pixels of the frame) is what `mask_median` and `mask_mean` read. Writing it in the order
-    of the frame is more than twice as fast as reading the frame in the order of the rings, which misses the TLB.
+    Sequential reads with scattered writes are more than twice as fast as the reverse, which misses the TLB.
+
+    Parameters
+    ----------
+    image, mask, lower, upper
+        As in `threshold`.
+    slots
+        Position of each pixel in ring order.
+    values
+        Output, float32, all pixels of the frame. `mask_median` and `mask_mean` read it.
     """
     block = np.empty(BLOCK, np.float32)
     for first in range(0, len(image), BLOCK):
@@ -68,19 +87,29 @@ def mask_median(
     alpha: float,
     mask: NDArray[np.uint8],
 ) -> None:
-    """Mask the pixels with ``|v - median| > alpha * std``, ring by ring, over the pixels that `lay_out` left there.
+    """Mask the pixels with ``|v - median| > alpha * std``, ring by ring.
 
-    Median and population standard deviation are float64 and have numpy's bits. A negative or NaN ``alpha`` masks
-    nothing.
+    Median and population standard deviation are float64 and equal numpy's bit for bit.
+
+    Parameters
+    ----------
+    values
+        Pixels in ring order, NaN if masked; see `scatter_to_rings`.
+    order, starts
+        The rings.
+    alpha
+        Limit in standard deviations; a negative or NaN value masks nothing.
+    mask
+        Mask to update, shape (pixels,).
     """
     if not alpha >= 0:
         return
     size = longest_ring(starts)
-    work, keys, found = np.empty(size, np.float64), np.empty(size, np.int32), np.empty(size, np.uint32)
+    work, keys, outliers = np.empty(size, np.float64), np.empty(size, np.int32), np.empty(size, np.uint32)
     for ring in range(len(starts) - 1):
         v, pixels = values[starts[ring] : starts[ring + 1]], order[starts[ring] : starts[ring + 1]]
-        good = np.int64(0)  # a literal 0 would have `median_of_keys` compiled twice
-        for i in range(len(v)):  # without a branch: the next value overwrites a NaN
+        good = np.int64(0)  # a literal 0 would compile `median_of_keys` a second time
+        for i in range(len(v)):  # branch-free: the next value overwrites a NaN
             work[good] = v[i]
             good += v[i] == v[i]
         if good == 0:
@@ -90,12 +119,12 @@ def mask_median(
         for i in range(len(v)):
             keys[i] = to_key(bits[i])
         median = median_of_keys(keys[: len(v)], good)
-        many = 0
+        count = 0
         for i in range(len(v)):
-            found[many] = i
-            many += abs(v[i] - median) > limit
-        for i in range(many):
-            mask[pixels[found[i]]] |= OUTLIER
+            outliers[count] = i
+            count += abs(v[i] - median) > limit
+        for i in range(count):
+            mask[pixels[outliers[i]]] |= OUTLIER
 
 
 @compiled
@@ -106,12 +135,19 @@ def mask_mean(
     alpha: float,
     mask: NDArray[np.uint8],
 ) -> None:
-    """Mask ring by ring, one pixel at a time: as long as the worst has ``|v - mean| / std >= alpha``, it goes.
+    """Mask ring by ring, one pixel at a time, while the worst has ``|v - mean| / std >= alpha``.
 
-    Of equally bad pixels the one with the lowest flat index goes first. The worst is the lowest or the highest value
-    left, so each ring is sorted once; sums made outwards from the middle give mean and std of what is left without
-    cancellation. (Without one of several equal values the others are worse than before: they go too, in any order.)
-    A negative or NaN ``alpha`` masks nothing.
+    Of equally bad pixels, the one with the lowest flat index goes first. The worst pixel is the lowest or the highest
+    value that remains, so each ring is sorted once. Running sums from the middle outwards give mean and standard
+    deviation of the remaining values without cancellation. (After one of several equal values is removed, the others
+    deviate more than before: they are removed too, in any order.)
+
+    Parameters
+    ----------
+    values, order, starts, mask
+        As in `mask_median`.
+    alpha
+        Limit in standard deviations; a negative or NaN value masks nothing.
     """
     if not alpha >= 0:
         return
@@ -122,7 +158,7 @@ def mask_mean(
         v, pixels = values[starts[ring] : starts[ring + 1]], order[starts[ring] : starts[ring + 1]]
         good, bits = 0, v.view(np.int32)
         for i in range(len(v)):
-            key = to_key(bits[i] if v[i] != 0 else np.int32(0))  # -0.0 is 0.0: equal values stay in order of index
+            key = to_key(bits[i] if v[i] != 0 else np.int32(0))  # -0.0 equals 0.0; ties keep their order
             items[good] = np.uint64(key - np.int64(LOWEST_KEY)) << np.uint64(32) | np.uint64(i)
             good += v[i] == v[i]
         sort_items(items[:good], spare)
@@ -133,17 +169,17 @@ def mask_mean(
             if not low <= middle <= high:
                 middle = (low + high) // 2
                 center = x[middle]
-                outwards(x, middle - 1, low - 1, np.int64(-1), center, sums, squares)
-                outwards(x, middle, high + 1, np.int64(1), center, sums, squares)
-            many = high - low + 1
-            mean = (sums[high] + (sums[low] if low < middle else 0.0)) / many
-            variance = (squares[high] + (squares[low] if low < middle else 0.0)) / many - mean * mean
+                running_sums(x, middle - 1, low - 1, np.int64(-1), center, sums, squares)
+                running_sums(x, middle, high + 1, np.int64(1), center, sums, squares)
+            count = high - low + 1
+            mean = (sums[high] + (sums[low] if low < middle else 0.0)) / count
+            variance = (squares[high] + (squares[low] if low < middle else 0.0)) / count - mean * mean
             below, above = mean - (x[low] - center), x[high] - center - mean
             if not max(below, above) >= alpha * np.sqrt(max(variance, 0.0)):
                 break
             at = low if below > above else high
             if below == above:
-                first = high  # of the highest values; equal ones are in order of their index
+                first = high  # first of the highest values; equal values are in the order of their indices
                 while x[first - 1] == x[high]:
                     first -= 1
                 at = low if np.uint32(items[low]) < np.uint32(items[first]) else high

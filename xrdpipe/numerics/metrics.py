@@ -1,4 +1,4 @@
-"""Metrics: numbers that say how good a frame and its pattern are; see docs/metrics.md for each definition."""
+"""Metrics of a frame and its pattern; docs/metrics.md defines each of them."""
 
 from __future__ import annotations
 
@@ -10,21 +10,25 @@ from numpy.typing import NDArray
 from ..model.frame import Frame
 from ..model.pattern import Pattern
 
-STRONGEST = 5  # peaks that count
-
+STRONGEST = 5  # number of peaks that the peak metrics use
 
 REASONS = (  # the bits of a mask, lowest first
     *("user", "detector", "edge", "lower", "upper", "outlier", "not_finite", "grown"),
 )
 
 
-METRICS = (  # all there are; `sweep.rank` knows no others
+METRICS = (  # all metrics, which `sweep.rank` accepts
     "pattern_error",
     "ring_scatter",
     "spottiness",
     "signal_to_background",
     "peak_width",
     "sigma_over_intensity",
+    "reduced_chi2",
+    "local_chi2",
+    "flat_scatter",
+    "mask_change",
+    "oversubtracted_bins",
     "total_intensity",
     "negative_bins",
     "empty_bins",
@@ -33,24 +37,26 @@ METRICS = (  # all there are; `sweep.rank` knows no others
     "seconds",
 )
 
-
 NAMES = (
     *(f"masked_{reason}" for reason in REASONS),
     *("negative_bins", "empty_bins", "total_intensity", "ring_scatter", "spottiness", "sigma_over_intensity"),
     *("signal_to_background", "peak_width"),
+    *("reduced_chi2", "local_chi2", "flat_scatter", "mask_change", "oversubtracted_bins"),
 )
 
 
 def metrics(frame: Frame) -> dict[str, float]:
-    """All metrics of a processed frame, name -> value; those that do not apply are left out."""
-    found = masked_by(frame.mask) if frame.mask is not None else {}
+    """Return all metrics of a processed frame that apply to it, name -> value."""
+    values = masked_by(frame.mask) if frame.mask is not None else {}
     if frame.pattern is not None:
-        found |= pattern_metrics(frame.pattern)
-    return {name: float(f"{value:.6g}") for name, value in found.items() if np.isfinite(value)} | dict(frame.factors)
+        values |= pattern_metrics(frame.pattern)
+    return {name: float(f"{value:.6g}") for name, value in values.items() if np.isfinite(value)} | dict(
+        frame.info.factors
+    )
 
 
 def masked_by(mask: NDArray[np.uint8]) -> dict[str, float]:
-    """The share of the pixels that each step masked; a pixel counts for the first step that masked it."""
+    """Return the share of pixels that each step masked; a pixel counts for the first step that masked it."""
     from .reduction import histogram
 
     counts = histogram(mask.ravel())
@@ -60,9 +66,9 @@ def masked_by(mask: NDArray[np.uint8]) -> dict[str, float]:
 
 
 def pattern_metrics(pattern: Pattern) -> dict[str, float]:
-    """Metrics of a pattern alone: bins, sigma, what its making says (`Pattern.quality`), the strongest peaks."""
+    """Return the metrics of a pattern alone: bins, sigma, `Pattern.quality`, strongest peaks."""
     filled = ~np.isnan(pattern.intensity)
-    found: dict[str, float] = {
+    values: dict[str, float] = {
         "negative_bins": int((pattern.intensity[filled] < 0).sum()),
         "empty_bins": int((~filled).sum()),
         **pattern.quality,
@@ -70,28 +76,40 @@ def pattern_metrics(pattern: Pattern) -> dict[str, float]:
     if pattern.sigma is not None:
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = pattern.sigma / np.abs(pattern.intensity)
-        found["sigma_over_intensity"] = (
+        values["sigma_over_intensity"] = (
             float(np.median(ratio[np.isfinite(ratio)])) if np.isfinite(ratio).any() else np.nan
         )
-    return {**found, **peaks(pattern.radial[filled], pattern.intensity[filled])}
+    return {**values, **peaks(pattern.radial[filled], pattern.intensity[filled])}
 
 
 def peaks(radial: NDArray[np.float64], intensity: NDArray[np.float64]) -> Mapping[str, float]:
-    """Of the strongest peaks: median of height over what they stand on, and median of their full width at half height.
+    """Return ``signal_to_background`` and ``peak_width`` of the strongest peaks.
 
-    Heights are prominences (`scipy.signal.find_peaks`), widths are in the unit of ``radial``.
+    The former is the median ratio of height to background, the latter the median full width at half height.
+
+    Parameters
+    ----------
+    radial
+        Axis of the bins, shape (npt,); widths are in its unit.
+    intensity
+        Intensity without NaN, shape (npt,).
+
+    Returns
+    -------
+    Mapping
+        Both metrics; empty without a peak. Heights are prominences (`scipy.signal.find_peaks`).
     """
     from scipy.signal import find_peaks, peak_widths
 
     if intensity.size < 3:
         return {}
-    top, about = find_peaks(intensity, prominence=0)
-    order = np.argsort(about["prominences"])[::-1][:STRONGEST]
+    top, properties = find_peaks(intensity, prominence=0)
+    order = np.argsort(properties["prominences"])[::-1][:STRONGEST]
     if order.size == 0:
         return {}
-    strongest, height = top[order], about["prominences"][order]
+    strongest, height = top[order], properties["prominences"][order]
     floor = np.maximum(np.abs(intensity[strongest] - height), 1e-3 * height)
     width = peak_widths(intensity, strongest)
-    places = np.arange(radial.size)
-    spans = np.interp(width[3], places, radial) - np.interp(width[2], places, radial)
+    positions = np.arange(radial.size)
+    spans = np.interp(width[3], positions, radial) - np.interp(width[2], positions, radial)
     return {"signal_to_background": float(np.median(height / floor)), "peak_width": float(np.median(spans))}

@@ -1,6 +1,6 @@
-"""Compiled masks beyond PDFstream's: by median absolute deviation, by sigma clipping; and how a mask grows.
+"""Compiled masks by median absolute deviation and by sigma clipping; growth of a mask.
 
-As in `kernels`: one thread, no GIL, flat C-contiguous arrays; the same bytes however the arcs or rings are shared out.
+As in `kernels`: one thread, no GIL, flat C-contiguous arrays; the same bytes however arcs or rings are shared.
 """
 
 from __future__ import annotations
@@ -13,18 +13,10 @@ from .constants import LOWER, NOT_FINITE, OUTLIER, UPPER
 from .kernels import threshold
 from .ring_statistics import longest_ring, median_of_keys, ring_std, ring_sum, to_key
 
-GROWN = np.uint8(1 << 7)  # the last bit of a mask: a neighbour of what a frame's own values masked
-
-
+GROWN = np.uint8(1 << 7)  # last bit of a mask: neighbours of pixels that the frame's own values mask
 AUTOMATIC = np.uint8(LOWER | UPPER | OUTLIER | NOT_FINITE)
-
-
-MAD_TO_STD = 1.4826  # of a normal distribution: standard deviation over median absolute deviation
-
-
-BLOCK = 1024  # pixels that stay in the first level cache between two loops
-
-
+MAD_TO_STD = 1.4826  # standard deviation over median absolute deviation of a normal distribution
+BLOCK = 1024  # pixels that fit into the first-level cache
 GOOD, NAN = np.uint8(0), np.float32(np.nan)
 
 
@@ -38,19 +30,30 @@ def scatter_pairs_to_rings(
     slots: NDArray[np.uint32],
     pairs: NDArray[np.float32],
 ) -> None:
-    """`kernels.lay_out` for `mask_mad`: ``pairs[slots] = image, variance``, NaN where masked; (pixels, 2), float32.
+    """Apply `threshold`, then copy ``image, variance`` into ring order, NaN if masked.
 
     A pixel whose variance is not finite is masked as one that is not finite itself.
+
+    Parameters
+    ----------
+    image, mask, lower, upper
+        As in `threshold`.
+    variance
+        Variance in counts**2, float32, shape (pixels,).
+    slots
+        Position of each pixel in ring order.
+    pairs
+        Output, float32, shape (pixels, 2). `mask_mad` reads it.
     """
     threshold(image, mask, lower, upper)
     threshold(variance, mask, -np.inf, np.inf)
     block = np.empty((BLOCK, 2), np.float32)
     for first in range(0, len(image), BLOCK):
-        many = min(BLOCK, len(image) - first)
-        for i in range(many):
+        count = min(BLOCK, len(image) - first)
+        for i in range(count):
             block[i, 0] = image[first + i] if mask[first + i] == GOOD else NAN
             block[i, 1] = variance[first + i]
-        for i in range(many):
+        for i in range(count):
             to = slots[first + i]
             pairs[to, 0] = block[i, 0]
             pairs[to, 1] = block[i, 1]
@@ -64,62 +67,53 @@ def mask_mad(
     alpha: float,
     mask: NDArray[np.uint8],
     level: NDArray[np.float32],
+    calm: NDArray[np.bool_],
 ) -> None:
-    """Mask, arc by arc, the pixels whose value or whose variance is far from that of the arc.
+    """Mask, arc by arc, the pixels whose value or variance is far from that of the arc.
 
     With m the median of x over the good pixels of an arc (float32), MAD the median of ``|x - m|`` (float32) and w the
     variance, a pixel is masked where ``|x - m| > alpha * s`` with ``s**2 = max((1.4826 * MAD)**2, median(w), w)``, for
-    x the values and for x the variances. A variance is counts, so its own noise is its root: it shows what a
-    subtraction hides, pixels that count nothing or too much in both frames. ``pairs`` is what `lay_out` wrote;
-    ``level`` (float32) gets median(w) of as many arcs as it is long, NaN where no pixel is good.
+    x the values and for x the variances. A variance is counts, so its own noise is its root. It shows pixels that a
+    subtraction hides, because they count nothing or too much in both frames.
+
+    Parameters
+    ----------
+    pairs
+        Values and variances in arc order, see `scatter_pairs_to_rings`.
+    order, starts
+        The arcs.
+    alpha
+        Limit in standard deviations.
+    mask
+        Mask to update, shape (pixels,).
+    level
+        Output, float32: median(w) of as many arcs as it is long, NaN for an arc without a good pixel.
+    calm
+        Arcs that have no outlier, see `calm.is_calm`.
     """
     size = longest_ring(starts)
     v, w = np.empty(size, np.float32), np.empty(size, np.float32)
     far, keys = np.empty(size, np.float32), np.empty(size, np.int32)
     at = np.empty(size, np.uint32)
     for arc in range(len(starts) - 1):
+        has_level = arc < len(level)
+        if calm[arc] and not has_level:
+            continue
         good = np.int64(0)
-        for i in range(starts[arc], starts[arc + 1]):  # without a branch: the next value overwrites a NaN
+        for i in range(starts[arc], starts[arc + 1]):  # branch-free: the next value overwrites a NaN
             v[good], w[good], at[good] = pairs[i, 0], pairs[i, 1], order[i]
             good += pairs[i, 0] == pairs[i, 0]
-        wanted = arc < len(level)
-        if wanted:
-            level[arc] = np.float32(_middle(w, good, keys)) if good else NAN
-        if good == 0 or _calm(v, w, good, alpha):
+        if has_level:
+            level[arc] = np.float32(_median(w, good, keys)) if good else NAN
+        if good == 0 or calm[arc]:
             continue
-        noise = level[arc] if wanted else np.float32(_middle(w, good, keys))
-        _far(v, w, np.float32(_middle(v, good, keys)), noise, good, alpha, far, keys, at, mask)
-        _far(w, w, noise, noise, good, alpha, far, keys, at, mask)
+        noise = level[arc] if has_level else np.float32(_median(w, good, keys))
+        _mask_far(v, w, np.float32(_median(v, good, keys)), noise, good, alpha, far, keys, at, mask)
+        _mask_far(w, w, noise, noise, good, alpha, far, keys, at, mask)
 
 
 @compiled
-def _calm(v: NDArray[np.float32], w: NDArray[np.float32], good: np.int64, alpha: float) -> bool:
-    """Whether no pixel can be an outlier, whatever the medians are: it spares most arcs the search for them.
-
-    A median is within one standard deviation of the mean. So nothing is further from the median of x than it is from
-    the mean and that; and median(w), which s**2 is never below, is at least mean - standard deviation.
-    """
-    a, b = np.float64(v[0]), np.float64(w[0])  # of all, so that no digits are lost
-    total, square, noise, noise2 = 0.0, 0.0, 0.0, 0.0
-    low, high, least, most = 0.0, 0.0, 0.0, 0.0
-    for i in range(good):
-        x, y = v[i] - a, w[i] - b
-        total += x
-        square += x * x
-        noise += y
-        noise2 += y * y
-        low, high = min(low, x), max(high, x)
-        least, most = min(least, y), max(most, y)
-    total, noise = total / good, noise / good
-    std, std2 = np.sqrt(max(square / good - total * total, 0.0)), np.sqrt(max(noise2 / good - noise * noise, 0.0))
-    reach = 1.000001 * (max(high - total, total - low) + std)
-    reach2 = 1.000001 * (max(most - noise, noise - least) + std2)
-    bound = 0.999999 * (b + noise - std2)
-    return bool(bound > 0 and max(reach * reach, reach2 * reach2) < alpha * alpha * bound)
-
-
-@compiled
-def _far(
+def _mask_far(
     x: NDArray[np.float32],
     w: NDArray[np.float32],
     middle: np.float32,
@@ -131,15 +125,15 @@ def _far(
     at: NDArray[np.uint32],
     mask: NDArray[np.uint8],
 ) -> None:
-    """Mask what is far from the ``middle`` of ``x``, see `mask_mad`; MAD is looked for only where it decides."""
-    many = 0
+    """Mask pixels far from the ``middle`` of ``x``, see `mask_mad`; compute MAD only if it matters."""
+    candidates = 0
     for i in range(good):
         far[i] = abs(x[i] - middle)
         distance = np.float64(far[i])
-        many += int(distance * distance > alpha * alpha * np.float64(max(noise, w[i])))
-    if many == 0:
+        candidates += int(distance * distance > alpha * alpha * np.float64(max(noise, w[i])))
+    if candidates == 0:
         return
-    spread = MAD_TO_STD * _middle(far, good, keys)
+    spread = MAD_TO_STD * _median(far, good, keys)
     least = max(spread * spread, np.float64(noise))
     for i in range(good):
         distance = np.float64(far[i])
@@ -148,8 +142,8 @@ def _far(
 
 
 @compiled
-def _middle(x: NDArray[np.float32], good: np.int64, keys: NDArray[np.int32]) -> float:
-    """The median of the first ``good`` values, as float64; ``keys`` is overwritten."""
+def _median(x: NDArray[np.float32], good: np.int64, keys: NDArray[np.int32]) -> float:
+    """Return the median of the first ``good`` values as float64; overwrite ``keys``."""
     bits = x.view(np.int32)
     for i in range(good):
         keys[i] = to_key(bits[i])
@@ -165,52 +159,69 @@ def mask_sigma_clip(
     max_iter: int,
     mask: NDArray[np.uint8],
 ) -> None:
-    """Mask ring by ring all pixels with ``|v - mean| > alpha * std``, and again over those left, ``max_iter`` times.
+    """Mask all pixels of a ring with ``|v - mean| > alpha * std``, at most ``max_iter`` times.
 
-    Stops where no pixel goes. Mean and population standard deviation are float64 and have numpy's bits.
+    Iteration stops when no pixel is masked. Mean and population standard deviation are float64 and equal numpy's bit
+    for bit.
+
+    Parameters
+    ----------
+    values, order, starts, mask
+        As in `kernels.mask_median`.
+    alpha
+        Limit in standard deviations.
+    max_iter
+        Largest number of iterations.
     """
     size = longest_ring(starts)
     x, scratch, at = np.empty(size), np.empty(size), np.empty(size, np.uint32)
     for ring in range(len(starts) - 1):
-        many = np.int64(0)
+        count = np.int64(0)
         for i in range(starts[ring], starts[ring + 1]):
-            x[many], at[many] = values[i], order[i]
-            many += values[i] == values[i]
+            x[count], at[count] = values[i], order[i]
+            count += values[i] == values[i]
         for _ in range(max_iter):
-            if many == 0:
+            if count == 0:
                 break
-            mean = ring_sum(x[:many]) / many
-            scratch[:many] = x[:many]
-            limit = alpha * ring_std(scratch[:many])
+            mean = ring_sum(x[:count]) / count
+            scratch[:count] = x[:count]
+            limit = alpha * ring_std(scratch[:count])
             left = np.int64(0)
-            for i in range(many):
+            for i in range(count):
                 if abs(x[i] - mean) > limit:
                     mask[at[i]] |= OUTLIER
                 else:
                     x[left], at[left] = x[i], at[i]
                     left += 1
-            if left == many:
+            if left == count:
                 break
-            many = left
+            count = left
 
 
 @compiled
-def shadow(level: NDArray[np.float32], ring: NDArray[np.int32], alpha: float) -> int:
-    """The number of the first ring outside a beamstop's shadow that fills its rings; 0 where there is none.
+def find_shadow(level: NDArray[np.float32], ring: NDArray[np.int32], alpha: float) -> int:
+    """Return the first ring outside the shadow of a beamstop that fills whole rings; 0 if there is none.
 
-    A ring that is all shadow has nothing to be compared with but its neighbours. ``level`` (counts, NaN: no pixel) and
-    ``ring`` (ascending, counted from the beam) are given per arc; a ring is as bright as its brightest arc. Rings below
-    k are in the shadow where each of the k rings from k + 4 on, a good pixel further out, is more than four times as
-    bright as the brightest of them, and brighter by more than ``alpha`` times the root of its counts; k is the largest
-    such number, at least 4. So a Bragg ring, which is dark again outside, and a smooth rise are none.
+    Rings below k are in the shadow where each of the k rings from k + 4 on, a good pixel further out, is more than four
+    times as bright as the brightest of them, and brighter by more than ``alpha`` times the root of its counts. k is the
+    largest such number, at least 4. A Bragg ring, which is dark again outside, and a smooth rise do not qualify.
+
+    Parameters
+    ----------
+    level
+        Counts per arc, float32; NaN for an arc without a pixel. A ring is as bright as its brightest arc.
+    ring
+        Ring of each arc, int32, ascending, counted from the beam.
+    alpha
+        Limit in standard deviations.
     """
-    many = 0 if len(ring) == 0 else ring[len(ring) - 1] + 1
-    bright = np.full(many, np.nan, np.float64)
+    rings = 0 if len(ring) == 0 else ring[len(ring) - 1] + 1
+    bright = np.full(rings, np.nan, np.float64)
     for arc in range(len(ring)):
         if not bright[ring[arc]] >= level[arc]:
             bright[ring[arc]] = level[arc]
-    found, inside = 0, -1.0
-    for k in range(1, (many - 4) // 2):
+    first, inside = 0, -1.0
+    for k in range(1, (rings - 4) // 2):
         if bright[k - 1] == bright[k - 1]:
             inside = max(inside, bright[k - 1])
         if k < 4 or inside < 0:
@@ -223,15 +234,22 @@ def shadow(level: NDArray[np.float32], ring: NDArray[np.int32], alpha: float) ->
                 break
         else:
             if outside < np.inf:
-                found = k
-    return found
+                first = k
+    return first
 
 
 @compiled
 def grow(mask: NDArray[np.uint8], by: int) -> None:
-    """Set `GROWN` for every good pixel within ``by`` rows and columns of one that its value masked; in place.
+    """Set `GROWN` for every good pixel near one that the frame's own values mask; in place.
 
-    ``mask`` is (slow, fast). What was masked before any value was looked at (user, detector, edge) does not grow.
+    Pixels that are masked independently of the values (user, detector, edge) do not grow.
+
+    Parameters
+    ----------
+    mask
+        Mask to update, uint8, (slow, fast).
+    by
+        Largest distance in rows and columns.
     """
     slow, fast = mask.shape
     for i in range(slow):

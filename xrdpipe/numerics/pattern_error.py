@@ -1,7 +1,7 @@
 """How far a pattern is from the truth, as far as the frame alone can tell: the metric that tells good masks from bad.
 
-A mask can spoil a pattern in three ways: it leaves bad pixels in, it takes one side of the noise away (or of a texture),
-or it takes away so much that little is left to average. All three are estimated here as one number, the sum of the
+A mask can spoil a pattern in three ways: it leaves bad pixels in, it takes one side of the noise away (or of a texture), or
+it takes away so much that little is left to average. All three are estimated here as one number, the sum of the
 absolute errors of the pattern over the sum of the pattern: the bias against the good pixels of each ring as
 `ring_truth` judges them, whatever the mask says, and the noise of the pixels that the mask left.
 """
@@ -9,6 +9,7 @@ absolute errors of the pattern over the sum of the pattern: the bias against the
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,10 +50,10 @@ class PatternError(NamedTuple):
     parts: tuple[float, ...]
 
 
-def sampled(
+def sample_bins(
     matrix: Matrix, norm: NDArray[np.float32], npt: int, chi: NDArray[np.floating[Any]]
 ) -> dict[str, NDArray[Any]]:
-    """What `pattern_error` needs of a matrix for every k-th of its ``npt`` bins, k as small as `BINS` lets it.
+    """Return what `pattern_error` needs of a matrix for every k-th of its ``npt`` bins, k as small as `BINS` lets it.
 
     ``chi`` is the azimuth of every pixel (rad, flat). Returned: ``rows`` (int64) are the bins, ``ends`` (int64, one
     more) where each begins in the rest, where pixels stand by azimuth: ``at`` (uint32) the pixel, ``weights``
@@ -70,7 +71,7 @@ def sampled(
     entries, pixels = entries[order], pixels[order].astype(np.uint32)
     ends = np.concatenate([[0], np.cumsum(np.bincount(ring, minlength=rows.size))])
     stride = max(1, -(-entries.size // SAMPLE))
-    chosen = [np.arange(first, last, stride) for first, last in zip(ends[:-1], ends[1:], strict=True)]
+    chosen = [np.arange(first, last, stride) for first, last in pairwise(ends)]
     some = np.concatenate(chosen)
     at = pixels[some]
     norms = norm[at] if norm.size else np.ones(at.size, np.float32)
@@ -90,7 +91,7 @@ def pattern_error(
     mask: NDArray[np.uint8],
     columns: int,
     intensity: NDArray[np.float64],
-    kept: Mapping[str, Any],
+    samples: Mapping[str, Any],
 ) -> PatternError:
     """Estimate the sum of the absolute errors of a pattern over the sum of the pattern, from the frame alone.
 
@@ -102,16 +103,16 @@ def pattern_error(
         How long a row of the frame is.
     intensity
         The pattern; NaN where it has no pixel. There it is the line between its neighbours, as a reader takes it.
-    kept
-        What `sampled` gave.
+    samples
+        What `sample_bins` returns.
     """
     filled = ~np.isnan(intensity)
     places = np.arange(intensity.size)
     line = np.interp(places, places[filled], intensity[filled])
-    found = np.full((kept["rows"].size, 8), np.nan)
-    names = ("rows", "ends", "at", "weights", "norms")
-    stride = int(kept["stride"][0])
-    compare(image, raw, mask, columns, line, *(kept[name] for name in names), stride, found)
+    found = np.full((samples["rows"].size, 8), np.nan)
+    rows, ends, at, weights, norms = (samples[name] for name in ("rows", "ends", "at", "weights", "norms"))
+    stride = int(samples["stride"][0])
+    compare(image, raw, mask, columns, line, rows, ends, at, weights, norms, stride, found)
     parts = np.zeros(PARTS)
     total = sum_errors(found, gain(found), stride, parts)
     if not total > 0:
@@ -121,7 +122,7 @@ def pattern_error(
 
 
 def gain(found: NDArray[np.float64]) -> float:
-    """Variance over counts, of the quiet quarter of the bins that count enough to tell: 1 where pixels count photons."""
+    """Return variance over counts of the quiet quarter of the bins that count enough; 1 where pixels count photons."""
     noise = found[found[:, LEVEL] > 20, NOISE]
     return float(np.sort(noise)[noise.size // 4]) if noise.size else 1.0
 

@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 
 from .compiled import compiled
 
-# --------------------------------------------------------------------------------------------- pictures and metrics
-
 
 @compiled
 def shrink(
@@ -18,12 +16,25 @@ def shrink(
     values: NDArray[np.float32],
     share: NDArray[np.float32],
 ) -> tuple[float, float]:
-    """Fill ``values`` with the mean of the good pixels of every block (NaN if none), ``share`` with the masked part.
+    """Average the good pixels of square blocks of an image.
 
-    All are (slow, fast); blocks are ``step`` pixels a side, and what fills none is left out. Returns mean and standard
-    deviation of the good pixels in them, 0 and 1 where there is none.
+    Parameters
+    ----------
+    image, masked
+        Pixels and their mask, (slow, fast).
+    step
+        Side of a block in pixels. Incomplete blocks at the border are left out.
+    values
+        Output, mean of the good pixels of each block, NaN if there is none.
+    share
+        Output, masked share of each block.
+
+    Returns
+    -------
+    mean, std : float
+        Mean and standard deviation of the good pixels in all blocks; 0 and 1 if there is none.
     """
-    many, total, square = 0, 0.0, 0.0
+    count, total, square = 0, 0.0, 0.0
     for row in range(values.shape[0]):
         for column in range(values.shape[1]):
             good, block = 0, 0.0
@@ -34,22 +45,22 @@ def shrink(
                         good += 1
                         block += v
                         square += v * v
-            many += good
+            count += good
             total += block
             values[row, column] = block / good if good else np.nan
             share[row, column] = 1 - good / (step * step)
-    if many == 0:
+    if count == 0:
         return 0.0, 1.0
-    mean = total / many
-    return mean, np.sqrt(max(square / many - mean * mean, 0.0))
+    mean = total / count
+    return mean, np.sqrt(max(square / count - mean * mean, 0.0))
 
 
 @compiled
 def histogram(mask: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """How many pixels have each value, int64, (256,)."""
-    counts = np.zeros((4, 256), np.int64)  # four, so that equal neighbours do not wait for each other
+    """Return the number of pixels with each value, int64, shape (256,)."""
+    counts = np.zeros((4, 256), np.int64)  # four counters, so that equal neighbours do not wait for each other
     whole = len(mask) // 8
-    words = mask[: 8 * whole].view(np.uint64)  # most pixels are good, and eight of them are one comparison
+    words = mask[: 8 * whole].view(np.uint64)  # most pixels are good: one comparison checks eight of them
     good = np.int64(0)
     for word in range(whole):
         if words[word] == 0:

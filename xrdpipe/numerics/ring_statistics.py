@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from .compiled import compiled
 from .constants import HIGHEST_KEY, INF, LOWEST_KEY
 
-_SAMPLE = 15  # keys that bracket a median before it is searched
+_SAMPLE = 15  # keys in the sample that brackets a median
 
 
 @compiled
 def longest_ring(starts: NDArray[np.int64]) -> int:
-    """Pixels in the longest ring, at least 1."""
+    """Return the number of pixels in the longest ring, at least 1."""
     longest = 1
     for ring in range(len(starts) - 1):
         longest = max(longest, starts[ring + 1] - starts[ring])
@@ -22,7 +22,7 @@ def longest_ring(starts: NDArray[np.int64]) -> int:
 
 @compiled
 def ring_sum(x: NDArray[np.float64]) -> float:
-    """``x.sum()``, bit for bit: pairwise, in the order of numpy's ``pairwise_sum``."""
+    """Return ``x.sum()``, bit for bit: pairwise, in the order of numpy's ``pairwise_sum``."""
     n = len(x)
     if n > 128:
         half = n // 2 - n // 2 % 8
@@ -48,7 +48,7 @@ def ring_sum(x: NDArray[np.float64]) -> float:
 
 @compiled
 def ring_std(x: NDArray[np.float64]) -> float:
-    """``x.std()``, bit for bit; overwrites ``x``."""
+    """Return ``x.std()``, bit for bit; overwrite ``x``."""
     mean = ring_sum(x) / len(x)
     for i in range(len(x)):
         x[i] = (x[i] - mean) * (x[i] - mean)
@@ -57,13 +57,13 @@ def ring_std(x: NDArray[np.float64]) -> float:
 
 @compiled
 def to_key(bits: np.int32) -> np.int32:
-    """The bits of a float32 as a number of the same order, and back; the NaN of `lay_out` is above all."""
+    """Map the bits of a float32 to an int32 of the same order, or back; a NaN is above all others."""
     return bits if bits >= 0 else bits ^ HIGHEST_KEY
 
 
 @compiled
 def _count(keys: NDArray[np.int32], pivot: np.int32) -> np.int64:
-    """How many keys are below ``pivot``."""
+    """Return the number of keys below ``pivot``."""
     below = np.int32(0)
     for i in range(len(keys)):
         below = np.int32(below + np.int32(keys[i] < pivot))
@@ -72,10 +72,10 @@ def _count(keys: NDArray[np.int32], pivot: np.int32) -> np.int64:
 
 @compiled
 def _split(keys: NDArray[np.int32], pivot: np.int32) -> tuple[np.int64, np.int32, np.int32]:
-    """`_count`, the highest key below ``pivot``, the lowest one not below it.
+    """Return the number of keys below ``pivot``, the highest of them, and the lowest of the others.
 
-    Upwards from the pivot, modulo 2**32, the lowest is nearest and the highest below is furthest: three plain
-    reductions, which the compiler turns into SIMD.
+    Counted upwards from the pivot modulo 2**32, the lowest of the others is nearest and the highest below is furthest.
+    So three plain reductions are enough, which the compiler vectorizes.
     """
     below, nearest, furthest = np.int32(0), np.uint32(2**32 - 1), np.uint32(0)
     for i in range(len(keys)):
@@ -88,10 +88,11 @@ def _split(keys: NDArray[np.int32], pivot: np.int32) -> tuple[np.int64, np.int32
 
 @compiled
 def median_of_keys(keys: NDArray[np.int32], good: np.int64) -> float:
-    """The median of the ``good`` lowest keys, as float64; of an even number the mean of the two in the middle.
+    """Return the median of the ``good`` lowest keys as float64.
 
-    The one of rank ``good // 2`` is bracketed, by a sample first and then by interpolation, until a pass over all
-    keys finds it next to the pivot: exact, two or three passes, and none of them moves a key.
+    The median of an even number is the mean of the two in the middle. A sample brackets the key of rank ``good // 2``,
+    then interpolation narrows the bracket, until a pass over all keys finds it next to the pivot. The result is exact,
+    takes two or three passes, and moves no key.
     """
     rank, odd = good // 2, good % 2 == 1
     sample = np.empty(_SAMPLE, np.int32)
@@ -121,7 +122,7 @@ def median_of_keys(keys: NDArray[np.int32], good: np.int64) -> float:
         step += 1
         if step % 4 > 0 and abs(value[2]) < INF:
             pivot = np.int32(min(max(to_key(ends[2]), low + 1), high))
-        else:  # halving ends in any case
+        else:  # bisection always ends
             pivot = np.int32((np.int64(low) + high + 1) >> 1)
         count, down, up = _split(keys, pivot)
         if count == rank:
@@ -131,7 +132,7 @@ def median_of_keys(keys: NDArray[np.int32], good: np.int64) -> float:
             low, below = up, count
         else:
             high, upto = down, count
-    if not odd and below == rank:  # the other one is the next below
+    if not odd and below == rank:  # the other middle key is the next below
         low = _split(keys, high)[1]
     ends[0], ends[1] = to_key(low), to_key(high)
     return (np.float64(value[0]) + np.float64(value[1])) / 2
@@ -155,7 +156,7 @@ def sort_items(items: NDArray[np.uint64], spare: NDArray[np.uint64]) -> None:
 
 
 @compiled
-def outwards(
+def running_sums(
     x: NDArray[np.float64],
     start: int,
     stop: int,
@@ -164,7 +165,19 @@ def outwards(
     sums: NDArray[np.float64],
     squares: NDArray[np.float64],
 ) -> None:
-    """Running sums of ``x - center`` and of its square, from ``start`` to before ``stop``."""
+    """Write running sums of ``x - center`` and of its square, from ``start`` to before ``stop``.
+
+    Parameters
+    ----------
+    x
+        Values.
+    start, stop, step
+        Range of indices.
+    center
+        Value to subtract.
+    sums, squares
+        Outputs, as long as ``x``.
+    """
     total, square = 0.0, 0.0
     for i in range(start, stop, step):
         total += x[i] - center

@@ -45,7 +45,7 @@ def surprise(value: float, level: float) -> float:
 
 @compiled
 def median(values: NDArray[np.float32], keys: NDArray[np.int32]) -> float:
-    """The median of at least one value; ``keys``, at least as long, is overwritten."""
+    """Return the median of at least one value; ``keys``, at least as long, is overwritten."""
     bits = values.view(np.int32)
     for i in range(len(values)):
         keys[i] = to_key(bits[i])

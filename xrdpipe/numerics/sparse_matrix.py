@@ -1,7 +1,7 @@
-"""From pixels to bins: sparse matrices, pixel by pixel, as `kernels.integrate` reads them.
+"""Sparse matrices from pixels to bins, pixel by pixel, as `integration.integrate` reads them.
 
-A matrix is three arrays: pixel p adds to ``bins[starts[p]:starts[p + 1]]`` with the weights ``coefs[...]`` there.
-``starts`` is uint32, (pixels + 1,), ``bins`` uint16 (uint32 for more than 65536 bins), ``coefs`` float32.
+A matrix has three arrays: pixel p adds to ``bins[starts[p]:starts[p + 1]]`` with the weights ``coefs[...]`` of the same
+entries. ``starts`` is uint32, (pixels + 1,); ``bins`` uint16 (uint32 for more than 65536 bins); ``coefs`` float32.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FULL_TURN, HALF_TURN = 360.0, 180.0
 
 
 class Matrix(NamedTuple):
-    """Which bins each pixel adds to, and with what weight."""
+    """Bins that each pixel adds to, and their weights."""
 
     starts: NDArray[np.uint32]
     bins: NDArray[Any]
@@ -26,24 +26,32 @@ class Matrix(NamedTuple):
 
     @classmethod
     def empty(cls, pixels: int, entries: int, bins: int) -> Matrix:
-        """Room for so many ``entries``."""
+        """Allocate a matrix for the given number of entries."""
         kind = np.uint16 if bins <= 1 << 16 else np.uint32
         return cls(np.empty(pixels + 1, np.uint32), np.empty(entries, kind), np.empty(entries, np.float32))
 
     @classmethod
     def of(cls, engine: Any, pixels: int, bins: int) -> Matrix:
-        """pyFAI's CSR matrix of a Cython engine (rows are bins), turned over."""
+        """Transpose the CSR matrix of a Cython engine of pyFAI (rows are bins)."""
         matrix = cls.empty(pixels, engine.data.size, bins)
         transpose(engine.indptr, engine.indices, engine.data, *matrix)
         return matrix
 
     @property
-    def seen(self) -> NDArray[np.bool_]:
-        """The pixels that add to some bin; flat."""
+    def used_pixels(self) -> NDArray[np.bool_]:
+        """Pixels that add to a bin, bool, shape (pixels,)."""
         return np.diff(self.starts.astype(np.int64)) > 0
 
     def sectors(self, chosen: NDArray[np.bool_], npt: int) -> Matrix:
-        """The bins of n patterns, ``npt`` each, one after another; ``chosen`` (n, pixels): which pixels each has."""
+        """Return a matrix for the bins of n patterns, one pattern after another.
+
+        Parameters
+        ----------
+        chosen
+            Pixels of each pattern, bool, shape (n, pixels).
+        npt
+            Bins per pattern.
+        """
         counts = np.diff(self.starts.astype(np.int64)) * chosen.sum(axis=0)
         matrix = Matrix.empty(counts.size, int(counts.sum()), npt * len(chosen))
         matrix.starts[0] = 0
@@ -72,10 +80,20 @@ def _repeat(
                     to += 1
 
 
-def turned(limits: tuple[float, float] | list[float]) -> list[list[float] | None]:
-    """An azimuthal range (degrees) as ranges between -180 and 180: cut in two where it crosses 180, [None] for a turn.
+def wrap_azimuth(limits: tuple[float, float] | list[float]) -> list[list[float] | None]:
+    """Split an azimuthal range into ranges between -180 and 180 degrees.
 
-    pyFAI takes only what lies before the discontinuity of such a range, and warns.
+    pyFAI takes only the part before the discontinuity at 180 degrees of a longer range, and warns.
+
+    Parameters
+    ----------
+    limits
+        First and last angle in degrees.
+
+    Returns
+    -------
+    list
+        One or two ranges; ``[None]`` for a full turn.
     """
     first, last = limits
     if last - first >= FULL_TURN:
@@ -87,11 +105,24 @@ def turned(limits: tuple[float, float] | list[float]) -> list[list[float] | None
     return [[start, stop]] if stop <= HALF_TURN else [[start, HALF_TURN], [-HALF_TURN, stop - FULL_TURN]]
 
 
-def on_edges(integrator: Any, shape: tuple[int, int], unit: Any, split: str, edges: NDArray[np.float64]) -> Matrix:
-    """Pixels split exactly between bins of any width, as pyFAI splits them between bins of the same width.
+def matrix_on_edges(
+    integrator: Any, shape: tuple[int, int], unit: Any, split: str, edges: NDArray[np.float64]
+) -> Matrix:
+    """Split pixels exactly between bins of any width, as pyFAI does for bins of equal width.
 
-    ``edges``: ascending, in ``unit`` (pyFAI's); ``split``: no (the centre decides), bbox (by the share of centre -+
-    half extent), full (by the share of the area of the pixel in radial and azimuthal angle).
+    Parameters
+    ----------
+    integrator
+        AzimuthalIntegrator of pyFAI.
+    shape
+        Shape of the frames, (slow, fast).
+    unit
+        Radial unit of pyFAI.
+    split
+        ``no``: the centre of a pixel decides; ``bbox``: share of the range centre -+ half extent; ``full``: share of
+        the area of the pixel in radial and azimuthal angle.
+    edges
+        Edges of the bins in ``unit``, ascending, shape (npt + 1,).
     """
     limits = np.asarray(edges, float) / unit.scale
     if split == "full":
@@ -122,12 +153,12 @@ def _clip(
     bins: NDArray[Any],
     coefs: NDArray[np.float32],
 ) -> None:
-    """Count the bins of every pixel into ``starts[1:]``; with room in ``bins``, fill these from ``starts`` on."""
+    """Count the bins of every pixel in ``starts[1:]``; if ``bins`` has room, fill it from ``starts`` on."""
     corners = np.empty(4)
     for pixel in range(len(radial)):
         r = radial[pixel]
         low, high = r.min(), r.max()
-        if not (high >= edges[0] and low <= edges[-1]):  # also where one is NaN
+        if not (high >= edges[0] and low <= edges[-1]):  # also true for NaN
             continue
         whole = 0.0
         if len(azimuth):
@@ -135,7 +166,7 @@ def _clip(
             if corners.max() - corners.min() > np.pi:  # across the discontinuity
                 for i in range(4):
                     corners[i] += 2 * np.pi if corners[i] < 0 else 0.0
-            # Round the beam there is no such area: then by length.
+            # A pixel around the beam has no such area; its length decides.
             whole = _area(r, corners, high) if corners.max() - corners.min() < np.pi else 0.0
         first = max(np.searchsorted(edges, low, "right") - 1, 0)
         to = starts[pixel]
@@ -160,9 +191,9 @@ def _clip(
 
 @compiled
 def _area(r: NDArray[np.float64], azimuth: NDArray[np.float64], edge: float) -> float:
-    """The signed area of the polygon (r, azimuth) where r < edge, up to a constant of the polygon.
+    """Return the signed area of the polygon (r, azimuth) where r < edge, up to a constant of the polygon.
 
-    By Green's theorem it is the integral of min(r, edge) over the azimuth along the border.
+    By Green's theorem, it is the integral of min(r, edge) over the azimuth along the border.
     """
     total = 0.0
     for i in range(len(r)):

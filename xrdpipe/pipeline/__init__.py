@@ -1,5 +1,5 @@
-"""A linear pipeline built from configuration, and the way of one frame through it.
+"""A linear pipeline, built from configuration, and the processing of one frame.
 
-It imports everything below: `model` to `config`. Begin with `pipeline`, then `recipe` (what workers
-prepare) and `process`.
+This package imports `model` to `config`. Begin with `pipeline`, then read `recipe` (what workers prepare) and
+`process`.
 """

@@ -1,4 +1,4 @@
-"""Stages in a row: a frame walks in at the source and leaves at the output."""
+"""The linear pipeline: a source, followed by stages."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import Any
 
 from ..config.schema import build
-from ..config.targets import recorded_target
+from ..config.targets import recorded_values
 from ..geometry.poni import Poni
-from ..io.files import content_of
+from ..io.files import input_hash
 from ..io.paths import base_name
 from ..model.errors import ConfigError, FrameError
 from ..model.identity import content_hash, relocate, versions
@@ -19,12 +19,22 @@ from ..stages.collector import Collector
 from ..stages.source import Source
 from ..stages.stage import Makes, Stage
 
-SHOWN = "plot"  # the group that changes no number, so its values are no part of a result's identity
+PLOT = "plot"  # this group changes no numbers, so its values are not part of the identity of a result
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """The source and the stages of a run, built from their configuration (group -> values), not yet prepared."""
+    """The source and the stages of a run, not yet prepared.
+
+    Attributes
+    ----------
+    source
+        Source of the frames.
+    stages
+        Stages by the name of their group, in the order in which a frame passes them.
+    config
+        Complete configuration of the source and of every stage, by group.
+    """
 
     source: Source
     stages: Mapping[str, Stage]
@@ -32,7 +42,20 @@ class Pipeline:
 
     @classmethod
     def of(cls, config: Mapping[str, Any], order: list[str]) -> Pipeline:
-        """Build the source and the stages named in ``order``; ConfigError says which key is wrong and how."""
+        """Build the source and the stages.
+
+        Parameters
+        ----------
+        config
+            Configuration: the values of each group.
+        order
+            Names of the stages.
+
+        Raises
+        ------
+        ConfigError
+            A stage does not exist, or a value is wrong.
+        """
         groups = [key for key, value in config.items() if isinstance(value, Mapping)]
         for name in order:
             if name not in groups or name == "source":
@@ -43,52 +66,57 @@ class Pipeline:
         return cls(
             source,
             stages,
-            {name: {"_target_": recorded_target(config[name]["_target_"]), **asdict(built[name])} for name in built},
+            {name: recorded_values(config[name]["_target_"], asdict(built[name])) for name in built},
         )
 
     def inputs(self) -> dict[str, str]:
-        """Return the files that the stages read besides the frames, by what they are called."""
-        return {what: path for stage in self.stages.values() for what, path in stage.needs.files.items()}
+        """Return the files that the stages read in addition to the frames, by their role."""
+        return {role: path for stage in self.stages.values() for role, path in stage.needs.files.items()}
 
     @cached_property
     def makes(self) -> Makes:
-        """What the line makes of a frame: the columns of the last pattern, and all other parts."""
-        stages = [stage.makes for stage in self.stages.values()]
-        columns = next((each.columns for each in reversed(stages) if each.columns), ())
-        return Makes(columns, {what: suffixes for each in stages for what, suffixes in each.parts.items()})
+        """Products of a frame: the columns of the last pattern, and all other parts."""
+        products = [stage.makes for stage in self.stages.values()]
+        columns = next((product.columns for product in reversed(products) if product.columns), ())
+        return Makes(columns, {part: suffixes for product in products for part, suffixes in product.parts.items()})
 
     def outputs(self, name: str) -> list[str]:
-        """Return the files that the frame ``name`` leaves, relative to the folder of the run."""
+        """Return the output files of the frame ``name``, relative to the results folder."""
         return [path for stage in self.stages.values() for path in stage.writes(name, self.makes)]
 
     def check(self, poni: Poni) -> None:
-        """Raise ConfigError for what cannot be with this geometry, before any frame is read."""
+        """Raise ConfigError if a stage cannot work with this geometry; no frame is read."""
         for stage in self.stages.values():
             stage.check(poni, self.makes)
 
     def collectors(self, series: Series) -> list[Collector]:
-        """Return what the stages make of all frames together; those that take results come first."""
-        collectors = [each for stage in self.stages.values() for each in stage.collect(series)]
-        return sorted(collectors, key=lambda each: not each.takes_results)
+        """Return the collectors of the stages, which combine all frames; those that take results come first."""
+        collectors = [collector for stage in self.stages.values() for collector in stage.collect(series)]
+        return sorted(collectors, key=lambda collector: not collector.takes_results)
 
     def identity(self) -> dict[str, Any]:
-        """The configuration that decides the numbers, files by base name: the same for the same result."""
+        """Return the configuration that determines the numbers, with files by base name."""
         files = {path: base_name(path) for path in self.inputs().values()}
-        stages = {name: relocate(values, files) for name, values in self.config.items() if name != SHOWN}
-        stages["source"].pop("columns", None)  # they change no number either
-        return {"stages": [name for name in self.stages if name != SHOWN], **stages}
+        stages = {name: relocate(values, files) for name, values in self.config.items() if name != PLOT}
+        stages["source"].pop("columns", None)  # they change no numbers either
+        return {"stages": [name for name in self.stages if name != PLOT], **stages}
 
     def provenance(self, poni: Poni) -> dict[str, Any]:
-        """What every result says about its making: no time, no host, no folder, so that it repeats to the byte.
+        """Return the provenance that every result carries.
 
-        ConfigError where an input cannot be read.
+        It contains no time, host or folder, so that a repeated run writes the same bytes.
+
+        Raises
+        ------
+        ConfigError
+            An input file is not readable.
         """
         hashes = {}
-        for what, path in self.inputs().items():
+        for role, path in self.inputs().items():
             try:
-                hashes[what] = f"{base_name(path)} {content_of(path)}"
+                hashes[role] = f"{base_name(path)} {input_hash(path)}"
             except FrameError as error:
-                raise ConfigError(f"{what} file {path}: {error}") from error
+                raise ConfigError(f"{role} file {path}: {error}") from error
         installed = versions()
         return {
             "program": f"xrdpipe {installed['xrdpipe']}, pyFAI {installed['pyFAI']}",

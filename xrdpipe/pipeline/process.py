@@ -1,4 +1,4 @@
-"""One frame through a prepared pipeline, with its record."""
+"""Processing of one frame with a prepared pipeline."""
 
 from __future__ import annotations
 
@@ -19,9 +19,18 @@ from .recipe import Recipe, prepared
 
 
 def process_frame(recipe: Recipe, image: Reference, keep: bool, show: bool = False) -> Outcome:
-    """One frame, in whatever process or thread; a failure is that frame's alone.
+    """Process one frame, in any process or thread; a failure concerns this frame only.
 
-    ``keep``: pattern and mask come back; ``show``: a small picture for the report stays in the folder.
+    Parameters
+    ----------
+    recipe
+        Pipeline, prepared at the first call in a process.
+    image
+        Frame to process.
+    keep
+        Return pattern and mask (packed bits in the raw orientation).
+    show
+        Write a preview picture for the report into the folder.
     """
     clock = time.monotonic()
     record = pending_record(image)
@@ -33,7 +42,7 @@ def process_frame(recipe: Recipe, image: Reference, keep: bool, show: bool = Fal
         outputs = {} if recipe.folder is None else _hashes(recipe.folder, pipeline.pipeline.outputs(image.name))
     except FrameError as error:
         return Outcome(replace(record, status="failed", error=str(error), seconds=time.monotonic() - clock))
-    except Exception as error:  # a full disk, a bug in a stage: it must not cost the other frames
+    except Exception as error:  # a full disk or a bug in a stage: the other frames go on
         reason = f"{type(error).__name__}: {error}"
         if isinstance(error, OSError) and error.strerror:
             reason = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
@@ -47,7 +56,7 @@ def process_frame(recipe: Recipe, image: Reference, keep: bool, show: bool = Fal
         status="done",
         masked_fraction=round(np.count_nonzero(masked) / masked.size, 6),
         seconds=round(time.monotonic() - clock, 4),
-        hash=frame.digest,
+        hash=frame.info.digest,
         size=size,
         mtime_ns=mtime_ns,
         method=frame.pattern.method if frame.pattern else "",
@@ -56,10 +65,10 @@ def process_frame(recipe: Recipe, image: Reference, keep: bool, show: bool = Fal
         error_parts=[float(f"{part:.6g}") for part in frame.pattern.error_parts] if frame.pattern else [],
         columns=pipeline.pipeline.source.values(frame.header),
         steps=steps,
-        notes=list(frame.notes),
+        notes=list(frame.info.notes),
     )
     mask = np.packbits(pipeline.pipeline.source.to_raw(masked)) if keep else None
-    return Outcome(done, frame.pattern, mask, frame.sectors, frame.cake)
+    return Outcome(done, frame.pattern, mask, frame.results.sectors, frame.results.cake)
 
 
 def _hashes(folder: Path, files: list[str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What a worker needs to process frames, and the pipeline it prepares from that."""
+"""The recipe of a pipeline, which travels to workers, and the pipeline that they prepare from it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 
 from ..geometry.geometry import shared_geometry
 from ..geometry.poni import Poni
-from ..io.files import is_unchanged, read_steady
-from ..io.header import checked
+from ..io.files import read_steady, require_unchanged
+from ..io.header import with_check
 from ..model.arrays import Image
 from ..model.errors import ConfigError, FrameError
 from ..model.frame import Frame
@@ -23,9 +23,27 @@ from .pipeline import Pipeline
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that a worker needs to process frames: it travels between processes, and names what is prepared there."""
+    """Everything that a worker needs to process frames; it is hashable and can be pickled.
 
-    config: str  # the resolved configuration of source and stages, JSON
+    Attributes
+    ----------
+    config
+        Resolved configuration of the source and the stages, as JSON.
+    order
+        Names of the stages.
+    poni
+        Geometry of the detector.
+    shape
+        Shape of the frames (slow, fast).
+    shape_from
+        Beginning of a message that names the frame with this shape.
+    folder
+        Results folder; None if nothing is written.
+    cache
+        Keep arrays of the geometry in the cache on disk.
+    """
+
+    config: str
     order: tuple[str, ...]
     poni: Poni
     shape: tuple[int, int]
@@ -36,27 +54,47 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A pipeline whose stages have done once what can be done once; called with a reference, it gives the frame."""
+    """A pipeline with prepared stages; call it with a reference to process a frame.
+
+    Attributes
+    ----------
+    pipeline
+        Pipeline that was prepared.
+    read
+        Function that reads a frame.
+    steps
+        Prepared stages, by name.
+    """
 
     pipeline: Pipeline
     read: Callable[[Reference], Frame]
     steps: Mapping[str, Step]
 
     def __call__(self, reference: Reference) -> tuple[Frame, dict[str, float], tuple[int, int] | tuple[None, None]]:
-        """Take one frame all the way through, and time each stage (seconds); FrameError where it cannot go on.
+        """Process one frame.
 
-        Also gives size and modification time of what was read, see `files.steady`; None for an array.
+        Returns
+        -------
+        frame
+            Processed frame.
+        seconds
+            Duration of reading (``source``) and of each stage.
+        state
+            Size (bytes) and modification time (ns) of the file that was read; (None, None) for an array.
+
+        Raises
+        ------
+        FrameError
+            The frame cannot be read or processed.
         """
         clock = time.perf_counter()
         state: tuple[int, int] | tuple[None, None] = None, None
         if reference.array is None:
-            frame, state = before = read_steady(reference, self.read)
-            header = checked(
-                frame.header, lambda: is_unchanged(reference, before[1])
-            )  # which is read when it is needed
+            frame, state = first = read_steady(reference, self.read)
+            header = with_check(frame.header, lambda: require_unchanged(reference, first[1]))
             frame = replace(frame, header=header)
             if self.pipeline.source.columns:
-                len(header)  # before anything is written
+                len(header)  # reads the lazy header before any file is written
         else:
             frame = self.read(reference)
         seconds = {"source": time.perf_counter() - clock}
@@ -69,9 +107,22 @@ class Prepared:
 
 @lru_cache(maxsize=2)
 def prepared(recipe: Recipe) -> Prepared:
-    """Prepare every stage, once a process.
+    """Prepare every stage; a process does this once for each recipe.
 
-    ConfigError says what of the configuration does not fit geometry, shape or the other inputs.
+    Parameters
+    ----------
+    recipe
+        Pipeline to prepare.
+
+    Returns
+    -------
+    Prepared
+        The prepared pipeline.
+
+    Raises
+    ------
+    ConfigError
+        The configuration does not fit the geometry, the shape or another input.
     """
     pipeline = Pipeline.of(json.loads(recipe.config), list(recipe.order))
     stages = pipeline.stages.values()

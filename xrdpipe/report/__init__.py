@@ -1,4 +1,4 @@
-"""The report of a run or a sweep: one page that opens from disk.
+"""The report of a run or of a sweep: one HTML page that opens from disk.
 
-It imports `results` and what is below. Begin with `report`; the pages themselves are in `templates/`.
+Begin with `report`; the templates of the pages are in `templates/`. This package imports `results` and lower layers.
 """

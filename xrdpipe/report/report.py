@@ -1,4 +1,4 @@
-"""Report: the folder of a run or of a sweep as one HTML file that opens from disk, without a network."""
+"""Write the report of a run or of a sweep: one HTML file that opens from disk, without a network."""
 
 from __future__ import annotations
 
@@ -22,38 +22,40 @@ from ..model.errors import ConfigError
 from ..model.pattern import Pattern
 from ..results.command import repeat_command
 from ..results.journal import journal
-from ..stages.plot.preview import compared, pictures, small_patterns
+from ..stages.plot.preview import compare_patterns, previews, small_patterns
 
-ROWS = 10_000  # of the table, at most
-
-
-REASONS = 500  # failures that are listed, at most
-
-
-JOBS = 16  # of a sweep whose patterns are drawn, at most
-
-
-SERIES = 10  # patterns from which on they are a series: heat map and waterfall
-
-
-NO_SETTINGS = (
+ROWS = 10_000  # most rows of the table
+REASONS = 500  # most failures that are listed
+JOBS = 16  # most jobs of a sweep whose patterns are drawn
+SERIES = 10  # from this number of patterns on, the page shows a heat map and a waterfall
+# Keys that belong to one run; the page does not list them as changed settings.
+RUN_KEYS = (
     "poni", "images", "output_dir", "overwrite", "resume", "dry_run", "quiet", "cache", "report", "parallel", "sweep"
 )  # fmt: skip
 
 
 LABELS = {"name": "frame", "masked_fraction": "masked", "sigma_over_intensity": "sigma / I"}
-
-
 Row = Mapping[str, Any]
-
-
 log = logging.getLogger("xrdpipe")
 
 
 def write_report(folder: Path) -> Path:
-    """Make ``report.html`` of what stands in the folder of a run or of a sweep; the result is its path.
+    """Write ``report.html`` from the files of a run or of a sweep.
 
-    ConfigError where the folder is of neither.
+    Parameters
+    ----------
+    folder
+        Folder of the run or of the sweep.
+
+    Returns
+    -------
+    Path
+        Path of the page.
+
+    Raises
+    ------
+    ConfigError
+        The folder holds neither a run nor a sweep.
     """
     if (folder / "sweep.csv").is_file():
         text = _page("sweep.html.j2", **_sweep(folder))
@@ -67,10 +69,10 @@ def write_report(folder: Path) -> Path:
 
 
 def try_report(folder: Path) -> list[str]:
-    """`write_report`, where the results matter more than the page; what the user should know."""
+    """Write the report and return notes for the user; an error becomes a note, because the results matter more."""
     try:
         write_report(folder)
-    except Exception as error:  # a full disk, a bug: the results are there all the same
+    except Exception as error:  # for example a full disk
         log.exception("no report.html")
         return [f"no report.html: {error}; xrdpipe report {folder} makes it"]
     return []
@@ -86,28 +88,30 @@ def main(words: Sequence[str]) -> int:
 
 
 def _page(template: str, **values: Any) -> str:
-    made, parts = _templates()
-    return str(made.get_template(template).render(**parts, **values))
+    environment, parts = _templates()
+    return str(environment.get_template(template).render(**parts, **values))
 
 
 @cache
 def _templates() -> tuple[Any, dict[str, Any]]:
-    """The templates, and what every page has; no other script runs in it: the policy names ours by their hashes."""
+    """Return the templates and the parts of every page; by its policy, a page runs only scripts with these hashes."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
     loader = PackageLoader("xrdpipe.report")
-    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    made.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    style, script = (Markup(loader.get_source(made, name)[0]) for name in ("report.css", "report.js"))
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    style, script = (Markup(loader.get_source(environment, name)[0]) for name in ("report.css", "report.js"))
     scripts = [Markup(get_plotlyjs()), script]
     digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
-    return made, {"style": style, "scripts": scripts, "hashes": " ".join(f"'sha256-{each}'" for each in digests)}
+    return environment, {"style": style, "scripts": scripts, "hashes": " ".join(f"'sha256-{each}'" for each in digests)}
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """A run.json; None where it is of no run of xrdpipe."""
+    """Read a run.json; return None if it is not the record of a run of xrdpipe."""
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
         return dict(run) if run["program"] == "xrdpipe" and isinstance(run["images"], list) else None
@@ -115,34 +119,34 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def _what(folder: Path, run: Row) -> dict[str, Any]:
-    """What ran, as both pages say it."""
+def _common_values(folder: Path, run: Row) -> dict[str, Any]:
+    """Return the values of the templates that both pages need."""
     config = dict(_flat(run.get("config", {})))
-    changed, rest = _settings(config)
+    changed, unchanged = _settings(config)
     return {
         "folder": folder.resolve().name,
         "run": run,
         "command": repeat_command(run),
         "changed": changed,
-        "rest": rest,
+        "unchanged": unchanged,
         "inputs": run.get("inputs", {}),
     }
 
 
 def _settings(config: Row) -> tuple[list[tuple[str, str, str]], list[tuple[str, str]]]:
-    """Settings that differ from the defaults (key, value, default), and all others (key, value)."""
+    """Return the settings that differ from the defaults (key, value, default), and all others (key, value)."""
     from ..config.loader import shipped_defaults
 
-    def told(value: Any) -> str:
+    def to_text(value: Any) -> str:
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         return text if len(text) <= 300 else f"{text[:300]} …"
 
     shipped = dict(_flat(shipped_defaults()))
     same = {key for key, value in config.items() if key in shipped and value == shipped[key]}
-    same |= {key for key in config if key.split(".")[0] in NO_SETTINGS}
-    before = {key: told(value) for key, value in shipped.items()}
-    changed = [(key, told(value), before.get(key, "")) for key, value in config.items() if key not in same]
-    return changed, [(key, told(value)) for key, value in config.items() if key in same]
+    same |= {key for key in config if key.split(".")[0] in RUN_KEYS}
+    defaults = {key: to_text(value) for key, value in shipped.items()}
+    changed = [(key, to_text(value), defaults.get(key, "")) for key, value in config.items() if key not in same]
+    return changed, [(key, to_text(value)) for key, value in config.items() if key in same]
 
 
 def _flat(values: Row, above: str = "") -> Iterable[tuple[str, Any]]:
@@ -151,7 +155,7 @@ def _flat(values: Row, above: str = "") -> Iterable[tuple[str, Any]]:
 
 
 def _table(rows: Sequence[Row], keys: Iterable[str]) -> dict[str, Any]:
-    """What the page sorts and filters; numbers short, None where there is none."""
+    """Return the columns and rows that the page sorts and filters; numbers are rounded, missing ones are None."""
 
     def cell(value: Any) -> Any:
         if isinstance(value, float):
@@ -176,7 +180,7 @@ def _run(folder: Path) -> dict[str, Any]:
     records = [{**record, **{part: record.get(part) or {} for part in parts}} for record in latest.values()]
     names = [record["name"] for record in records]
     done = [number for number, record in enumerate(records) if record["status"] == "done"]
-    shown, patterns, thinned = small_patterns(folder, names, done)
+    drawn, patterns, thinned = small_patterns(folder, names, done)
     failures = [(record["file"], record["error"]) for record in records if record["status"] == "failed"]
     notes = [(record["file"], "; ".join(record["notes"])) for record in records if record.get("notes")]
     metrics, columns, steps = (list(dict.fromkeys(k for record in records for k in record[part])) for part in parts)
@@ -186,7 +190,7 @@ def _run(folder: Path) -> dict[str, Any]:
     rows = [{**record["metrics"], **record["columns"], **record} for record in records[:ROWS]]
     drift = [key for key in dict.fromkeys(["total_intensity", "masked_fraction", *columns]) if key in keys]
     return {
-        **_what(folder, run),
+        **_common_values(folder, run),
         "total": len(records),
         "done": len(done),
         "failed": len(failures),
@@ -194,14 +198,14 @@ def _run(folder: Path) -> dict[str, Any]:
         "noted": len(notes),
         "notes": notes[:REASONS],
         "steps": [(step, median(seconds), max(seconds)) for step, seconds in times.items()],
-        "previews": pictures(folder, records),
+        "previews": previews(folder, records),
         "rows": ROWS,
         "drift": drift,
         "thinned": thinned,
-        "shown": len(shown),
-        "series": len(shown) >= SERIES,
+        "shown": len(drawn),
+        "series": len(drawn) >= SERIES,
         "data": {
-            "table": _table(rows, keys), "names": names, "shown": shown, "drift": drift, "labels": columns, **patterns
+            "table": _table(rows, keys), "names": names, "shown": drawn, "drift": drift, "labels": columns, **patterns
         },
     }  # fmt: skip
 
@@ -210,22 +214,22 @@ def _run(folder: Path) -> dict[str, Any]:
 
 
 def _sweep(folder: Path) -> dict[str, Any]:
-    typed = _sweep_table(folder / "sweep.csv")
-    rows = [{key: _number(text) for key, text in row.items()} for row in typed]
+    cells = _sweep_table(folder / "sweep.csv")
+    rows = [{key: _number(text) for key, text in row.items()} for row in cells]
     if ranked := bool(rows) and "rank" in rows[0]:
         rows.sort(key=lambda row: row["rank"] if isinstance(row["rank"], int | float) else math.inf)
-    found = {path.parent: run for path in folder.glob("**/run.json") if (run := _read(path))}
-    homes = {run["job"]: home for home, run in found.items() if run.get("job") is not None}
-    homes |= {job: folder / str(job) for job in homes if (folder / str(job)) in found}
-    runs = {job: found[home] for job, home in homes.items()}
+    records = {path.parent: run for path in folder.glob("**/run.json") if (run := _read(path))}
+    folders = {run["job"]: path for path, run in records.items() if run.get("job") is not None}
+    folders |= {job: folder / str(job) for job in folders if (folder / str(job)) in records}
+    runs = {job: records[path] for job, path in folders.items()}
     keys = dict.fromkeys(text.lstrip("+").partition("=")[0] for run in runs.values() for text in run["command"])
     columns = [key for key in (rows[0] if rows else ()) if key != "error"]
     varied = [key for key in columns if key in keys]
-    named = {_number(row["job"]): ", ".join(f"{key}={row[key]}" for key in varied) for row in typed}
-    labels = {row["job"]: named[row["job"]] or f"job {row['job']}" for row in rows}  # as typed, in the order of rows
+    settings = {_number(row["job"]): ", ".join(f"{key}={row[key]}" for key in varied) for row in cells}
+    labels = {row["job"]: settings[row["job"]] or f"job {row['job']}" for row in rows}  # in the order of rows
     good = [row["job"] for row in rows if row["status"] == "done" and row["job"] in runs]
-    frame, patterns = _common(homes, runs, good[:JOBS])
-    axis, drawn = compared(patterns)
+    frame, patterns = _first_shared_frame(folders, runs, good[:JOBS])
+    axis, drawn = compare_patterns(patterns)
     best = next(iter(drawn), good[0] if good else next(iter(runs), None))
     failures = [
         (f"job {row['job']}: {labels[row['job']]}", row.get("error", "")) for row in rows if row["status"] != "done"
@@ -234,10 +238,10 @@ def _sweep(folder: Path) -> dict[str, Any]:
     numbers = [
         key for key in columns if key not in no_metric and any(isinstance(row[key], int | float) for row in rows)
     ]
-    reports = {job: home / "report.html" for job, home in homes.items() if (home / "report.html").is_file()}
+    reports = {job: path / "report.html" for job, path in folders.items() if (path / "report.html").is_file()}
     links = [quote(str(reports[job].relative_to(folder))) if job in reports else "" for job in labels]
     return {
-        **_what(folder, runs.get(best, {})),
+        **_common_values(folder, runs.get(best, {})),
         "total": len(rows),
         "done": len(rows) - len(failures),
         "failures": failures[:REASONS],
@@ -270,17 +274,17 @@ def _sweep_table(path: Path) -> list[dict[str, str]]:
 
 
 def _spreads(folder: Path) -> list[tuple[str, float]]:
-    """How much of what the scores differ each key causes, as the sweep itself found; the largest first."""
+    """Return the share of the spread of the scores that each key causes, from ``sweep.json``, largest first."""
     try:
         verdict = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
-        found = [(str(each["key"]), float(each["share"])) for each in verdict["spreads"]]
+        shares = [(str(each["key"]), float(each["share"])) for each in verdict["spreads"]]
     except (OSError, ValueError, KeyError, TypeError):
         return []
-    return sorted((each for each in found if math.isfinite(each[1])), key=lambda each: -each[1])
+    return sorted((each for each in shares if math.isfinite(each[1])), key=lambda each: -each[1])
 
 
 def _number(text: str | None) -> Any:
-    """A cell of a CSV file as a number, None where it is empty, or as it is."""
+    """Return a cell of a CSV file as a number if it is one, as None if it is empty, else as text."""
     for kind in (int, float):
         try:
             return kind(text or "")
@@ -289,8 +293,10 @@ def _number(text: str | None) -> Any:
     return text or None
 
 
-def _common(homes: Mapping[int, Path], runs: Mapping[int, Row], jobs: Sequence[int]) -> tuple[str, dict[int, Pattern]]:
-    """The first frame that most of the jobs have done, and its patterns."""
+def _first_shared_frame(
+    folders: Mapping[int, Path], runs: Mapping[int, Row], jobs: Sequence[int]
+) -> tuple[str, dict[int, Pattern]]:
+    """Return the first of the frames that most jobs have done, and its pattern in each job."""
     done = [image["name"] for job in jobs for image in runs[job]["images"] if image["status"] == "done"]
     frame = max(dict.fromkeys(done), key=done.count, default="")
-    return frame, {job: chi for job in jobs if (chi := read_pattern(homes[job], frame))}
+    return frame, {job: pattern for job in jobs if (pattern := read_pattern(folders[job], frame))}

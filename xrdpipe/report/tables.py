@@ -6,8 +6,17 @@ from typing import Any
 
 
 def print_table(rows: list[dict[str, Any]], most: int = 30) -> None:
-    """Print a table, a row a mapping of the same keys; of many rows the first and the last ones. Errors have been told
-    where they happened, and are left out."""
+    """Print a table on the terminal.
+
+    Empty columns are left out, and so are errors, which are printed when they happen.
+
+    Parameters
+    ----------
+    rows
+        The rows, mappings with the same keys.
+    most
+        Largest number of rows; of a longer table, the first rows and the last three are printed.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

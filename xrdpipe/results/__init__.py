@@ -1,4 +1,4 @@
-"""The folder of a run: what it holds, its journal, and the command that repeats it.
+"""The results folder of a run: its content, its journal, and the command that repeats it.
 
-It imports `model`, `io` and `config`. Begin with `folder`.
+This package imports `model`, `io`, `numerics` and `config`. Begin with `folder`.
 """

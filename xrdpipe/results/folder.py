@@ -1,4 +1,4 @@
-"""A results folder: what stands in it, whether more may come, and the record of what ran."""
+"""A results folder: its content, the checks before a run writes into it, and the record of the run."""
 
 from __future__ import annotations
 
@@ -24,28 +24,36 @@ from .journal import ARRAY, JOURNAL, journal
 
 log = logging.getLogger("xrdpipe")
 
-
-FOREIGN: dict[str, Any] = {"identity": None}  # a run.json of somebody: nothing fits it, so only overwrite=true goes on
-
-
+FOREIGN: dict[str, Any] = {"identity": None}  # stands for a run.json of another program; it matches no identity
 COLUMNS = ("file", "name", "status", "masked_fraction", "seconds", "error")
-
-
-TAKEN = frozenset({*(each.name for each in fields(Record)), *NAMES})  # names of what else is said of a frame
-
-
+RESERVED_COLUMNS = frozenset({*(field.name for field in fields(Record)), *NAMES})  # not available for header columns
 WAYS_OUT = "say resume=true (go on), overwrite=true (again) or choose another output_dir"
 
 
 class Folder:
-    """The folder of a run. It is read when made, and written to by `begin` and `record` only."""
+    """The folder of a run.
+
+    The constructor reads the folder. Only `begin`, `note`, `record` and `log` write to it.
+
+    Parameters
+    ----------
+    path
+        Path of the folder, which need not exist.
+
+    Attributes
+    ----------
+    run
+        Content of ``run.json``; empty without a run.
+    records
+        Records of frames, by name, from ``run.json`` and the journals.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.run = self._read_run()
-        self._torn = False  # whether the journal may end in a part of a line
+        self._torn = False  # the journal may end with a partial line
         self.records: dict[str, Record] = {}
-        known = {each.name for each in fields(Record)}
+        known = {field.name for field in fields(Record)}
         try:
             records = [Record(**{key: row[key] for key in row if key in known}) for row in self.run.get("images", [])]
             records += [Record(**{key: row[key] for key in row if key in known}) for row in journal(path)]
@@ -55,23 +63,23 @@ class Folder:
 
     @property
     def names(self) -> dict[str, str]:
-        """Names given here before -> the image (resolved path) that has it."""
+        """Names of frames in this folder, name -> path of the image."""
         return {name: record.path for name, record in self.records.items()}
 
     @property
     def together(self) -> list[str]:
-        """Files that all frames here share."""
+        """Files that are made of all frames, relative to the folder."""
         files = self.run.get("together")
         return [str(file) for file in files] if isinstance(files, list) else []
 
     def renamed(self, frame: Reference) -> bool:
-        """Whether the file of a frame is one that was done before under another name, and has only been moved."""
+        """Return True if the frame is done already and its file was only moved since."""
         try:
-            now, here = reference_state(frame), absolute_location(frame)
+            state, location = reference_state(frame), absolute_location(frame)
             return any(
-                (record.size, record.mtime_ns) == now
+                (record.size, record.mtime_ns) == state
                 and record.status == "done"
-                and record.path != here
+                and record.path != location
                 and not os.path.lexists(record.path)
                 and digest(frame) == record.hash
                 for record in self.records.values()
@@ -80,16 +88,23 @@ class Folder:
             return False
 
     def done(self, frame: Reference, outputs: Sequence[str], verify: bool) -> bool:
-        """Whether a frame needs nothing more: same content, and every one of its files still there as it was written.
+        """Return True if a frame and all of its output files are unchanged since it was processed.
 
-        An image of the same size and modification time counts as unchanged, unless ``verify``.
+        Parameters
+        ----------
+        frame
+            Frame to look up.
+        outputs
+            Output files that the frame needs.
+        verify
+            Compare the content of the image, even if size and modification time are the same.
         """
         record = self.records.get(frame.name)
         if record is None or record.status != "done" or not set(outputs) <= set(record.outputs):
             return False
         try:
-            same = not verify and reference_state(frame) == (record.size, record.mtime_ns)
-            if not same and digest(frame) != record.hash:
+            is_unchanged = not verify and reference_state(frame) == (record.size, record.mtime_ns)
+            if not is_unchanged and digest(frame) != record.hash:
                 return False
             return all(file_hash(self.path / file) == digest for file, digest in record.outputs.items())
         except (OSError, FrameError):
@@ -102,10 +117,23 @@ class Folder:
         overwrite: bool,
         together: Sequence[str] = (),
     ) -> None:
-        """Refuse what would mix or replace results: ConfigError says how to go on. Touches nothing.
+        """Check that a run neither mixes nor replaces results; nothing is changed.
 
-        ``identity``: what decides the numbers of this run; ``outputs``: the files of every frame, by its name;
-        ``overwrite``: whether the user knows (also where a run is resumed); ``together``: files of all frames.
+        Parameters
+        ----------
+        identity
+            Identity of the run: everything that determines its numbers.
+        outputs
+            Output files of every frame, by its name.
+        overwrite
+            Existing results may be replaced, as in a resumed run.
+        together
+            Files that are made of all frames.
+
+        Raises
+        ------
+        ConfigError
+            The folder is not writable or holds other results; the message says how to go on.
         """
         parent = next(path for path in (self.path, *self.path.parents) if path.exists())
         if not parent.is_dir():
@@ -118,34 +146,44 @@ class Folder:
         if self.run == FOREIGN or (not self.run and (self.path / foreign).exists()):
             raise ConfigError(f"output_dir={self.path}: its {foreign} is of no run of xrdpipe; {WAYS_OUT}")
         if self.run and self.run.get("identity") != identity:
-            differs = difference(self.run.get("identity", {}), identity)
-            raise ConfigError(f"output_dir={self.path}: holds results of another configuration ({differs}); {WAYS_OUT}")
+            change = difference(self.run.get("identity", {}), identity)
+            raise ConfigError(f"output_dir={self.path}: holds results of another configuration ({change}); {WAYS_OUT}")
         for file in set(together) - set(self.together):
             if (self.path / file).exists():
                 raise ConfigError(f"output_dir={self.path}: {file} is already there, of no run of xrdpipe; {WAYS_OUT}")
         for name, files in outputs.items():
             done = name in self.records and self.records[name].status == "done"
-            there = [file for file in files if (self.path / file).exists()]
-            if done or there:
-                what = there[0] if there else f"{name} (see run.json)"
-                raise ConfigError(f"output_dir={self.path}: {what} is already there; {WAYS_OUT}")
+            existing = [file for file in files if (self.path / file).exists()]
+            if done or existing:
+                result = existing[0] if existing else f"{name} (see run.json)"
+                raise ConfigError(f"output_dir={self.path}: {result} is already there; {WAYS_OUT}")
 
     def check_shape(self, identity: Mapping[str, Any], shape: tuple[int, int]) -> None:
-        """Refuse frames of another shape than those here: one folder, one axis."""
-        there = self.run.get("shape")
-        if there and self.run.get("identity") == identity and tuple(there) != shape:
-            frames = f"frames of {there[0]} x {there[1]} pixels, these have {shape[0]} x {shape[1]}"
+        """Raise ConfigError if the folder holds frames of another shape, as one folder has one radial axis."""
+        previous = self.run.get("shape")
+        if previous and self.run.get("identity") == identity and tuple(previous) != shape:
+            frames = f"frames of {previous[0]} x {previous[1]} pixels, these have {shape[0]} x {shape[1]}"
             raise ConfigError(f"output_dir={self.path}: holds {frames}; choose another output_dir")
 
     def replaced(self, identity: Mapping[str, Any]) -> int:
-        """How many frames were done here with another configuration than ``identity``, and go when a run begins."""
-        other = bool(self.run) and self.run.get("identity") != identity
-        return sum(record.status == "done" for record in self.records.values()) if other else 0
+        """Return the number of finished frames of another identity, which `begin` removes."""
+        is_other = bool(self.run) and self.run.get("identity") != identity
+        return sum(record.status == "done" for record in self.records.values()) if is_other else 0
 
     def begin(self, run: Mapping[str, Any], outputs: Mapping[str, Sequence[str]]) -> None:
-        """Make the folder ready for a run that `check` let pass; results of another configuration go.
+        """Prepare the folder for a run that passed `check`; remove results of another configuration.
 
-        ``run``: the record of the run, ``outputs``: the files of every frame that will be done, by its name.
+        Parameters
+        ----------
+        run
+            Record of the run.
+        outputs
+            Output files of every frame to process, by its name.
+
+        Raises
+        ------
+        ConfigError
+            The folder cannot be created or written to.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -157,58 +195,70 @@ class Folder:
             raise ConfigError(f"output_dir={self.path}: cannot be written to ({error.strerror})") from error
 
     def _begin(self, run: Mapping[str, Any], outputs: Mapping[str, Sequence[str]]) -> None:
-        before = self.run.get("outputs", {})
-        going = [
-            file for name, files in outputs.items() for file in (*files, *before.get(name, []), f"previews/{name}.png")
-        ]
+        previous = self.run.get("outputs", {})
+        outdated = []
+        for name, files in outputs.items():
+            outdated += [*files, *previous.get(name, []), f"previews/{name}.png"]
         if self.run and self.run.get("identity") != run["identity"]:
-            going += [file for name, files in before.items() for file in (*files, f"previews/{name}.png")]
-            going += [file for record in self.records.values() for file in record.outputs]  # of a killed run
-            going += self.together
+            outdated += [file for name, files in previous.items() for file in (*files, f"previews/{name}.png")]
+            outdated += [file for record in self.records.values() for file in record.outputs]  # of a killed run
+            outdated += self.together
             self.records, self.run = {}, {}
-        for file in going:
-            if (self.path / file).resolve().is_relative_to(self.path.resolve()):  # a run.json may say anything
+        for file in outdated:
+            if (self.path / file).resolve().is_relative_to(self.path.resolve()):  # run.json is not trusted
                 (self.path / file).unlink(missing_ok=True)
         for part in self.parts():
             part.unlink(missing_ok=True)
-        self._write(run)
-        self._forget()
+        self._write_run(run)
+        self._remove_journals()
 
     def parts(self) -> list[Path]:
-        """What stands there of files that were being written when somebody was killed."""
+        """Return the partial files that killed processes left."""
         return [part for place in (".", "masks", "figures", "previews") for part in (self.path / place).glob(".*.part")]
 
     def note(self, record: Record) -> None:
-        """Keep the record of one frame at once, so that a killed run can be resumed."""
+        """Append the record of one frame to the journal, so that a killed run can be resumed."""
         self.records[record.name] = record
         try:
             with open(self.path / JOURNAL, "a", encoding="utf-8") as journal:
                 journal.write("\n" * self._torn + json.dumps(asdict(record)) + "\n")
             self._torn = False
-        except OSError as error:  # a full disk; what is done is known here until `record` writes it
+        except OSError as error:  # a full disk; the record stays in memory until `record` writes it
             self._torn = True
             log.warning("%s: %s", JOURNAL, error)
 
     def record(self, run: Mapping[str, Any], records: Iterable[Record]) -> None:
-        """Write ``run.json`` and ``summary.csv`` with these records added to those that stand here."""
+        """Write ``run.json`` and ``summary.csv``, and remove the journals.
+
+        Parameters
+        ----------
+        run
+            Record of the run.
+        records
+            Records of its frames. They are added to those of earlier runs.
+
+        Raises
+        ------
+        OSError
+            A file cannot be written.
+        """
         new = {record.name: record for record in records}
         self.records = {name: record for name, record in self.records.items() if name not in new} | new
-        rows = [_flat(record) for record in self.records.values()]
+        rows = [_table_row(record) for record in self.records.values()]
         columns = list(dict.fromkeys([*COLUMNS, *(key for row in rows for key in row)]))
         text = io.StringIO()
         table = csv.DictWriter(text, columns, lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
         write_text(self.path / "summary.csv", text.getvalue())
-        self._write(run)
-        self._forget()
+        self._write_run(run)
+        self._remove_journals()
 
-    def _forget(self) -> None:
-        """Remove the journals: what they say is in run.json now."""
+    def _remove_journals(self) -> None:
         (self.path / JOURNAL).unlink(missing_ok=True)
         shutil.rmtree(self.path / ARRAY, ignore_errors=True)
 
-    def _write(self, run: Mapping[str, Any]) -> None:
+    def _write_run(self, run: Mapping[str, Any]) -> None:
         outputs = {**self.run.get("outputs", {}), **run.get("outputs", {})}
         together = dict.fromkeys([*self.together, *run.get("together", [])])
         rows = [asdict(record) for record in self.records.values()]
@@ -227,7 +277,7 @@ class Folder:
 
     @contextmanager
     def log(self) -> Iterator[None]:
-        """Write everything that is logged meanwhile, by any library, into ``xrdpipe.log``."""
+        """Write all log messages within the context, also those of libraries, to ``xrdpipe.log``."""
         handler = _Log(self.path / "xrdpipe.log", "a", "utf-8", delay=True, errors="surrogateescape")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         root = logging.getLogger()
@@ -244,31 +294,33 @@ class Folder:
 
 
 class _Log(logging.FileHandler):
-    """A log that is given up, silently, where it cannot be written: what matters is said elsewhere too."""
+    """A file handler that ignores errors, because important messages are also shown on the terminal."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        with suppress(OSError):  # it is opened with its first line
+        """Write a record, if the file can be opened."""
+        with suppress(OSError):
             super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        return None
+        """Ignore an error in `emit`."""
 
     def close(self) -> None:
+        """Close the file, if it can be flushed."""
         with suppress(OSError):
             super().close()
 
 
-def _flat(record: Record) -> dict[str, Any]:
-    """A row of summary.csv: the columns that the user named, the metrics and the seconds of each stage among them."""
+def _table_row(record: Record) -> dict[str, Any]:
+    """Return a row of ``summary.csv``, with header columns, metrics and the duration of each stage."""
     row = {column: getattr(record, column) for column in COLUMNS}
     seconds = {f"seconds_{name}": value for name, value in record.steps.items()}
     return {**row, **record.columns, **record.metrics, **seconds}
 
 
-def difference(before: Any, now: Any, where: str = "") -> str:
-    """The first place where two configurations differ, in words."""
+def difference(before: Any, now: Any, path: str = "") -> str:
+    """Describe the first difference between two configurations, or between their values at ``path``."""
     if isinstance(before, dict) and isinstance(now, dict):
         for key in [*before, *(key for key in now if key not in before)]:
             if before.get(key) != now.get(key):
-                return difference(before.get(key), now.get(key), f"{where}.{key}" if where else key)
-    return f"{where or 'run.json'}: {before} there, {now} now"
+                return difference(before.get(key), now.get(key), f"{path}.{key}" if path else key)
+    return f"{path or 'run.json'}: {before} there, {now} now"

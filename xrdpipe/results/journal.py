@@ -1,4 +1,4 @@
-"""The journal of a run: one line per frame while it goes on."""
+"""The journal of a run in progress: one line per frame."""
 
 from __future__ import annotations
 
@@ -7,14 +7,23 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-JOURNAL = "run.jsonl"  # a line a frame while a run goes on; what a killed run leaves instead of a finished run.json
-
-
-ARRAY = ".array"  # a folder while an array job goes on, see `array`: a journal of the same kind for each of its tasks
+JOURNAL = "run.jsonl"  # one line per frame; a killed run leaves it beside an unfinished run.json
+ARRAY = ".array"  # folder of a running array job, with a journal for each task, see `execution.engines.slurm`
 
 
 def journal(folder: Path) -> list[dict[str, Any]]:
-    """The records that a run has written which goes on, or was killed, those of the tasks of an array first."""
+    """Read the records of a run that is in progress or was killed, those of array tasks first.
+
+    Parameters
+    ----------
+    folder
+        Results folder.
+
+    Returns
+    -------
+    list of dict
+        Fields of `Record`, one mapping per line. Partial lines are skipped.
+    """
     lines = []
     for path in [*sorted((folder / ARRAY).glob("*.jsonl")), folder / JOURNAL]:
         with suppress(OSError):
@@ -23,7 +32,7 @@ def journal(folder: Path) -> list[dict[str, Any]]:
     for line in lines:
         try:
             row = json.loads(line)
-        except ValueError:  # the line that was being written when the run was killed
+        except ValueError:  # a partial line of a killed run
             continue
         if isinstance(row, dict) and {"file", "name"} <= set(row):
             rows.append(row)

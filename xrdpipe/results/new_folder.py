@@ -1,4 +1,4 @@
-"""New results folders."""
+"""Creation of new results folders."""
 
 from __future__ import annotations
 
@@ -8,7 +8,18 @@ from ..model.errors import ConfigError
 
 
 def new_folder(kind: str = "") -> Path:
-    """A folder ``outputs/[kind/]<date>/<time>`` that does not exist yet; it is made, so that nobody else takes it."""
+    """Create a new folder ``outputs/[kind/]<date>/<time>``.
+
+    Parameters
+    ----------
+    kind
+        Additional level of the path.
+
+    Raises
+    ------
+    ConfigError
+        The folder cannot be created.
+    """
     from datetime import datetime
 
     now = datetime.now().astimezone()

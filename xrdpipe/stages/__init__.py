@@ -1,5 +1,5 @@
-"""The stages of the pipeline, one module for each configuration group; variants stand beside them.
+"""The stages of the pipeline: one module for each configuration group, with its variants beside it.
 
-They import `model`, `numerics`, `geometry` and `io`, and no Hydra. Begin with `stage`, then follow a frame: `source`,
-`background`, `correction`, `mask`, `integ`, `plot`, `output`.
+Stages import `model`, `numerics`, `geometry` and `io`, and no Hydra. Begin with `stage`, then follow a frame through
+`source`, `background`, `correction`, `mask`, `integ`, `plot` and `output`.
 """

@@ -1,4 +1,4 @@
-"""Frames that arrive while a run goes on: what a source that waits for them offers."""
+"""The interface of a source whose frames arrive while the run goes on."""
 
 from __future__ import annotations
 
@@ -14,22 +14,48 @@ class Arrivals(Protocol):
 
     @property
     def limit(self) -> int | None:
-        """The run ends with so many frames; None: no limit."""
+        """Number of frames after which the run ends; None for no limit."""
 
-    def report_to(self, say: Callable[[str], None]) -> None:
-        """Tell the user with ``say`` from now on."""
+    def report_to(self, notify: Callable[[str], None]) -> None:
+        """Send messages to the user through ``notify`` from now on."""
 
-    def first(self, wanted: Callable[[Reference], bool], wait: bool) -> list[Reference]:
-        """Return the first batch in which a frame is wanted, and from then on only wanted frames.
+    def first(self, is_wanted: Callable[[Reference], bool], wait: bool) -> list[Reference]:
+        """Return the first batch that holds a wanted frame.
 
-        Raises ConfigError where none comes; without ``wait`` where none is there now.
+        Parameters
+        ----------
+        is_wanted
+            Selects frames, in this batch and in all later ones.
+        wait
+            Wait for a frame if none is there yet.
+
+        Returns
+        -------
+        list of Reference
+            The wanted frames of the batch, at least one.
+
+        Raises
+        ------
+        ConfigError
+            No wanted frame is there or arrives.
         """
 
     def batches(self) -> Iterator[list[Reference]]:
-        """Yield batches of frames until no more come; KeyboardInterrupt where the user wants no more."""
+        """Yield batches of wanted frames until no more arrive.
+
+        Yields
+        ------
+        list of Reference
+            The frames of one batch.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            The user stops the run.
+        """
 
     def incomplete(self) -> list[str]:
-        """Return what is known of the frames that never became complete, a line for each."""
+        """Return one line for each frame that never became complete, with the reason."""
 
     def notified(self) -> AbstractContextManager[None]:
-        """Let the system tell of new frames meanwhile, where it can."""
+        """Return a context in which the operating system reports new frames, if it can."""

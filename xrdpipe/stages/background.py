@@ -1,4 +1,4 @@
-"""Background: what the beam, the air and the detector add to a frame."""
+"""Background: subtraction of a dark frame and of a background frame."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 from ..geometry.poni import Poni
 from ..model.arrays import Image
 from ..model.errors import ConfigError, FrameError, require
-from ..model.frame import Frame
-from .scalar_lookup import Number, table_files
+from ..model.frame import Frame, Info
+from .scalar_lookup import ScalarLookup, table_files
 from .stage import NOTHING, Makes, Needs, Setup, Stage, Step
 
 AUTO = "auto"
@@ -23,15 +23,27 @@ AUTO = "auto"
 class Background(Stage):
     """Subtract a dark and a background frame: ``(image - dark) - scale * (background - dark)``, float32 counts.
 
-    ``file`` and ``dark_file`` are one file or several, or stacks, of whose frames the average is taken; ``weights``: a
-    number for each background file. The variance, where it travels with the frame, becomes ``raw + scale**2 *
-    background + (1 - scale)**2 * dark`` (propagation of independent errors, an average of N frames having the variance
-    ``sum(w**2 * variance) / sum(w)**2``): the same dark frame is subtracted from both, so its noise counts once, with
-    the weight ``1 - scale``.
+    If the frame carries its variance, that becomes ``raw + scale**2 * background + (1 - scale)**2 * dark``. Errors are
+    independent, but the same dark frame is subtracted from both, so its noise counts once, with the weight
+    ``1 - scale``. An average of frames with weights w has the variance ``sum(w**2 * variance) / sum(w)**2``.
 
-    ``monitor`` (see `Number`) multiplies the scale by the frame's monitor over the background's: that is found in the
-    same way for each of its files and averaged as they are, or given as ``monitor_value``. With ``scale=auto`` it is
-    fitted for each frame (see `fit_scale`), over the rings in ``fit_range`` (q, 1/angstrom).
+    Attributes
+    ----------
+    file
+        Background: one file, or a list of files; the frames of all files and stacks are averaged.
+    scale
+        Factor of the background, >= 0; "auto" fits it for each frame, see `fit_scale`.
+    dark_file
+        Dark frame: one file, or a list of files that are averaged.
+    weights
+        Weight of each background file in the average; None for equal weights.
+    monitor
+        Where to find the monitor, see `ScalarLookup`. The scale is multiplied by the monitor of the frame over that of
+        the background.
+    monitor_value
+        Monitor of the background; None looks it up in each background file, and averages it as the files are.
+    fit_range
+        First and last q of the rings to which ``scale=auto`` is fitted, 1/angstrom; None for all rings.
     """
 
     file: Any = None
@@ -45,19 +57,19 @@ class Background(Stage):
     def __post_init__(self) -> None:
         for key in ("file", "dark_file"):
             value = getattr(self, key)
-            several = isinstance(value, list) and len(value) > 0 and all(isinstance(each, str) for each in value)
-            good = value is None or isinstance(value, str) or several
+            is_list = isinstance(value, list) and len(value) > 0 and all(isinstance(each, str) for each in value)
+            good = value is None or isinstance(value, str) or is_list
             require(good, key, value, "str or null expected, or a list of files")
         self._check_scale()
         if self.weights is not None:
-            many = len(_listed(self.file))
-            good = len(self.weights) == many and all(np.isfinite(each) and each > 0 for each in self.weights)
-            require(good, "weights", self.weights, f"a number > 0 for each of the {many} background files expected")
+            n_files = len(_listed(self.file))
+            good = len(self.weights) == n_files and all(np.isfinite(each) and each > 0 for each in self.weights)
+            require(good, "weights", self.weights, f"a number > 0 for each of the {n_files} background files expected")
         if self.monitor is not None:
-            Number("monitor", self.monitor)
+            ScalarLookup("monitor", self.monitor)
             require(self.scale != AUTO, "monitor", self.monitor, "together with scale=auto; choose one")
         if self.monitor_value is not None:
-            Number("monitor_value", self.monitor_value)
+            ScalarLookup("monitor_value", self.monitor_value)
             require(self.monitor is not None, "monitor_value", self.monitor_value, "and monitor is null; set both")
         if (limits := self.fit_range) is not None:
             good = len(limits) == 2 and bool(np.isfinite(limits).all()) and limits[0] < limits[1]
@@ -74,36 +86,39 @@ class Background(Stage):
         object.__setattr__(self, "scale", number)  # 1 and 1.0 are the same configuration
 
     def check(self, poni: Poni, line: Makes = NOTHING) -> None:
-        for key, asked in (("scale", self.scale == AUTO), ("monitor", self.monitor is not None)):
-            if asked and self.file is None:
+        """Raise ConfigError for a scale without background, a fit without wavelength or an unusable monitor table."""
+        for key, is_set in (("scale", self.scale == AUTO), ("monitor", self.monitor is not None)):
+            if is_set and self.file is None:
                 raise ConfigError(f"background.{key}={getattr(self, key)}: there is no background.file")
         if self.fit_range is not None and poni.wavelength is None:
             raise ConfigError(f"background.fit_range: is in q and needs a wavelength, which {poni.path} does not have")
-        if self._number is not None:
-            self._number.check()
+        if self._monitor is not None:
+            self._monitor.check()
 
     @property
-    def _number(self) -> Number | None:
-        return None if self.monitor is None else Number("background.monitor", self.monitor)
+    def _monitor(self) -> ScalarLookup | None:
+        return None if self.monitor is None else ScalarLookup("background.monitor", self.monitor)
 
     @property
     def needs(self) -> Needs:
+        """The files of background and dark, and the table of monitors."""
         files: dict[str, str] = {}
         for what, value in (("background", self.file), ("dark", self.dark_file)):
-            many = isinstance(value, list)
-            files |= {f"{what}[{i}]" if many else what: path for i, path in enumerate(_listed(value))}
-        return Needs(files | ({} if self._number is None else table_files({"background_monitor": self._number})))
+            is_list = isinstance(value, list)
+            files |= {f"{what}[{i}]" if is_list else what: path for i, path in enumerate(_listed(value))}
+        return Needs(files | ({} if self._monitor is None else table_files({"background_monitor": self._monitor})))
 
     def prepare(self, setup: Setup) -> Step:
+        """Average the background and dark frames and return the step that subtracts them."""
         air = _average(setup, "background", _listed(self.file), self.weights)
         dark = _average(setup, "dark", _listed(self.dark_file))
         if air is None and dark is None:
             return lambda frame: frame
         net = None if air is None else air.image if dark is None else air.image - dark.image
-        found = self._scales(setup, net, air, dark)
+        scales = self._scales(setup, net, air, dark)
 
-        def part(scale: float) -> tuple[Image | None, Image | None]:
-            """What is subtracted besides the dark, and the variance of all that is."""
+        def scale_background(scale: float) -> tuple[Image | None, Image | None]:
+            """Return the scaled background without dark, and the variance that the subtraction adds."""
             factor, noise = np.float32(scale), None
             if setup.variance:
                 noise = np.zeros(setup.geometry.shape, np.float32)
@@ -113,73 +128,76 @@ class Background(Stage):
                     noise += (1 - factor) ** 2 * dark.variance
             return None if net is None else factor * net, noise
 
-        fixed = None if callable(found) else part(found["background_scale"] if found else 0.0)
+        # A scale that is the same for all frames is applied once.
+        fixed = None if callable(scales) else scale_background(scales["background_scale"] if scales else 0.0)
 
         def subtract(frame: Frame) -> Frame:
             image = frame.image if dark is None else frame.image - dark.image
-            factors = found(frame, image) if callable(found) else found
-            scaled, noise = fixed or part(factors["background_scale"])
+            factors = scales(frame, image) if callable(scales) else scales
+            scaled, noise = fixed or scale_background(factors["background_scale"])
             if scaled is not None:
                 image = image - scaled
             variance = frame.variance
             if variance is not None and noise is not None:
                 variance = variance + noise
-            raw = frame.image if frame.raw is None else frame.raw
-            return replace(frame, image=image, variance=variance, raw=raw, factors={**frame.factors, **factors})
+            raw = frame.image if frame.info.raw is None else frame.info.raw
+            subtracted = replace(frame, image=image, variance=variance)
+            return subtracted.with_info(raw=raw, factors={**frame.info.factors, **factors})
 
         return subtract
 
     def _scales(
         self, setup: Setup, net: Image | None, air: Average | None, dark: Average | None
     ) -> Mapping[str, float] | Callable[[Frame, Image], Mapping[str, float]]:
-        """The numbers of every frame, or what finds them for a frame and its image without the dark."""
+        """Return the scale of all frames, or a function that returns it for a frame and its image without the dark."""
         if air is None or net is None:
             return {}
         if self.scale == AUTO:
             from .background_scale import RingFit
 
-            nothing = np.zeros(setup.geometry.shape, np.float32)
+            zeros = np.zeros(setup.geometry.shape, np.float32)
             limits = None if self.fit_range is None else (self.fit_range[0], self.fit_range[1])
-            noise = (air.variance, nothing if dark is None else dark.variance)
+            noise = (air.variance, zeros if dark is None else dark.variance)
             fit = RingFit(setup.geometry, net, noise, limits)
 
-            def fitted(frame: Frame, image: Image) -> Mapping[str, float]:
+            def fit_frame(frame: Frame, image: Image) -> Mapping[str, float]:
                 variance = setup.noise(frame.image) if frame.variance is None else frame.variance
                 scale = fit(image, variance, frame.masked)
                 return {"background_scale": scale.value, "background_scale_sigma": scale.sigma}
 
-            return fitted
-        number = self._number
-        if number is None:
+            return fit_frame
+        monitor = self._monitor
+        if monitor is None:
             return {"background_scale": self.scale}
-        own = self.monitor_value or self._own_monitor(setup, number)
+        reference = self.monitor_value or self._background_monitor(setup, monitor)
 
-        def monitored(frame: Frame, image: Image) -> Mapping[str, float]:
-            return {"background_scale": self.scale * number.of(frame) / own}
+        def scale_by_monitor(frame: Frame, image: Image) -> Mapping[str, float]:
+            return {"background_scale": self.scale * monitor.of(frame) / reference}
 
-        return monitored
+        return scale_by_monitor
 
-    def _own_monitor(self, setup: Setup, number: Number) -> float:
-        files = _listed(self.file)
-        nothing = np.empty((0, 0), np.float32)
+    def _background_monitor(self, setup: Setup, monitor: ScalarLookup) -> float:
+        files = [Path(path) for path in _listed(self.file)]
+        no_image = np.empty((0, 0), np.float32)
         try:
-            each = [
-                number.of(Frame(Path(path).stem, nothing, Path(path).name, header=setup.header(path))) for path in files
+            values = [
+                monitor.of(Frame(path.stem, no_image, header=setup.header(str(path)), info=Info(path.name)))
+                for path in files
             ]
         except FrameError as error:
             raise ConfigError(f"{error}; or say background.monitor_value=...") from error
-        return float(np.average(each, weights=self.weights))
+        return float(np.average(values, weights=self.weights))
 
 
 class Average(NamedTuple):
-    """The average of several frames and the variance of that, float32, (slow, fast)."""
+    """Average of several frames, counts, and its variance, counts**2; float32, (slow, fast)."""
 
     image: Image
     variance: Image
 
 
 def _average(setup: Setup, what: str, files: list[str], weights: list[float] | None = None) -> Average | None:
-    # One frame in memory at a time. A single one stays as it is, to the last bit.
+    # One frame is in memory at a time. A single frame is returned unchanged, to the last bit.
     if not files:
         return None
     total, noise, weight = np.zeros(setup.geometry.shape), np.zeros(setup.geometry.shape), 0.0

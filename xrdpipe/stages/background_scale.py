@@ -1,4 +1,4 @@
-"""Scale: how much of the background is in a frame, found from the rings where there is nothing else."""
+"""Fit the scale of the background to the rings in which the sample does not scatter."""
 
 from __future__ import annotations
 
@@ -11,42 +11,44 @@ from ..geometry.geometry import Geometry
 from ..model.arrays import Image, read_only
 from ..model.errors import ConfigError, FrameError
 
-LIMIT = 3.0  # standard deviations above the scaled background from which on a ring holds something of the sample
-
-
-FEWEST = 0.02  # share of the rings that must hold nothing else
-
-
-OUTLIER = 6.0  # standard deviations from the ring's median from which on a pixel does not count
-
-
-PASSES = 5  # of looking for outliers: those that hid behind others are found in the next
-
-
-PIXELS = 10  # a ring needs
-
+LIMIT = 3.0  # a ring more standard deviations above the scaled background holds signal of the sample
+FEWEST = 0.02  # smallest share of rings without signal
+OUTLIER = 6.0  # a pixel more standard deviations from the median of its ring does not count
+PASSES = 5  # rounds of outlier rejection: each finds outliers that stronger ones hid
+PIXELS = 10  # good pixels that a ring needs
 
 Totals = NDArray[np.float64]
 
 
 class Scale(NamedTuple):
-    """A scale and its standard deviation."""
+    """Scale of the background and its standard deviation."""
 
     value: float
     sigma: float
 
 
 def fit_scale(sample: Totals, background: Totals, noise: tuple[Totals, Totals, Totals]) -> Scale:
-    """The scale at which the rings without signal of the sample are zero; float64, a number a ring in every array.
+    """Fit the scale at which the rings without signal of the sample are zero.
 
-    ``sample`` and ``background`` are the counts summed over each ring, both without the dark; ``noise`` the variances
-    of sample, background and dark, summed likewise. ``background`` is positive everywhere.
+    Parameters
+    ----------
+    sample, background
+        Counts summed over each ring, without the dark, float64, (rings,). ``background`` is positive everywhere.
+    noise
+        Variances of sample, background and dark, summed over each ring, float64, (rings,).
 
+    Returns
+    -------
+    Scale
+        The scale, not negative, and its standard deviation.
+
+    Notes
+    -----
     With ``sigma(s)**2 = noise[0] + s**2 * noise[1] + (1 - s)**2 * noise[2]``, the scale starts where 2 % of the rings
-    are more than 3 sigma below zero. Then, until it stays: the rings that are not more than 3 sigma above zero are
-    kept, and the scale is the sum of their sample over the sum of their background: for Poisson counts the value of
-    highest likelihood, whatever the shape of the background. It never exceeds where it started, so that no more is
-    subtracted than is there, and is never negative.
+    are more than 3 sigma below zero. Each round keeps the rings that are at most 3 sigma above zero, and sets the scale
+    to the sum of their sample over the sum of their background, until the rings stay the same. For Poisson counts this
+    is the scale of maximum likelihood, whatever the shape of the background. The scale never exceeds its start, so
+    that the subtraction removes no more than is there.
     """
 
     def sigma(scale: float | Totals) -> Totals:
@@ -54,23 +56,38 @@ def fit_scale(sample: Totals, background: Totals, noise: tuple[Totals, Totals, T
 
     ratio = np.maximum(sample / background, 0)
     scale = largest = float(np.quantile(ratio + LIMIT * sigma(ratio) / background, FEWEST, method="higher"))
-    kept = np.zeros(sample.shape, bool)
+    empty = np.zeros(sample.shape, bool)  # rings without signal of the sample
     for _ in range(100):
         now = sample - scale * background <= LIMIT * sigma(scale)
-        if (now == kept).all():
+        if (now == empty).all():
             break
-        kept = now
-        scale = min(max(float(sample[kept].sum() / background[kept].sum()), 0.0), largest)
-    return Scale(scale, float(np.sqrt((sigma(scale)[kept] ** 2).sum()) / background[kept].sum()))
+        empty = now
+        scale = min(max(float(sample[empty].sum() / background[empty].sum()), 0.0), largest)
+    return Scale(scale, float(np.sqrt((sigma(scale)[empty] ** 2).sum()) / background[empty].sum()))
 
 
 class RingFit:
-    """The background ring by ring, made once; called with a frame, it compares the two.
+    """Fit the scale of one background to many frames, ring by ring.
 
-    ``net`` is the background without the dark, ``noise`` the variances of background and dark, all counts, float32,
-    (slow, fast); ``limits`` the range in q, 1/angstrom, or None. Pixels of the background further than 6 times the
-    larger of ring noise (1.4826 * median absolute deviation) and expected noise from the median of their ring never
-    count, nor do rings without counts of their own.
+    Pixels of the background that are outliers in their ring never count: their distance from its median exceeds 6
+    times the larger of the noise of the ring (1.4826 * median absolute deviation) and the expected noise. Rings in
+    which the background has no counts do not count either.
+
+    Parameters
+    ----------
+    geometry
+        Geometry with the rings.
+    net
+        Background without the dark, counts, float32, (slow, fast).
+    noise
+        Variances of background and dark, counts**2, float32, (slow, fast).
+    limits
+        First and last q of the fit, 1/angstrom; None for all rings.
+
+    Raises
+    ------
+    ConfigError
+        The detector has no ring within ``limits``, or no ring of the background has counts.
     """
 
     def __init__(
@@ -82,15 +99,15 @@ class RingFit:
         self.noise = tuple(each.ravel()[order] for each in noise)
         self.bad = np.zeros(net.size, np.uint8)
         with np.errstate(invalid="ignore"):
-            off = np.abs(self.net - _spread(_medians(self.net, starts), starts))
-            width = np.maximum(1.4826 * _spread(_medians(off, starts), starts), np.sqrt(self.noise[0] + self.noise[1]))
+            off = np.abs(self.net - _repeat(_medians(self.net, starts), starts))
+            width = np.maximum(1.4826 * _repeat(_medians(off, starts), starts), np.sqrt(self.noise[0] + self.noise[1]))
             self.bad[order] = ~(off <= OUTLIER * width)
-        self.wanted = np.ones(starts.size - 1, bool)
+        self.selected = np.ones(starts.size - 1, bool)
         if limits is not None:
             q = geometry.integrator.qArray(geometry.shape).ravel()[order] / 10
             ring_q = np.add.reduceat(q, starts[:-1]) / np.diff(starts)
-            self.wanted = (ring_q >= limits[0]) & (ring_q <= limits[1])
-            if not self.wanted.any():
+            self.selected = (ring_q >= limits[0]) & (ring_q <= limits[1])
+            if not self.selected.any():
                 raise ConfigError(
                     f"background.fit_range={list(limits)}: outside the detector, which sees {ring_q.min():.4g} to "
                     f"{ring_q.max():.4g} 1/angstrom"
@@ -99,24 +116,42 @@ class RingFit:
             raise ConfigError("background.scale=auto: no ring of the background has counts, so there is no scale")
 
     def __call__(self, image: Image, variance: Image, masked: NDArray[np.bool_]) -> Scale:
-        """The scale for an image without the dark, with the variance of the raw one; FrameError where no ring tells it.
+        """Fit the scale for one frame.
 
-        Pixels that are ``masked`` do not count.
+        Parameters
+        ----------
+        image
+            Image without the dark, counts, float32, (slow, fast).
+        variance
+            Variance of the raw image, counts**2, float32, (slow, fast).
+        masked
+            Pixels that do not count, (slow, fast).
+
+        Returns
+        -------
+        Scale
+            The scale and its standard deviation.
+
+        Raises
+        ------
+        FrameError
+            No ring has enough good pixels.
         """
         order, scale = self.rings.order, Scale(0.0, np.inf)
         pixels = [each.ravel()[order] for each in (image, variance)]
-        for _ in range(2):  # outliers show better once the background, which varies along a ring, is gone
-            rest = image if scale.value == 0 else image - np.float32(scale.value) * self.background
-            good = self._good(self._outliers(rest, self.bad | masked.ravel()))
-            count, sample, spread, *others = self._totals(good, *pixels, self.net, *self.noise)
-            use = self._usable(count, *others)
+        for _ in range(2):  # outliers are clearer once the background, which varies along a ring, is subtracted
+            net = image if scale.value == 0 else image - np.float32(scale.value) * self.background
+            good = self._good(self._outliers(net, self.bad | masked.ravel()))
+            count, sample, noise, *background = self._totals(good, *pixels, self.net, *self.noise)
+            use = self._usable(count, *background)
             if not use.any():
                 raise FrameError("background.scale=auto: no ring has enough good pixels")
-            scale = fit_scale(sample[use], others[0][use], (spread[use], others[1][use], others[2][use]))
+            net_total, *variances = (each[use] for each in background)
+            scale = fit_scale(sample[use], net_total, (noise[use], variances[0], variances[1]))
         return scale
 
     def _outliers(self, image: Image, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The mask with the outliers of the rings added, until there are no more."""
+        """Add the outliers of all rings to the mask, round by round, and return it."""
         from ..numerics import kernels
 
         rings, flat, values = self.rings, read_only(image.ravel()), np.empty(image.size, np.float32)
@@ -133,22 +168,22 @@ class RingFit:
         return good
 
     def _totals(self, good: NDArray[np.bool_], *pixels: Image) -> list[Totals]:
-        """The number of good pixels in each ring, and their sums."""
+        """Return the number of good pixels in each ring, and their sum in each image."""
         starts = self.rings.starts[:-1]
         sums = [np.add.reduceat(np.where(good, each, 0), starts, dtype=np.float64) for each in pixels]
         return [np.add.reduceat(good, starts, dtype=np.float64), *sums]
 
     def _usable(self, count: Totals, net: Totals, noise: Totals, dark: Totals) -> NDArray[np.bool_]:
-        usable: NDArray[np.bool_] = self.wanted & (count >= PIXELS) & (net > LIMIT * np.sqrt(noise + dark))
+        usable: NDArray[np.bool_] = self.selected & (count >= PIXELS) & (net > LIMIT * np.sqrt(noise + dark))
         return usable
 
 
 def _medians(values: Image, starts: NDArray[np.int64]) -> Image:
-    """The lower median of each ring, the pixels being in the order of the rings."""
+    """Return the lower median of each ring, for pixels in the order of the rings."""
     ring = np.repeat(np.arange(starts.size - 1), np.diff(starts))
     medians: Image = values[np.lexsort((values, ring))][starts[:-1] + (np.diff(starts) - 1) // 2]
     return medians
 
 
-def _spread(medians: Image, starts: NDArray[np.int64]) -> Image:
+def _repeat(medians: Image, starts: NDArray[np.int64]) -> Image:
     return np.repeat(medians, np.diff(starts))

@@ -1,4 +1,4 @@
-"""What the frames of a run leave together, made in the process that started it, as they come back."""
+"""Collectors: results of all frames of a run together, made in the process that started the run."""
 
 from __future__ import annotations
 
@@ -18,44 +18,69 @@ log = logging.getLogger("xrdpipe")
 
 
 class Collector:
-    """What a stage makes of all frames together (`Stage.collect`). Making one touches no file."""
+    """Base class of what a stage makes from all frames together, see `Stage.collect`.
 
-    files: tuple[str, ...] = ()  # that it writes, relative to the run's folder
-    takes_results = True  # whether it needs the patterns and cakes themselves, before the record of the run is written
+    The constructor touches no file.
+
+    Attributes
+    ----------
+    files
+        Paths of the files that it writes, relative to the folder of the run.
+    takes_results
+        True if `add` needs the patterns and cakes; the run then calls it before it writes the record of a frame.
+    """
+
+    files: tuple[str, ...] = ()
+    takes_results = True
 
     def holds(self, record: Record) -> bool:
-        """Whether a frame that was done before is still there as it was collected."""
+        """Return True if the files still hold this frame of an earlier run."""
         return True
 
     def begin(self, waiting: Iterable[str]) -> None:
-        """The frames ``waiting`` will be done; what is there of them from before goes."""
+        """Prepare for the frames of these names: discard their earlier results."""
 
     def add(self, record: Record, results: Mapping[str, Pattern | Cake]) -> None:
-        """Take in a frame with its results by part, in any order; when this returns, it survives a crash.
+        """Add one frame; frames come in any order, and an added frame survives a crash.
 
-        FrameError or OSError fails the frame.
+        Parameters
+        ----------
+        record
+            The record of the frame.
+        results
+            Its patterns and cakes, by the name of the part; "" is the pattern of the whole frame.
+
+        Raises
+        ------
+        FrameError, OSError
+            The frame cannot be added; its record then says that it failed.
         """
 
     def end(self, records: Mapping[str, Record]) -> list[str]:
-        """Finish, when no more frames come; return what the user should know.
+        """Finish after the last frame.
 
         Parameters
         ----------
         records
-            The records of every frame in the folder, by name.
+            The records of all frames in the folder, by name.
+
+        Returns
+        -------
+        list of str
+            Notes for the user.
         """
         return []
 
 
 class AtEnd(Collector):
-    """Files that are made when a run ends, also one that is stopped, of what its folder then holds.
+    """Collector that writes its files once, when the run ends or is stopped.
 
     Parameters
     ----------
     files
-        The files, relative to the folder of the run.
+        Paths of the files, relative to the folder of the run.
     make
-        What makes them of the records of all frames in the folder, and returns what the user should know.
+        Writes the files from the records of all frames in the folder, and returns notes for the user.
     """
 
     takes_results = False
@@ -65,11 +90,18 @@ class AtEnd(Collector):
         self._make = make
 
     def end(self, records: Mapping[str, Record]) -> list[str]:
+        """Write the files from the records of all frames."""
         return self._make(list(records.values()))
 
 
 def feed_collectors(collectors: Sequence[Collector], record: Record, results: Mapping[str, Pattern | Cake]) -> Record:
-    """Let all take in a frame; its record, failed where one of them could not."""
+    """Add a frame to all collectors.
+
+    Returns
+    -------
+    Record
+        The record of the frame; its status is "failed" if a collector refuses the frame.
+    """
     try:
         for collector in collectors:
             collector.add(record, results)
@@ -79,9 +111,9 @@ def feed_collectors(collectors: Sequence[Collector], record: Record, results: Ma
 
 
 def finish_collectors(collectors: Iterable[Collector], records: Mapping[str, Record]) -> list[str]:
-    """Finish all collectors; return what the user should know, failures among it.
+    """Finish all collectors and return their notes for the user, including failures.
 
-    The frames are done: neither a full disk nor a defect of a collector may cost them.
+    All frames are done by now, so an error in a collector is logged and noted, never raised.
     """
     notes = []
     for collector in collectors:

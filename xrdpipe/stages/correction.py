@@ -1,4 +1,4 @@
-"""Correction: what the detector makes of the counts that it sees."""
+"""Correction: flat field and saturation of the detector."""
 
 from __future__ import annotations
 
@@ -13,11 +13,16 @@ from .stage import Needs, Setup, Stage, Step
 
 @dataclass(frozen=True)
 class Correction(Stage):
-    """Divide by the flat field and mask what cannot be trusted.
+    """Divide by the flat field and mask saturated pixels.
 
-    ``flat_file``: the response of every pixel, in the orientation of the raw frames: image / flat, variance / flat**2;
-    it is taken as it is (not normalized) and as exact. Pixels where it is zero, negative or not finite are masked
-    (detector). ``saturation``: pixels whose raw counts, before anything was subtracted, reach it are masked (upper).
+    Attributes
+    ----------
+    flat_file
+        File with the response of every pixel, in the orientation of the raw frames. The image becomes image / flat,
+        the variance variance / flat**2. The flat is used as it is, not normalized, and counts as exact. Pixels where
+        it is zero, negative or not finite are masked with the reason "detector".
+    saturation
+        Raw counts, before any subtraction, from which on a pixel is masked with the reason "upper"; None for no limit.
     """
 
     flat_file: str | None = None
@@ -29,14 +34,16 @@ class Correction(Stage):
 
     @property
     def needs(self) -> Needs:
+        """The file of the flat field."""
         return Needs({} if self.flat_file is None else {"flat": self.flat_file})
 
     def prepare(self, setup: Setup) -> Step:
+        """Read the flat field and return the step that applies it."""
         from ..numerics.constants import DETECTOR, UPPER
 
         if self.flat_file is None and self.saturation is None:
             return lambda frame: frame
-        flat, fixed = None, np.zeros(setup.geometry.shape, np.uint8)
+        flat, static_mask = None, np.zeros(setup.geometry.shape, np.uint8)
         if self.flat_file is not None:
             flat = setup.read(self.flat_file)
             if flat.shape != setup.geometry.shape:
@@ -47,14 +54,14 @@ class Correction(Stage):
             bad = ~(np.isfinite(flat) & (flat > 0))
             if bad.all():
                 raise ConfigError(f"correction.flat_file={self.flat_file}: no pixel of it is above zero")
-            flat, fixed[bad] = np.where(bad, np.float32(1), flat), DETECTOR
+            flat, static_mask[bad] = np.where(bad, np.float32(1), flat), DETECTOR
         square = None if flat is None else flat * flat
         saturation = None if self.saturation is None else np.float32(self.saturation)
 
         def correct(frame: Frame) -> Frame:
-            mask = fixed.copy() if frame.mask is None else np.where(frame.mask, frame.mask, fixed)
+            mask = static_mask.copy() if frame.mask is None else np.where(frame.mask, frame.mask, static_mask)
             if saturation is not None:
-                raw = frame.image if frame.raw is None else frame.raw
+                raw = frame.image if frame.info.raw is None else frame.info.raw
                 mask[(raw >= saturation) & (mask == 0)] = UPPER
             image, variance = frame.image, frame.variance
             if flat is not None and square is not None:

@@ -1,4 +1,4 @@
-"""Mask: which pixels do not count, by PDFstream's definition or by others; see docs/masks.md."""
+"""Mask: bad pixels by PDFstream's definition or by others; see docs/masks.md."""
 
 from __future__ import annotations
 
@@ -17,26 +17,45 @@ from ..model.frame import Frame
 from .stage import Needs, Setup, Stage, Step
 
 AUTO_TYPES = ("median", "mean", "mad", "sigma_clip")
-
-
-BEAMSTOP = 400  # rings of `Geometry.arcs` that its shadow may fill: some 130 pixels
-
-
-SAMPLE = 1 << 16  # pixels that are looked at for `Loss`
-
-
+BEAMSTOP = 400  # largest shadow of a beamstop, in rings of `Geometry.arcs`: about 130 pixels
+GATHERED = 0.3  # if more of the arcs may have outliers, the whole frame is put in arc order
+SAMPLE = 1 << 16  # pixels that `ThresholdWarning` examines
 Outliers = Callable[[Image, Image, NDArray[np.uint8]], None]
 
 
 @dataclass(frozen=True)
 class Mask(Stage):
-    """Mask, in this order: ``file`` (one or several, 1 = masked, with ``invert`` 0 = masked), what the ``detector``
-    itself says counts nothing, and the ``edge`` outer rows and columns; below ``lower_thresh``, above
-    ``upper_thresh``, not finite; outliers among the pixels still good, by ``auto_type`` and ``alpha``; and ``grow``
-    pixels around what the last two steps masked. None switches a step off.
+    """Mask pixels by position, by value, and by comparison with their ring.
 
-    ``auto_type``: in each ring, further than ``alpha`` standard deviations from the median (``median``); from the mean,
-    one by one (``mean``) or all at once, ``max_iter`` times (``sigma_clip``); ``mad``: see `outliers.mask_mad`.
+    The stage masks in five steps: first by position (``file``, ``detector``, ``edge``), then by value
+    (``lower_thresh``, ``upper_thresh``, not finite), then outliers among the pixels still good (``auto_type``,
+    ``alpha``), then ``regions`` that receive too little, and last the neighbourhood (``grow``) of what the second to
+    fourth step masked. None switches a step off.
+
+    Attributes
+    ----------
+    edge
+        Number of outer rows and columns that are masked.
+    lower_thresh, upper_thresh
+        Counts below and above which a pixel is masked.
+    alpha
+        Standard deviations of its ring from which on a pixel is an outlier.
+    auto_type
+        How outliers are found in each ring. ``median``: by their distance from the median. ``mean``: by their distance
+        from the mean, one by one. ``sigma_clip``: by their distance from the mean, all at once, ``max_iter`` times.
+        ``mad``: by the median absolute deviation, see `outliers.mask_mad`.
+    file
+        One or several masks of the user, in the orientation of the raw frames; 1 = masked.
+    invert
+        In ``file``, 0 = masked.
+    detector
+        Mask the pixels that the detector or the file marks as unusable.
+    grow
+        Number of pixels by which the mask grows around thresholds and outliers.
+    max_iter
+        Rounds of ``sigma_clip``.
+    regions
+        Mask shadows, translucent arms, gaps and dead lines, see `regions.find`.
     """
 
     edge: int | None = 30
@@ -49,6 +68,7 @@ class Mask(Stage):
     detector: bool = True
     grow: int = 0
     max_iter: int = 5
+    regions: bool = False
 
     def __post_init__(self) -> None:
         require(self.edge is None or self.edge >= 0, "edge", self.edge, "a number of pixels >= 0 expected")
@@ -69,45 +89,50 @@ class Mask(Stage):
 
     @property
     def files(self) -> list[str]:
-        """The user's masks."""
+        """Paths of the user's masks."""
         return [self.file] if isinstance(self.file, str) else self.file or []
 
     @property
     def needs(self) -> Needs:
+        """The user's masks, and the variance for ``auto_type=mad``."""
         files = {f"mask_{number}" if number > 1 else "mask": path for number, path in enumerate(self.files, 1)}
         return Needs(files, variance=self.auto_type == "mad" and self.alpha is not None)
 
     def prepare(self, setup: Setup) -> Step:
+        """Make the static mask and return the step that adds the mask of each frame."""
         from ..numerics.constants import DETECTOR
         from ..numerics.outliers import grow
 
-        fixed = self._fixed(setup)
-        automatic = self._automatic(setup.geometry)
-        loss = None if self.lower_thresh is None else Loss(setup.geometry, self.lower_thresh)
+        static = self._static_mask(setup)
+        mask_by_value = self._mask_by_value(setup.geometry)
+        mask_regions = _region_mask(setup.geometry) if self.regions else None
+        warning = None if self.lower_thresh is None else ThresholdWarning(setup.geometry, self.lower_thresh)
 
         def mask(frame: Frame) -> Frame:
-            out = fixed.copy()
-            if self.detector and frame.bad is not None:
-                out |= np.multiply(frame.bad, DETECTOR)
-            if frame.mask is not None:  # of a stage before
+            out = static.copy()
+            if self.detector and frame.info.bad is not None:
+                out |= np.multiply(frame.info.bad, DETECTOR)
+            if frame.mask is not None:  # from an earlier stage
                 out |= frame.mask
             image = read_only(frame.image.ravel())
             variance = image if frame.variance is None else read_only(frame.variance.ravel())
-            automatic(image, variance, out.ravel())
+            mask_by_value(image, variance, out.ravel())
+            if mask_regions is not None:
+                mask_regions(frame, out)
             if self.grow:
                 grow(out, self.grow)
             share = np.count_nonzero(out) / out.size
             if share == 1:
                 raise FrameError("the mask covers every pixel")
             notes: tuple[str, ...] = (f"{100 * share:.0f} % of the pixels are masked",) if share > 0.5 else ()
-            if loss is not None:
-                notes += loss.notes(out.ravel())
-            return replace(frame, mask=out, notes=frame.notes + notes)
+            if warning is not None:
+                notes += warning.notes(out.ravel())
+            return replace(frame, mask=out).with_info(notes=frame.info.notes + notes)
 
         return mask
 
-    def _automatic(self, geometry: Geometry) -> Outliers:
-        """What masks by value: image, variance and mask are flat; the mask is changed."""
+    def _mask_by_value(self, geometry: Geometry) -> Outliers:
+        """Return a function that masks by threshold and outliers: flat image, variance and mask, changed in place."""
         from ..numerics import kernels, outliers
 
         limits = (
@@ -119,60 +144,69 @@ class Mask(Stage):
             return lambda image, variance, flat: kernels.threshold(image, flat, *limits)
         if self.auto_type == "mad":
             return self._mad(geometry, alpha, limits)
-        rings, own = geometry.rings, threading.local()
+        rings, per_thread = geometry.rings, threading.local()
         one_pass = {"median": kernels.mask_median, "mean": kernels.mask_mean}.get(self.auto_type)
 
         def find(image: Image, variance: Image, flat: NDArray[np.uint8]) -> None:
-            if not hasattr(own, "values"):
-                own.values = np.empty(image.size, np.float32)
-            kernels.scatter_to_rings(image, flat, *limits, rings.slots, own.values)
+            if not hasattr(per_thread, "values"):
+                per_thread.values = np.empty(image.size, np.float32)
+            kernels.scatter_to_rings(image, flat, *limits, rings.slots, per_thread.values)
             if one_pass is not None:
-                one_pass(own.values, rings.order, rings.starts, alpha, flat)
+                one_pass(per_thread.values, rings.order, rings.starts, alpha, flat)
             else:
-                outliers.mask_sigma_clip(own.values, rings.order, rings.starts, alpha, self.max_iter, flat)
+                outliers.mask_sigma_clip(per_thread.values, rings.order, rings.starts, alpha, self.max_iter, flat)
 
         return find
 
     def _mad(self, geometry: Geometry, alpha: float, limits: tuple[float, float]) -> Outliers:
         from ..numerics import outliers
+        from ..numerics.calm import LINE, gather, is_calm, summarize
         from ..numerics.constants import OUTLIER
 
-        arcs, own = geometry.arcs, threading.local()
+        arcs, per_thread = geometry.arcs, threading.local()
         inner = int(np.searchsorted(arcs.ring, 2 * BEAMSTOP + 4))
         ring = read_only(arcs.ring[:inner])
+        arc = read_only(arcs.of_pixels())
 
         def find(image: Image, variance: Image, flat: NDArray[np.uint8]) -> None:
-            if not hasattr(own, "pairs"):
-                own.pairs = np.empty((image.size, 2), np.float32)
+            if not hasattr(per_thread, "pairs"):
+                per_thread.pairs = np.empty((image.size, 2), np.float32)
             if variance is image:
                 variance = read_only(np.maximum(image, np.float32(1)))
             level = np.empty(inner, np.float32)
-            outliers.scatter_pairs_to_rings(image, variance, flat, *limits, arcs.slots, own.pairs)
-            outliers.mask_mad(own.pairs, arcs.order, arcs.starts, alpha, flat, level)
-            dark = np.searchsorted(ring, outliers.shadow(level, ring, alpha))
+            lines, calm = np.zeros((arcs.ring.size, LINE), np.float32), np.empty(arcs.ring.size, np.bool_)
+            summarize(image, variance, flat, *limits, arc, lines)
+            if is_calm(lines, alpha, calm) < GATHERED * calm.size:
+                wanted = ~calm
+                wanted[:inner] = True
+                gather(image, variance, flat, arcs.order, arcs.starts, wanted, per_thread.pairs)
+            else:
+                outliers.scatter_pairs_to_rings(image, variance, flat, *limits, arcs.slots, per_thread.pairs)
+            outliers.mask_mad(per_thread.pairs, arcs.order, arcs.starts, alpha, flat, level, calm)
+            dark = np.searchsorted(ring, outliers.find_shadow(level, ring, alpha))
             pixels = arcs.order[: arcs.starts[dark]]
             flat[pixels] |= np.where(flat[pixels] == 0, OUTLIER, np.uint8(0))
 
         return find
 
-    def _fixed(self, setup: Setup) -> NDArray[np.uint8]:
-        """What is masked in every frame: the user's mask, the detector's and the edge."""
+    def _static_mask(self, setup: Setup) -> NDArray[np.uint8]:
+        """Return the mask that all frames share: the user's masks, the detector's and the edge."""
         from ..numerics.constants import DETECTOR, EDGE, USER
 
-        fixed = np.zeros(setup.geometry.shape, np.uint8)
+        static = np.zeros(setup.geometry.shape, np.uint8)
         if self.edge:
-            fixed[:] = EDGE
-            fixed[self.edge : -self.edge, self.edge : -self.edge] = 0
+            static[:] = EDGE
+            static[self.edge : -self.edge, self.edge : -self.edge] = 0
         if self.detector and (blind := setup.geometry.blind) is not None:
-            fixed[blind] |= DETECTOR
+            static[blind] |= DETECTOR
         for path in self.files:
-            fixed[self._user(setup, path)] |= USER
-        if fixed.all():
+            static[self._read_user_mask(setup, path)] |= USER
+        if static.all():
             file = "" if self.file is None else f" and mask.file={self.file}"
             raise ConfigError(f"mask.edge={self.edge}{file}: every pixel is masked")
-        return fixed
+        return static
 
-    def _user(self, setup: Setup, path: str) -> NDArray[np.bool_]:
+    def _read_user_mask(self, setup: Setup, path: str) -> NDArray[np.bool_]:
         user, shape = setup.read(path), setup.geometry.shape
         if user.shape != shape:
             raise ConfigError(
@@ -185,12 +219,39 @@ class Mask(Stage):
         return masked
 
 
-class Loss:
-    """Whether the lower threshold takes so much of the rings that what is left reads too high.
+def _region_mask(geometry: Geometry) -> Callable[[Frame, NDArray[np.uint8]], None]:
+    """Return what masks the regions of a frame in place.
 
-    A ring loses where more than a quarter of its pixels (those of user, detector and edge aside) are below: where the
-    truth is 0 it is half of them. The frame is told of where more than a tenth of the pixels is in such rings. Looked
-    at in every k-th pixel, of which a few say first whether any are below.
+    If a background was subtracted, the raw counts decide: the difference is about 0 where the sample scatters little,
+    and a shadow does not show there.
+    """
+    from ..numerics.constants import GOOD, OUTLIER
+    from ..numerics.regions.find import find_regions
+
+    cells = geometry.cells
+
+    def mask_regions(frame: Frame, mask: NDArray[np.uint8]) -> None:
+        raw = frame.info.raw if "background_scale" in frame.info.factors else None
+        image = frame.image if raw is None else raw
+        region = find_regions(read_only(image.ravel()), mask.ravel(), cells.cell, cells.rings, mask.shape)
+        mask[region & (mask == GOOD)] = OUTLIER
+
+    return mask_regions
+
+
+class ThresholdWarning:
+    """Warn when the lower threshold masks so many pixels of a ring that its mean is biased high.
+
+    A ring is biased if more than a quarter of its pixels are below the threshold; pixels that user, detector or edge
+    mask do not count. In a ring whose true intensity is 0, half of the pixels are below 0. The frame gets a note if
+    biased rings hold more than a tenth of its pixels. Every k-th pixel is examined, so that the test is cheap.
+
+    Parameters
+    ----------
+    geometry
+        Geometry with the rings.
+    threshold
+        The lower threshold, counts.
     """
 
     def __init__(self, geometry: Geometry, threshold: float) -> None:
@@ -204,16 +265,24 @@ class Loss:
         )
 
     def notes(self, mask: NDArray[np.uint8]) -> tuple[str, ...]:
-        """The note for a frame with this mask (flat), or none."""
+        """Return the note for a frame with this mask (flat, bits of `kernels`), or an empty tuple."""
         from ..numerics.constants import DETECTOR, EDGE, LOWER, USER
 
-        few = mask[self.pixels[::8]] & LOWER
-        if np.count_nonzero(few) < 0.02 * few.size:  # less than a quarter of a tenth
+        first_look = mask[self.pixels[::8]] & LOWER
+        if np.count_nonzero(first_look) < 0.02 * first_look.size:  # less than a quarter of a tenth
             return ()
         bits = mask[self.pixels]
         below = (bits & LOWER) != 0
         counts = (bits & (USER | DETECTOR | EDGE)) == 0
         rings = self.ring[-1] + 1
         total = np.bincount(self.ring[counts], minlength=rings)
-        lost = np.bincount(self.ring[below & counts], minlength=rings)
-        return (self.note,) if total[4 * lost > total].sum() > 0.1 * total.sum() else ()
+        n_below = np.bincount(self.ring[below & counts], minlength=rings)
+        return (self.note,) if total[4 * n_below > total].sum() > 0.1 * total.sum() else ()
+
+
+@dataclass(frozen=True)
+class SeriesMask(Mask):
+    """`Mask`, with a static mask of all frames on top.
+
+    The run makes the static mask before the first frame and puts it into ``file``, see `execution.static_mask`.
+    """

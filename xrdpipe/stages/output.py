@@ -1,4 +1,4 @@
-"""Output: the pattern and the mask of a frame as files, and the static mask of a series."""
+"""Output: files with the patterns and masks of the frames, and the static mask of a series."""
 
 from __future__ import annotations
 
@@ -27,20 +27,26 @@ if TYPE_CHECKING:
 
 
 NEXUS = "nxs"
-
-
-STATIC = "static_mask.npy"  # above masks/, where no frame's file has that suffix
+STATIC = "static_mask.npy"  # in the folder above masks/, where no file of a frame has this suffix
 
 
 @dataclass(frozen=True)
 class Output(Stage):
-    """Write the pattern in one or several formats (`formats.FORMATS`, and ``nxs``: a NeXus file that frames share);
-    with ``mask`` the mask as ``masks/<name>.npy`` (uint8, 1 = masked, raw orientation), and with ``mask=reasons`` also
-    ``masks/<name>_reasons.npy``, which bits of `kernels` masked each pixel. Of a frame that has them also
-    ``<name>_<sector>.chi`` and so on, and ``<name>_cake.npz`` (`cake_arrays`).
+    """Write the patterns, masks and cakes of each frame.
 
-    ``static_mask``: at the end of a run ``static_mask.npy``, the pixels masked in more than that share of the frames
-    in the folder.
+    The pattern of a sector is ``<name>_<sector>.chi`` and so on, a cake is ``<name>_cake.npz`` (see `cake_arrays`).
+
+    Attributes
+    ----------
+    format
+        One or several formats of the patterns: those of `formats.FORMATS`, and ``nxs`` for a NeXus file that frames
+        share.
+    mask
+        True writes the mask as ``masks/<name>.npy``: uint8, 1 = masked, in the orientation of the raw frame.
+        "reasons" also writes ``masks/<name>_reasons.npy``: the bits of `kernels` that masked each pixel.
+    static_mask
+        Share of frames, from 0 to below 1. When the run ends, ``static_mask.npy`` marks the pixels that are masked in
+        more than this share of the frames in the folder. None writes no such file.
     """
 
     format: Any = "chi"
@@ -64,17 +70,18 @@ class Output(Stage):
 
     @property
     def formats(self) -> list[Any]:
-        """The names of the formats, in the order of the configuration."""
+        """Names of the formats, in the order of the configuration."""
         return list(self.format) if isinstance(self.format, (list, tuple)) else [self.format]
 
     @property
     def _text_formats(self) -> list[Format]:
-        found = (find_format(name) for name in self.formats if name != NEXUS)
-        return [form for form in found if form is not None]
+        formats = (find_format(name) for name in self.formats if name != NEXUS)
+        return [form for form in formats if form is not None]
 
     def check(self, poni: Poni, line: Makes = NOTHING) -> None:
+        """Raise ConfigError for a format that needs a sigma or a unit that the patterns do not have."""
         columns = line.columns
-        if not columns:  # nobody knows before which columns the patterns will have
+        if not columns:  # the columns of the patterns are not known yet
             return
         for name in self.formats:
             form = None if name == NEXUS else find_format(name)
@@ -86,6 +93,7 @@ class Output(Stage):
                 raise ConfigError(f"output.format={name}: is for 2theta, not for {columns[0]}; {ways}")
 
     def writes(self, name: str, line: Makes = NOTHING) -> list[str]:
+        """Return the files of the pattern, the mask, the sectors and the cake."""
         suffixes = [form.suffix for form in self._text_formats]
         files = [f"{name}{suffix}" for suffix in suffixes]
         files += [f"masks/{name}.npy"] if self.mask else []
@@ -96,6 +104,7 @@ class Output(Stage):
         ]
 
     def collect(self, series: Series) -> Sequence[Collector]:
+        """Return the collectors of the NeXus files and of the static mask."""
         collectors: list[Collector] = []
         if NEXUS in self.formats:
             from .output_nexus import NexusFiles
@@ -118,36 +127,37 @@ class Output(Stage):
         return []
 
     def prepare(self, setup: Setup) -> Step:
+        """Return the step that writes the files of one frame."""
         from ..numerics.constants import NOT_FINITE
 
         folder = setup.folder
         forms = self._text_formats
 
         def header(frame: Frame, result: Pattern | Cake) -> dict[str, Any]:
-            made = {"method": result.method, "image": f"{frame.file} {frame.digest}"}
-            return {**setup.provenance, **frame.factors, **made}
+            source = {"method": result.method, "image": f"{frame.info.file} {frame.info.digest}"}
+            return {**setup.provenance, **frame.info.factors, **source}
 
         def write(frame: Frame) -> Frame:
             if folder is None:
                 return frame
-            # First, as a format may refuse a pattern: then nothing of the frame is written.
+            # A format may refuse a pattern; texts come first, so that nothing of such a frame is written.
             texts: dict[str, str] = {}
-            for suffix, pattern in frame.sectors.items():
-                told = {**header(frame, pattern), "azimuth_range": pattern.azimuth_range}
-                texts |= {f"{frame.name}_{suffix}{form.suffix}": form.text(pattern, told) for form in forms}
+            for suffix, pattern in frame.results.sectors.items():
+                values = {**header(frame, pattern), "azimuth_range": pattern.azimuth_range}
+                texts |= {f"{frame.name}_{suffix}{form.suffix}": form.text(pattern, values) for form in forms}
             if frame.pattern is not None:
-                told = header(frame, frame.pattern)
-                texts |= {f"{frame.name}{form.suffix}": form.text(frame.pattern, told) for form in forms}
-            # The pattern comes last: where it stands, everything else of the frame does.
+                values = header(frame, frame.pattern)
+                texts |= {f"{frame.name}{form.suffix}": form.text(frame.pattern, values) for form in forms}
+            # The pattern comes last: if it is there, all other files of the frame are.
             if self.mask:
                 raw = np.ascontiguousarray(setup.to_raw(frame.masked), dtype=np.uint8)
                 write_whole(folder / "masks" / f"{frame.name}.npy", lambda file: np.save(file, raw))
             if self.mask == "reasons":
                 bits = frame.masked * NOT_FINITE if frame.mask is None else frame.mask
-                why = np.ascontiguousarray(setup.to_raw(bits), dtype=np.uint8)
-                write_whole(folder / reasons_file(frame.name), lambda file: np.save(file, why))
-            if frame.cake is not None:
-                arrays = cake_arrays(frame.cake, header(frame, frame.cake))
+                reasons = np.ascontiguousarray(setup.to_raw(bits), dtype=np.uint8)
+                write_whole(folder / reasons_file(frame.name), lambda file: np.save(file, reasons))
+            if frame.results.cake is not None:
+                arrays = cake_arrays(frame.results.cake, header(frame, frame.results.cake))
                 write_whole(
                     folder / f"{frame.name}_cake.npz", lambda file: np.savez(file, allow_pickle=False, **arrays)
                 )
@@ -159,12 +169,26 @@ class Output(Stage):
 
 
 def reasons_file(name: str) -> str:
-    """Where the reasons of the frame ``name`` are, relative to the run's folder."""
+    """Return the path of the mask reasons of a frame, relative to the folder of the run."""
     return f"masks/{name}_reasons.npy"
 
 
 def cake_arrays(cake: Cake, provenance: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-    """A cake as plain arrays: its own, without ``sigma`` where there is none, and ``about``, JSON of its making."""
+    """Return the arrays of a cake as they are written.
+
+    Parameters
+    ----------
+    cake
+        The cake.
+    provenance
+        What the file records about its making: JSON values by name.
+
+    Returns
+    -------
+    dict
+        ``radial`` (radial,), ``azimuthal`` (azimuthal,), ``intensity`` and ``sigma`` (azimuthal, radial), and
+        ``about``, a JSON text with the provenance, the unit and the label. Without errors there is no ``sigma``.
+    """
     about = {**provenance, "unit": cake.unit, "label": cake.label}
     arrays = {name: getattr(cake, name) for name in ("radial", "azimuthal", "intensity", "sigma")}
     return {name: each for name, each in arrays.items() if each is not None} | {"about": np.array(json.dumps(about))}

@@ -1,4 +1,4 @@
-"""Number: a monitor or an exposure time, and where each frame's is found."""
+"""Look up a number of each frame, such as a monitor or an exposure time."""
 
 from __future__ import annotations
 
@@ -16,12 +16,17 @@ from ..model.frame import Frame
 
 
 @dataclass(frozen=True)
-class Number:
-    """The positive number that ``where`` names, for any frame; ``key`` is what the user set, for messages.
+class ScalarLookup:
+    """Look up a positive number of each frame.
 
-    ``where`` is a number, the same for all; ``table.csv:column``, the frame's row being the one whose first cell is the
-    frame's name, or the name of its file, with or without folder and suffix; or else a key of the frame's header, where
-    one that begins with / is a path in an HDF5 file.
+    Attributes
+    ----------
+    key
+        The configuration key that the user set, for messages.
+    where
+        Where the number is. A number is the same for all frames. ``table.csv:column`` is a column of a table; the row
+        of a frame has in its first cell the name of the frame or of its file, with or without folder and suffix. Any
+        other text is a key of the frame's header; one that begins with / is a path in its HDF5 file.
     """
 
     key: str
@@ -35,7 +40,7 @@ class Number:
 
     @cached_property
     def constant(self) -> float | None:
-        """The number itself, where that was given."""
+        """The number that is the same for all frames; None if it has to be looked up."""
         try:
             return float(self.where)
         except ValueError:
@@ -43,17 +48,23 @@ class Number:
 
     @cached_property
     def table(self) -> tuple[str, str] | None:
-        """Path and column, where a table is named."""
-        named = re.fullmatch(r"(.+?\.(?:csv|tsv|txt|dat)):(.+)", str(self.where), re.IGNORECASE)
-        return (named[1], named[2]) if named else None
+        """Path and column of the table; None if the number is not in a table."""
+        match = re.fullmatch(r"(.+?\.(?:csv|tsv|txt|dat)):(.+)", str(self.where), re.IGNORECASE)
+        return (match[1], match[2]) if match else None
 
     def check(self) -> None:
-        """ConfigError where a table cannot be read or has no such column."""
+        """Raise ConfigError if the table cannot be read or lacks the column."""
         if self.table is not None:
             self._rows  # noqa: B018 - reading them is the check
 
     def of(self, frame: Frame) -> float:
-        """The number of this frame; FrameError where it has none, or one that is not positive and finite."""
+        """Return the number of a frame.
+
+        Raises
+        ------
+        FrameError
+            The frame has no such number, or one that is not positive and finite.
+        """
         if self.constant is not None:
             return self.constant
         text, where = self._cell(frame) if self.table else self._header(frame)
@@ -63,10 +74,10 @@ class Number:
             raise FrameError(f"{self.key}={self.where}: is {text!r} in {where}, a number is expected") from error
         if not _positive(value):
             raise FrameError(f"{self.key}={self.where}: is {value:g} in {where}, a number > 0 is expected")
-        return value * frame.exposures  # of merged frames the header has the mean
+        return value * frame.info.exposures  # the header of merged frames holds the mean
 
     def _header(self, frame: Frame) -> tuple[Any, str]:
-        key, where = str(self.where), f"the header of {frame.file or frame.name}"
+        key, where = str(self.where), f"the header of {frame.info.file or frame.name}"
         try:
             return frame.header[key], where
         except KeyError as error:
@@ -76,20 +87,20 @@ class Number:
 
     def _cell(self, frame: Frame) -> tuple[str, str]:
         path, rows = self.table[0] if self.table else "", self._rows
-        for name in dict.fromkeys((frame.name, frame.file, Path(frame.file).stem)):
-            found = [cell for first, cell in rows if first == name] if name == frame.name else []
-            found = found or [cell for first, cell in rows if name and Path(first).name == name]
-            if len(found) > 1:
+        for name in dict.fromkeys((frame.name, frame.info.file, Path(frame.info.file).stem)):
+            cells = [cell for first, cell in rows if first == name] if name == frame.name else []
+            cells = cells or [cell for first, cell in rows if name and Path(first).name == name]
+            if len(cells) > 1:
                 raise FrameError(
-                    f"{self.key}={self.where}: {len(found)} rows of {path} are for {name}, one is expected"
+                    f"{self.key}={self.where}: {len(cells)} rows of {path} are for {name}, one is expected"
                 )
-            if found:
-                return found[0], f"the row of {name} in {path}"
-        raise FrameError(f"{self.key}={self.where}: {path} has no row for {frame.file or frame.name}")
+            if cells:
+                return cells[0], f"the row of {name} in {path}"
+        raise FrameError(f"{self.key}={self.where}: {path} has no row for {frame.info.file or frame.name}")
 
     @cached_property
     def _rows(self) -> list[tuple[str, str]]:
-        """First cell and cell of the column, row by row."""
+        """Pairs of the first cell and the cell of the column, for each row of the table."""
         path, column = self.table or ("", "")
         try:
             lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
@@ -102,13 +113,13 @@ class Number:
         names, *rows = ([cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter))
         if column not in names[1:]:
             raise ConfigError(f"{self.key}={self.where}: {path} has no such column; {nearest(column, names[1:])}")
-        at = names.index(column, 1)
-        return [(row[0], row[at] if at < len(row) else "") for row in rows]
+        index = names.index(column, 1)
+        return [(row[0], row[index] if index < len(row) else "") for row in rows]
 
 
-def table_files(numbers: Mapping[str, Number]) -> dict[str, str]:
-    """The tables that these numbers are read from: what -> path."""
-    return {f"{what}_table": number.table[0] for what, number in numbers.items() if number.table}
+def table_files(lookups: Mapping[str, ScalarLookup]) -> dict[str, str]:
+    """Return the paths of the tables that these lookups read, by name of the input."""
+    return {f"{name}_table": lookup.table[0] for name, lookup in lookups.items() if lookup.table}
 
 
 def _positive(value: float) -> bool:

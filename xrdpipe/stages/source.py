@@ -1,4 +1,4 @@
-"""Source: where frames come from, and how a file becomes an image."""
+"""Source: reads frames from files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..io.image_file import as_image
 from ..io.memory import memory
 from ..model.arrays import Image
 from ..model.errors import FrameError, choice, require
-from ..model.frame import Frame
+from ..model.frame import Frame, Info
 from ..model.identity import content_hash
 from ..model.reference import Reference, display_path
 from .arrivals import Arrivals
@@ -27,13 +27,23 @@ from .stage import Setup, Stage
 
 @dataclass(frozen=True)
 class Source(Stage):
-    """Frames from files of any format that fabio reads and from HDF5, one or many a file.
+    """Read frames from files of any format that fabio reads, and from HDF5; a file may hold many frames.
 
-    ``transform``: any of flipud, fliplr, rot90, transpose, in order, applied to every raw frame read, so that it fits
-    the orientation of the PONI. ``columns``: keys of the frame's header whose values become columns of the record.
-    ``average`` or ``sum``: so many frames in a row are one, their errors independent of each other. ``gain`` (counts a
-    photon) and ``readout_noise`` (standard deviation, counts) of the detector decide the variance of a raw pixel, see
-    `noise`.
+    Attributes
+    ----------
+    transform
+        Any of flipud, fliplr, rot90 and transpose. They turn each raw frame, in this order, into the orientation of the
+        PONI.
+    columns
+        Keys of the frame's header whose values become columns of the record.
+    average, sum
+        Number of consecutive frames that are merged into their mean or their sum; their errors count as independent.
+    gain
+        Counts that one photon makes, see `noise`.
+    readout_noise
+        Standard deviation of a pixel without light, counts, see `noise`.
+    supplies
+        True if the source makes its own frames and writes them into the folder of the run.
     """
 
     transform: list[str] = field(default_factory=list)
@@ -57,19 +67,27 @@ class Source(Stage):
             require(number is None or number >= 1, key, number, "a number of frames >= 1 expected, or null")
         require(self.average is None or self.sum is None, "sum", self.sum, f"together with average={self.average}")
 
-    supplies: ClassVar[bool] = False  # whether this source brings its own frames, and writes them into the run's folder
+    supplies: ClassVar[bool] = False
 
     def supply(self, values: dict[str, Any], folder: Path) -> dict[str, Any]:
-        """Fill in what the user left open of a configuration; a source that `supplies` makes frames in ``folder``."""
+        """Make the frames of a source that `supplies`, and return the configuration with their paths.
+
+        Parameters
+        ----------
+        values
+            The configuration of the run, as plain Python.
+        folder
+            Folder of the run.
+        """
         return values
 
     def check_combination(self, *, queued: bool = False, arrays: bool = False, sweep: bool = False) -> None:
-        """Raise ConfigError for what the source cannot be combined with.
+        """Raise ConfigError if the source cannot be combined with other parts of the run.
 
         Parameters
         ----------
         queued
-            The engine puts frames into a queue, so it takes none that arrive later.
+            The engine queues all frames at the start, so it takes none that arrive later.
         arrays
             The run also has arrays in memory.
         sweep
@@ -77,27 +95,31 @@ class Source(Stage):
         """
 
     def watch(
-        self, values: Mapping[str, Any], apart: Path | None, say: Callable[[str], None], stopped: Callable[[], bool]
+        self,
+        values: Mapping[str, Any],
+        excluded: Path | None,
+        notify: Callable[[str], None],
+        stop_requested: Callable[[], bool],
     ) -> tuple[Arrivals | None, dict[str, Any]]:
-        """Begin to look for frames that arrive while the run goes on.
+        """Start to watch for frames that arrive while the run goes on.
 
         Parameters
         ----------
         values
             The configuration of the run, as plain Python.
-        apart
-            A folder in which no frame is looked for: that of the results.
-        say
-            Tells the user something.
-        stopped
-            Whether the user wants no more frames.
+        excluded
+            Folder whose files are no frames: that of the results.
+        notify
+            Shows a message to the user.
+        stop_requested
+            Returns True once the user stops the run.
 
         Returns
         -------
         Arrivals or None
-            What finds the frames; None where all frames are there when the run begins.
+            The frames that arrive; None if all frames are there when the run starts.
         dict
-            The configuration of an ordinary run over the same frames, which gives the same results.
+            The configuration of an ordinary run over the same frames, with the same results.
         """
         return None, dict(values)
 
@@ -114,22 +136,48 @@ class Source(Stage):
         return array
 
     def read(self, path: str | Path) -> Image:
-        """The image of a file, float32, contiguous, in the orientation of the frames; FrameError if it has none, or
-        several and none is named."""
-        found = files.look(path).references
-        if len(found) != 1:
-            raise FrameError(f"holds {len(found)} frames; say which, as in {found[0].location if found else path}")
-        return self._image(memory.read(found[0])[0])
+        """Read the only image of a file.
+
+        Parameters
+        ----------
+        path
+            The file; for one frame of a stack, with its index.
+
+        Returns
+        -------
+        ndarray
+            Raw counts, float32, contiguous, (slow, fast), in the orientation of the frames.
+
+        Raises
+        ------
+        FrameError
+            The file holds no frame or several.
+        """
+        references = files.list_frames(path).references
+        if len(references) != 1:
+            example = references[0].location if references else path
+            raise FrameError(f"holds {len(references)} frames; say which, as in {example}")
+        return self._image(memory.read(references[0])[0])
 
     def images(self, path: str | Path) -> Iterator[Image]:
-        """All images of a file, one after another, each as `read` gives it."""
-        for reference in files.look(path).references:
+        """Yield all images of a file, each as `read` returns it."""
+        for reference in files.list_frames(path).references:
             yield self._image(memory.read(reference)[0])
 
     def merged(self, references: Sequence[Reference]) -> list[Reference]:
-        """The frames as they are processed: with ``average`` or ``sum``, so many in a row are one, named as the first.
+        """Group the frames that ``average`` or ``sum`` merge.
 
-        Frames of different stacks are not merged; what is left at the end of one is a smaller group.
+        Frames of different stacks are not merged. The last group of a stack may be smaller.
+
+        Parameters
+        ----------
+        references
+            Frames as they are in the files.
+
+        Returns
+        -------
+        list of Reference
+            Frames as they are processed; a group has the name of its first frame.
         """
         size = self.average or self.sum or 1
         if size == 1:
@@ -144,19 +192,19 @@ class Source(Stage):
         return groups
 
     def values(self, header: Mapping[str, Any]) -> dict[str, Any]:
-        """What ``columns`` names of a frame's header; None where it has no such key."""
-        found: dict[str, Any] = {}
+        """Return the values of ``columns`` in a header, by key; None for a key that it lacks."""
+        columns: dict[str, Any] = {}
         for name in self.columns:
             try:
-                found[name] = header[name]
+                columns[name] = header[name]
             except KeyError:
-                found[name] = None
-        return found
+                columns[name] = None
+        return columns
 
     def noise(self, counts: Image) -> Image:
-        """The variance of raw counts, counts**2, float32: ``gain * max(counts, gain) + readout_noise**2``.
+        """Return the variance of raw counts, ``gain * max(counts, gain) + readout_noise**2``, counts**2, float32.
 
-        counts / gain photons are Poisson distributed, and at least one is taken for granted.
+        The number of photons, counts / gain, has a Poisson distribution and is taken as at least 1.
         """
         variance = np.maximum(counts, np.float32(self.gain))
         if self.gain != 1:
@@ -166,13 +214,15 @@ class Source(Stage):
         return variance
 
     def prepare(self, setup: Setup) -> Callable[[Reference], Frame]:
+        """Return the function that reads a frame, or the frames that are merged into one."""
+
         def read(reference: Reference) -> Frame:
             return self._merge(reference, setup) if reference.parts else self._read(reference, setup)
 
         return read
 
     def _read(self, reference: Reference, setup: Setup) -> Frame:
-        """Read one frame of a file, or take the array that was handed over."""
+        """Read one frame of a file, or take the array of the reference."""
         if reference.array is None:
             raw, digest = memory.read(reference)
         else:
@@ -186,17 +236,17 @@ class Source(Stage):
             )
         variance = self.noise(image) if setup.variance else None
         bad = sentinel_pixels(raw)
-        if reference.dataset and (known := hdf5.pixel_mask(reference.path, raw.shape)) is not None:
-            bad = known != 0 if bad is None else bad | (known != 0)
+        if reference.dataset and (file_mask := hdf5.pixel_mask(reference.path, raw.shape)) is not None:
+            bad = file_mask != 0 if bad is None else bad | (file_mask != 0)
         bad = None if bad is None else self.to_frame(bad)
-        file = f"{reference.path.name}{reference.tail}"
-        return Frame(reference.name, image, file, digest, variance, bad, header=header(reference))
+        info = Info(f"{reference.path.name}{reference.tail}", digest, bad=bad)
+        return Frame(reference.name, image, variance, header=header(reference), info=info)
 
     def _merge(self, reference: Reference, setup: Setup) -> Frame:
-        """Read the frames that are merged in one: their sum or average, with the variance of that."""
+        """Read the frames of a group and return their sum or mean, with its variance."""
         count, shape = len(reference.parts), setup.geometry.shape
         divisor = count if self.average else 1
-        image, noise, digests = np.zeros(shape), np.zeros(shape), []  # float64: the sum of many counts is exact
+        image, noise, digests = np.zeros(shape), np.zeros(shape), []  # in float64 the sum of many counts is exact
         bad: NDArray[np.bool_] | None = None
         for part in reference.parts:
             try:
@@ -204,23 +254,20 @@ class Source(Stage):
             except FrameError as error:
                 raise FrameError(f"{part.location}: {error}") from error
             image += frame.image
-            if frame.bad is not None:
-                bad = frame.bad if bad is None else bad | frame.bad
-            digests.append(frame.digest)
+            if frame.info.bad is not None:
+                bad = frame.info.bad if bad is None else bad | frame.info.bad
+            digests.append(frame.info.digest)
             if frame.variance is not None:
                 noise += frame.variance
         image /= divisor
-        noise /= divisor**2  # errors of independent frames, times 1 / divisor
-        return replace(
-            frame,
-            name=reference.name,
-            file=display_path(reference, folders=False),
-            image=image.astype(np.float32),
-            variance=noise.astype(np.float32) if setup.variance else None,
-            digest=content_hash("".join(digests).encode()),
+        noise /= divisor**2  # the errors of the frames are independent
+        file, digest = display_path(reference, folders=False), content_hash("".join(digests).encode())
+        return Frame(
+            reference.name,
+            image.astype(np.float32),
+            noise.astype(np.float32) if setup.variance else None,
             header=header(reference),
-            exposures=count // divisor,
-            bad=bad,
+            info=Info(file, digest, exposures=count // divisor, bad=bad),
         )
 
     def _image(self, raw: NDArray[Any]) -> Image:
@@ -228,10 +275,20 @@ class Source(Stage):
 
 
 def sentinel_pixels(raw: NDArray[Any]) -> NDArray[np.bool_] | None:
-    """Where a raw array (slow, fast) says that a pixel holds no count; None where it says so of none.
+    """Return the pixels of a raw array that hold no count.
 
-    Photon counters write negative values, and in unsigned types the largest one, which is also where an integrating
-    detector is saturated. As float32 the latter is a number like others, so the raw array is what has to be asked.
+    Photon counters mark such pixels with negative values; in unsigned types with the largest one, at which integrating
+    detectors are saturated. In float32 the largest value is a number like any other, so the raw array is needed.
+
+    Parameters
+    ----------
+    raw
+        Array as it is in the file, (slow, fast).
+
+    Returns
+    -------
+    ndarray or None
+        True for pixels without count, (slow, fast); None if there are none.
     """
     if raw.dtype.kind not in "iu":
         return None
@@ -240,7 +297,13 @@ def sentinel_pixels(raw: NDArray[Any]) -> NDArray[np.bool_] | None:
 
 
 def frame_shape(reference: Reference, source: Source) -> tuple[int, int]:
-    """The shape of one frame as the pipeline sees it; FrameError if it cannot be read."""
+    """Return the shape (slow, fast) of a frame in the orientation of the PONI.
+
+    Raises
+    ------
+    FrameError
+        The frame cannot be read.
+    """
     raw = reference.array if reference.array is not None else memory.read((reference.parts or (reference,))[0])[0]
     slow, fast = source.to_frame(as_image(raw)).shape
     return slow, fast

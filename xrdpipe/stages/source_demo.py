@@ -1,4 +1,4 @@
-"""`source=demo`: simulated nickel frames, made in the folder of the run."""
+"""Demo: simulated nickel frames, made in the folder of the run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,17 @@ from .source import Source
 
 @dataclass(frozen=True)
 class Demo(Source):
-    """Simulated nickel frames with their PONI and air frame, made in the run's folder; see `demo.write_demo`."""
+    """Simulate nickel frames with their PONI and air frame in the folder of the run, see `write_demo`.
+
+    The keys not listed here are those of `Source`.
+
+    Attributes
+    ----------
+    frames
+        Number of frames, 1 to 501.
+    seed
+        Seed of the random numbers; the same seed gives the same frames.
+    """
 
     frames: int = 6
     seed: int = 0
@@ -31,22 +41,21 @@ class Demo(Source):
         require(self.seed >= 0, "seed", self.seed, "a whole number >= 0 expected")
 
     def supply(self, values: dict[str, Any], folder: Path) -> dict[str, Any]:
-        pass
-
+        """Write the simulated files and return the configuration with their paths."""
         for key in ("poni", "images"):
             if values.get(key):
                 raise ConfigError(
                     f"{key}={values[key]}: the demo makes its own; leave it out, or leave out source=demo"
                 )
-        made = write_demo(folder / "demo", self.frames, self.seed)
+        demo = write_demo(folder / "demo", self.frames, self.seed)
         background = dict(values.get("background") or {})
-        background["file"] = background.get("file") or str(made.air)
-        images = [str(path) for path in made.images]
-        return {**values, "poni": str(made.poni), "images": images, "background": background}
+        background["file"] = background.get("file") or str(demo.air)
+        images = [str(path) for path in demo.images]
+        return {**values, "poni": str(demo.poni), "images": images, "background": background}
 
 
 class DemoFiles(NamedTuple):
-    """The files `write_demo` wrote."""
+    """Paths of the files that `write_demo` writes."""
 
     poni: Path
     images: list[Path]
@@ -56,9 +65,27 @@ class DemoFiles(NamedTuple):
 def write_demo(folder: Path, frames: int = 6, seed: int = 0) -> DemoFiles:
     """Write `ni_300K.tiff` to `ni_800K.tiff` (nickel while it is heated), `air.tiff` and `geometry.poni`.
 
-    Image i is frame i of `Simulation(seed=seed)`; its header says the temperature (K). Same seed, same bytes; each file
-    appears whole or not at all.
-    ValueError where `frames` is not from 1 to 501: names have whole kelvins.
+    Image i is frame i of `Simulation(seed=seed)`; its header holds the temperature in K. Each file appears whole or not
+    at all.
+
+    Parameters
+    ----------
+    folder
+        Folder of the files; created if missing.
+    frames
+        Number of images, 1 to 501, because the names hold whole kelvins.
+    seed
+        Seed of the random numbers; the same seed gives the same bytes.
+
+    Returns
+    -------
+    DemoFiles
+        Paths of the files.
+
+    Raises
+    ------
+    ValueError
+        ``frames`` is not from 1 to 501.
     """
     if not 1 <= frames <= 501:
         raise ValueError(f"frames={frames}: the series has from 1 to 501 frames")

@@ -1,4 +1,4 @@
-"""Watch: files of a folder as they appear, each taken once, when it is complete."""
+"""Watch: reads the files of a folder as they appear, each once, when it is complete."""
 
 from __future__ import annotations
 
@@ -23,32 +23,33 @@ from .arrivals import Arrivals
 from .source import Source
 
 log = logging.getLogger("xrdpipe")
-
-
-TICK = 0.05  # seconds between looks at what is not complete yet
-
-
-LISTING = 0.2  # seconds between listings of the folder, or more where one takes more than a tenth of that
-
-
-PATIENCE = 5.0  # seconds, at most, until a file that could not be read is tried again, and until one is spoken of
-
-
-BATCH = 8  # files handed over at once, at most: who comes later waits for no more than these
-
-
-AGAIN = 20  # files taken before that each listing looks at again
-
-
+TICK = 0.05  # seconds between checks of incomplete files
+LISTING = 0.2  # seconds between listings of the folder; ten times the duration of a listing if that is longer
+PATIENCE = 5.0  # seconds before an unreadable file is reported; longest pause between attempts to read it
+BATCH = 8  # most files in a batch: later files wait for no more than these
+RECHECKED = 20  # files already taken that each listing checks for changes
 State = tuple[int, int]  # size and modification time of a file
 
 
 @dataclass(frozen=True)
 class Watch(Source):
-    """Frames of the files that appear in ``folder`` and match ``pattern``, a glob; otherwise as its parent.
+    """Read the files that appear in a folder while the run goes on.
 
-    A file is taken when it has stayed the same for ``settle`` seconds and can be read; of a stack, the frames that are
-    there. The run ends after ``idle`` seconds in which nothing appeared or changed, or with ``frames`` frames.
+    A file is complete once it has stayed the same for ``settle`` seconds and can be read. A stack may grow; the frames
+    that are there are taken. The keys not listed here are those of `Source`.
+
+    Attributes
+    ----------
+    folder
+        Folder that is watched.
+    pattern
+        Glob that the files match, relative to ``folder``.
+    settle
+        Seconds that a file must stay unchanged.
+    idle
+        Seconds without a new or changed file after which the run ends; None for no limit.
+    frames
+        Number of frames after which the run ends, frames of earlier runs included; None for no limit.
     """
 
     folder: str | None = None
@@ -69,6 +70,7 @@ class Watch(Source):
             require(getattr(self, key) in (None, 1), key, getattr(self, key), "not while watching; merge afterwards")
 
     def check_combination(self, *, queued: bool = False, arrays: bool = False, sweep: bool = False) -> None:
+        """Raise ConfigError in a sweep, with arrays in memory, or with an engine that queues all frames."""
         if sweep:
             reason = "as its jobs need the same frames; sweep over them afterwards"
             raise ConfigError(f"source=watch: not in a sweep, {reason}")
@@ -78,14 +80,27 @@ class Watch(Source):
             raise ConfigError("source=watch: not with parallel=slurm, whose jobs wait in a queue; say parallel=dask")
 
     def watch(
-        self, values: Mapping[str, Any], apart: Path | None, say: Callable[[str], None], stopped: Callable[[], bool]
+        self,
+        values: Mapping[str, Any],
+        excluded: Path | None,
+        notify: Callable[[str], None],
+        stop_requested: Callable[[], bool],
     ) -> tuple[Arrivals | None, dict[str, Any]]:
-        return WatchedFolder(self, apart, say, stopped), self.ordinary_run(values)
+        """Return the watched folder, and the configuration of an ordinary run over its files."""
+        return WatchedFolder(self, excluded, notify, stop_requested), self.ordinary_run(values)
 
     def ordinary_run(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The configuration of a run over the same files that does not watch: it gives the same results.
+        """Return the configuration of a run over the same files that does not watch, with the same results.
 
-        ConfigError where there is nothing that could be watched.
+        Parameters
+        ----------
+        values
+            The configuration of this run, as plain Python.
+
+        Raises
+        ------
+        ConfigError
+            There is no folder to watch, or ``images`` is set.
         """
         if self.folder is None:
             raise ConfigError("source.folder: missing; say where files appear, source.folder=data")
@@ -96,50 +111,64 @@ class Watch(Source):
         if values.get("images"):
             raise ConfigError(f"images={values['images']}: source=watch finds its own; leave one of them out")
         source = {key.name: getattr(self, key.name) for key in fields(Source)}
-        plain = {"_target_": f"{Source.__module__}.{Source.__qualname__}", **source}
-        return {**values, "source": plain, "images": [str(Path(self.folder, self.pattern))]}
+        options = {"_target_": f"{Source.__module__}.{Source.__qualname__}", **source}
+        return {**values, "source": options, "images": [str(Path(self.folder, self.pattern))]}
 
 
 @dataclass
 class _Waiting:
-    """A file that is not complete: how it is, since when, and when it is worth to be tried."""
+    """A file that is not complete: its state, since when it waits, and when to try it next (monotonic time, s)."""
 
     state: State
     since: float
     due: float
-    tried: int = 0
+    attempts: int = 0
     reason: str = ""
 
 
 @dataclass
 class WatchedFolder:
-    """The files that a `Watch` finds; ``apart`` is a folder in which none is looked for, ``say`` tells the user."""
+    """The frames that arrive in the folder of a `Watch`, see `Arrivals`.
+
+    Attributes
+    ----------
+    watch
+        The source.
+    excluded
+        Folder whose files are no frames.
+    notify
+        Shows a message to the user.
+    stop_requested
+        Returns True once the user stops the run.
+    is_wanted
+        Selects frames; set by `first`.
+    """
 
     watch: Watch
-    apart: Path | None
-    say: Callable[[str], None]
+    excluded: Path | None
+    notify: Callable[[str], None]
     stop_requested: Callable[[], bool]
-    wanted: Callable[[Reference], bool] = bool  # what `first` was told
+    is_wanted: Callable[[Reference], bool] = bool
     _waiting: dict[Path, _Waiting] = field(default_factory=dict)  # in order of arrival
     _taken: dict[Path, State] = field(default_factory=dict)
-    _tails: dict[Path, set[str]] = field(default_factory=dict)  # of stacks, the frames that are taken
-    _again: deque[Path] = field(default_factory=deque)
-    _hints: deque[Path] = field(default_factory=deque)  # what the system says has changed
+    _tails: dict[Path, set[str]] = field(default_factory=dict)  # frames taken from each stack
+    _recheck: deque[Path] = field(default_factory=deque)
+    _hints: deque[Path] = field(default_factory=deque)  # paths that the operating system reports as changed
     _listed: float = 0.0
     _news: float = field(default_factory=time.monotonic)
 
     @property
     def limit(self) -> int | None:
-        """The run ends with so many frames."""
+        """Number of frames after which the run ends; None for no limit."""
         return self.watch.frames
 
-    def report_to(self, say: Callable[[str], None]) -> None:
-        """Tell the user with ``say`` from now on."""
-        self.say = say
+    def report_to(self, notify: Callable[[str], None]) -> None:
+        """Send messages to the user through ``notify`` from now on."""
+        self.notify = notify
 
-    def first(self, wanted: Callable[[Reference], bool], wait: bool) -> list[Reference]:
-        """The first batch in which a frame is ``wanted``, and from then on only those; ConfigError where none comes."""
-        self.wanted = wanted
+    def first(self, is_wanted: Callable[[Reference], bool], wait: bool) -> list[Reference]:
+        """Return the first batch that holds a wanted frame, see `Arrivals.first`."""
+        self.is_wanted = is_wanted
         here = f"source.folder={self.watch.folder}: no complete file matches source.pattern={self.watch.pattern}"
         self._look()
         time.sleep((min(self.watch.settle, 0.5) if wait else self.watch.settle) + TICK)
@@ -147,31 +176,28 @@ class WatchedFolder:
             return batch
         if not wait:
             raise ConfigError(f"{here} now; a run would wait for one")
-        self.say(f"waiting for {self._folder / self.watch.pattern}")
+        self.notify(f"waiting for {self._folder / self.watch.pattern}")
         for batch in self.batches():
             return batch
         raise ConfigError(f"{here}, in source.idle={self.watch.idle} seconds")
 
     def now(self) -> list[Reference]:
-        """The frames of files that are complete now, of `BATCH` files at most."""
+        """Return the wanted frames of files that are complete now, about `BATCH` at most."""
         self._look()
-        found: list[Reference] = []
+        batch: list[Reference] = []
         for path, waiting in [*self._waiting.items()]:
-            if self.stop_requested() or len(found) >= min(BATCH, self.watch.frames or BATCH):
+            if self.stop_requested() or len(batch) >= min(BATCH, self.watch.frames or BATCH):
                 break
-            found += filter(self.wanted, self._complete(path, waiting))
-        return found
+            batch += filter(self.is_wanted, self._complete(path, waiting))
+        return batch
 
     def batches(self) -> Iterator[list[Reference]]:
-        """Batches of frames, until nothing new came for as long as was said; then what is not complete, as it is.
-
-        KeyboardInterrupt where the user wants no more.
-        """
+        """Yield batches until the folder is idle; the last batch holds the frames of incomplete files."""
         self._news = time.monotonic()
         while True:
             if batch := self.now():
                 yield batch
-                self._news = time.monotonic()  # while those were done, nobody looked
+                self._news = time.monotonic()  # the folder was not watched while the batch was processed
                 continue
             if self.stop_requested():
                 raise KeyboardInterrupt
@@ -180,17 +206,17 @@ class WatchedFolder:
                 if self._news + self.watch.idle < time.monotonic():
                     break
             time.sleep(TICK)
-        rest = [(path, each.state, files.look(path).references) for path, each in self._waiting.items()]
-        if left := [new for each in rest for new in self._take(*each) if self.wanted(new)]:
-            yield left
+        incomplete = [(path, each.state, files.list_frames(path).references) for path, each in self._waiting.items()]
+        if batch := [new for each in incomplete for new in self._take(*each) if self.is_wanted(new)]:
+            yield batch
 
     def incomplete(self) -> list[str]:
-        """The files that wait, each with what is known of it."""
+        """Return one line for each incomplete file, with the reason."""
         return [f"{path}: not complete, {each.reason or 'it changes'}" for path, each in self._waiting.items()]
 
     @contextmanager
     def notified(self) -> Iterator[None]:
-        """Let the system tell of changes meanwhile, where it does; the folder is listed all the same."""
+        """Collect the changes that the operating system reports, if it can; the folder is listed as well."""
         from watchdog import events
         from watchdog.observers import Observer
 
@@ -201,7 +227,7 @@ class WatchedFolder:
             below = "**" in self.watch.pattern
             observer.schedule(handler, str(self._folder), recursive=below, event_filter=kinds)
             observer.start()
-        except OSError as error:  # no room for another watch, or none on this file system
+        except OSError as error:  # too many watches, or a file system without notifications
             log.info("%s: no notification (%s), it is listed", self._folder, error)
             yield
             return
@@ -216,39 +242,39 @@ class WatchedFolder:
         return Path(str(self.watch.folder))
 
     def _look(self, whole: bool = False) -> None:
-        """See what is new or has changed; ``whole``: look at every file again."""
+        """Find new and changed files; with ``whole``, check every file again."""
         now = time.monotonic()
-        found = [path for path in self._hinted() if path in self._taken or self._matches(path)]
+        paths = [path for path in self._hinted() if path in self._taken or self._matches(path)]
         if whole or now >= self._listed:
-            found += self._list(len(self._taken) if whole else AGAIN)
+            paths += self._list(len(self._taken) if whole else RECHECKED)
             after = time.monotonic()
             self._listed = after + max(LISTING, 10 * (after - now))
-        for path in dict.fromkeys([*found, *self._waiting]):
-            self._meet(path, now)
+        for path in dict.fromkeys([*paths, *self._waiting]):
+            self._update(path, now)
 
     def _hinted(self) -> Iterator[Path]:
         while self._hints:
             yield self._hints.popleft()
 
-    def _matches(self, path: Path) -> bool:  # in folders below, the listing decides
+    def _matches(self, path: Path) -> bool:  # the listing finds files in subfolders
         return (
             path.parent == self._folder and not path.name.startswith(".") and fnmatchcase(path.name, self.watch.pattern)
         )
 
-    def _list(self, again: int) -> list[Path]:
-        """Files that are new, in natural order, and some of those that are not."""
+    def _list(self, n_rechecked: int) -> list[Path]:
+        """Return the new files in natural order, and ``n_rechecked`` of those already taken."""
         names = iglob(self.watch.pattern, root_dir=self._folder, recursive=True)
         new = [path for name in names if (path := self._folder / name) not in self._taken]
-        self._again.rotate(again)
-        return [*sorted(new, key=lambda path: (natural(str(path)), path)), *islice(self._again, again)]
+        self._recheck.rotate(n_rechecked)
+        return [*sorted(new, key=lambda path: (natural(str(path)), path)), *islice(self._recheck, n_rechecked)]
 
-    def _meet(self, path: Path, now: float) -> None:
+    def _update(self, path: Path, now: float) -> None:
         try:
             current = file_state(path)
         except FrameError:  # gone, or a folder
             self._waiting.pop(path, None)
             return
-        if self._taken.get(path) == current or (self.apart and path.resolve().is_relative_to(self.apart)):
+        if self._taken.get(path) == current or (self.excluded and path.resolve().is_relative_to(self.excluded)):
             self._waiting.pop(path, None)
             return
         before = self._waiting.get(path)
@@ -258,13 +284,13 @@ class WatchedFolder:
             self._news = now
 
     def _complete(self, path: Path, waiting: _Waiting) -> list[Reference]:
-        """The new frames of a file; none where it is not complete."""
+        """Return the new frames of a file; none while it is incomplete."""
         now = time.monotonic()
         if now < waiting.due:
             return []
         try:
-            content = files.look(path)
-            stack = any(each.dataset for each in content.references)  # which may grow
+            content = files.list_frames(path)
+            stack = any(each.dataset for each in content.references)  # a stack may grow
             if content.notes and content.references and not stack:
                 raise FrameError(content.notes[0])
             for last in content.references[-1:]:
@@ -272,20 +298,20 @@ class WatchedFolder:
             if file_state(path) != waiting.state:
                 return []
         except (FrameError, OSError) as error:
-            waiting.tried += 1
-            waiting.due = now + min(PATIENCE, TICK * 2**waiting.tried)
+            waiting.attempts += 1
+            waiting.due = now + min(PATIENCE, TICK * 2**waiting.attempts)
             if not waiting.reason and now - waiting.since > PATIENCE:
-                self.say(f"{path}: not complete yet ({error})")
+                self.notify(f"{path}: not complete yet ({error})")
             waiting.reason = str(error)
             return []
         return self._take(path, waiting.state, content.references)
 
-    def _take(self, path: Path, current: State, found: Sequence[Reference]) -> list[Reference]:
+    def _take(self, path: Path, current: State, references: Sequence[Reference]) -> list[Reference]:
         del self._waiting[path]
         if path not in self._taken:
-            self._again.append(path)
+            self._recheck.append(path)
         self._taken[path] = current
         tails = self._tails.setdefault(path, set())
-        new = [each for each in found if each.index is None or each.tail not in tails]
+        new = [each for each in references if each.index is None or each.tail not in tails]
         tails.update(each.tail for each in new if each.index is not None)
         return new

@@ -1,4 +1,4 @@
-"""What every room of the pipeline has in common, and how one is built from its configuration."""
+"""The base class of all stages, and what a stage declares and receives."""
 
 from __future__ import annotations
 
@@ -18,30 +18,46 @@ if TYPE_CHECKING:
     from .collector import Collector
 
 
-Step = Callable[["Frame"], "Frame"]  # in quotes: importing Frame imports numpy, which --help does not need
+Step = Callable[["Frame"], "Frame"]  # quoted: an import of Frame imports numpy, which --help does not need
 
 
 def poisson(counts: Image) -> Image:
-    """The variance of counts: themselves, at least 1."""
+    """Return the variance of counts: the counts, at least 1."""
     return counts.clip(1)
 
 
 def _header(path: str) -> Mapping[str, Any]:
-    from ..io.header import of_file
+    from ..io.header import file_header
 
-    return of_file(path)
+    return file_header(path)
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a stage may need of the run when it prepares.
+    """The parts of a run that a stage may use in `Stage.prepare`.
 
-    ``read`` gives a file's image as float32 in the orientation of the frames; ``to_raw`` turns an array back into the
-    orientation of the files. ``folder`` is None where nothing is to be written. ``variance`` says whether a stage
-    wants the frame's variance. ``provenance`` is what every result says about its making: name -> JSON value.
-    ``columns`` are the names of what the source reads of every header. ``images`` gives all frames of a file, as
-    ``read`` the only one; ``noise`` the variance of raw counts, float32; ``header`` the header of a file, as a frame
-    has it.
+    Attributes
+    ----------
+    geometry
+        The calibrated geometry of the detector.
+    read
+        Returns the only image of a file, float32, (slow, fast), in the orientation of the frames.
+    to_raw
+        Turns an array from the orientation of the frames into that of the files.
+    folder
+        Folder of the results; None if nothing is written.
+    variance
+        True if frames carry their variance.
+    provenance
+        What every result records about its making: JSON values by name.
+    columns
+        Names of the columns that the source reads from every header.
+    images
+        Yields all images of a file, each as ``read`` returns it; None if a file holds only one.
+    noise
+        Returns the variance of raw counts, counts**2, float32.
+    header
+        Returns the header of a file.
     """
 
     geometry: Geometry
@@ -58,14 +74,14 @@ class Setup:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a stage reads besides the frames.
+    """The inputs of a stage besides the frames.
 
     Attributes
     ----------
     files
-        Paths of files, by what they are called in the record of a run.
+        Paths of files, by their name in the record of a run.
     variance
-        Whether the frame must carry its variance.
+        True if the stage needs frames that carry their variance.
     """
 
     files: Mapping[str, str] = field(default_factory=dict)
@@ -74,14 +90,14 @@ class Needs:
 
 @dataclass(frozen=True)
 class Makes:
-    """What a stage, or a line of stages, adds to a frame.
+    """The results that a stage, or all stages of a pipeline, add to a frame.
 
     Attributes
     ----------
     columns
-        Columns of the pattern: unit of the axis, ``intensity`` and perhaps ``sigma``; () where it makes none.
+        Columns of the pattern: unit of the axis, ``intensity`` and perhaps ``sigma``; empty without a pattern.
     parts
-        What it makes besides the pattern, "sectors" or "cake", with the suffixes of the files of each.
+        Results besides the pattern, "sectors" or "cake", with the suffixes of the files of each.
     """
 
     columns: tuple[str, ...] = ()
@@ -93,24 +109,25 @@ NOTHING = Makes()
 
 @dataclass(frozen=True)
 class Stage:
-    """A step of the pipeline: a dataclass whose fields are its configuration and its schema, and `prepare`.
+    """Base class of the steps of the pipeline.
 
-    Everything else has a default. `needs` and `makes` are data; `writes`, `check` and `collect` are for stages that
-    write files, depend on the geometry, or make something of all frames together.
+    A stage is a frozen dataclass; its fields are its configuration and its schema. Only `prepare` has to be
+    overridden. `needs` and `makes` declare inputs and results. `writes`, `check` and `collect` are for stages that
+    write files, depend on the geometry, or make something from all frames together.
     """
 
     def prepare(self, setup: Setup) -> Callable[..., Frame]:
-        """Do once what can be done once, and return the function that takes a frame and returns the next one.
+        """Do the work that all frames share, and return the function that processes one frame.
 
         Parameters
         ----------
         setup
-            What the stage may need of the run: the geometry, the reader of files, the folder of results.
+            The parts of the run that a stage may use: geometry, reader of files, folder of the results.
 
         Returns
         -------
         Callable
-            The step; it raises FrameError for a frame that fails alone.
+            The step: it takes a frame and returns the next one. It raises FrameError if only this frame fails.
 
         Raises
         ------
@@ -121,29 +138,50 @@ class Stage:
 
     @property
     def needs(self) -> Needs:
-        """What the stage reads besides the frames."""
+        """The inputs of the stage besides the frames."""
         return Needs()
 
     @property
     def makes(self) -> Makes:
-        """What the stage adds to a frame."""
+        """The results that the stage adds to a frame."""
         return Makes()
 
     def writes(self, name: str, line: Makes = NOTHING) -> list[str]:
-        """Return the files that the stage writes for a frame, relative to the folder of the run.
+        """Return the files that the stage writes for one frame.
 
         Parameters
         ----------
         name
-            The name of the frame.
+            Name of the frame.
         line
-            What all stages of the pipeline make.
+            Results of all stages of the pipeline.
+
+        Returns
+        -------
+        list of str
+            Paths relative to the folder of the run.
         """
         return []
 
     def check(self, poni: Poni, line: Makes = NOTHING) -> None:
-        """Raise ConfigError, before any frame is read, for what cannot be with this geometry or this line."""
+        """Raise ConfigError if the configuration does not fit the geometry or the other stages.
+
+        The run calls this before it reads any frame.
+
+        Parameters
+        ----------
+        poni
+            The geometry as it is in the PONI file.
+        line
+            Results of all stages of the pipeline.
+        """
 
     def collect(self, series: Series) -> Sequence[Collector]:
-        """Return what makes something of all frames of a run together; see `collector.Collector`."""
+        """Return the collectors of the stage, which make something from all frames together.
+
+        Parameters
+        ----------
+        series
+            The frames of the run, and its folder.
+        """
         return ()

@@ -1,4 +1,4 @@
-"""Sweeps: one configuration after another over the same frames, and the verdict which is best.
+"""Sweeps: many configurations over the same frames, and a verdict on which is best.
 
-It imports `execution` and what is below. Begin with `sweep`.
+Begin with `sweep`. This package imports `execution` and lower layers.
 """

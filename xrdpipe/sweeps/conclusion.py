@@ -1,4 +1,4 @@
-"""The table and the verdict of a sweep, made from the records of its jobs."""
+"""Make the table and the verdict of a sweep from the records of its jobs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .verdict import INCOMPARABLE, beyond_masks, median_metrics, rank_rows, scor
 FIRST, LAST = ("rank", "score", "status", "done", "failed"), ("error",)  # columns, with the metrics between them
 
 
-LONGEST = 2000  # characters of a command line on the terminal
+MAX_COMMAND = 2000  # characters of a command line on the terminal
 
 
 def conclude(
@@ -31,11 +31,26 @@ def conclude(
     named: bool = True,
     quiet: bool = False,
 ) -> list[dict[str, Any]]:
-    """Write ``sweep.csv`` (a row a job, best first) and ``sweep.json`` (the verdict), show both, return the rows.
+    """Write ``sweep.csv``, with a row for each job, best first, and ``sweep.json``, the verdict; print both.
 
-    Read from the records that the jobs left. ``before``: those of an earlier sweep, path -> mtime in ns; where it is
-    unchanged, they are no jobs of this one. Where ``rank`` is the default, not ``named`` by the user, and something
-    else than masks varies, no job has a score.
+    Parameters
+    ----------
+    folder
+        Folder of the sweep with the records of its jobs.
+    rank
+        Terms of the score, weight and metric of each.
+    before
+        Modification times in ns of the records that were there before the sweep, by path. An unchanged record does
+        not belong to this sweep.
+    named
+        Whether the user named the rank. If not, and a key varies that is no setting of a mask, no job has a score.
+    quiet
+        Print nothing.
+
+    Returns
+    -------
+    list of dict
+        The rows of the table, best first.
     """
     records = [path for path in folder.rglob("run.json") if path.stat().st_mtime_ns != before.get(path)]
     runs = [json.loads(path.read_text(encoding="utf-8")) for path in records]
@@ -106,9 +121,11 @@ def _show(rows: list[dict[str, Any]], varied: list[str], rank: Terms, verdict: M
     from ..report.tables import print_table
 
     states = ("status", "done", "failed") if verdict["failures"] else ()
-    metrics = [metric for _, metric in rank if rank != ((1.0, metric),)]  # a single one is the score
-    told = dict.fromkeys(["rank", "job", *varied, "score", *metrics, "masked_fraction", *states, "seconds"])
-    print_table([{key: _short(row.get(key, "")) for key in told} for row in rows])
+    metrics = [
+        metric for _, metric in rank if rank != ((1.0, metric),)
+    ]  # a single metric of weight 1 is the score itself
+    columns = dict.fromkeys(["rank", "job", *varied, "score", *metrics, "masked_fraction", *states, "seconds"])
+    print_table([{key: _short(row.get(key, "")) for key in columns} for row in rows])
     for failure in verdict["failures"]:
         print(f"job {failure['job']} {failure['status']} ({failure['what']}): {failure['reason']}")
     shares = [f"{each['key']} {100 * each['share']:.0f} %" for each in verdict["spreads"]]
@@ -118,7 +135,7 @@ def _show(rows: list[dict[str, Any]], varied: list[str], rank: Terms, verdict: M
         if verdict["as_good"]:
             equals = ", ".join(f"job {job}" for job in verdict["as_good"])
             print(f"job {verdict['best']} and {equals} cannot be told apart")
-        line = verdict["command"] if len(verdict["command"]) <= LONGEST else "(its command line is in sweep.json)"
+        line = verdict["command"] if len(verdict["command"]) <= MAX_COMMAND else "(its command line is in sweep.json)"
         print(f"best: job {verdict['best']}; it alone:\n  {line}")
     elif verdict["unranked"]:
         print(f"no job is ranked: {verdict['unranked']}")
@@ -129,7 +146,7 @@ def _show(rows: list[dict[str, Any]], varied: list[str], rank: Terms, verdict: M
 
 
 def _short(value: Any) -> Any:
-    """A cell for the terminal: no number with more digits than mean anything."""
+    """Return a cell for the terminal; long numbers are rounded to four digits."""
     try:
         return f"{float(value):.4g}" if len(str(value)) > 6 else value
     except ValueError:

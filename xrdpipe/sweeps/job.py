@@ -1,4 +1,4 @@
-"""One job of a sweep."""
+"""A job of a sweep: one configuration over the frames."""
 
 from __future__ import annotations
 
@@ -21,34 +21,56 @@ from ..io.writing import write_json
 from ..model.errors import ConfigError, InUseError
 from .verdict import median_metrics, score
 
-MEMORY = 1 << 29  # bytes of frames that a worker keeps from job to job
+MEMORY = 1 << 29  # bytes of frames that a worker keeps for the next job
 
 
 @dataclass(frozen=True)
 class Job:
-    """One job of a sweep, in whatever process the launcher runs it: its result stays in its folder."""
+    """One job of a sweep; it runs in the process that the launcher chooses, and writes its results into its folder.
+
+    Attributes
+    ----------
+    images
+        Bare paths of frames on the command line.
+    supplied
+        Configuration with the frames that the source of the sweep made once; None if each job finds its own frames.
+    varied
+        Keys that vary from job to job.
+    n_jobs
+        Frames that one job processes at once, if the configuration says -1.
+    quiet
+        Print nothing.
+    stop_file
+        File whose existence asks the job to stop, see `interruption.follow_stop_file`.
+    working_folder
+        Folder to which relative paths refer.
+    rank
+        Terms of the score.
+    options
+        Options of the command line that a job alone needs too.
+    """
 
     images: tuple[str, ...]
     supplied: dict[str, Any] | None
     varied: tuple[str, ...]
     n_jobs: int
     quiet: bool
-    stop_file: Path  # see `interruption.follow_stop_file`
-    working_folder: str  # relative paths start here
+    stop_file: Path
+    working_folder: str
     rank: Terms
-    options: tuple[str, ...] = ()  # of the command line, that a job alone needs too
+    options: tuple[str, ...] = ()
 
     def __call__(self, cfg: Any) -> float:
-        """Run it; the result is its score, the less the better, infinite where it failed. Nothing is raised.
+        """Run the job and return its score, the lower the better; a job that fails has an infinite score.
 
-        Not NaN, on which the sweeper of Optuna breaks off.
+        A failure raises no error. The score is never NaN, because the sweeper of Optuna stops at NaN.
         """
         change_folder(self.working_folder)
         memory.room = MEMORY
         folder, number, overrides = job_context()
         interruption.follow_stop_file(self.stop_file)
         if interruption.stop_requested():
-            with suppress(OSError):  # Hydra has made it; one that holds something stays
+            with suppress(OSError):  # Hydra makes the folder; rmdir keeps one with results
                 folder.rmdir()
             return math.inf
         overrides = [text.removeprefix("++") for text in overrides]
@@ -65,7 +87,7 @@ class Job:
                 if isinstance(values.get("background"), dict) and not values["background"].get("file"):
                     values["background"]["file"] = self.supplied["background"]["file"]
             result = run(values, command, job=number, names=None if self.supplied is None else {})
-        except InUseError:  # its record stays that of the run that goes on there
+        except InUseError:  # another run uses the folder and keeps its record
             raise
         except (ConfigError, OSError) as error:
             record = {"program": "xrdpipe", "status": "refused", "error": str(error), "command": command, "job": number}

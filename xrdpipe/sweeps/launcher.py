@@ -1,7 +1,7 @@
-"""Jobs of a sweep that Hydra's submitit launcher hands to Slurm, or to processes of this computer.
+"""Supervise the jobs of a sweep that Hydra's submitit launcher runs in Slurm or in local processes.
 
-The launcher waits for the result of every job, and Slurm may not tell that one died. Who died is given a result here,
-so that a sweep ends in its verdict whatever became of its jobs.
+The launcher waits for the result of every job, but Slurm may not report that a job died. This module writes a result
+for such a job, so that every sweep ends with its verdict.
 """
 
 from __future__ import annotations
@@ -22,11 +22,29 @@ from ..execution import interruption
 from ..execution.engines.queues import Local, Slurm, log_tail, make_private, needs_submitit
 from ..io.writing import write_json
 
-SBATCH = ("partition", "account", "qos", "constraint", "exclude")  # keys of the launcher that sbatch knows as well
+SBATCH = ("partition", "account", "qos", "constraint", "exclude")  # keys of the launcher that are options of sbatch
 
 
 def queue_for(launcher: Mapping[str, Any], count: int) -> Slurm | Local | None:
-    """Where ``count`` jobs of this launcher run; None where it is not submitit's. ConfigError if they cannot."""
+    """Return the queue of a launcher.
+
+    Parameters
+    ----------
+    launcher
+        Configuration of Hydra's launcher.
+    count
+        Number of jobs.
+
+    Returns
+    -------
+    Slurm, Local or None
+        The queue in which the jobs run; None if the launcher is not one of submitit.
+
+    Raises
+    ------
+    ConfigError
+        The jobs cannot run there.
+    """
     if "hydra_submitit_launcher" not in launcher["_target_"]:
         return None
     needs_submitit("hydra.launcher")
@@ -36,13 +54,21 @@ def queue_for(launcher: Mapping[str, Any], count: int) -> Slurm | Local | None:
     memory = {} if launcher.get("mem_gb") is None else {"mem": f"{launcher['mem_gb']}G"}
     queue = Slurm({**options, **memory, "time": launcher["timeout_min"]}, int(launcher.get("cpus_per_task") or 1))
     queue.check(count, "hydra/launcher=slurm")
-    os.environ["SRUN_CPUS_PER_TASK"] = str(launcher.get("cpus_per_task") or 1)  # it does not take that of sbatch
+    os.environ["SRUN_CPUS_PER_TASK"] = str(launcher.get("cpus_per_task") or 1)  # srun does not inherit it from sbatch
     return queue
 
 
 @contextmanager
-def attend_jobs(queue: Slurm | Local | None, folder: Path) -> Iterator[None]:
-    """Attend meanwhile to the jobs of a sweep into ``folder``; in the end they are all gone, and what they loaded."""
+def supervise_jobs(queue: Slurm | Local | None, folder: Path) -> Iterator[None]:
+    """Supervise the jobs of a sweep in this context; at its end, all jobs have ended and their files are removed.
+
+    Parameters
+    ----------
+    queue
+        Queue of the jobs; None supervises nothing.
+    folder
+        Folder of the sweep.
+    """
     if queue is None:
         yield
         return
@@ -50,42 +76,42 @@ def attend_jobs(queue: Slurm | Local | None, folder: Path) -> Iterator[None]:
     shutil.rmtree(home, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     make_private(home)
-    _ask_nobody()
+    _disable_accounting()
     ended = threading.Event()
-    thread = threading.Thread(target=_attend, args=(queue, folder, home, ended), name="jobs", daemon=True)
+    thread = threading.Thread(target=_supervise, args=(queue, folder, home, ended), name="jobs", daemon=True)
     thread.start()
     try:
         yield
     finally:
         ended.set()
         thread.join()
-        if left := queue.alive(_away(home)):
-            queue.end(left, running=True)
+        if remaining := queue.alive(_unfinished_jobs(home)):
+            queue.end(remaining, running=True)
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _ask_nobody() -> None:
-    # The launcher's jobs would ask Slurm's accounting, which many clusters do without: a result is all they need.
+def _disable_accounting() -> None:
+    # submitit would query the accounting of Slurm, which many clusters lack; the files of results are enough.
     from submitit.slurm.slurm import SlurmJob
 
     SlurmJob.watcher.update = lambda: None
 
 
-def _attend(queue: Slurm | Local, folder: Path, home: Path, ended: threading.Event) -> None:
+def _supervise(queue: Slurm | Local, folder: Path, home: Path, ended: threading.Event) -> None:
     suspects: set[str] = set()
     while not ended.wait(1 if interruption.stop_requested() else queue.pause):
-        away = _away(home)
-        if interruption.stop_requested() and away:
-            queue.end(away, running=False)
-        gone = away - queue.alive(away) if away else set()
+        unfinished = _unfinished_jobs(home)
+        if interruption.stop_requested() and unfinished:
+            queue.end(unfinished, running=False)
+        gone = unfinished - queue.alive(unfinished) if unfinished else set()
         for job in gone & suspects:  # a result may be late on a shared file system
-            if job in _away(home):
-                _bury(queue, folder, home, job)
+            if job in _unfinished_jobs(home):
+                _fail_job(queue, folder, home, job)
         suspects = gone
 
 
-def _away(home: Path) -> set[str]:
-    """The jobs without a result."""
+def _unfinished_jobs(home: Path) -> set[str]:
+    """Return the jobs without a result."""
     jobs = {path.name for path in home.iterdir() if re.fullmatch(r"\d+(_\d+)?", path.name)} if home.is_dir() else ()
     return {
         job
@@ -94,26 +120,26 @@ def _away(home: Path) -> set[str]:
     }
 
 
-def _bury(queue: Slurm | Local, folder: Path, home: Path, job: str) -> None:
-    """Give a job that died the result of one that failed, and say so in its record."""
+def _fail_job(queue: Slurm | Local, folder: Path, home: Path, job: str) -> None:
+    """Write the result of a failed job for one that died, and the reason into its record."""
     from submitit.core.utils import DelayedSubmission, cloudpickle_dump
 
-    # Written by this process, into a folder that is its user's alone.
+    # Safe to unpickle: this process wrote the file, into a folder that only its user can access.
     overrides, _, number, *_ = DelayedSubmission.load(home / job / f"{job}_submitted.pkl").args
     if not interruption.stop_requested():
-        words = log_tail(home / job, job).rpartition("\n")[2][:200]
-        error = f"its job {job} ended early ({queue.reason(job)}){f': {words}' if words else ''}"
+        last_line = log_tail(home / job, job).rpartition("\n")[2][:200]
+        error = f"its job {job} ended early ({queue.reason(job)}){f': {last_line}' if last_line else ''}"
         path, record = _record(folder, number)
         command = {"command": [text.removeprefix("++") for text in overrides], "images": []}
         write_json(path, {"program": "xrdpipe", "job": number, **command, **record, "status": "failed", "error": error})
     result = failed_job(overrides)
-    beside = home / job / "result"
-    cloudpickle_dump(("success", result), beside)
-    os.replace(beside, home / job / f"{job}_0_result.pkl")
+    part = home / job / "result"
+    cloudpickle_dump(("success", result), part)
+    os.replace(part, home / job / f"{job}_0_result.pkl")
 
 
 def _record(folder: Path, number: int) -> tuple[Path, dict[str, Any]]:
-    """Where the record of a job is, and what it says; a new one where it never came so far."""
+    """Return the path and the content of the record of a running job; an empty record if it has none."""
     for path in folder.rglob("run.json"):
         with suppress(OSError, ValueError):
             record = json.loads(path.read_text(encoding="utf-8"))

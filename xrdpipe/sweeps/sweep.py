@@ -1,4 +1,4 @@
-"""A sweep: one configuration after another over the same frames, a job for each, and a table of the results."""
+"""Run a sweep: a job for each of many configurations over the same frames, and a table of the results."""
 
 from __future__ import annotations
 
@@ -28,12 +28,22 @@ from ..results.new_folder import new_folder
 from ..stages.source import Source
 from .conclusion import conclude
 from .job import Job
-from .launcher import attend_jobs, queue_for
+from .launcher import queue_for, supervise_jobs
 
 
 @dataclass(frozen=True)
-class Common:
-    """What all jobs of a sweep have in common: the settings, the groups, and a source that brings its own frames."""
+class SweepSetup:
+    """The parts of the configuration that all jobs of a sweep share.
+
+    Attributes
+    ----------
+    settings
+        Settings of the run.
+    groups
+        Configuration groups.
+    supplier
+        Source that makes its own frames; None if there is none, or if the source varies.
+    """
 
     settings: Settings
     groups: dict[str, Any]
@@ -46,9 +56,9 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
     Parameters
     ----------
     loader
-        What composes the configuration.
+        Composes the configuration.
     overrides
-        The overrides of the command line, those that vary among them.
+        Overrides of the command line, including those that vary.
     images
         Bare paths, beyond those in ``overrides``.
     config_name
@@ -62,29 +72,30 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
     Raises
     ------
     ConfigError
-        The whole sweep is refused.
+        The sweep cannot start.
     """
     multirun = Multirun.of(loader, overrides, config_name)
-    common = _checked(multirun, images)
-    folder = _folder(multirun, common.settings)
+    setup = _check_sweep(multirun, images)
+    folder = _folder(multirun, setup.settings)
     with locked_folder(folder):
         before = {path: path.stat().st_mtime_ns for path in folder.rglob("run.json")}
         holds_sweep = (folder / "sweep.csv").exists() or any(folder.glob("[0-9]*/run.json"))
-        if holds_sweep and not (common.settings.overwrite or common.settings.resume):
+        if holds_sweep and not (setup.settings.overwrite or setup.settings.resume):
             raise ConfigError(f"{folder}: holds a sweep already; {WAYS_OUT}")
-        stopped = _run_jobs(multirun, common, images, folder)
+        stopped = _run_jobs(multirun, setup, images, folder)
         if stopped:
             print(f"xrdpipe: stopped; what is done is in {folder}", file=sys.stderr)
-        sweep = common.settings.sweep
-        rows = conclude(folder, sweep.terms, before, named=sweep.rank is not None, quiet=common.settings.quiet)
-        if common.settings.report:
+        ranking = setup.settings.sweep
+        named = ranking.rank is not None
+        rows = conclude(folder, ranking.terms, before, named=named, quiet=setup.settings.quiet)
+        if setup.settings.report:
             for note in try_report(folder):
                 print(f"xrdpipe: {note}", file=sys.stderr)
         return 130 if stopped else int(any(row["status"] != "done" for row in rows))
 
 
-def _checked(multirun: Multirun, images: Sequence[str]) -> Common:
-    """Raise ConfigError for what every job would be refused for; each job checks what varies."""
+def _check_sweep(multirun: Multirun, images: Sequence[str]) -> SweepSetup:
+    """Raise ConfigError for settings that no job can run with; each job checks the settings that vary."""
     settings, groups = parse_settings(multirun.values)
     if settings.dry_run:
         raise ConfigError("dry_run: not for a sweep; leave out -m and give each key one value")
@@ -94,54 +105,54 @@ def _checked(multirun: Multirun, images: Sequence[str]) -> Common:
         if name != "source" and not multirun.varies(name):
             build(values, name)
     if multirun.varies("source"):
-        return Common(settings, groups, None)
+        return SweepSetup(settings, groups, None)
     if source.supplies:
-        return Common(settings, groups, source)
+        return SweepSetup(settings, groups, source)
     if "poni" not in multirun.varied:
         geometry_file(settings)
     if "images" not in multirun.varied and not expand([*as_list(settings.images), *images]):
         raise ConfigError("images: missing; say which frames, images='data/*.tiff' or their paths")
-    return Common(settings, groups, None)
+    return SweepSetup(settings, groups, None)
 
 
 def _folder(multirun: Multirun, settings: Settings) -> Path:
-    named = multirun.named_folder
-    folder = expand_user(named) if named is not None else settings.output_dir
+    user_folder = multirun.named_folder
+    folder = expand_user(user_folder) if user_folder is not None else settings.output_dir
     if folder and "${" in folder:
         raise ConfigError(f"{folder}: Hydra cannot keep a sweep in a folder with ${{ in its name")
     return Path(folder) if folder else new_folder("sweeps")
 
 
-def _run_jobs(multirun: Multirun, common: Common, images: Sequence[str], folder: Path) -> bool:
+def _run_jobs(multirun: Multirun, setup: SweepSetup, images: Sequence[str], folder: Path) -> bool:
     """Run all jobs; return whether the user stopped them."""
     jobs, launcher = multirun.jobs_at_once, multirun.launcher
     queue = queue_for(launcher, jobs)
     if jobs > 1 and launcher["_target_"].endswith("JoblibLauncher"):
         # Workers start and import while Hydra composes and checks the configuration of every job.
         _start_workers(launcher["n_jobs"])
-        # A value always composes, and its job refuses it; an option may not exist, and then the sweep is refused.
-        multirun.loader.composes_elsewhere = all("." in key for key in multirun.varied)
+        # A bad value composes, and its job refuses it. A missing option does not compose, and the sweep is refused.
+        multirun.loader.composed_by_workers = all("." in key for key in multirun.varied)
     supplied = None
-    if common.supplier is not None:  # once for all jobs
+    if setup.supplier is not None:  # once for all jobs
         folder.mkdir(parents=True, exist_ok=True)
-        supplied = common.supplier.supply({"background": common.groups.get("background", {})}, folder)
+        supplied = setup.supplier.supply({"background": setup.groups.get("background", {})}, folder)
     stop_file = folder.absolute() / f".stop_{time.time_ns()}"
     job = Job(
         images=tuple(images),
         supplied=supplied,
         varied=tuple(multirun.varied),
         n_jobs=-1 if isinstance(queue, Slurm) else max(1, available_cores() // jobs),  # Slurm gives a job its cores
-        quiet=common.settings.quiet,
+        quiet=setup.settings.quiet,
         stop_file=stop_file,
         working_folder=os.getcwd(),
-        rank=common.settings.sweep.terms,
+        rank=setup.settings.sweep.terms,
         options=multirun.job_options,
     )
-    with interruption.handle_signals(stop_file), attend_jobs(queue, folder):
+    with interruption.handle_signals(stop_file), supervise_jobs(queue, folder):
         try:
             multirun.run(job, folder)
             return interruption.stop_requested()
-        except BaseException:  # also the end of a worker that was killed before it saw the stop file
+        except BaseException:  # includes a worker that was killed before it saw the stop file
             if not interruption.stop_requested():
                 raise
             return True

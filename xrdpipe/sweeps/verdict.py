@@ -1,4 +1,4 @@
-"""The verdict of a sweep: which job is best by `sweep.rank`, how clearly, and which setting matters."""
+"""Judge a sweep: the best job by `sweep.rank`, the jobs close to it, and the effect of each setting."""
 
 from __future__ import annotations
 
@@ -25,28 +25,39 @@ INCOMPARABLE = "pattern_error compares masks, and this is no mask; name another 
 
 
 def median_metrics(images: Sequence[Row]) -> dict[str, float]:
-    """The metrics of a job: of each the median over the frames (as `folder.Record` has them) that are done."""
+    """Return the median of each metric over the frames of a job that are done.
+
+    Parameters
+    ----------
+    images
+        Records of the frames.
+    """
     done = [each for each in images if each["status"] == "done"]
     values = [
         {**each.get("metrics", {}), **{key: each[key] for key in ("masked_fraction", "seconds")}} for each in done
     ]
-    found = {name: [each[name] for each in values if each.get(name) is not None] for name in METRICS}
-    return {name: median(numbers) for name, numbers in found.items() if numbers}
+    known = {name: [each[name] for each in values if each.get(name) is not None] for name in METRICS}
+    return {name: median(numbers) for name, numbers in known.items() if numbers}
 
 
 def score(metrics: Mapping[str, float], rank: Terms) -> float:
-    """The sum of weight times metric; NaN where the job lacks one of them."""
+    """Return the sum of weight times metric; NaN if the job lacks one of the metrics."""
     return math.fsum(weight * metrics.get(metric, math.nan) for weight, metric in rank)
 
 
 def rank_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of a sweep, best first, each with its ``rank`` (from 1; "" without a score).
+    """Return the rows of a sweep, best first, each with its ``rank``: 1 and up, or "" without a score.
 
-    A job that lost frames comes after those that lost fewer, whatever its score: the rest may be the easy ones. One
-    that was stopped comes last.
+    A job comes after those that lost fewer frames, whatever its score, because the frames it did may be the easy
+    ones. A stopped job comes last.
+
+    Parameters
+    ----------
+    rows
+        Rows with ``job``, ``score``, ``status`` and ``failed``.
     """
-    judged = sorted((row for row in rows if row["score"] != ""), key=lambda row: (*_lost(row), row["score"]))
-    places = {row["job"]: place for place, row in enumerate(judged, 1)}
+    ranked = sorted((row for row in rows if row["score"] != ""), key=lambda row: (*_lost(row), row["score"]))
+    places = {row["job"]: place for place, row in enumerate(ranked, 1)}
     order = sorted(rows, key=lambda row: (places.get(row["job"], math.inf), row["job"]))
     return [{**row, "rank": places.get(row["job"], "")} for row in order]
 
@@ -98,28 +109,40 @@ def _numbers(image: Row) -> dict[str, float]:
 
 
 def setting_effects(rows: Sequence[Row], varied: Sequence[str]) -> list[dict[str, Any]]:
-    """Which setting matters: for each key the mean score at each of its values, and how far these means are apart.
+    """Return the effect of each setting on the score, the largest first.
 
-    ``spread`` is the distance of the highest mean from the lowest, ``share`` the same over that of all scores. Where a
-    key of several has nearly as many values as there are jobs (a search between limits), its lower and upper half are
-    compared. The key that matters most comes first.
+    If one of several keys has more values than half the number of jobs, as in a search between limits, the lower and
+    the upper half of its values are compared.
+
+    Parameters
+    ----------
+    rows
+        Rows of the sweep.
+    varied
+        Keys that vary.
+
+    Returns
+    -------
+    list of dict
+        ``key``; ``means``: mean score for each value; ``spread``: highest minus lowest mean; ``share``: the spread
+        over that of all scores.
     """
-    judged = [row for row in rows if row["score"] != ""]
-    if len(judged) < 2:
+    ranked = [row for row in rows if row["score"] != ""]
+    if len(ranked) < 2:
         return []
-    whole = max(row["score"] for row in judged) - min(row["score"] for row in judged)
-    found = []
+    whole = max(row["score"] for row in ranked) - min(row["score"] for row in ranked)
+    effects = []
     for key in varied:
         groups: dict[str, list[float]] = {}
-        values = [row[key] for row in judged]
-        cut = _halves(values) if len(varied) > 1 and len(set(values)) > len(judged) / 2 else None
-        for row in judged:
+        values = [row[key] for row in ranked]
+        cut = _halves(values) if len(varied) > 1 and len(set(values)) > len(ranked) / 2 else None
+        for row in ranked:
             name = row[key] if cut is None else f"{'<' if float(row[key]) < cut else '>='} {cut:.4g}"
             groups.setdefault(str(name), []).append(row["score"])
         averages = {name: fmean(scores) for name, scores in groups.items()}
         spread = max(averages.values()) - min(averages.values())
-        found.append({"key": key, "spread": spread, "share": spread / whole if whole else 0.0, "means": averages})
-    return sorted(found, key=lambda each: -each["spread"])
+        effects.append({"key": key, "spread": spread, "share": spread / whole if whole else 0.0, "means": averages})
+    return sorted(effects, key=lambda each: -each["spread"])
 
 
 def _halves(values: Sequence[Any]) -> float | None:

@@ -279,7 +279,7 @@ def test_what_no_cluster_can_be_made_of_is_refused(here: Path, words: str, messa
 def test_a_scheduler_that_does_not_answer_is_said_before_anything_is_written(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xrdpipe.execution.engines.dask.ANSWER", 0.5)
+    monkeypatch.setattr("xrdpipe.execution.engines.dask.ANSWER_TIMEOUT", 0.5)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"  # nobody listens there

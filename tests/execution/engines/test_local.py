@@ -56,7 +56,7 @@ def test_a_frame_whose_processes_die_fails_alone() -> None:
     assert [record.name for record in failed] == ["f_5"]
     assert failed[0].error == "every process that had it in hand died; out of memory?"
     assert sorted(outcome.record.name for outcome in made) == sorted(each.name for each in IMAGES)
-    assert tries["f_5"] == 1 + local.ALONE
+    assert tries["f_5"] == 1 + local.MAX_DEATHS
 
 
 def test_memory_that_does_not_suffice_for_a_frame_fails_it_alone_in_words(

@@ -40,6 +40,6 @@ class Smooth(Stage):
 
         def smooth(frame: Frame) -> Frame:
             intensity = np.convolve(frame.pattern.intensity, kernel, mode="same")
-            return replace(frame, pattern=replace(frame.pattern, intensity=intensity))
+            return frame.with_results(pattern=replace(frame.pattern, intensity=intensity))
 
         return smooth

@@ -1,4 +1,4 @@
-"""Engines: frames in this process, in threads, in processes, on Dask, in array jobs of Slurm.
+"""Engines process frames: in this process, in threads, in processes, on Dask or in array jobs of Slurm.
 
-Begin with `engine`: the interface, and the table in which `parallel.backend` finds its class.
+Begin with `engine`. It holds the interface and the table that maps `parallel.backend` to a class.
 """

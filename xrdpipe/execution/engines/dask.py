@@ -1,7 +1,7 @@
-"""Frames on the workers of Dask: its scheduler, wherever it runs, says who takes which.
+"""The Dask engine: a scheduler of Dask, here or on another computer, assigns frames to its workers.
 
-Workers read and write the file system that they share with this process; what travels is what is to be done, and what
-became of it. A frame whose worker died is done again by another one; scheduler and workers are those of Dask.
+Workers read and write a file system that they share with this process; only tasks and outcomes travel. If a worker
+dies, another one processes its frames.
 """
 
 from __future__ import annotations
@@ -29,48 +29,51 @@ from .. import interruption
 from .engine import Engine, Process, until_stopped
 from .remote import deciding_versions, portable_recipe, portable_reference, version_difference
 
-PER_THREAD = 3  # frames in the hands of the scheduler for each thread of a worker: one is done, the others wait
-
-
-LOOK = 1.0  # seconds between two looks at how many workers there are
-
-
-POLL = 0.2  # seconds after which one who waits looks up whether the user wants to stop
-
-
-ANSWER = 10.0  # seconds in which a scheduler answers
-
-
+PER_THREAD = 3  # frames submitted per thread of the workers: one in progress, the others in the queue
+COUNT_INTERVAL = 1.0  # seconds between two counts of the workers
+POLL = 0.2  # seconds between two checks for a stop request
+ANSWER_TIMEOUT = 10.0  # seconds in which a scheduler answers
+SCHEDULER_GONE = "the scheduler of Dask is gone; say resume=true once there is one again"
 log = logging.getLogger("xrdpipe")
-
 
 _preparing = threading.Lock()
 
 
 class DaskEngine(Engine):
-    """Frames on the workers of Dask."""
+    """Process frames on the workers of Dask."""
 
     @contextmanager
     def open(self, frames: int | None, folder: Path | None) -> Iterator[Process]:
+        """Connect to the scheduler, or start one with its workers."""
         with open_client(self.parallel, frames) as client:
             yield partial(until_stopped, partial(outcomes, client))
 
 
 @contextmanager
 def open_client(parallel: Parallel, frames: int | None) -> Iterator[Any]:
-    """The client of the scheduler that ``parallel`` names, or of one made for this run; ConfigError where it cannot be.
+    """Provide the client of the scheduler that ``parallel`` names, or of one that is started for this run.
 
-    ``frames``: how many there are to do; None where nobody knows.
+    Parameters
+    ----------
+    parallel
+        Configuration group ``parallel``.
+    frames
+        Number of frames; None if it is unknown.
+
+    Raises
+    ------
+    ConfigError
+        No scheduler answers or can be started, or its workers have other versions.
     """
     try:
         from distributed import Client
     except ImportError as error:
         raise ConfigError(f"parallel=dask: {error}; pip install 'xrdpipe[dask]'") from error
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what becomes of a frame is told by its record
-    with _cluster(parallel, frames) as where:
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # the record of a frame reports its failure
+    with _cluster(parallel, frames) as cluster:
         try:
-            client = Client(where, timeout=ANSWER, set_as_default=False)
-        except (OSError, ValueError, TypeError) as error:  # the last two: of TLS without its files
+            client = Client(cluster, timeout=ANSWER_TIMEOUT, set_as_default=False)
+        except (OSError, ValueError, TypeError) as error:  # ValueError, TypeError: TLS without its files
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise ConfigError(f"parallel.address={parallel.address}: no scheduler answers there ({reason})") from error
         with client:
@@ -83,14 +86,14 @@ def _cluster(parallel: Parallel, frames: int | None) -> Iterator[Any]:
     if parallel.address is not None:
         yield parallel.address
     elif parallel.cluster is not None:
-        with _batch(parallel) as cluster:
+        with _batch_cluster(parallel) as cluster:
             cluster.scale(jobs=parallel.n_jobs)
             yield cluster
     else:
         from distributed import LocalCluster
 
         workers = available_cores() if parallel.n_jobs == -1 else parallel.n_jobs
-        # On loopback. Without a limit on memory, as it would count for each worker the arrays that all of them share.
+        # On loopback. No memory limit: it would count shared arrays for each worker.
         with interruption.ignore_signals():
             cluster = LocalCluster(
                 n_workers=workers if frames is None else min(workers, frames),
@@ -98,97 +101,93 @@ def _cluster(parallel: Parallel, frames: int | None) -> Iterator[Any]:
                 memory_limit=0,
                 dashboard_address="127.0.0.1:0",
                 scheduler_kwargs={"dashboard": False},
-                silence_logs=logging.CRITICAL + 1,  # a worker without memory says so there, with its traceback
+                silence_logs=logging.CRITICAL + 1,  # hides the traceback of a worker that runs out of memory
             )
         with cluster:
             yield cluster
 
 
-def _batch(parallel: Parallel) -> Any:
+def _batch_cluster(parallel: Parallel) -> Any:
     try:
         import dask_jobqueue as jobqueue
     except ImportError as error:
         raise ConfigError(f"parallel.cluster={parallel.cluster}: {error}; pip install 'xrdpipe[dask]'") from error
-    kinds = {"slurm": jobqueue.SLURMCluster, "pbs": jobqueue.PBSCluster, "lsf": jobqueue.LSFCluster}
+    classes = {"slurm": jobqueue.SLURMCluster, "pbs": jobqueue.PBSCluster, "lsf": jobqueue.LSFCluster}
     try:
         quiet = {"dashboard": False, "dashboard_address": ":0"}
-        return kinds[parallel.cluster or ""](**parallel.options, scheduler_options=quiet, silence_logs="CRITICAL")
+        return classes[parallel.cluster or ""](**parallel.options, scheduler_options=quiet, silence_logs="CRITICAL")
     except (ValueError, TypeError, OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"parallel.cluster={parallel.cluster}: {reason}") from error
 
 
 def _check(client: Any, parallel: Parallel) -> None:
-    """Refuse workers that would give other numbers; those that come later are asked with their first frame."""
+    """Raise ConfigError if a worker has other versions; later workers are checked with their first frame."""
     ours = deciding_versions()
-    answers = client.run(_versions_there, on_error="return")
+    answers = client.run(_worker_versions, on_error="return")
     for worker, theirs in answers.items():
         if isinstance(theirs, BaseException):
             raise ConfigError(f"parallel.address={parallel.address}: the worker {worker} has no xrdpipe ({theirs})")
-        if differs := version_difference(ours, theirs):
-            raise ConfigError(f"parallel.address={parallel.address}: the worker {worker} has {differs}")
+        if difference := version_difference(ours, theirs):
+            raise ConfigError(f"parallel.address={parallel.address}: the worker {worker} has {difference}")
     if not answers:
         where = parallel.address or parallel.cluster
         print(f"xrdpipe: no worker at {where} yet; waiting for the first one", file=sys.stderr, flush=True)
 
 
-def _versions_there() -> dict[str, str]:
+def _worker_versions() -> dict[str, str]:
     return deciding_versions()
 
 
 def outcomes(
     client: Any, recipe: Recipe, images: Sequence[Reference], shown: Container[str], keep: bool
 ) -> Generator[Outcome]:
-    """As `workers.outcomes`, on the workers of ``client``.
+    """Process frames on the workers of ``client``, see `engine.Process`.
 
-    No more than `PER_THREAD` frames for each of their threads are on their way, however many there are to do. A frame
-    whose workers died again and again is done once more in the end, alone, as another one may have killed them.
+    At most `PER_THREAD` frames per thread of the workers are submitted at a time. A frame whose workers die repeatedly
+    is processed once more at the end, alone, because another frame may have killed them.
     """
-    there, ours = portable_recipe(recipe), deciding_versions()
+    remote_recipe, ours = portable_recipe(recipe), deciding_versions()
     waiting, suspects, alone = iter(images), list[Reference](), False
-    away: dict[str, tuple[Any, Reference]] = {}
-    back: SimpleQueue[Any] = SimpleQueue()
-    threads, looked = 0, -LOOK
+    submitted: dict[str, tuple[Any, Reference]] = {}
+    finished: SimpleQueue[Any] = SimpleQueue()
+    threads, last_count = 0, -COUNT_INTERVAL
     try:
         while True:
-            if time.monotonic() - looked > LOOK and client.status == "running":
-                before, threads, looked = threads, sum(client.nthreads().values()), time.monotonic()
-                if before and not threads:
+            if time.monotonic() - last_count > COUNT_INTERVAL and client.status == "running":
+                previous, threads, last_count = threads, sum(client.nthreads().values()), time.monotonic()
+                if previous and not threads:
                     log.warning("no worker is left; waiting for a new one")
-            while len(away) < (1 if alone else PER_THREAD * max(1, threads)) and client.status == "running":
+            while len(submitted) < (1 if alone else PER_THREAD * max(1, threads)) and client.status == "running":
                 if (image := next(waiting, None)) is None:
                     break
-                future = client.submit(
-                    _frame, there, portable_reference(image), keep, image.name in shown, ours, pure=False
-                )
-                away[future.key] = future, image
-                future.add_done_callback(back.put)
-            if not away:
+                arguments = remote_recipe, portable_reference(image), keep, image.name in shown, ours
+                future = client.submit(_process_on_worker, *arguments, pure=False)
+                submitted[future.key] = future, image
+                future.add_done_callback(finished.put)
+            if not submitted:
                 if not suspects:
                     break
                 waiting, suspects, alone = iter(suspects), [], True
                 continue
             try:
-                future, image = away.pop(back.get(timeout=POLL).key)
+                future, image = submitted.pop(finished.get(timeout=POLL).key)
             except Empty:
-                if interruption.stop_requested():  # also where no worker ever comes
+                if interruption.stop_requested():  # even if no worker ever starts
                     raise KeyboardInterrupt from None
                 continue
-            if not alone and _killed(future):
+            if not alone and _is_killed(future):
                 suspects.append(image)
             else:
                 yield _outcome(future, image)
         for image in waiting:  # the scheduler is gone
-            yield _failed(image, GONE)
+            yield _failed(image, SCHEDULER_GONE)
     except (KeyboardInterrupt, GeneratorExit):
-        _rest(client, [future for future, _ in away.values()])
+        _drain(client, [future for future, _ in submitted.values()])
         raise
 
 
-GONE = "the scheduler of Dask is gone; say resume=true once there is one again"
-
-
-def _killed(future: Any) -> bool:
+def _is_killed(future: Any) -> bool:
     from distributed import KilledWorker
 
     return future.status == "error" and isinstance(future.exception(), KilledWorker)
@@ -199,44 +198,44 @@ def _outcome(future: Any, image: Reference) -> Outcome:
     from distributed.client import FutureCancelledError
 
     try:
-        made: Outcome = future.result()
+        outcome: Outcome = future.result()
     except KilledWorker as error:
         last = error.last_worker.address
         return _failed(image, f"every worker that had it in hand died, the last was {last}; out of memory?")
     except FutureCancelledError:
-        return _failed(image, GONE)
-    except Exception as error:  # what `process` could not catch: it never came so far
+        return _failed(image, SCHEDULER_GONE)
+    except Exception as error:  # raised before `process_frame` began
         return _failed(image, f"{type(error).__name__}: {error}")
-    ours = pending_record(image)  # with the paths as they were given here
-    return replace(made, record=replace(made.record, file=ours.file, path=ours.path, parts=ours.parts))
+    local = pending_record(image)  # with the paths of this computer, as the user wrote them
+    return replace(outcome, record=replace(outcome.record, file=local.file, path=local.path, parts=local.parts))
 
 
 def _failed(image: Reference, reason: str) -> Outcome:
     return Outcome(replace(pending_record(image), status="failed", error=reason))
 
 
-def _rest(client: Any, futures: list[Any]) -> None:
-    """Take back what has not begun, and wait for what workers have in hand: it must not write when all is tidied."""
+def _drain(client: Any, futures: list[Any]) -> None:
+    """Cancel frames that have not begun, and wait for the others, so that none writes after the run has ended."""
     from distributed import wait
 
     running = {key for keys in client.processing().values() for key in keys} if client.status == "running" else set()
     client.cancel([future for future in futures if future.key not in running])
-    if left := [future for future in futures if future.key in running]:
+    if remaining := [future for future in futures if future.key in running]:
         try:
             with client.as_current():
-                wait(left, timeout=60)
+                wait(remaining, timeout=60)
         except TimeoutError:
-            log.warning("%d frames were still in hand of workers after a minute", len(left))
-        client.cancel(left)
+            log.warning("workers still processed %d frames after a minute", len(remaining))
+        client.cancel(remaining)
 
 
-def _frame(recipe: Recipe, image: Reference, keep: bool, show: bool, ours: dict[str, str]) -> Outcome:
-    """One frame, in a worker; its threads prepare the pipeline once, together."""
-    if differs := version_difference(ours, deciding_versions()):
-        raise ConfigError(f"its worker has {differs}")
+def _process_on_worker(recipe: Recipe, image: Reference, keep: bool, show: bool, ours: dict[str, str]) -> Outcome:
+    """Process one frame in a worker, whose threads prepare the pipeline only once."""
+    if difference := version_difference(ours, deciding_versions()):
+        raise ConfigError(f"its worker has {difference}")
     with _preparing:
         try:
             prepared(recipe)
-        except Exception:  # `process` says it, of this frame
+        except Exception:  # `process_frame` reports it for this frame
             log.debug("cannot be prepared", exc_info=True)
     return process_frame(recipe, image, keep, show)

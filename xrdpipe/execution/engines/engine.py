@@ -1,4 +1,4 @@
-"""Engines: what processes many frames, found by name (``parallel.backend``) in one table.
+"""Interface of the engines, which process many frames, and their table by name (``parallel.backend``).
 
 A new engine is a subclass of `Engine` and a line in `ENGINES`, or in another package an entry point of the group
 ``xrdpipe.engines``.
@@ -22,7 +22,7 @@ from ...model.reference import Reference
 from ...pipeline.recipe import Recipe
 from .. import interruption
 
-ENGINES = {  # name -> where its class is; imported when it is used
+ENGINES = {  # name -> module and class, imported on use
     "auto": "xrdpipe.execution.engines.local:LocalEngine",
     "threading": "xrdpipe.execution.engines.local:LocalEngine",
     "loky": "xrdpipe.execution.engines.local:LocalEngine",
@@ -30,23 +30,23 @@ ENGINES = {  # name -> where its class is; imported when it is used
     "slurm": "xrdpipe.execution.engines.slurm:SlurmEngine",
 }
 
-# Takes a recipe, frames, the names of those of which a small picture stays, and whether patterns and masks come back.
-# Gives an outcome for each frame, in any order. KeyboardInterrupt, thrown into it, ends it.
+# A function of the recipe, the frames, the names of frames that get a preview picture, and whether patterns and masks
+# are returned. It yields an outcome for each frame, in any order. A KeyboardInterrupt thrown into it ends it.
 Process = Callable[[Recipe, Sequence[Reference], Container[str], bool], Generator[Outcome]]
 
 
 @dataclass(frozen=True)
 class Engine:
-    """What processes frames where and when it likes; it knows neither the source nor the run.
+    """Base class of engines, which know neither the source of the frames nor the run.
 
     Attributes
     ----------
     parallel
-        The configuration group ``parallel``.
+        Configuration group ``parallel``.
     takes_arrivals
-        Whether it can process frames that arrive while the run goes on.
+        The engine can process frames that arrive during the run.
     takes_arrays
-        Whether it can process arrays of this Python process.
+        The engine can process arrays of this Python process.
     """
 
     parallel: Parallel
@@ -54,25 +54,43 @@ class Engine:
     takes_arrays: ClassVar[bool] = False
 
     def open(self, frames: int | None, folder: Path | None) -> AbstractContextManager[Process]:
-        """Start the workers, and end them when the context is left.
+        """Start the workers, and end them when the context ends.
 
         Parameters
         ----------
         frames
-            How many frames there are to do; None where nobody knows.
+            Number of frames; None if it is unknown.
         folder
-            Where results go; None where nothing is written.
+            Results folder; None if nothing is written.
+
+        Returns
+        -------
+        context manager
+            Provides the function that processes frames, see `Process`.
 
         Raises
         ------
         ConfigError
-            The workers cannot be had.
+            The workers cannot be started.
         """
         raise NotImplementedError
 
 
 def engine_for(parallel: Parallel, images: Sequence[Reference] = ()) -> Engine:
-    """Return the engine that ``parallel.backend`` names; arrays stay in this process, with a local one."""
+    """Return the engine for a run.
+
+    Parameters
+    ----------
+    parallel
+        Configuration group ``parallel``; its ``backend`` names the engine.
+    images
+        Frames of the run. If some are arrays and the engine does not take arrays, the local engine is used.
+
+    Raises
+    ------
+    ConfigError
+        The name does not refer to an engine.
+    """
     engine = _engine_class(parallel.backend)(parallel)
     if not engine.takes_arrays and any(image.array is not None for image in images):
         return _engine_class("auto")(parallel)
@@ -82,18 +100,21 @@ def engine_for(parallel: Parallel, images: Sequence[Reference] = ()) -> Engine:
 def _engine_class(name: str) -> type[Engine]:
     if name in ENGINES:
         module, _, attribute = ENGINES[name].partition(":")
-        found = getattr(import_module(module), attribute)
+        engine = getattr(import_module(module), attribute)
     else:
-        found = plugins(GROUP)[name].load()
-    if not (isinstance(found, type) and issubclass(found, Engine)):
-        raise ConfigError(f"parallel.backend={name}: {found!r} is no engine")
-    return found
+        engine = plugins(GROUP)[name].load()
+    if not (isinstance(engine, type) and issubclass(engine, Engine)):
+        raise ConfigError(f"parallel.backend={name}: {engine!r} is no engine")
+    return engine
 
 
 def until_stopped(
     process: Process, recipe: Recipe, images: Sequence[Reference], shown: Container[str], keep: bool
 ) -> Generator[Outcome]:
-    """Yield what ``process`` yields until the user wants no more; then KeyboardInterrupt is thrown into it."""
+    """Yield the outcomes of ``process``; throw KeyboardInterrupt into it when the user requests a stop.
+
+    The other parameters are those of `Process`.
+    """
     outcomes = process(recipe, images, shown, keep)
     for outcome in outcomes:
         yield outcome

@@ -1,4 +1,4 @@
-"""Workers: frames through the pipeline, one after another or side by side, in threads or processes."""
+"""The local engine: frames one after another, in threads or in processes of this computer."""
 
 from __future__ import annotations
 
@@ -23,35 +23,40 @@ from .engine import Engine, Process, until_stopped
 
 log = logging.getLogger("xrdpipe")
 
-
-ALONE = 2  # times that a frame may be alone with a process that dies
-
-
-KILLER = "every process that had it in hand died; out of memory?"
-
-
-_running: set[tuple[Recipe, str]] = set()  # frames that threads of this process have in hand
-
-
-_stopped: set[Recipe] = set()  # runs of this process that take no more
+MAX_DEATHS = 2  # a frame fails if its process dies once more
+WORKER_DIED = "every process that had it in hand died; out of memory?"
+_running: set[tuple[Recipe, str]] = set()  # frames that threads of this process work on
+_stopped: set[Recipe] = set()  # recipes for which no more frames begin
 
 
 class LocalEngine(Engine):
-    """Frames on this computer: one after another, in threads, or in processes of loky."""
+    """Process frames on this computer: one after another, in threads, or in processes of loky."""
 
     takes_arrays = True
 
     @contextmanager
     def open(self, frames: int | None, folder: Path | None) -> Iterator[Process]:
+        """Provide the function that processes frames; it starts its workers itself."""
         yield partial(until_stopped, partial(process_all, self.parallel))
 
 
 def process_all(
     parallel: Parallel, recipe: Recipe, images: Sequence[Reference], shown: Container[str], keep: bool
 ) -> Generator[Outcome]:
-    """Process all images, in whatever order they are done; what is thrown into it ends the workers.
+    """Process images and yield their outcomes as they finish; an exception thrown into it ends the workers.
 
-    ``shown``: the names of those of which a small picture stays; ``keep``: patterns and masks come back.
+    Parameters
+    ----------
+    parallel
+        Number and kind of the workers.
+    recipe
+        Pipeline that the workers prepare.
+    images
+        Frames to process.
+    shown
+        Names of frames that get a preview picture.
+    keep
+        Return patterns and masks.
     """
     _stopped.discard(recipe)
     n_jobs = min(available_cores() if parallel.n_jobs == -1 else parallel.n_jobs, len(images))
@@ -64,75 +69,79 @@ def process_all(
 
     arrays = any(image.array is not None for image in images)
     backend = "threading" if parallel.backend == "auto" or arrays else parallel.backend
-    here = os.getcwd()
+    folder = os.getcwd()
 
-    def side_by_side(some: Iterable[Reference]) -> Generator[Outcome]:
+    def process_parallel(batch: Iterable[Reference]) -> Generator[Outcome]:
         with interruption.ignore_signals(backend == "loky"):
             return joblib.Parallel(n_jobs=n_jobs, backend=backend, return_as="generator_unordered")(  # type: ignore[no-any-return]
-                joblib.delayed(_unless_stopped)(recipe, image, keep, image.name in shown, here) for image in some
+                joblib.delayed(_process_unless_stopped)(recipe, image, keep, image.name in shown, folder)
+                for image in batch
             )
 
-    yield from (side_by_side(images) if backend == "threading" else _retry_after_worker_death(side_by_side, images))
+    if backend == "threading":
+        yield from process_parallel(images)
+    else:
+        yield from _retry_after_worker_death(process_parallel, images)
 
 
 def _retry_after_worker_death(
-    side_by_side: Callable[[Iterable[Reference]], Generator[Outcome]], images: Sequence[Reference]
+    process_parallel: Callable[[Iterable[Reference]], Generator[Outcome]], images: Sequence[Reference]
 ) -> Generator[Outcome]:
-    """The outcomes of all images, where with one process that dies all others end as well.
+    """Yield the outcomes of all images; when a worker process dies, all others end with it and start again.
 
-    Those that were in hand then are done again alone, one after another, as one of them may be the reason; then the
-    others go on. One that is alone with two processes that die fails.
+    The frames that were in progress are then processed alone, one after another, because one of them may be the
+    cause. A frame fails after the death of `MAX_DEATHS` processes that worked on it alone.
     """
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-    waiting = deque((image, 0) for image in images)  # each with how often it was in hand when one died
+    waiting = deque((image, 0) for image in images)  # with the number of deaths while the frame was in progress
     while waiting:
-        taken: dict[str, tuple[Reference, int]] = {}
+        running: dict[str, tuple[Reference, int]] = {}
 
-        def some(taken: dict[str, tuple[Reference, int]] = taken) -> Iterator[Reference]:
-            while waiting and not (waiting[0][1] and taken):
+        def next_batch(running: dict[str, tuple[Reference, int]] = running) -> Iterator[Reference]:
+            while waiting and not (waiting[0][1] and running):
                 image, deaths = waiting.popleft()
-                taken[image.name] = image, deaths
+                running[image.name] = image, deaths
                 yield image
                 if deaths:
                     return
 
         try:
-            made = side_by_side(some())
+            outcomes = process_parallel(next_batch())
             try:
-                for outcome in made:
+                for outcome in outcomes:
                     yield outcome
-                    del taken[outcome.record.name]
-            except KeyboardInterrupt as stopping:  # as it would be without us in between
-                made.throw(stopping)
+                    del running[outcome.record.name]
+            except KeyboardInterrupt as interrupt:  # pass it on to joblib
+                outcomes.throw(interrupt)
         except TerminatedWorkerError as error:
             log.warning("%s", error)
-            for image, deaths in reversed(list(taken.values())):
-                if deaths < ALONE:
+            for image, deaths in reversed(list(running.values())):
+                if deaths < MAX_DEATHS:
                     waiting.appendleft((image, deaths + 1))
                 else:
-                    yield Outcome(replace(pending_record(image), status="failed", error=KILLER))
+                    yield Outcome(replace(pending_record(image), status="failed", error=WORKER_DIED))
 
 
 def drain(recipe: Recipe) -> None:
-    """Take no more frames of this recipe, and wait for those that threads have in hand."""
+    """Begin no more frames of this recipe, and wait for those that threads work on."""
     _stopped.add(recipe)
-    while any(each == recipe for each, _ in list(_running)):
+    while any(running == recipe for running, _ in list(_running)):
         time.sleep(0.01)
 
 
 def change_folder(folder: str) -> None:
-    """Make relative paths mean in this process what they mean in ``folder``: a worker may be older than the run."""
+    """Change the working directory of a worker, which may be older than the run, to that of the run."""
     try:
-        there = os.getcwd() == folder
-    except OSError:  # its own is gone
-        there = False
-    if not there:
+        is_current = os.getcwd() == folder
+    except OSError:  # the working directory does not exist any more
+        is_current = False
+    if not is_current:
         os.chdir(folder)
 
 
-def _unless_stopped(recipe: Recipe, image: Reference, keep: bool, show: bool, here: str) -> Outcome:
-    change_folder(here)
+def _process_unless_stopped(recipe: Recipe, image: Reference, keep: bool, show: bool, folder: str) -> Outcome:
+    change_folder(folder)
     _running.add(key := (recipe, image.name))
     try:
         return Outcome(pending_record(image)) if recipe in _stopped else process_frame(recipe, image, keep, show)

@@ -1,4 +1,4 @@
-"""Jobs: functions handed to Slurm, or to processes of this computer, by submitit; asked after, and ended."""
+"""Queues of jobs: functions that submitit runs as jobs of Slurm or as processes of this computer."""
 
 from __future__ import annotations
 
@@ -15,19 +15,23 @@ from typing import Any
 from ...model.errors import ConfigError
 from .. import interruption
 
-ANSWER = 60  # seconds in which Slurm answers
-
-
-SOON = 30  # seconds before its time is over that a job is told so
-
-
-FOREVER = 60 * 24 * 365  # minutes
+COMMAND_TIMEOUT = 60  # seconds in which a command of Slurm answers
+SIGNAL_DELAY = 30  # seconds between the warning signal and the time limit of a job
+NO_LIMIT = 60 * 24 * 365  # minutes
 
 
 class Slurm:
-    """Jobs of Slurm, with these ``options`` of sbatch and ``n_jobs`` cores each (-1: what Slurm gives them)."""
+    """The queue of Slurm.
 
-    name, pause = "Slurm", 10.0  # seconds between two looks at the queue, which all users of a cluster ask
+    Parameters
+    ----------
+    options
+        Options of ``sbatch``.
+    n_jobs
+        Cores of each job; -1 leaves the number to Slurm.
+    """
+
+    name, pause = "Slurm", 10.0  # seconds between two queries, as all users of a cluster share the scheduler
 
     def __init__(self, options: Mapping[str, Any], n_jobs: int) -> None:
         self.options = {name.replace("_", "-"): value for name, value in options.items() if value not in (None, False)}
@@ -36,31 +40,59 @@ class Slurm:
             self.options["cpus-per-task"] = n_jobs
 
     def check(self, count: int, where: str) -> None:
-        """Let Slurm say whether it would take an array of ``count`` tasks; ConfigError with its words if not.
+        """Check that Slurm accepts an array job.
 
-        ``where``: the setting that wants them.
+        Parameters
+        ----------
+        count
+            Number of tasks.
+        where
+            Setting that the error message names.
+
+        Raises
+        ------
+        ConfigError
+            Slurm is not installed here or refuses the job.
         """
         missing = [program for program in ("sbatch", "srun", "squeue", "scancel") if shutil.which(program) is None]
         if missing:
             raise ConfigError(f"{where}: there is no {missing[0]} here; start it on a computer that has Slurm")
         flags = [f"--{name}" if value is True else f"--{name}={value}" for name, value in self.options.items()]
-        asked = _run("sbatch", "--test-only", f"--array=0-{count - 1}", *flags, "--wrap=true")
-        if asked.returncode:
-            raise ConfigError(f"{where}: {_said(asked)}")
+        result = _run("sbatch", "--test-only", f"--array=0-{count - 1}", *flags, "--wrap=true")
+        if result.returncode:
+            raise ConfigError(f"{where}: {_error_text(result)}")
 
     def submit(self, folder: Path, calls: Sequence[Callable[[], object]]) -> list[str]:
-        """The names of new jobs, tasks of one array that load ``calls`` from ``folder``; OSError if Slurm refuses."""
+        """Submit an array job with a task for each call.
+
+        Parameters
+        ----------
+        folder
+            Folder through which submitit passes the calls.
+        calls
+            Functions without arguments.
+
+        Returns
+        -------
+        list of str
+            Names of the jobs, in the order of ``calls``.
+
+        Raises
+        ------
+        OSError
+            Slurm refuses the job.
+        """
         import submitit
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
         try:
-            with submitit.helpers.clean_env():  # this process may be in a job itself
+            with submitit.helpers.clean_env():  # this process may run in a job itself
                 executor = submitit.SlurmExecutor(folder, max_num_timeout=0)
                 executor.update_parameters(
                     job_name="xrdpipe",
-                    time=None,  # what the partition gives, not submitit's five minutes
+                    time=None,  # the default of the partition, not the five minutes of submitit
                     wckey=None,
-                    signal_delay_s=SOON,
+                    signal_delay_s=SIGNAL_DELAY,
                     array_parallelism=len(calls),
                     srun_args=self.srun_args,
                     additional_parameters=self.options,
@@ -70,33 +102,33 @@ class Slurm:
             raise OSError(f"sbatch: {' '.join(str(error).split())}") from error
 
     def alive(self, jobs: Iterable[str]) -> set[str]:
-        """Which of them wait or run; all, where Slurm does not answer."""
+        """Return the jobs that wait or run; all of them if Slurm does not answer."""
         jobs = set(jobs)
         arrays = {job.partition("_")[0] for job in jobs}
-        asked = _run("squeue", "--noheader", "--array", "--format=%i", f"--jobs={','.join(sorted(arrays))}")
-        if asked.returncode:
-            return set() if "Invalid job id" in asked.stderr else jobs  # it forgets them after a while
-        return jobs & set(asked.stdout.split())
+        result = _run("squeue", "--noheader", "--array", "--format=%i", f"--jobs={','.join(sorted(arrays))}")
+        if result.returncode:
+            return set() if "Invalid job id" in result.stderr else jobs  # Slurm forgets finished jobs after a while
+        return jobs & set(result.stdout.split())
 
     def end(self, jobs: Iterable[str], running: bool) -> None:
-        """Cancel those that wait, and also those that are ``running``."""
+        """Cancel jobs that wait, and with ``running`` also those that run."""
         _run("scancel", *([] if running else ["--state=PENDING"]), *jobs)
 
     def reason(self, job: str) -> str:
-        """What became of a job, in the words of Slurm."""
-        asked = _run("sacct", "--noheader", "--allocations", "--parsable2", "--format=State,ExitCode", f"--jobs={job}")
-        if not asked.returncode and (line := asked.stdout.partition("\n")[0].strip()):
+        """Return the final state of a job, as Slurm reports it."""
+        result = _run("sacct", "--noheader", "--allocations", "--parsable2", "--format=State,ExitCode", f"--jobs={job}")
+        if not result.returncode and (line := result.stdout.partition("\n")[0].strip()):
             state, _, code = line.partition("|")
             return f"{state}, exit code {code}"
-        asked = _run("scontrol", "--oneliner", "show", "job", job)  # where there is no accounting, for some minutes
-        values = dict(word.partition("=")[::2] for word in asked.stdout.split())
+        result = _run("scontrol", "--oneliner", "show", "job", job)  # works without accounting, for some minutes
+        values = dict(word.partition("=")[::2] for word in result.stdout.split())
         if "JobState" in values:
             return f"{values['JobState']}, exit code {values.get('ExitCode')}"
         return "gone, and Slurm does not say why"
 
 
 class Local:
-    """The same with processes of this computer, which outlive the one that starts them."""
+    """A queue of processes on this computer, with the methods of `Slurm`; they outlive the process that starts them."""
 
     name, pause = "this computer", 0.2
 
@@ -104,38 +136,38 @@ class Local:
         self.jobs: dict[str, Any] = {}
 
     def check(self, count: int, where: str) -> None:
-        """They can always be started."""
+        """Accept any number of tasks."""
 
     def submit(self, folder: Path, calls: Sequence[Callable[[], object]]) -> list[str]:
-        """As `Slurm.submit`."""
+        """Start a process for each call, see `Slurm.submit`."""
         import submitit
 
         executor = submitit.LocalExecutor(folder, max_num_timeout=0)
-        executor.update_parameters(timeout_min=FOREVER)
-        with interruption.ignore_signals():  # a Ctrl-C reaches them too, but it is this process that ends them
+        executor.update_parameters(timeout_min=NO_LIMIT)
+        with interruption.ignore_signals():  # Ctrl-C reaches them too, but this process ends them
             jobs = executor.submit_array(calls)
         self.jobs |= {job.job_id: job for job in jobs}
         return [job.job_id for job in jobs]
 
     def alive(self, jobs: Iterable[str]) -> set[str]:
-        """As `Slurm.alive`, also of those that another process has started."""
+        """Return the jobs that run, including those that another process started."""
         jobs = set(jobs)
         ours = {job for job in jobs if job in self.jobs}
-        return {job for job in ours if not self.jobs[job].done()} | {job for job in jobs - ours if _is_ours(job)}
+        return {job for job in ours if not self.jobs[job].done()} | {job for job in jobs - ours if _is_submitit(job)}
 
     def end(self, jobs: Iterable[str], running: bool) -> None:
-        """As `Slurm.end`: none waits."""
+        """Terminate the jobs if ``running`` is set; no job waits."""
         for job in self.alive(jobs) if running else ():
             with suppress(ProcessLookupError):
                 os.kill(int(job), signal.SIGTERM)
 
     def reason(self, job: str) -> str:
-        """As `Slurm.reason`."""
+        """Return the number of the process that ended."""
         return f"ended, process {job}"
 
 
 def log_tail(folder: Path, job: str) -> str:
-    """The last lines that a job wrote to its standard error."""
+    """Return the last lines that a job wrote to its standard error."""
     try:
         lines = (folder / f"{job}_0_log.err").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -144,7 +176,7 @@ def log_tail(folder: Path, job: str) -> str:
 
 
 def needs_submitit(where: str) -> None:
-    """Raise ConfigError where submitit is not installed."""
+    """Raise ConfigError if submitit is not installed; ``where`` is the setting that needs it."""
     try:
         import submitit  # noqa: F401
     except ImportError as error:
@@ -152,9 +184,9 @@ def needs_submitit(where: str) -> None:
 
 
 def check_private(folder: Path) -> None:
-    """Raise ConfigError where everybody could put another folder in the place of this one.
+    """Raise ConfigError if any user could replace this folder by another one.
 
-    Jobs load code from it, as submitit hands functions over as pickles. Who shares the folders above it is trusted.
+    Jobs load code from the folder, because submitit passes functions as pickles. The owners of its parents are trusted.
     """
     for path in (each for each in folder.resolve().parents if each.exists()):
         mode = path.stat().st_mode
@@ -165,7 +197,7 @@ def check_private(folder: Path) -> None:
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder that nobody but its user reads or writes, see `trusted`."""
+    """Create a folder that only its owner can read and write; raise ConfigError if that fails, see `check_private`."""
     check_private(folder)
     try:
         folder.mkdir(mode=0o700)
@@ -173,17 +205,17 @@ def make_private(folder: Path) -> None:
         raise ConfigError(f"{folder}: cannot be made ({error.strerror}); remove it") from error
 
 
-def _is_ours(process: str) -> bool:
+def _is_submitit(process: str) -> bool:
     return "submitit" in _run("ps", "-o", "args=", "-p", process).stdout
 
 
 def _run(*words: str) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(words, capture_output=True, text=True, timeout=ANSWER, check=False)
+        return subprocess.run(words, capture_output=True, text=True, timeout=COMMAND_TIMEOUT, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return subprocess.CompletedProcess(words, 1, "", str(error))
 
 
-def _said(asked: subprocess.CompletedProcess[str]) -> str:
-    lines = [line.strip() for line in asked.stderr.splitlines() if line.strip()]
-    return " ".join(lines) or f"{asked.args[0]} ended with {asked.returncode}"
+def _error_text(result: subprocess.CompletedProcess[str]) -> str:
+    lines = [line.strip() for line in result.stderr.splitlines() if line.strip()]
+    return " ".join(lines) or f"{result.args[0]} ended with {result.returncode}"

@@ -1,4 +1,4 @@
-"""What travels to processes of other computers: a recipe and frames that do not depend on the folder they stand in."""
+"""Recipes and references for processes on other computers, independent of the working directory."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from ...pipeline.recipe import Recipe
 
 
 def portable_recipe(recipe: Recipe) -> Recipe:
-    """The same recipe for a process that stands in another folder."""
+    """Return the recipe with absolute paths, for a process with another working directory."""
     config = json.loads(recipe.config)
-    places = {path: os.path.abspath(path) for path in Pipeline.of(config, list(recipe.order)).inputs().values()}
+    absolute = {path: os.path.abspath(path) for path in Pipeline.of(config, list(recipe.order)).inputs().values()}
     folder = None if recipe.folder is None else recipe.folder.absolute()
-    return replace(recipe, config=json.dumps(relocate(config, places)), folder=folder)
+    return replace(recipe, config=json.dumps(relocate(config, absolute)), folder=folder)
 
 
 def portable_reference(image: Reference) -> Reference:
-    """The same frame for a process that stands in another folder."""
+    """Return the reference with absolute paths, for a process with another working directory."""
     return replace(image, path=Path(os.path.abspath(image.path)), parts=tuple(map(portable_reference, image.parts)))
 
 
 @cache
 def deciding_versions() -> dict[str, str]:
-    """The versions here of what decides the numbers; any Python will do."""
+    """Return the versions of the packages that determine the numbers; the version of Python does not matter."""
     return {name: version for name, version in versions().items() if name != "python"}
 
 
 def version_difference(ours: Mapping[str, str], theirs: Mapping[str, str]) -> str:
-    """In which of them another computer differs, in words; nothing where it does not."""
+    """Describe how the versions ``theirs`` differ from ``ours``; an empty string means that they agree."""
     return ", ".join(f"{name} {theirs.get(name)}, not {ours[name]}" for name in ours if theirs.get(name) != ours[name])

@@ -1,11 +1,12 @@
-"""Frames in the tasks of an array job: this process submits chunks of them, and follows what the tasks say is done.
+"""The Slurm engine: chunks of frames in the tasks of an array job.
 
-A task reads and writes the file system that all share. What became of a frame it notes in a journal of its own, in
-the folder `ARRAY` of the run: this process reads those, and where it was killed, the next run does (see `folder`).
+This process submits the chunks and follows the journals of the tasks. All of them share a file system. A task notes
+every frame in a journal of its own, in the folder `ARRAY` of the run. This process reads the journals; if it was
+killed, the next run does (see `results.folder`).
 
-That folder is the user's alone (mode 0700), as tasks load code from it: submitit hands functions over as pickles.
-This process loads from there what its own tasks integrated, and only while it runs; a later run reads the journals,
-which are JSON, and no pickle.
+Only the user can access that folder (mode 0700), because tasks load code from it: submitit passes functions as
+pickles. This process loads results from there only while it runs, and only those of its own tasks. A later run reads
+the journals, which are JSON, and no pickles.
 """
 
 from __future__ import annotations
@@ -42,67 +43,77 @@ from .remote import deciding_versions, portable_recipe, portable_reference, vers
 
 log = logging.getLogger("xrdpipe")
 
-
-JOBS = "jobs.json"  # in the folder of the array: which jobs there are, for who comes when their run was killed
-
-
-STOP = "stop"  # a file there that says to all tasks: no more frames
-
-
-POLL = 0.2  # seconds between two looks at the journals, at least
-
-
-EACH = 0.01  # seconds between them for each task, at least
-
-
-ENDING = 60.0  # seconds in which a task ends its frames in hand, before it is cancelled with them
-
-
-LEAVING = 10.0  # seconds in which one leaves that has nothing more to do
-
-
-FIELDS = frozenset(each.name for each in fields(Record))
+JOBS = "jobs.json"  # lists the jobs, for the next run if this one is killed
+STOP = "stop"  # stop file of the tasks, see `follow_stop_file`
+POLL = 0.2  # minimum seconds between two reads of the journals
+POLL_PER_TASK = 0.01  # minimum seconds between them per task
+STOP_TIMEOUT = 60.0  # seconds in which a task finishes the frames in progress before it is cancelled
+EXIT_TIMEOUT = 10.0  # seconds in which a task that is done exits
+RECORD_FIELDS = frozenset(each.name for each in fields(Record))
 
 
 @dataclass(frozen=True)
 class Task:
-    """What jobs do with their chunks of frames."""
+    """The function that jobs call with their chunk of frames.
+
+    Attributes
+    ----------
+    recipe
+        Pipeline to prepare.
+    shown
+        Names of frames that get a preview picture.
+    keep
+        Return patterns and masks.
+    return_results
+        Pass the outcomes with their results to the process that started the run.
+    n_jobs
+        Threads of each job; -1 for all cores.
+    versions
+        Versions of the packages where the run was started.
+    """
 
     recipe: Recipe
     shown: frozenset[str]
     keep: bool
-    back: bool  # what is integrated is wanted where the run was started
+    return_results: bool
     n_jobs: int
-    ours: dict[str, str]  # versions there
+    versions: dict[str, str]
 
     def __call__(self, journal: Path, images: Sequence[Reference], records: Sequence[Record]) -> None:
-        """In a job: process the images that are not in the journal yet, as Slurm may start a job anew.
+        """Process the images that are not in the journal yet; Slurm may start a job again.
 
-        ``records``: those of the images, with paths as they were given where the run was started.
+        Parameters
+        ----------
+        journal
+            Journal of the chunk.
+        images
+            Frames of the chunk.
+        records
+            Pending records of the frames, with the paths that the user wrote.
         """
         interruption.follow_stop_file(journal.parent / STOP)
         lines = journal.read_bytes().split(b"\n")
         done = {row["name"] for row in _rows(lines)}
-        given = {record.name: (record, number) for number, record in enumerate(records)}
+        pending = {record.name: (record, number) for number, record in enumerate(records)}
 
         def note(outcome: Outcome) -> None:
-            ours, number = given[outcome.record.name]
-            record = replace(outcome.record, file=ours.file, path=ours.path, parts=ours.parts)
+            local, number = pending[outcome.record.name]
+            record = replace(outcome.record, file=local.file, path=local.path, parts=local.parts)
             row = asdict(record) | {"trace": outcome.trace}
-            if self.back:
+            if self.return_results:
                 row["back"] = f"{journal.stem}_{number}.pkl"
                 write_whole(journal.parent / row["back"], lambda file: pickle.dump(outcome, file))
-            with open(journal, "r+b") as file:  # where it is gone, so is the run
+            with open(journal, "r+b") as file:  # fails if the journal was removed, as the run has ended then
                 file.seek(0, os.SEEK_END)
                 file.write(json.dumps(row).encode() + b"\n")
 
-        if lines[-1]:  # the line that was being written when this job was killed
+        if lines[-1]:  # a partial line, left when this job was killed
             with open(journal, "ab") as file:
                 file.write(b"\n")
         images = [image for image in images if image.name not in done]
-        if differs := version_difference(self.ours, deciding_versions()):
+        if difference := version_difference(self.versions, deciding_versions()):
             for image in images:
-                note(_failed(image, f"its node has {differs}"))
+                note(_failed(image, f"its node has {difference}"))
             return
         n_jobs = available_cores() if self.n_jobs == -1 else self.n_jobs
         for outcome in process_all(Parallel(n_jobs, "threading"), self.recipe, images, self.shown, self.keep):
@@ -114,27 +125,41 @@ class Task:
 
 @dataclass
 class Chunk:
-    """A chunk of frames, as the process knows it that submitted it: which of them are away, and in which job."""
+    """A submitted chunk of frames.
+
+    Attributes
+    ----------
+    journal
+        Journal that the job writes.
+    images
+        Frames without an outcome so far, by name.
+    retried
+        An earlier job with these frames died.
+    job
+        Name of the job.
+    offset
+        Number of bytes of the journal that were read.
+    """
 
     journal: Path
     images: dict[str, Reference]
-    again: bool  # the job that had them died
+    retried: bool
     job: str = ""
-    offset: int = 0  # bytes of the journal that were read
+    offset: int = 0
 
     @property
-    def content(self) -> tuple[Path, tuple[Reference, ...], tuple[Record, ...]]:
-        """What `Task` is called with."""
+    def arguments(self) -> tuple[Path, tuple[Reference, ...], tuple[Record, ...]]:
+        """Arguments of `Task`."""
         return (
             self.journal,
             tuple(map(portable_reference, self.images.values())),
             tuple(map(pending_record, self.images.values())),
         )
 
-    def news(self) -> Iterator[Outcome]:
-        """What became of frames since the last look."""
+    def new_outcomes(self) -> Iterator[Outcome]:
+        """Yield the outcomes that the job wrote since the last call."""
         try:
-            with open(self.journal, "rb") as journal:  # opened anew each time: only then a shared file system looks
+            with open(self.journal, "rb") as journal:  # a shared file system refreshes a file when it is opened
                 journal.seek(self.offset)
                 content = journal.read()
         except OSError:
@@ -146,34 +171,35 @@ class Chunk:
                 yield self._outcome(row, image)
 
     def _outcome(self, row: dict[str, Any], image: Reference) -> Outcome:
-        record = Record(**{key: value for key, value in row.items() if key in FIELDS})
+        record = Record(**{key: value for key, value in row.items() if key in RECORD_FIELDS})
         if "back" not in row:
             return Outcome(record, trace=str(row["trace"]))
         path = self.journal.parent / row["back"]
         try:
             with open(path, "rb") as file:
-                made: Outcome = pickle.load(file)
+                outcome: Outcome = pickle.load(file)
             path.unlink()
         except (OSError, EOFError, pickle.UnpicklingError) as error:
             return _failed(image, f"its results did not come back ({error})")
-        return replace(made, record=record)
+        return replace(outcome, record=record)
 
 
 class SlurmEngine(Engine):
-    """Frames in the tasks of an array job of Slurm."""
+    """Process frames in the tasks of an array job of Slurm."""
 
-    takes_arrivals = False  # its jobs wait in a queue
+    takes_arrivals = False  # jobs wait in a queue
 
     @contextmanager
     def open(self, frames: int | None, folder: Path | None) -> Iterator[Process]:
+        """Check that the queue accepts the tasks; the jobs are submitted with the frames."""
         parallel = self.parallel
         needs_submitit("parallel=slurm")
         if folder is None:
             raise ConfigError("parallel=slurm: its tasks leave results in a folder that all share; say output_dir=...")
         check_private(folder / ARRAY)
-        queue: Slurm | Local = Slurm(parallel.options, parallel.n_jobs) if parallel.elsewhere else Local()
+        queue: Slurm | Local = Slurm(parallel.options, parallel.n_jobs) if parallel.remote else Local()
         tasks, n_jobs = min(parallel.chunks or 1, frames or 1), parallel.n_jobs
-        if not parallel.elsewhere:  # no queue holds the tasks back
+        if not parallel.remote:  # no queue holds the tasks back
             tasks = min(tasks, available_cores())
             n_jobs = max(1, available_cores() // tasks) if n_jobs == -1 else n_jobs
         queue.check(tasks, "parallel=slurm")
@@ -181,18 +207,18 @@ class SlurmEngine(Engine):
 
 
 def check_ended(folder: Path) -> None:
-    """Refuse a run into a folder into which the array of a killed one still writes; ConfigError says what to do."""
+    """Raise ConfigError if tasks of a killed run still write into the folder."""
     try:
-        known = json.loads((folder / ARRAY / JOBS).read_text(encoding="utf-8"))
-        jobs = [job for job in known["jobs"] if re.fullmatch(r"\d+(_\d+)?", job)]
-        queue: Slurm | Local = Slurm({}, -1) if known["queue"] == Slurm.name else Local()
+        content = json.loads((folder / ARRAY / JOBS).read_text(encoding="utf-8"))
+        jobs = [job for job in content["jobs"] if re.fullmatch(r"\d+(_\d+)?", job)]
+        queue: Slurm | Local = Slurm({}, -1) if content["queue"] == Slurm.name else Local()
     except (OSError, ValueError, KeyError, TypeError):
         return
     if jobs and (alive := queue.alive(jobs)):
         names = sorted({job.partition("_")[0] for job in alive})
-        how = f"{'scancel' if isinstance(queue, Slurm) else 'kill'} {' '.join(names)}"
-        going = f"{len(alive)} tasks of a run that was killed still go on there"
-        raise ConfigError(f"output_dir={folder}: {going}; wait until they have ended, or end them with {how}")
+        command = f"{'scancel' if isinstance(queue, Slurm) else 'kill'} {' '.join(names)}"
+        reason = f"{len(alive)} tasks of a run that was killed still go on there"
+        raise ConfigError(f"output_dir={folder}: {reason}; wait until they have ended, or end them with {command}")
 
 
 def follow(
@@ -204,34 +230,33 @@ def follow(
     shown: Container[str],
     keep: bool,
 ) -> Generator[Outcome]:
-    """As `local_engine.process_all`, in ``tasks`` jobs with ``n_jobs`` threads each.
+    """Process frames in ``tasks`` jobs with ``n_jobs`` threads each, see `engine.Process`.
 
-    The frames of a task that died are submitted once more; those of one that died again fail. Told to stop, it cancels
-    what waits, lets tasks end their frames in hand, and still hands those over.
+    The frames of a task that dies are submitted once more; they fail if their new task dies as well. On a stop request,
+    waiting tasks are cancelled, running tasks finish the frames in progress, and their outcomes are still yielded.
     """
-    there = portable_recipe(recipe)
-    assert there.folder is not None
-    wanted = frozenset(image.name for image in images if image.name in shown)
-    array = Array(
-        queue, there.folder / ARRAY, Task(there, wanted, keep, keep or _collects(recipe), n_jobs, deciding_versions())
-    )
-    make_private(array.home)
+    remote_recipe = portable_recipe(recipe)
+    assert remote_recipe.folder is not None
+    pictured = frozenset(image.name for image in images if image.name in shown)
+    task = Task(remote_recipe, pictured, keep, keep or _collects_results(recipe), n_jobs, deciding_versions())
+    array = Array(queue, remote_recipe.folder / ARRAY, task)
+    make_private(array.folder)
     cuts = [len(images) * number // tasks for number in range(tasks + 1)]
     try:
         yield from array.submit([images[low:high] for low, high in pairwise(cuts)])
-        looked = time.monotonic()
+        checked = time.monotonic()
         while array.chunks:
             if interruption.stop_requested():
                 raise KeyboardInterrupt
-            yield from array.news()
-            if time.monotonic() - looked > queue.pause:
-                yield from array.buried()
-                looked = time.monotonic()
+            yield from array.new_outcomes()
+            if time.monotonic() - checked > queue.pause:
+                yield from array.resubmit_lost()
+                checked = time.monotonic()
             if array.chunks:
-                time.sleep(max(POLL, EACH * len(array.chunks)))
-        array.left()
+                time.sleep(max(POLL, POLL_PER_TASK * len(array.chunks)))
+        array.wait_for_exit()
     except KeyboardInterrupt:
-        yield from array.stopped()
+        yield from array.stop()
         raise
     except BaseException:
         array.end(running=True)
@@ -240,100 +265,114 @@ def follow(
 
 @dataclass
 class Array:
-    """The chunks that are away, in jobs of ``queue`` that do what ``task`` does."""
+    """The jobs of a run.
+
+    Attributes
+    ----------
+    queue
+        Queue that runs the jobs.
+    folder
+        Folder of the journals and of the files of submitit.
+    task
+        Function that each job calls.
+    chunks
+        Chunks without all of their outcomes.
+    jobs
+        Names of all jobs so far.
+    """
 
     queue: Slurm | Local
-    home: Path
+    folder: Path
     task: Task
     chunks: list[Chunk] = field(default_factory=list)
-    jobs: list[str] = field(default_factory=list)  # all that there were
+    jobs: list[str] = field(default_factory=list)
 
-    def submit(self, batches: Iterable[Sequence[Reference]], again: bool = False) -> Iterator[Outcome]:
-        """Submit a chunk for each batch; where that cannot be, their frames fail."""
+    def submit(self, batches: Iterable[Sequence[Reference]], retried: bool = False) -> Iterator[Outcome]:
+        """Submit a chunk for each batch; yield failed outcomes if the queue refuses them."""
         number = count(len(self.jobs))
-        new = [
-            Chunk(self.home / f"{next(number):05}.jsonl", {each.name: each for each in batch}, again)
+        chunks = [
+            Chunk(self.folder / f"{next(number):05}.jsonl", {image.name: image for image in batch}, retried)
             for batch in batches
         ]
-        for chunk in new:
-            chunk.journal.touch()  # of a new file a shared file system may hear late
+        for chunk in chunks:
+            chunk.journal.touch()  # a shared file system may show a new file late
         try:
-            jobs = self.queue.submit(self.home, [partial(self.task, *chunk.content) for chunk in new])
+            jobs = self.queue.submit(self.folder, [partial(self.task, *chunk.arguments) for chunk in chunks])
         except OSError as error:
-            yield from (_failed(image, str(error)) for chunk in new for image in chunk.images.values())
+            yield from (_failed(image, str(error)) for chunk in chunks for image in chunk.images.values())
             return
-        for chunk, chunk.job in zip(new, jobs, strict=True):
+        for chunk, chunk.job in zip(chunks, jobs, strict=True):
             self.chunks.append(chunk)
             self.jobs.append(chunk.job)
             log.info("%d frames: job %s of %s", len(chunk.images), chunk.job, self.queue.name)
-        write_json(self.home / JOBS, {"queue": self.queue.name, "jobs": self.jobs})
+        write_json(self.folder / JOBS, {"queue": self.queue.name, "jobs": self.jobs})
 
-    def news(self) -> Iterator[Outcome]:
-        """What became of frames since the last look; chunks that are done go."""
+    def new_outcomes(self) -> Iterator[Outcome]:
+        """Yield the outcomes since the last call, and remove chunks that are done."""
         for chunk in [*self.chunks]:
-            yield from chunk.news()
+            yield from chunk.new_outcomes()
             if not chunk.images:
                 self.chunks.remove(chunk)
 
-    def lost(self) -> Iterator[Outcome | Chunk]:
-        """Chunks whose job is gone; before each, what it wrote until then."""
+    def remove_lost(self) -> Iterator[Outcome | Chunk]:
+        """Remove the chunks whose job has ended; yield their last outcomes, then the chunk if frames remain."""
         alive = self.queue.alive(chunk.job for chunk in self.chunks)
         for chunk in [chunk for chunk in self.chunks if chunk.job not in alive]:
-            yield from chunk.news()
+            yield from chunk.new_outcomes()
             self.chunks.remove(chunk)
             if chunk.images:
                 yield chunk
 
-    def buried(self) -> Iterator[Outcome]:
-        """Submit the frames of lost chunks again; those that were lost before fail."""
-        anew = []
-        for lost in self.lost():
+    def resubmit_lost(self) -> Iterator[Outcome]:
+        """Submit the frames of lost chunks again; frames that were lost before fail."""
+        batches = []
+        for lost in self.remove_lost():
             if isinstance(lost, Outcome):
                 yield lost
                 continue
             reason = f"its job {lost.job} ended early ({self.queue.reason(lost.job)})"
-            log.warning("%d frames: %s; its last words:\n%s", len(lost.images), reason, log_tail(self.home, lost.job))
-            if lost.again:
-                yield from (
-                    _failed(each, f"{reason}, the second one; see xrdpipe.log") for each in lost.images.values()
-                )
+            tail = log_tail(self.folder, lost.job)
+            log.warning("%d frames: %s; the end of its log:\n%s", len(lost.images), reason, tail)
+            if lost.retried:
+                message = f"{reason}, the second one; see xrdpipe.log"
+                yield from (_failed(image, message) for image in lost.images.values())
             else:
-                anew.append([*reversed(lost.images.values())])  # the one that may have killed it comes last
-        if anew:
-            yield from self.submit(anew, again=True)
+                batches.append([*reversed(lost.images.values())])  # the frame that may have killed it comes last
+        if batches:
+            yield from self.submit(batches, retried=True)
 
-    def left(self) -> None:
-        """Wait until the jobs have left, or their last steps would fail for want of the folder."""
-        until = time.monotonic() + LEAVING
-        while time.monotonic() < until and self.queue.alive(self.jobs):
+    def wait_for_exit(self) -> None:
+        """Wait until the jobs have exited: their last steps need the folder."""
+        deadline = time.monotonic() + EXIT_TIMEOUT
+        while time.monotonic() < deadline and self.queue.alive(self.jobs):
             time.sleep(POLL)
 
     def end(self, running: bool) -> None:
-        """Let tasks take no more frames, and cancel those that wait, or also those that are ``running``."""
-        (self.home / STOP).touch()
+        """Tell tasks to begin no more frames; cancel waiting jobs, and with ``running`` also running ones."""
+        (self.folder / STOP).touch()
         if jobs := [chunk.job for chunk in self.chunks]:
             self.queue.end(jobs, running)
 
-    def stopped(self) -> Iterator[Outcome]:
-        """End all, and hand over what tasks still had in hand: they must not write when all is tidied."""
+    def stop(self) -> Iterator[Outcome]:
+        """End all jobs and yield the outcomes of frames in progress, so that no task writes after the run."""
         self.end(running=False)
         for running in (False, True):
             if running and self.chunks:
                 self.end(running)
-            until = time.monotonic() + ENDING
-            while self.chunks and time.monotonic() < until:
-                yield from self.news()
-                yield from (each for each in self.lost() if isinstance(each, Outcome))
+            deadline = time.monotonic() + STOP_TIMEOUT
+            while self.chunks and time.monotonic() < deadline:
+                yield from self.new_outcomes()
+                yield from (each for each in self.remove_lost() if isinstance(each, Outcome))
                 time.sleep(1 if self.chunks else 0)
         if self.chunks:
             log.warning("jobs %s did not end", ", ".join(chunk.job for chunk in self.chunks))
 
 
-def _collects(recipe: Recipe) -> bool:
-    """Whether a stage makes something of all patterns together, which is done in this process."""
+def _collects_results(recipe: Recipe) -> bool:
+    """Return True if a stage combines all patterns, which happens in this process."""
     pipeline = Pipeline.of(json.loads(recipe.config), list(recipe.order))
     series = Series(recipe.folder or Path(), {}, {}, "", None, "")
-    return any(each.takes_results for each in pipeline.collectors(series))
+    return any(collector.takes_results for collector in pipeline.collectors(series))
 
 
 def _failed(image: Reference, reason: str) -> Outcome:
@@ -344,7 +383,7 @@ def _rows(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
     for line in lines:
         try:
             row = json.loads(line)
-        except ValueError:  # nothing, or half a line
+        except ValueError:  # an empty or partial line
             continue
         if isinstance(row, dict) and {"file", "name"} <= set(row):
             yield row

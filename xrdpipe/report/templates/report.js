@@ -1,18 +1,18 @@
 "use strict";
-// The plots and the table of the page, from the JSON in #data. Names of files are text here, never markup.
+// Draw the plots and the table of the page from the JSON in #data. Names of files are text here, never markup.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
 const INK = "#1c1c1c";
 const DISTINCT = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK]; // Okabe & Ito
 const VIRIDIS = ["#440154", "#482878", "#3e4a89", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"];
-const DARK = VIRIDIS.slice(0, 8); // what is seen on white
+const DARK = VIRIDIS.slice(0, 8); // visible on white
 
 // ------------------------------------------------------------------------------------------------------ small parts
 
 const floats = (text) => new Float32Array(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
 
-/** Text as Plotly shows it, which takes a few tags for markup. */
+/** Escape a text for Plotly, which reads some tags as markup. */
 const plain = (text) =>
   String(text).replace(/[\u0000-\u001f\u007f]+/g, "␣").replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 
@@ -21,7 +21,7 @@ const short = (text, most = 34) => {
   return letters.length <= most ? String(text) : `${letters.slice(0, most - 12).join("")}…${letters.slice(-11).join("")}`;
 };
 
-const told = (value, unit) => {
+const formatValue = (value, unit) => {
   if (value === null || value === undefined) return "";
   if (typeof value !== "number") return String(value);
   if (unit === "%") return `${(100 * value).toFixed(2)} %`;
@@ -29,12 +29,12 @@ const told = (value, unit) => {
 };
 
 function element(tag, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children);
-  return made;
+  const node = Object.assign(document.createElement(tag), properties);
+  node.append(...children);
+  return node;
 }
 
-/** Colour `at` (0 to 1) of a scale. */
+/** Return the colour of a scale at the position `at` (0 to 1). */
 function shade(scale, at) {
   const place = at * (scale.length - 1);
   const low = Math.min(Math.floor(place), scale.length - 2);
@@ -48,7 +48,7 @@ const colours = (count) =>
 
 // ------------------------------------------------------------------------------------------------------------ plots
 
-const PRINTED = 690; // px: as wide as a printed page
+const PRINTED = 690; // px, the width of a printed page
 const plots = [];
 
 const axis = (title, more = {}) => ({
@@ -98,7 +98,7 @@ function fit(printing) {
   }
 }
 
-/** A button a curve: a click hides or shows it in all `places`, a double click leaves it alone. */
+/** Make a button for each curve: a click hides or shows it in all `places`, a double click shows only this one. */
 function legend(places, labels, lines) {
   if (labels.length < 2) return;
   const press = (button, on) => button.setAttribute("aria-pressed", on);
@@ -122,7 +122,7 @@ function legend(places, labels, lines) {
   $("legend").append(...buttons, all);
 }
 
-/** Curves over one another, or each `offset` above the one before, named by `ticks`. */
+/** Draw curves over one another, or each `offset` above the one before; then `ticks` label them. */
 function curves(place, xs, ys, labels, lines, { title = "", offset = 0, ticks = labels, height = 440 } = {}) {
   const at = [...ticks.keys()].filter((i) => ticks[i] !== "");
   const named = offset ? { tickvals: at.map((i) => i * offset), ticktext: at.map((i) => ticks[i]) } : {};
@@ -145,11 +145,11 @@ const column = (key) => {
   return data.table.rows.map((row) => row[at]);
 };
 const heading = (key) => {
-  const found = data.table.columns.find((each) => each.key === key);
-  return found.label + (found.unit ? ` (${found.unit})` : "");
+  const { label, unit } = data.table.columns.find((each) => each.key === key);
+  return label + (unit ? ` (${unit})` : "");
 };
 
-/** The numbers of a column as they are drawn, null where there is none. */
+/** Return the numbers of a column in the unit of the plots; null for missing ones. */
 const scaled = (key) => {
   const factor = data.table.columns.find((each) => each.key === key).unit === "%" ? 100 : 1;
   return column(key).map((value) => (typeof value === "number" ? factor * value : null));
@@ -182,7 +182,7 @@ function drawSeries() {
   for (const key of data.labels) $("label").append(element("option", { value: key }, heading(key)));
   const label = (i) => {
     const key = $("label").value;
-    return plain(key === "" ? short(names[i], 24) : key === "#" ? data.shown[i] + 1 : told(column(key)[data.shown[i]]));
+    return plain(key === "" ? short(names[i], 24) : key === "#" ? data.shown[i] + 1 : formatValue(column(key)[data.shown[i]]));
   };
   const some = (count, most) => {
     const step = Math.ceil(count / most);
@@ -216,7 +216,7 @@ function drawSeries() {
       { title: offset ? "" : "intensity (counts)", offset, ticks: lines.map((row, i) => (ticks.has(i) ? label(row) : "")), height: 620 });
     $("waterfall-caption").textContent =
       (lines.length < rows.length ? `${lines.length} of ${rows.length} patterns, evenly chosen` : "Every pattern") +
-      (offset ? `, each ${told(offset)} counts above the one before.` : ", without offset.");
+      (offset ? `, each ${formatValue(offset)} counts above the one before.` : ", without offset.");
   };
 
   heat();
@@ -248,7 +248,7 @@ function drawDrift() {
 
 const DASHES = ["solid", "dot", "dash", "dashdot", "longdash"];
 
-/** The line of each job: its colour by the first key that varied, its dashes by the second; the first job is wider. */
+/** Return the line of each job: colour by the first key that varied, dashes by the second; the first job is wider. */
 function byWhatVaried() {
   const among = data.varied.slice(0, 2).map((key) => {
     const values = data.jobs.map((job) => column(key)[job.row]);
@@ -272,11 +272,11 @@ function drawJobs() {
     const differences = data.jobs.map((job) => floats(job.difference));
     const most = Math.max(...differences.map((each) => quantile(each.map(Math.abs), 0.995))) || 1;
     const offset = Number((1.5 * most).toPrecision(1));
-    const values = (job) => data.varied.map((key) => told(column(key)[job.row])).join(", ");
+    const values = (job) => data.varied.map((key) => formatValue(column(key)[job.row])).join(", ");
     const ticks = data.jobs.map((job, i) => plain(short(values(job) || labels[i], 30)));
     const thin = lines.map((line) => ({ ...line, width: 1.2, dash: "solid" }));
     curves($("difference"), radial, differences, labels, thin, { title: data.varied.join(", "), offset, ticks, height: 140 + 40 * labels.length });
-    $("difference-caption").textContent = `each ${told(offset)} counts above the one before.`;
+    $("difference-caption").textContent = `each ${formatValue(offset)} counts above the one before.`;
   }
   legend(places, labels, lines);
   intensityScale($("overlay"));
@@ -300,11 +300,11 @@ function drawSettings() {
     data.varied.forEach((key, i) => {
       const values = some.map((row) => column(key)[row]);
       const numeric = values.every((value) => typeof value === "number");
-      const x = numeric ? values : values.map((value) => plain(short(told(value), 20)));
+      const x = numeric ? values : values.map((value) => plain(short(formatValue(value), 20)));
       const each = [...new Set(x)].sort(numeric ? (a, b) => a - b : undefined);
       const means = each.map((value) => {
-        const found = y.filter((_, n) => x[n] === value);
-        return found.reduce((a, b) => a + b) / found.length;
+        const scores = y.filter((_, n) => x[n] === value);
+        return scores.reduce((a, b) => a + b) / scores.length;
       });
       draw(panels[i], [
         { type: "scatter", mode: "lines", x: each, y: means, line: { color: "#999", width: 1.2 }, hoverinfo: "skip" },
@@ -322,11 +322,11 @@ function drawSettings() {
 
 // ------------------------------------------------------------------------------------------------------------ table
 
-const PAGE = 200; // rows that are in the page at once
+const PAGE = 200; // rows shown at once
 
 function drawTable() {
   const { columns, rows, links } = data.table;
-  const text = rows.map((row) => row.map((cell, i) => told(cell, columns[i].unit)).join(" ").toLowerCase());
+  const text = rows.map((row) => row.map((cell, i) => formatValue(cell, columns[i].unit)).join(" ").toLowerCase());
   const numeric = columns.map((_, i) => rows.some((row) => typeof row[i] === "number"));
   const state = { sorted: null, down: false, first: 0 };
   const heads = columns.map((each, i) => {
@@ -347,7 +347,7 @@ function drawTable() {
 
   const compare = (a, b) => {
     const [left, right] = [rows[a][state.sorted], rows[b][state.sorted]];
-    if (left === null || right === null) return (left === null) - (right === null); // what is missing comes last
+    if (left === null || right === null) return (left === null) - (right === null); // missing values come last
     const by = typeof left === "number" && typeof right === "number" ? left - right
       : String(left).localeCompare(String(right), undefined, { numeric: true });
     return state.down ? -by : by;
@@ -355,24 +355,24 @@ function drawTable() {
   const cell = (row, i) => {
     const value = rows[row][i];
     const { key, unit } = columns[i];
-    const made = element("td", { className: numeric[i] ? "number" : "" }, key === "hash" ? short(value ?? "", 24) : told(value, unit));
-    if (key === "hash") made.title = value ?? "";
-    if (links?.[row] && key === "job") made.replaceChildren(element("a", { href: links[row] }, told(value)));
-    return made;
+    const node = element("td", { className: numeric[i] ? "number" : "" }, key === "hash" ? short(value ?? "", 24) : formatValue(value, unit));
+    if (key === "hash") node.title = value ?? "";
+    if (links?.[row] && key === "job") node.replaceChildren(element("a", { href: links[row] }, formatValue(value)));
+    return node;
   };
   function show() {
     const words = $("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
-    let found = rows.map((_, i) => i).filter((i) => words.every((word) => text[i].includes(word)));
-    if (state.sorted !== null) found = found.sort(compare);
+    let matches = rows.map((_, i) => i).filter((i) => words.every((word) => text[i].includes(word)));
+    if (state.sorted !== null) matches = matches.sort(compare);
     heads.forEach((head, i) => head.setAttribute("aria-sort", state.sorted !== i ? "none" : state.down ? "descending" : "ascending"));
-    const page = found.slice(state.first, state.first + PAGE);
+    const page = matches.slice(state.first, state.first + PAGE);
     body.replaceChildren(...page.map((row) => element(
       "tr", { className: row === data.best ? "best" : rows[row].includes("failed") ? "failed" : "" }, ...columns.map((_, i) => cell(row, i)))));
-    const part = page.length < found.length ? `rows ${state.first + 1} to ${state.first + page.length} of ` : "";
-    $("count").textContent = `${part}${found.length}${found.length < rows.length ? ` found among ${rows.length}` : " rows"}`;
-    $("pages").hidden = found.length <= PAGE;
+    const part = page.length < matches.length ? `rows ${state.first + 1} to ${state.first + page.length} of ` : "";
+    $("count").textContent = `${part}${matches.length}${matches.length < rows.length ? ` found among ${rows.length}` : " rows"}`;
+    $("pages").hidden = matches.length <= PAGE;
     $("before").disabled = state.first === 0;
-    $("after").disabled = state.first + PAGE >= found.length;
+    $("after").disabled = state.first + PAGE >= matches.length;
   }
   const turn = (by) => () => { state.first += by; show(); };
   $("before").addEventListener("click", turn(-PAGE));
@@ -390,7 +390,7 @@ for (const button of document.querySelectorAll("[data-copy]")) {
     try {
       await navigator.clipboard.writeText(source.textContent);
     } catch {
-      document.execCommand("copy"); // what is selected, where the clipboard is not for pages from disk
+      document.execCommand("copy"); // copies the selection where pages from disk have no clipboard
     }
     button.textContent = "Copied";
     setTimeout(() => { button.textContent = "Copy"; }, 1500);
@@ -404,7 +404,7 @@ if ($("drift")) drawDrift();
 if ($("panels")) drawSettings();
 addEventListener("beforeprint", () => fit(true));
 addEventListener("afterprint", () => fit(false));
-// While the run goes on, the page is replaced every few seconds: look again, and stay where one reads.
+// While the run goes on, the file is rewritten every few seconds: reload it and keep the scroll position.
 if (history.state?.top) scrollTo(0, history.state.top);
 if ("running" in document.documentElement.dataset) {
   setInterval(() => {

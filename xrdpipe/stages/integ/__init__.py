@@ -1,4 +1,4 @@
 """Azimuthal integration: patterns, sectors, cakes, and integrations that clip outliers.
 
-Begin with `integ`; the others build on its class.
+Begin with `integ`; the other stages derive from its class.
 """

@@ -1,4 +1,4 @@
-"""Integ: from the masked frame to the pattern, with pyFAI's geometry, splitting and corrections."""
+"""Integ: azimuthal integration with pyFAI's geometry, pixel splitting and corrections."""
 
 from __future__ import annotations
 
@@ -18,46 +18,62 @@ from ...model.cake import Cake
 from ...model.errors import ConfigError, FrameError, choice, require
 from ...model.frame import Frame
 from ...model.pattern import Pattern
-from ..scalar_lookup import Number, table_files
+from ..scalar_lookup import ScalarLookup, table_files
 from ..stage import NOTHING, Makes, Needs, Setup, Stage, Step
 from .methods import MEANING, ascending_edges, integration_method, needs_wavelength, radial_unit, sector_pixels
-from .quality import pattern_quality
+from .quality import noise_quality, pattern_quality
 
-SAMPLE = 1 << 15  # pixels that are looked at again for the scatter in the rings
-
-
-USUAL_UNITS = {"q_A^-1": True, "q_nm^-1": True, "2th_deg": False, "2th_rad": False, "r_mm": False}  # wavelength?
-
-
+SAMPLE = 1 << 15  # pixels from which the scatter in the rings is estimated
+USUAL_UNITS = {
+    "q_A^-1": True,
+    "q_nm^-1": True,
+    "2th_deg": False,
+    "2th_rad": False,
+    "r_mm": False,
+}  # True: needs a wavelength
 USUAL_METHODS = [[split, "csr", "cython"] for split in ("full", "bbox", "no")]
-
-
 MEANING |= {"numpy": "python", "ocl": "opencl", "cpu": "opencl", "gpu": "opencl"}
-
-
 ERROR_MODELS = ("poisson", "azimuthal", "hybrid")
-
-
 Result = TypeVar("Result", Pattern, Cake)
-
-
 Sums = tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
 class Integ(Stage):
-    """Integrate azimuthally: pyFAI's ``integrate1d``, with its names.
+    """Integrate azimuthally, as pyFAI's ``integrate1d`` does; the keys have pyFAI's names.
 
-    ``npt`` bins of ``unit`` over ``radial_range`` (in that unit; default: all the detector sees, whatever is masked,
-    so that one run has one axis) and ``azimuth_range`` (degrees). Masked and non-finite pixels do not count.
-    ``error_model``: poisson (the variance that travels with the frame), azimuthal or hybrid (scatter in the ring, as
-    pyFAI has them), null for no sigma. ``edges``: the edges of the bins, any widths, or a file of numbers, in place of
-    ``npt`` and ``radial_range``. ``empty``: the intensity of a bin without a pixel (null: NaN, and no row in a file).
-    ``monitor`` and ``exposure`` (see `Number`) divide what comes out, intensity and sigma alike, so that everything
-    before is in counts.
+    Masked and non-finite pixels do not count.
+
+    Attributes
+    ----------
+    npt
+        Number of bins.
+    unit
+        Radial unit, any of pyFAI's.
+    method
+        Integration method of pyFAI: a name, or [split, algorithm, implementation].
+    radial_range
+        First and last value of the radial axis, in ``unit``. None takes the range of the whole detector, masked pixels
+        included, so that all frames of a run share one axis.
+    azimuth_range
+        First and last azimuth, degrees; the range may cross 180. None takes the whole turn.
+    correctSolidAngle
+        Correct for the solid angle of each pixel.
+    polarization_factor
+        Polarization, from -1 (vertical) to 1 (horizontal); None for no correction.
+    error_model
+        How sigma is computed. "poisson": from the variance of the frame. "azimuthal", "hybrid": from the scatter in
+        the ring, as pyFAI does. None: no sigma.
+    edges
+        Edges of the bins, of any width, or a file of numbers; they replace ``npt`` and ``radial_range``.
+    empty
+        Intensity of a bin without a pixel. None: NaN, and no row in a file.
+    monitor, exposure
+        Where to find the monitor and the exposure time, see `ScalarLookup`. Both divide intensity and sigma after the
+        integration; everything before is in counts.
     """
 
-    function: ClassVar[str] = "integrate1d"  # pyFAI's, where pyFAI is called for every frame
+    function: ClassVar[str] = "integrate1d"  # pyFAI's function, for methods that call pyFAI for every frame
 
     npt: int = 1480
     unit: str = "q_A^-1"
@@ -91,103 +107,115 @@ class Integ(Stage):
             choice("error_model", self.error_model, ERROR_MODELS)
         for key in ("monitor", "exposure"):
             if getattr(self, key) is not None:
-                Number(key, getattr(self, key))
+                ScalarLookup(key, getattr(self, key))
 
     @property
     def makes(self) -> Makes:
+        """The columns of the pattern."""
         return Makes((self.unit, "intensity") if self.error_model is None else (self.unit, "intensity", "sigma"))
 
     def check(self, poni: Poni, line: Makes = NOTHING) -> None:
-        usual = self.unit in USUAL_UNITS and self.method in USUAL_METHODS  # known without asking pyFAI, which takes 1 s
-        self.limits()
+        """Raise ConfigError for an unknown unit or method, a missing wavelength, or unusable edges or tables."""
+        usual = self.unit in USUAL_UNITS and self.method in USUAL_METHODS  # known without the import of pyFAI: 1 s
+        self.bin_edges()
         wavelength = USUAL_UNITS[self.unit] if usual else needs_wavelength(radial_unit(self.unit))
         if not usual:
             integration_method(self.method)
         if wavelength and poni.wavelength is None:
             raise ConfigError(f"integ.unit={self.unit}: needs a wavelength, which {poni.path} does not have")
-        for number in self._numbers().values():
-            number.check()
+        for lookup in self._divisors().values():
+            lookup.check()
 
     @property
     def needs(self) -> Needs:
+        """The file of edges, the tables of monitor and exposure, and the variance for ``error_model=poisson``."""
         edges = {"edges": self.edges} if isinstance(self.edges, str) else {}
-        return Needs(edges | table_files(self._numbers()), variance=self.error_model == "poisson")
+        return Needs(edges | table_files(self._divisors()), variance=self.error_model == "poisson")
 
-    def _numbers(self) -> dict[str, Number]:
-        """What the pattern is divided by: name -> where it is found."""
-        given = {"monitor": self.monitor, "exposure": self.exposure}
-        return {key: Number(f"integ.{key}", where) for key, where in given.items() if where is not None}
+    def _divisors(self) -> dict[str, ScalarLookup]:
+        """Return the lookups of the numbers by which the pattern is divided, by name."""
+        sources = {"monitor": self.monitor, "exposure": self.exposure}
+        return {key: ScalarLookup(f"integ.{key}", where) for key, where in sources.items() if where is not None}
 
     def prepare(self, setup: Setup) -> Step:
-        return normalized(self._integrator(setup), self._numbers())
+        """Make or load the matrix of the integration and return the step that applies it."""
+        return normalize(self._integrator(setup), self._divisors())
 
     def _integrator(self, setup: Setup) -> Step:
         from ...numerics import integration
         from ...numerics.pattern_error import pattern_error
 
         geometry = setup.geometry
-        kept = geometry.kept("pattern", self._settings(), lambda: self._make(geometry))
-        about = json.loads(kept["about"].tobytes())
-        if "bins" not in kept or self.error_model == "hybrid":
+        cached = geometry.cached("pattern", self._settings(), lambda: self._make_arrays(geometry))
+        about = json.loads(cached["about"].tobytes())
+        if "bins" not in cached or self.error_model == "hybrid":
             return self._with_pyfai(geometry, about)
-        norm, starts, bins, coefs = (kept[name] for name in ("norm", "starts", "bins", "coefs"))
-        npt = kept["radial"].size
-        add = self._adding(kept, npt)
-        stride = -(-(starts.size - 1) // SAMPLE) | 1  # odd, so that the runs walk through all columns
+        norm, starts, bins, coefs = (cached[name] for name in ("norm", "starts", "bins", "coefs"))
+        npt = cached["radial"].size
+        sum_bins = self._summation(cached, npt)
+        stride = -(-(starts.size - 1) // SAMPLE) | 1  # odd, so that the sampled runs reach all columns
+        noise = noise_quality(setup, cached, stride)
 
         def integrate(frame: Frame) -> Frame:
-            image, mask, sums = add(frame)
+            image, mask, sums = sum_bins(frame)
             intensity, sigma = self._means(sums)
-            pattern = self._pattern(kept["radial"], intensity, sigma, sums[1], about)
-            found = np.zeros((3, npt))
-            integration.scatter(image, mask, norm, starts, bins, coefs, intensity, stride, found)
-            raw = image if frame.raw is None else read_only(frame.raw.ravel())
-            error = pattern_error(image, raw, mask, frame.image.shape[1], intensity, kept)
-            told = {**pattern_quality(sums, found, stride), "pattern_error": error.total, **pattern.quality}
-            return replace(frame, pattern=replace(pattern, quality=told, error_parts=error.parts))
+            pattern = self._pattern(cached["radial"], intensity, sigma, sums[1], about)
+            scatter = np.zeros((3, npt))
+            integration.scatter(image, mask, norm, starts, bins, coefs, intensity, stride, scatter)
+            raw = image if frame.info.raw is None else read_only(frame.info.raw.ravel())
+            error = pattern_error(image, raw, mask, frame.image.shape[1], intensity, cached)
+            quality = {**pattern_quality(sums, scatter, stride), "pattern_error": error.total, **pattern.quality}
+            quality |= noise(frame, intensity, sigma)
+            return frame.with_results(pattern=replace(pattern, quality=quality, error_parts=error.parts))
 
         return integrate
 
-    def _adding(self, kept: Arrays, bins: int) -> Callable[[Frame], Sums]:
-        """What takes a frame to its flat image and mask, and to the sums of `kernels.integrate`, (5, bins)."""
+    def _summation(self, cached: Arrays, bins: int) -> Callable[[Frame], Sums]:
+        """Return a function from a frame to its flat image, flat mask and sums of `kernels.integrate`, (5, bins)."""
         from ...numerics import integration
 
-        matrix = kept["norm"], kept["starts"], kept["bins"], kept["coefs"]
-        nothing = read_only(np.empty(0, np.float32))
-        good = read_only(np.zeros(kept["starts"].size - 1, np.uint8))
+        matrix = cached["norm"], cached["starts"], cached["bins"], cached["coefs"]
+        no_variance = read_only(np.empty(0, np.float32))
+        no_mask = read_only(np.zeros(cached["starts"].size - 1, np.uint8))
         azimuthal = self.error_model == "azimuthal"
 
-        def add(frame: Frame) -> Sums:
+        def sum_bins(frame: Frame) -> Sums:
             image = read_only(frame.image.ravel())
-            mask = good if frame.mask is None else read_only(frame.mask.ravel())
-            variance = nothing
+            mask = no_mask if frame.mask is None else read_only(frame.mask.ravel())
+            variance = no_variance
             if self.needs.variance and frame.variance is not None:
                 variance = read_only(frame.variance.ravel())
             sums = np.zeros((5, bins))
             integration.integrate(image, mask, matrix[0], variance, azimuthal, *matrix[1:], sums)
             return image, mask, sums
 
-        return add
+        return sum_bins
 
     def _means(self, sums: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-        """Intensity and sigma of the sums; NaN where there is no pixel."""
+        """Return intensity and sigma of the sums; NaN in bins without a pixel."""
         signal, total, scatter = sums[:3]
         with np.errstate(invalid="ignore", divide="ignore"):
             intensity = signal / total
             sigma = None if self.error_model is None else np.sqrt(scatter) / total
-            if sigma is not None:  # no scatter where all pixels are alike: then as if it were counts, never 0
+            if sigma is not None:  # sigma is never 0: equal pixels have no scatter and get that of counts
                 sigma = np.where(sigma == 0, np.sqrt(np.maximum(intensity, 1) * sums[4]) / total, sigma)
         return intensity, sigma
 
     def _settings(self) -> dict[str, Any]:
-        """What decides the matrix: all but the error model and what is done to the pattern afterwards."""
+        """Return the keys that determine the matrix: all but the error model and what applies after the sums."""
         after = ("error_model", "empty", "monitor", "exposure")
         keys = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in after}
-        limits = self.limits()
-        return {**keys, "edges": None if limits is None else limits.tolist()}
+        edges = self.bin_edges()
+        return {**keys, "edges": None if edges is None else edges.tolist()}
 
-    def limits(self) -> NDArray[np.float64] | None:
-        """The edges of the bins, where they are given; ConfigError where the file of them cannot be used."""
+    def bin_edges(self) -> NDArray[np.float64] | None:
+        """Return the edges of the bins in ``unit``, (bins + 1,); None for uniform bins.
+
+        Raises
+        ------
+        ConfigError
+            The file of edges cannot be used.
+        """
         if self.edges is None or not isinstance(self.edges, str):
             return None if self.edges is None else np.asarray(self.edges, float)
         try:
@@ -196,39 +224,39 @@ class Integ(Stage):
             raise ConfigError(f"integ.edges={self.edges}: not a file of numbers ({error})") from error
         return ascending_edges(numbers.ravel().tolist(), f"integ.edges={self.edges}")
 
-    def _make(self, geometry: Geometry) -> dict[str, NDArray[Any]]:
-        # One integration by pyFAI checks the settings and makes axis and matrix; where its method works with a sparse
-        # matrix, ours is that matrix, pixel by pixel.
-        from ...numerics.pattern_error import sampled
-        from ...numerics.sparse_matrix import Matrix, on_edges
+    def _make_arrays(self, geometry: Geometry) -> dict[str, NDArray[Any]]:
+        # One integration by pyFAI checks the settings and makes the axis and the matrix. For methods with a sparse
+        # matrix, this matrix is pyFAI's, pixel by pixel.
+        from ...numerics.pattern_error import sample_bins
+        from ...numerics.sparse_matrix import Matrix, matrix_on_edges
 
-        unit, method, limits = radial_unit(self.unit), integration_method(self.method), self.limits()
+        unit, method, edges = radial_unit(self.unit), integration_method(self.method), self.bin_edges()
         self._check_range(geometry, unit)
         integrator, shape = geometry.integrator, geometry.shape
         sparse = method.algo_is_sparse and method.impl_lower == "cython"
         used = (method.split_lower, "csr", "cython") if sparse else method
-        npt = self.npt if limits is None else 1
+        npt = self.npt if edges is None else 1
         result = integrator.integrate1d(np.ones(shape, np.float32), npt, **self._keywords(used))
-        radial = np.asarray(result.radial, float) if limits is None else (limits[1:] + limits[:-1]) / 2
+        radial = np.asarray(result.radial, float) if edges is None else (edges[1:] + edges[:-1]) / 2
         if not np.isfinite(result.radial).all():
             raise ConfigError(f"integ.unit={self.unit}: infinite somewhere on the detector; give integ.radial_range")
         about = {"method": str(method), "label": unit.label}
         arrays = {"radial": radial, "about": np.frombuffer(json.dumps(about).encode(), np.uint8)}
         if not sparse:
-            require(limits is None, "integ.edges", self.edges, "for sparse methods, such as [full,csr,cython], alone")
+            require(edges is None, "integ.edges", self.edges, "for sparse methods, such as [full,csr,cython], alone")
             return arrays
-        if limits is not None:
-            matrix = on_edges(geometry.integrator, shape, unit, method.split_lower, limits)
+        if edges is not None:
+            matrix = matrix_on_edges(geometry.integrator, shape, unit, method.split_lower, edges)
         else:
             matrix = Matrix.of(integrator.engines[result.method].engine, shape[0] * shape[1], self.npt)
         if self.azimuth_range is not None:
             matrix = matrix.sectors(sector_pixels(geometry, method, self.azimuth_range)[np.newaxis], radial.size)
         norm = self._norm(integrator, shape)
         chi = geometry.integrator.center_array(shape, unit="chi_rad", scale=False).ravel()
-        return arrays | matrix._asdict() | {"norm": norm} | sampled(matrix, norm, radial.size, chi)
+        return arrays | matrix._asdict() | {"norm": norm} | sample_bins(matrix, norm, radial.size, chi)
 
     def _norm(self, integrator: Any, shape: tuple[int, int]) -> NDArray[np.float32]:
-        """Solid angle times polarization of every pixel, flat; empty where neither is corrected."""
+        """Return solid angle times polarization of every pixel, flat; empty if neither is corrected."""
         norm = np.ones(shape)
         if self.correctSolidAngle:
             norm *= integrator.solidAngleArray(shape)
@@ -248,15 +276,15 @@ class Integ(Stage):
             errors = {"variance": frame.variance} if self.needs.variance else {"error_model": self.error_model}
             call = getattr(integrator, self.function)
             with np.errstate(invalid="ignore", divide="ignore"):  # pyFAI in Python divides by 0 for masked pixels
-                result = call(image, self.npt, **self._keywords(method), **self._of_its_own(), **errors)
+                result = call(image, self.npt, **self._keywords(method), **self._extra_arguments(), **errors)
             arrays = (np.asarray(result.radial, float), np.asarray(result.intensity, float))
             sigma = None if self.error_model is None or result.sigma is None else np.asarray(result.sigma, float)
-            return replace(frame, pattern=self._pattern(*arrays, sigma, result.sum_normalization, about))
+            return frame.with_results(pattern=self._pattern(*arrays, sigma, result.sum_normalization, about))
 
         return integrate
 
-    def _of_its_own(self) -> dict[str, Any]:
-        """Arguments that pyFAI's `function` takes and ``integrate1d`` does not."""
+    def _extra_arguments(self) -> dict[str, Any]:
+        """Return the arguments of pyFAI's `function` that ``integrate1d`` does not have."""
         return {}
 
     def _keywords(self, method: Any) -> dict[str, Any]:
@@ -282,42 +310,51 @@ class Integ(Stage):
             raise FrameError("no good pixel in the range of the pattern")
         intensity = np.where(empty, np.nan if self.empty is None else self.empty, intensity)
         sigma = None if sigma is None else np.where(empty, np.nan, sigma)
-        told = {} if self.empty is None else {"empty_bins": float(empty.sum())}  # nobody could count them any more
-        return Pattern(radial, intensity, sigma, self.unit, about["label"], about["method"], told)
+        # A fixed value hides the empty bins, so the quality counts them.
+        quality = {} if self.empty is None else {"empty_bins": float(empty.sum())}
+        return Pattern(radial, intensity, sigma, self.unit, about["label"], about["method"], quality)
 
     def _check_range(self, geometry: Geometry, unit: Any) -> None:
         if self.npt > geometry.shape[0] * geometry.shape[1]:
             raise ConfigError(
                 f"integ.npt={self.npt}: more bins than pixels ({geometry.shape[0]} x {geometry.shape[1]})"
             )
-        limits = self.limits()
-        key, wanted = ("radial_range", self.radial_range) if limits is None else ("edges", limits.tolist())
-        if wanted is not None:
-            there = geometry.integrator.center_array(geometry.shape, unit=unit, scale=True)
-            first, last = float(np.nanmin(there)), float(np.nanmax(there))
-            if wanted[-1] < first or wanted[0] > last:
+        edges = self.bin_edges()
+        key, limits = ("radial_range", self.radial_range) if edges is None else ("edges", edges.tolist())
+        if limits is not None:
+            radial = geometry.integrator.center_array(geometry.shape, unit=unit, scale=True)
+            first, last = float(np.nanmin(radial)), float(np.nanmax(radial))
+            if limits[-1] < first or limits[0] > last:
                 raise ConfigError(
                     f"integ.{key}={getattr(self, key)}: outside the detector, which sees {first:.4g} to "
                     f"{last:.4g} {self.unit}"
                 )
 
 
-def normalized(integrate: Step, numbers: Mapping[str, Number]) -> Step:
-    """Integrate, then divide intensity and sigma by these numbers of the frame; FrameError where one is missing."""
-    if not numbers:
+def normalize(integrate: Step, divisors: Mapping[str, ScalarLookup]) -> Step:
+    """Return a step that integrates, then divides intensity and sigma by numbers of the frame.
+
+    Parameters
+    ----------
+    integrate
+        The step that integrates.
+    divisors
+        Lookups of the numbers, by name. The step raises FrameError for a frame that lacks one of them.
+    """
+    if not divisors:
         return integrate
 
     def divide(frame: Frame) -> Frame:
-        factors = {name: number.of(frame) for name, number in numbers.items()}
+        factors = {name: lookup.of(frame) for name, lookup in divisors.items()}
         factor = float(np.prod(list(factors.values())))
         frame = integrate(frame)
-        return replace(
-            frame,
-            pattern=None if frame.pattern is None else _divided(frame.pattern, factor),
-            sectors={name: _divided(pattern, factor) for name, pattern in frame.sectors.items()},
-            cake=None if frame.cake is None else _divided(frame.cake, factor),
-            factors={**frame.factors, **factors},
+        pattern, sectors, cake = frame.results.pattern, frame.results.sectors, frame.results.cake
+        divided = frame.with_results(
+            pattern=None if pattern is None else _divided(pattern, factor),
+            sectors={name: _divided(sector, factor) for name, sector in sectors.items()},
+            cake=None if cake is None else _divided(cake, factor),
         )
+        return divided.with_info(factors={**frame.info.factors, **factors})
 
     return divide
 

@@ -1,4 +1,4 @@
-"""Sectors: a pattern of each of several azimuthal ranges, all in one pass over the frame."""
+"""Sectors: patterns of several azimuthal ranges, in one pass over the frame."""
 
 from __future__ import annotations
 
@@ -18,15 +18,22 @@ from ..stage import Makes, Setup, Step
 from .integ import Integ
 from .methods import integration_method, sector_pixels
 
-MOST = 360  # sectors: a file each for every frame
+MAX_SECTORS = 360  # each is a file for every frame
 
 
 @dataclass(frozen=True)
 class Sectors(Integ):
-    """A pattern of each sector beside that of the whole: each is what ``azimuth_range`` alone gives.
+    """Integrate each of several sectors, and the pattern of the whole as well.
 
-    ``sectors``: [first, last] of each, degrees, also across 180; ``number``: so many of the same width, side by side,
-    beginning at -180, or where ``azimuth_range`` is given, in that. Pixels on a border count in both, as in pyFAI.
+    The pattern of a sector is that of `Integ` with this ``azimuth_range``. A pixel on a border counts in both sectors,
+    as in pyFAI. The keys not listed here are those of `Integ`.
+
+    Attributes
+    ----------
+    sectors
+        First and last azimuth of each sector, degrees; a sector may cross 180.
+    number
+        Number of adjacent sectors of equal width, which divide ``azimuth_range``, or the turn from -180.
     """
 
     sectors: Any = None
@@ -34,20 +41,25 @@ class Sectors(Integ):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.number is None or 1 <= self.number <= MOST, "number", self.number, f"1 to {MOST} sectors expected")
-        given = self.sectors or []
-        good = isinstance(given, list) and len(given) <= MOST and all(map(_is_range, given))
-        told = f"up to {MOST} pairs of degrees expected, the smaller one first, as in [[-30,30],[60,120]]"
-        require(good, "sectors", self.sectors, told)
         require(
-            bool(given or self.number), "sectors", self.sectors, "missing; say sectors=[[-30,30],[60,120]] or number=8"
+            self.number is None or 1 <= self.number <= MAX_SECTORS,
+            "number",
+            self.number,
+            f"1 to {MAX_SECTORS} sectors expected",
+        )
+        listed = self.sectors or []
+        good = isinstance(listed, list) and len(listed) <= MAX_SECTORS and all(map(_is_range, listed))
+        expected = f"up to {MAX_SECTORS} pairs of degrees expected, the smaller one first, as in [[-30,30],[60,120]]"
+        require(good, "sectors", self.sectors, expected)
+        require(
+            bool(listed or self.number), "sectors", self.sectors, "missing; say sectors=[[-30,30],[60,120]] or number=8"
         )
         names = list(self.ranges)
-        require(len(names) == len(given) + (self.number or 0), "sectors", self.sectors, "the same sector twice")
+        require(len(names) == len(listed) + (self.number or 0), "sectors", self.sectors, "the same sector twice")
 
     @property
     def ranges(self) -> dict[str, list[float]]:
-        """The suffix of each sector's files -> [first, last], degrees."""
+        """First and last azimuth of each sector, degrees, by the suffix of its files."""
         first, last = self.azimuth_range or [-180.0, 180.0]
         limits = np.linspace(first, last, (self.number or 0) + 1).tolist()
         ranges = [*(self.sectors or []), *([a, b] for a, b in pairwise(limits))]
@@ -55,59 +67,63 @@ class Sectors(Integ):
 
     @property
     def makes(self) -> Makes:
+        """The columns of the pattern, and the sectors."""
         return Makes(super().makes.columns, {"sectors": list(self.ranges)})
 
     def _integrator(self, setup: Setup) -> Step:
         whole = super()._integrator(setup)
         geometry = setup.geometry
-        alone = {name: self._alone(limits) for name, limits in self.ranges.items()}
-        kept = geometry.kept("sectors", self._settings(), lambda: self._parts(geometry))
-        about = json.loads(kept["about"].tobytes())
-        if "bins" not in kept or self.error_model == "hybrid":
-            steps = {name: stage._integrator(setup) for name, stage in alone.items()}
+        single = {name: self._single(limits) for name, limits in self.ranges.items()}
+        cached = geometry.cached("sectors", self._settings(), lambda: self._make_matrix(geometry))
+        about = json.loads(cached["about"].tobytes())
+        if "bins" not in cached or self.error_model == "hybrid":
+            steps = {name: stage._integrator(setup) for name, stage in single.items()}
 
             def one_by_one(frame: Frame) -> Frame:
-                made = {name: step(frame).pattern for name, step in steps.items()}
-                return replace(whole(frame), sectors=self._told({name: each for name, each in made.items() if each}))
+                results = {name: step(frame).pattern for name, step in steps.items()}
+                patterns = {name: pattern for name, pattern in results.items() if pattern}
+                return whole(frame).with_results(sectors=self._add_ranges(patterns))
 
             return one_by_one
-        npt = kept["radial"].size
-        add = self._adding(kept, npt * len(alone))
+        npt = cached["radial"].size
+        sum_bins = self._summation(cached, npt * len(single))
 
         def integrate(frame: Frame) -> Frame:
-            frame, sums = whole(frame), add(frame)[2]
-            made: dict[str, Pattern] = {}
-            for number, name in enumerate(alone):
+            frame, sums = whole(frame), sum_bins(frame)[2]
+            patterns: dict[str, Pattern] = {}
+            for number, name in enumerate(single):
                 part = sums[:, number * npt : (number + 1) * npt]
                 try:
-                    made[name] = self._pattern(kept["radial"], *self._means(part), part[1], about)
+                    patterns[name] = self._pattern(cached["radial"], *self._means(part), part[1], about)
                 except FrameError as error:
                     raise FrameError(f"{name}: {error}") from error
-            return replace(frame, sectors=self._told(made))
+            return frame.with_results(sectors=self._add_ranges(patterns))
 
         return integrate
 
-    def _told(self, made: dict[str, Pattern]) -> dict[str, Pattern]:
+    def _add_ranges(self, patterns: dict[str, Pattern]) -> dict[str, Pattern]:
         ranges = self.ranges
-        return {name: replace(each, azimuth_range=(ranges[name][0], ranges[name][1])) for name, each in made.items()}
+        return {
+            name: replace(each, azimuth_range=(ranges[name][0], ranges[name][1])) for name, each in patterns.items()
+        }
 
-    def _alone(self, limits: list[float] | None) -> Integ:
+    def _single(self, limits: list[float] | None) -> Integ:
         keys = {each.name: getattr(self, each.name) for each in fields(Integ)}
         return Integ(**keys | {"azimuth_range": limits})
 
-    def _parts(self, geometry: Geometry) -> dict[str, NDArray[Any]]:
-        """One matrix for the bins of all sectors, one sector after another."""
+    def _make_matrix(self, geometry: Geometry) -> dict[str, NDArray[Any]]:
+        """Return one matrix for the bins of all sectors, one sector after another."""
         from ...numerics.sparse_matrix import Matrix
 
-        made = self._alone(None)._make(geometry)
-        if "bins" not in made:
-            return made
+        arrays = self._single(None)._make_arrays(geometry)
+        if "bins" not in arrays:
+            return arrays
         method = integration_method(self.method)
-        chosen = np.array([self._seen(geometry, method, limits) for limits in self.ranges.values()])
-        matrix = Matrix(made["starts"], made["bins"], made["coefs"]).sectors(chosen, made["radial"].size)
-        return made | matrix._asdict()
+        chosen = np.array([self._sector_pixels(geometry, method, limits) for limits in self.ranges.values()])
+        matrix = Matrix(arrays["starts"], arrays["bins"], arrays["coefs"]).sectors(chosen, arrays["radial"].size)
+        return arrays | matrix._asdict()
 
-    def _seen(self, geometry: Geometry, method: Any, limits: list[float]) -> NDArray[np.bool_]:
+    def _sector_pixels(self, geometry: Geometry, method: Any, limits: list[float]) -> NDArray[np.bool_]:
         try:
             return sector_pixels(geometry, method, limits)
         except ConfigError as error:

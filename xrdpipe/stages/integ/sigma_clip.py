@@ -1,4 +1,4 @@
-"""Clip: patterns that single strong pixels do not reach, with pyFAI's sigma clipping and its median."""
+"""Robust patterns, which single strong pixels do not affect: pyFAI's sigma clipping and its median."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from .methods import integration_method, radial_unit
 
 
 @dataclass(frozen=True)
-class Clipped(Integ):
-    """What both have in common: pyFAI is called for every frame, with its CSR matrix kept between frames."""
+class RobustInteg(Integ):
+    """Base class of the robust integrations: calls pyFAI for every frame, which keeps its CSR matrix in between."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -21,20 +21,30 @@ class Clipped(Integ):
 
     def _integrator(self, setup: Setup) -> Step:
         unit, method = radial_unit(self.unit), integration_method(self.method)
-        self._suits(method)
+        self._check_method(method)
         self._check_range(setup.geometry, unit)
         return self._with_pyfai(setup.geometry, {"method": f"{self.function}, {method}", "label": unit.label})
 
-    def _suits(self, method: Any) -> None:
+    def _check_method(self, method: Any) -> None:
         if method.algo_lower != "csr":
             raise ConfigError(f"integ.method={method.algo_lower}: pyFAI's {self.function} knows csr alone")
 
 
 @dataclass(frozen=True)
-class SigmaClip(Clipped):
-    """The mean of each bin without what is further than ``thresh`` standard deviations from it: pyFAI's
-    ``sigma_clip_ng``. Mean and deviation are taken anew up to ``max_iter`` times. ``error_model`` says what the
-    standard deviation is: azimuthal (the scatter in the ring), poisson (the frame's variance) or hybrid.
+class SigmaClip(RobustInteg):
+    """Average each bin without its outliers, as pyFAI's ``sigma_clip_ng`` does.
+
+    The keys not listed here are those of `Integ`.
+
+    Attributes
+    ----------
+    error_model
+        Standard deviation of a pixel. "azimuthal": the scatter in the ring. "poisson": the variance of the frame.
+        "hybrid": as in pyFAI.
+    thresh
+        Standard deviations from the mean from which on a pixel is an outlier.
+    max_iter
+        Largest number of rounds; each takes mean and standard deviation anew.
     """
 
     function: ClassVar[str] = "sigma_clip_ng"
@@ -50,21 +60,27 @@ class SigmaClip(Clipped):
         require(self.thresh > 0, "thresh", self.thresh, "a number of standard deviations > 0 expected")
         require(self.max_iter >= 1, "max_iter", self.max_iter, "one round at least expected")
 
-    def _suits(self, method: Any) -> None:
-        super()._suits(method)
+    def _check_method(self, method: Any) -> None:
+        super()._check_method(method)
         if method.split_lower != "no":
             raise ConfigError(f"integ.method: with split pixels ({method.split_lower}) pyFAI clips wrongly; say no")
 
-    def _of_its_own(self) -> dict[str, Any]:
+    def _extra_arguments(self) -> dict[str, Any]:
         return {"thres": self.thresh, "max_iter": self.max_iter}
 
 
 @dataclass(frozen=True)
-class Median(Clipped):
-    """The median of each bin, or the mean of what is between two percentiles: pyFAI's ``medfilt1d_ng``.
+class Median(RobustInteg):
+    """Take the median of each bin, or the mean between two percentiles, as pyFAI's ``medfilt1d_ng`` does.
 
-    ``percentile``: one number (50: the median), or [low, high]. With ``error_model=poisson`` sigma is that of the mean
-    of the pixels that were taken.
+    The keys not listed here are those of `Integ`.
+
+    Attributes
+    ----------
+    percentile
+        One number, where 50 is the median, or [low, high].
+    error_model
+        "poisson": sigma is that of the mean of the pixels between the percentiles. None: no sigma.
     """
 
     function: ClassVar[str] = "medfilt1d_ng"
@@ -81,10 +97,10 @@ class Median(Clipped):
         good = numbers and len(limits) == 2 and 0 <= limits[0] <= limits[1] <= 100
         require(good, "percentile", self.percentile, "a number from 0 to 100, or [low,high] expected")
 
-    def _suits(self, method: Any) -> None:
-        super()._suits(method)
-        if method.impl_lower != "python":  # checked with pyFAI 2026.9: they sort the masked pixels with the others
+    def _check_method(self, method: Any) -> None:
+        super()._check_method(method)
+        if method.impl_lower != "python":  # in pyFAI 2026.9 they sort masked pixels with the others
             raise ConfigError(f"integ.method={method.impl_lower}: its median counts masked pixels; say [no,csr,python]")
 
-    def _of_its_own(self) -> dict[str, Any]:
+    def _extra_arguments(self) -> dict[str, Any]:
         return {"percentile": tuple(self.percentile) if isinstance(self.percentile, list) else self.percentile}

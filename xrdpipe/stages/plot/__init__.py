@@ -1,4 +1,4 @@
-"""Figures: of every frame (`plot`), for a paper (`paper`), and the small ones of the report (`preview`).
+"""Figures of every frame (`plot`), for a paper (`paper`), and small ones for the report (`preview`).
 
-Only these modules and the report import matplotlib. Begin with `plot`.
+Only these modules import matplotlib. Begin with `plot`.
 """

@@ -1,4 +1,4 @@
-"""Pictures of what depends on the azimuth: a cake, and the patterns of several sectors."""
+"""Figures that depend on the azimuth: a cake, and the patterns of several sectors."""
 
 from __future__ import annotations
 
@@ -11,25 +11,29 @@ from ...model.cake import Cake
 from ...model.pattern import Pattern
 from .figures import Picture
 
-NO_PIXEL = (0.88, 0.88, 0.88)  # grey: nowhere in the default colour map, and not the red of masked pixels
-
-
-MOST_NAMED = 12  # sectors in the legend
+NO_PIXEL = (0.88, 0.88, 0.88)  # grey: neither in the default colour map nor the red of masked pixels
+MAX_LEGEND = 12  # more sectors than this get no legend
 
 
 class CakeFigure(Picture):
-    """The picture of a cake, made once and then filled with one after another of the same axes."""
+    """Figure of a cake, made once and then filled with one cake after another on the same axes.
+
+    Parameters
+    ----------
+    keys
+        Keyword arguments of matplotlib's ``Axes.imshow``, and ``z_score``.
+    """
 
     def __init__(self, keys: dict[str, Any]) -> None:
         super().__init__((6.4, 4.8))
-        given = {key: value for key, value in keys.items() if value is not None}
-        self.z_score = float(given.pop("z_score", 2.0))
-        self.range = given.pop("vmin", None), given.pop("vmax", None)
-        self.given = {"interpolation": "nearest"} | given | {"aspect": "auto", "origin": "lower"}
+        options = {key: value for key, value in keys.items() if value is not None}
+        self.z_score = float(options.pop("z_score", 2.0))
+        self.range = options.pop("vmin", None), options.pop("vmax", None)
+        self.options = {"interpolation": "nearest"} | options | {"aspect": "auto", "origin": "lower"}
         self.picture: Any = None
 
     def draw(self, cake: Cake, name: str) -> bytes:
-        """PNG of a cake; its colours span mean +- z_score * standard deviation of the cells that have pixels."""
+        """Return a PNG of a cake; its colours span mean +- z_score * standard deviation of the cells with pixels."""
         values = np.ma.masked_invalid(cake.intensity)
         spread = self.z_score * float(values.std())
         low, high = self.range
@@ -37,7 +41,7 @@ class CakeFigure(Picture):
         high = float(values.mean()) + spread if high is None else high
         if self.picture is None:
             extent = (*_ends(cake.radial), *_ends(cake.azimuthal))
-            self.picture = self.axes.imshow(values, **self.given, extent=extent)
+            self.picture = self.axes.imshow(values, **self.options, extent=extent)
             self.axes.set_facecolor(NO_PIXEL)
             self.axes.set(xlabel=cake.label or cake.unit, ylabel="Azimuth (°)")
             bar = self.figure.colorbar(self.picture, ax=self.axes, label="Intensity (counts)", pad=0.02)
@@ -50,36 +54,41 @@ class CakeFigure(Picture):
 
 
 class SectorsFigure(Picture):
-    """The picture of the patterns of several sectors, made once and then filled with one frame's after another."""
+    """Figure of the patterns of several sectors, made once and then filled with one frame after another.
+
+    Parameters
+    ----------
+    keys
+        Keyword arguments of matplotlib's ``Axes.plot``; the colour tells the sectors apart and is ignored.
+    """
 
     def __init__(self, keys: dict[str, Any]) -> None:
         from matplotlib.cbook import normalize_kwargs
         from matplotlib.lines import Line2D
 
         super().__init__((6.4, 4.0))
-        given = normalize_kwargs({key: value for key, value in keys.items() if value is not None}, Line2D)
-        given.pop("color", None)  # which tells the sectors apart
-        self.given = {"linewidth": 1.0} | given
+        options = normalize_kwargs({key: value for key, value in keys.items() if value is not None}, Line2D)
+        options.pop("color", None)  # the colour tells the sectors apart
+        self.options = {"linewidth": 1.0} | options
         self.axes.set_ylabel("Intensity (counts)")
         self.lines: list[Any] = []
 
     def draw(self, patterns: Mapping[str, Pattern], name: str) -> bytes:
-        """PNG of the patterns over their radial axis, a colour each, in the order of the sectors."""
+        """Return a PNG of the patterns over their radial axis, a colour for each sector."""
         if not self.lines:
             import matplotlib
 
-            colours = matplotlib.colormaps["hsv"](
-                np.linspace(0, 1, len(patterns), endpoint=False)
-            )  # a turn, as they are
+            # The colours are cyclic, as the sectors are.
+            colours = matplotlib.colormaps["hsv"](np.linspace(0, 1, len(patterns), endpoint=False))
             for (suffix, pattern), colour in zip(patterns.items(), colours, strict=True):
                 label = suffix if pattern.azimuth_range is None else "{:g}° to {:g}°".format(*pattern.azimuth_range)
-                (line,) = self.axes.plot([], [], color=colour, label=label, **self.given)
+                (line,) = self.axes.plot([], [], color=colour, label=label, **self.options)
                 self.lines.append(line)
             self.moving += [*self.lines, self.axes.yaxis]
             first = next(iter(patterns.values()))
             low, high = _ends(first.radial)
             self.axes.set(xlabel=first.label or first.unit, xlim=(low, high))
-            if len(patterns) <= MOST_NAMED:
+            if len(patterns) <= MAX_LEGEND:
                 self.axes.legend(fontsize=7)
         for line, pattern in zip(self.lines, patterns.values(), strict=True):
             line.set_data(pattern.radial, pattern.intensity)
@@ -90,6 +99,6 @@ class SectorsFigure(Picture):
 
 
 def _ends(centres: Any) -> tuple[float, float]:
-    """Where an axis of uniform bins begins and ends."""
+    """Return the first and last edge of an axis of uniform bins."""
     half = (centres[-1] - centres[0]) / (2 * max(len(centres) - 1, 1)) or 0.5
     return float(centres[0] - half), float(centres[-1] + half)

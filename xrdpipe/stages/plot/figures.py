@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,26 +12,24 @@ from ...model.arrays import read_only
 from ...model.frame import Frame
 from ...model.pattern import Pattern
 
-if TYPE_CHECKING:
-    pass
-
-
-MASK_COLOUR = (232, 56, 79)  # red: nowhere in the default colour map
-
-
-PIXELS = 680  # about what the image takes up of the figure: more are not seen
-
-
+MASK_COLOUR = (232, 56, 79)  # red: not in the default colour map
+PIXELS = 680  # size of the image in the figure: more pixels are not visible
 DPI = 150
 
 
 def pattern_png(pattern: Pattern) -> bytes:
-    """A picture of one pattern, as PNG."""
+    """Return a PNG of one pattern."""
     return PatternFigure({}).draw(pattern, "")
 
 
 class Picture:
-    """A figure of which only some artists move from frame to frame; all others are drawn once and kept as pixels."""
+    """Base class of figures of which only some artists change from frame to frame; the others are drawn once.
+
+    Parameters
+    ----------
+    figsize
+        Width and height, inches.
+    """
 
     def __init__(self, figsize: tuple[float, float]) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -42,22 +40,28 @@ class Picture:
         self.axes = self.figure.add_subplot()
         self.axes.title.set_parse_math(False)
         self.moving: list[Any] = [self.axes.title]
-        self.room: tuple[int, ...] | None = None
+        self.label_widths: tuple[int, ...] | None = None
 
     def png(self, axis: Any) -> bytes:
-        """Draw what moves over what does not; the layout is made anew where the labels of ``axis`` change width."""
+        """Draw the moving artists over the cached background and return the figure as PNG.
+
+        Parameters
+        ----------
+        axis
+            Axis of matplotlib whose tick labels change; the layout is computed anew if their width changes.
+        """
         from PIL import Image as Picture
 
-        room = tuple(sorted({len(label.get_text()) for label in axis.get_ticklabels()}))
-        if room != self.room:
+        label_widths = tuple(sorted({len(label.get_text()) for label in axis.get_ticklabels()}))
+        if label_widths != self.label_widths:
             for artist in self.moving:
                 artist.set_animated(True)
             self.figure.set_layout_engine("constrained")
             self.canvas.draw()
             self.figure.set_layout_engine("none")
             self.canvas.draw()
-            self.still, self.room = self.canvas.copy_from_bbox(self.figure.bbox), room
-        self.canvas.restore_region(self.still)
+            self.background, self.label_widths = self.canvas.copy_from_bbox(self.figure.bbox), label_widths
+        self.canvas.restore_region(self.background)
         for artist in self.moving:
             self.figure.draw_artist(artist)
         buffer = io.BytesIO()
@@ -67,40 +71,46 @@ class Picture:
 
 
 class ImageFigure(Picture):
-    """The picture of an image, made for the first frame and then filled with one after another of the same shape."""
+    """Figure of an image, made for the first frame and then filled with one frame after another of the same shape.
+
+    Parameters
+    ----------
+    keys
+        Keyword arguments of matplotlib's ``Axes.matshow``, and ``z_score``.
+    """
 
     def __init__(self, keys: dict[str, Any]) -> None:
         from matplotlib.cm import ScalarMappable
 
         super().__init__((5.4, 4.8))
-        given = {key: value for key, value in keys.items() if value is not None}
-        self.z_score = float(given.pop("z_score", 2.0))
-        self.range = given.pop("vmin", None), given.pop("vmax", None)
-        self.colours = ScalarMappable(given.pop("norm", None), given.pop("cmap", None))
-        self.given = {"interpolation": "nearest"} | given
+        options = {key: value for key, value in keys.items() if value is not None}
+        self.z_score = float(options.pop("z_score", 2.0))
+        self.range = options.pop("vmin", None), options.pop("vmax", None)
+        self.colours = ScalarMappable(options.pop("norm", None), options.pop("cmap", None))
+        self.options = {"interpolation": "nearest"} | options
         self.picture: Any = None
 
     def draw(self, frame: Frame) -> bytes:
-        """PNG of a frame: its colours span the good pixels, the masked ones lie over it in red."""
+        """Return a PNG of a frame: the colours span the good pixels, the masked ones are red."""
         from matplotlib.colors import LogNorm
 
         masked = frame.masked
-        values, share, mean, std = reduced(frame.image, masked, PIXELS)
+        values, share, mean, std = shrink_image(frame.image, masked, PIXELS)
         low, high = self.range
         high = mean + self.z_score * std if high is None else high
         if low is None:
             low = mean - self.z_score * std
-            if low <= 0 and isinstance(self.colours.norm, LogNorm):  # which has no place for zero
+            if low <= 0 and isinstance(self.colours.norm, LogNorm):  # a logarithm has no zero
                 low = float(values.min(where=values > 0, initial=max(high, 1.0)))
                 high = max(high, 10 * low)
         self.colours.set_clim(low, high)
         rgba = self.colours.to_rgba(values, bytes=True)
-        # The root keeps single masked pixels visible where many share one dot of the picture.
+        # The square root keeps a masked pixel visible when many pixels share one dot of the figure.
         weight = np.sqrt(share)[..., np.newaxis]
         rgba[..., :3] = rgba[..., :3] * (1 - weight) + np.array(MASK_COLOUR) * weight
         rgba[..., 3] = 255
         if self.picture is None:
-            self.picture = self.axes.matshow(rgba, **self.given)
+            self.picture = self.axes.matshow(rgba, **self.options)
             self.axes.set(xticks=[], yticks=[])
             bar = self.figure.colorbar(self.colours, ax=self.axes, label="Intensity (counts)", pad=0.02)
             self.axis = bar.ax.yaxis
@@ -111,21 +121,27 @@ class ImageFigure(Picture):
 
 
 class PatternFigure(Picture):
-    """The picture of a pattern, made once and then filled with one after another on the same axis."""
+    """Figure of a pattern, made once and then filled with one pattern after another on the same axis.
+
+    Parameters
+    ----------
+    keys
+        Keyword arguments of matplotlib's ``Axes.plot``.
+    """
 
     def __init__(self, keys: dict[str, Any]) -> None:
         from matplotlib.cbook import normalize_kwargs
         from matplotlib.lines import Line2D
 
         super().__init__((6.4, 4.0))
-        given = normalize_kwargs({key: value for key, value in keys.items() if value is not None}, Line2D)
-        (self.line,) = self.axes.plot([], [], **({"linewidth": 1.0} | given))
+        options = normalize_kwargs({key: value for key, value in keys.items() if value is not None}, Line2D)
+        (self.line,) = self.axes.plot([], [], **({"linewidth": 1.0} | options))
         self.axes.set_ylabel("Intensity (counts)")
         self.moving += [self.line, self.axes.yaxis]
         self.band: Any = None
 
     def draw(self, pattern: Pattern, name: str) -> bytes:
-        """PNG of a pattern over its radial axis, with a band of one sigma where there is one."""
+        """Return a PNG of a pattern over its radial axis; a band shows sigma if there is one."""
         self.line.set_data(pattern.radial, pattern.intensity)
         if self.band is not None:
             self.moving.remove(self.band)
@@ -138,25 +154,41 @@ class PatternFigure(Picture):
             self.moving.append(self.band)
         self.axes.set_xlabel(pattern.label or pattern.unit)
         self.axes.set_title(name, fontsize=9)
-        # All of the axis, whatever bins are empty: it stands still while the line moves.
+        # The limits include empty bins, so that the axis is the same for all frames.
         first, last = float(pattern.radial.min()), float(pattern.radial.max())
         margin = 0.01 * (last - first) or 0.5
         if self.axes.get_xlim() != (first - margin, last + margin):
             self.axes.set_xlim(first - margin, last + margin)
-            self.room = None
+            self.label_widths = None
         self.axes.relim()
         self.axes.autoscale_view(scalex=False)
         return self.png(self.axes.yaxis)
 
 
-def reduced(
+def shrink_image(
     image: NDArray[np.float32], masked: NDArray[np.bool_], pixels: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], float, float]:
-    """Shrink an image (slow, fast) to at most about ``pixels`` a side by whole-number blocks.
+    """Shrink an image by averaging square blocks of pixels.
 
-    Returns the mean of the good pixels of every block (NaN where it has none), the share of its pixels that is
-    masked, both float32, and mean and standard deviation of all good pixels. Rows and columns that fill no block are
-    left out.
+    Rows and columns that do not fill a block are left out.
+
+    Parameters
+    ----------
+    image
+        Counts, (slow, fast).
+    masked
+        True for masked pixels, (slow, fast).
+    pixels
+        Approximate largest size of a side of the result.
+
+    Returns
+    -------
+    values
+        Mean of the good pixels of each block, NaN in blocks without any, float32.
+    share
+        Share of masked pixels in each block, float32.
+    mean, std
+        Mean and standard deviation of all good pixels.
     """
     from ...numerics.reduction import shrink
 

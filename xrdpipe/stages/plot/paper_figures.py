@@ -1,4 +1,4 @@
-"""How figures for a paper are drawn."""
+"""Draw figures for a paper."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from ...model.errors import choice, nearest, require
 from ...model.frame import Frame
 from ...model.pattern import Pattern
-from .figures import reduced
+from .figures import shrink_image
 from .series import AXES, Floats, Series
 
 if TYPE_CHECKING:
@@ -23,20 +23,10 @@ if TYPE_CHECKING:
 
 
 FORMATS = ("pdf", "svg", "png")
-
-
 SCALES = ("linear", "sqrt", "log")
-
-
-DPI = 300  # of what is pixels in a figure, at its printed size
-
-
+DPI = 300  # resolution of images in a figure, at its printed size
 MM = 1 / 25.4  # inches
-
-
 POINT = 25.4 / 72  # mm
-
-
 STYLE: Any = {
     "font.size": 8,
     "axes.labelsize": 8,
@@ -47,13 +37,12 @@ STYLE: Any = {
     "ytick.major.width": 0.6,
     "xtick.direction": "in",
     "ytick.direction": "in",
-    "axes.formatter.limits": (-4, 7),  # counts in full
-    "pdf.fonttype": 42,  # TrueType, embedded: journals take no Type 3, and text stays text
-    "svg.fonttype": "path",  # the same everywhere, whatever fonts there are
+    "axes.formatter.limits": (-4, 7),  # counts without exponent
+    "pdf.fonttype": 42,  # embedded TrueType: journals refuse Type 3, and text stays text
+    "svg.fonttype": "path",  # outlines look the same without the font
     "svg.hashsalt": "xrdpipe",
     "svg.id": None,
 }
-
 
 ANONYMOUS = {
     "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
@@ -61,14 +50,23 @@ ANONYMOUS = {
     "png": {"Software": None},
 }
 
-
-# The style is global to matplotlib, and its text is not made for threads: one figure at a time.
+# Style and text of matplotlib are not safe for threads: one figure is drawn at a time.
 _drawing = threading.RLock()
 
 
 @dataclass(frozen=True)
 class Image:
-    """How an image is drawn: colour map, limits of the colours in counts, and their scale."""
+    """Style of an image.
+
+    Attributes
+    ----------
+    cmap
+        Colour map of matplotlib.
+    vmin, vmax
+        First and last value of the colours, counts; None takes the 1st and the 99.5th percentile.
+    scale
+        Scale of the colours: linear, sqrt or log.
+    """
 
     cmap: str = "cividis"
     vmin: float | None = None
@@ -81,7 +79,17 @@ class Image:
 
 @dataclass(frozen=True)
 class Line:
-    """How a pattern is drawn: colour and width (points) of the line, scale of the intensity."""
+    """Style of a pattern.
+
+    Attributes
+    ----------
+    color
+        Colour of the line.
+    linewidth
+        Width of the line, points.
+    scale
+        Scale of the intensity: linear, sqrt or log.
+    """
 
     color: str = "#0072b2"
     linewidth: float = 0.8
@@ -97,7 +105,19 @@ class Line:
 
 @dataclass(frozen=True)
 class Waterfall:
-    """How a series is drawn: up to ``lines`` patterns as lines ``offset`` counts apart, more of them as a heat map."""
+    """Style of a series.
+
+    Attributes
+    ----------
+    lines
+        Largest number of patterns that are drawn as lines; more are drawn as a heat map.
+    offset
+        Distance of two lines, counts; None chooses one that fits.
+    cmap
+        Colour map of the lines, first to last, and of the heat map.
+    scale
+        Scale of the colours of the heat map: linear, sqrt or log.
+    """
 
     lines: int = 30
     offset: float | None = None
@@ -110,7 +130,8 @@ class Waterfall:
 
 
 @contextmanager
-def _styled() -> Iterator[None]:
+def paper_style() -> Iterator[None]:
+    """Return a context in which one thread draws figures in the style of a paper."""
     import matplotlib
 
     with _drawing, matplotlib.rc_context(STYLE):
@@ -126,7 +147,7 @@ def _check_colours(cmap: str, scale: str) -> None:
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    """A figure of so many mm, with axes."""
+    """Return a figure of this width and height, mm, with axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width * MM, height * MM), layout="constrained")
@@ -135,7 +156,7 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def _norm(scale: str, values: Any, low: float | None, high: float | None) -> Normalize:
-    """Colours over what is finite, in counts: a percent of the weakest and half a percent of the strongest saturate."""
+    """Return the norm of the colours; by default they span the 1st to the 99.5th percentile of the finite values."""
     from matplotlib.colors import LogNorm, Normalize, PowerNorm
 
     good = values[np.isfinite(values)]
@@ -152,20 +173,31 @@ def _norm(scale: str, values: Any, low: float | None, high: float | None) -> Nor
 
 
 def image_figure(frame: Frame, keys: Image, width: float) -> Figure:
-    """The image (counts) of a frame; what is masked is white. A dot is the mean of the good pixels under it, and white
-    where more than half of them are masked."""
+    """Draw the image of a frame, in counts; masked pixels are white.
+
+    A dot is the mean of the good pixels under it. It is white if more than half of them are masked.
+
+    Parameters
+    ----------
+    frame
+        The frame with its mask.
+    keys
+        Style of the image.
+    width
+        Width of the figure, mm.
+    """
     import matplotlib
 
     slow, fast = frame.image.shape
     height = min(0.66 * width * slow / fast + 11, 1.2 * width)
     figure, axes = _figure(width, height)
-    values, share, _, _ = reduced(frame.image, frame.masked, int(0.8 * width * MM * DPI))
+    values, share, _, _ = shrink_image(frame.image, frame.masked, int(0.8 * width * MM * DPI))
     shown = np.where(share > 0.5, np.nan, values)
     step = slow // values.shape[0]
     extent = (-0.5, values.shape[1] * step - 0.5, values.shape[0] * step - 0.5, -0.5)
     norm = _norm(keys.scale, shown, keys.vmin, keys.vmax)
     cmap = matplotlib.colormaps[keys.cmap].with_extremes(bad="white")
-    # not resampled: the file holds these very dots
+    # No interpolation: the file holds exactly these dots.
     picture = axes.imshow(shown, cmap=cmap, norm=norm, extent=extent, interpolation="none")
     axes.set(xlabel="Column (pixel)", ylabel="Row (pixel)")
     _colour_bar(figure, axes, picture)
@@ -173,7 +205,17 @@ def image_figure(frame: Frame, keys: Image, width: float) -> Figure:
 
 
 def pattern_figure(pattern: Pattern, keys: Line, width: float) -> Figure:
-    """A pattern over its radial axis, with a band of one sigma where there is one."""
+    """Draw a pattern over its radial axis; a band shows sigma if there is one.
+
+    Parameters
+    ----------
+    pattern
+        The pattern.
+    keys
+        Style of the line.
+    width
+        Width of the figure, mm.
+    """
     figure, axes = _figure(width, min(0.7 * width, 90))
     radial, intensity, sigma = pattern.radial, pattern.intensity, pattern.sigma
     if sigma is not None:
@@ -189,7 +231,21 @@ def pattern_figure(pattern: Pattern, keys: Line, width: float) -> Figure:
 
 
 def offset_lines(series: Series, labels: Sequence[Any], title: str, keys: Waterfall, width: float) -> Figure:
-    """Patterns one above the other, the first one lowest; each label stands at the end of its line."""
+    """Draw patterns one above the other, the first one lowest, each with a label at the end of its line.
+
+    Parameters
+    ----------
+    series
+        The patterns.
+    labels
+        Label of each pattern.
+    title
+        Title of the labels.
+    keys
+        Style of the lines.
+    width
+        Width of the figure, mm.
+    """
     import matplotlib
 
     number = len(series.names)
@@ -199,16 +255,18 @@ def offset_lines(series: Series, labels: Sequence[Any], title: str, keys: Waterf
     offset = keys.offset if keys.offset is not None else float(f"{min(3 / number, 0.6) * span:.1g}")
     colours = matplotlib.colormaps[keys.cmap](np.linspace(0, 0.8, number))  # the last ones are too light for a line
     last = float(series.radial[-1])
-    room = 9 * POINT * 1.1 * (number * offset + span) / (height - 12)  # counts that a line of text takes
-    every = max(1, int(np.ceil(room / abs(offset)))) if offset else number
+    text_height = 9 * POINT * 1.1 * (number * offset + span) / (height - 12)  # of a label, in counts
+    every = max(1, int(np.ceil(text_height / abs(offset)))) if offset else number
     for row, (intensity, colour) in enumerate(zip(series.intensity, colours, strict=True)):
         axes.plot(series.radial, intensity + row * offset, color=colour, linewidth=0.7, zorder=3 + number - row)
     end = series.intensity[:, -20:]
-    level = float(np.nanmedian(end)) if np.isfinite(end).any() else 0.0  # of all: so that labels are evenly spaced
+    level = (
+        float(np.nanmedian(end)) if np.isfinite(end).any() else 0.0
+    )  # the same for all lines, so that labels are evenly spaced
     heights = [row * offset + level for row in range(number)]
-    named = slice(None, None, every)
+    labelled = slice(None, None, every)
     beside = axes.secondary_yaxis("right")
-    beside.set_yticks(heights[named], [_text(label) for label in labels[named]])
+    beside.set_yticks(heights[labelled], [_text(label) for label in labels[labelled]])
     beside.set_ylabel(title).set_parse_math(False)
     beside.tick_params(length=0)
     for tick in beside.get_yticklabels():
@@ -221,14 +279,28 @@ def offset_lines(series: Series, labels: Sequence[Any], title: str, keys: Waterf
 
 
 def heat_map(series: Series, labels: Sequence[Any], title: str, keys: Waterfall, width: float) -> Figure:
-    """Intensity in colours over radial axis and frame, or what ``labels`` say of the frames; empty bins are white."""
+    """Draw the intensity of a series in colours over the radial axis and the frames; empty bins are white.
+
+    Parameters
+    ----------
+    series
+        The patterns.
+    labels
+        Label of each pattern. Monotonic numbers become the vertical axis.
+    title
+        Title of the labels.
+    keys
+        Style of the colours.
+    width
+        Width of the figure, mm.
+    """
     import matplotlib
 
     figure, axes = _figure(width, min(width, 120))
     numbers = np.array([value if isinstance(value, int | float) else np.nan for value in labels], float)
     steps = np.diff(numbers)
-    straight = bool(np.isfinite(numbers).all() and ((steps > 0).all() or (steps < 0).all()))
-    rows = numbers if straight else np.arange(1.0, len(labels) + 1)
+    monotonic = bool(np.isfinite(numbers).all() and ((steps > 0).all() or (steps < 0).all()))
+    rows = numbers if monotonic else np.arange(1.0, len(labels) + 1)
     mesh = axes.pcolormesh(
         _edges(series.radial),
         _edges(rows),
@@ -237,7 +309,7 @@ def heat_map(series: Series, labels: Sequence[Any], title: str, keys: Waterfall,
         norm=_norm(keys.scale, series.intensity, None, None),
         rasterized=True,
     )
-    if not straight:  # no axis of its own, so the labels stand beside their rows
+    if not monotonic:  # labels beside their rows replace the axis
         ticks = np.unique(np.linspace(0, len(labels) - 1, 8).astype(int))
         axes.set_yticks(rows[ticks], [_text(labels[tick]) for tick in ticks])
         for tick in axes.get_yticklabels():
@@ -252,12 +324,12 @@ def _colour_bar(figure: Figure, axes: Axes, shown: Any) -> None:
     from matplotlib.colors import LogNorm
     from matplotlib.ticker import MaxNLocator
 
-    beside = axes.inset_axes((1.03, 0, 0.035, 1))  # as high as the axes, whatever the image's aspect
+    beside = axes.inset_axes((1.03, 0, 0.035, 1))  # as high as the axes, for any aspect of the image
     bar = figure.colorbar(shown, cax=beside, label="Intensity (counts)")
     if not isinstance(bar.norm, LogNorm):
         bar.locator = MaxNLocator(5)
     bar.outline.set_linewidth(0.6)
-    shown.colorbar.solids.set_rasterized(True)  # else viewers show seams
+    shown.colorbar.solids.set_rasterized(True)  # viewers show seams between vector shapes
 
 
 def _scale(axes: Axes, scale: str) -> None:
@@ -273,7 +345,7 @@ def _root(values: Floats) -> Floats:
 
 
 def _edges(centres: Floats) -> Floats:
-    """The edges of cells about their centres."""
+    """Return the edges of cells with these centres."""
     middle = (centres[1:] + centres[:-1]) / 2
     return np.concatenate([[2 * centres[0] - middle[0]], middle, [2 * centres[-1] - middle[-1]]])
 

@@ -1,4 +1,4 @@
-"""Plot: the masked image and the pattern of every frame, as pictures."""
+"""Plot: PNG figures of the masked image and the pattern of every frame."""
 
 from __future__ import annotations
 
@@ -14,59 +14,65 @@ from ...model.errors import ConfigError, nearest
 from ...model.frame import Frame
 from ...model.pattern import Pattern
 from ..stage import NOTHING, Makes, Setup, Stage, Step
+from .figures import ImageFigure, PatternFigure
 
 if TYPE_CHECKING:
     from ...geometry.poni import Poni
 
 
-from .figures import ImageFigure, PatternFigure
-
-
 @dataclass(frozen=True)
 class Plot(Stage):
-    """Draw each frame's masked, background-subtracted image and its pattern into ``figures/``.
+    """Draw the masked, background-subtracted image and the pattern of each frame into ``figures/``.
 
-    ``image``: keyword arguments of matplotlib's ``Axes.matshow``, and ``z_score``: without ``vmin`` and ``vmax`` the
-    colours span mean +- z_score * std of the good pixels. ``pattern``: those of ``Axes.plot``. None draws nothing.
-    A cake is drawn with the keys of ``image``, the patterns of sectors with those of ``pattern``.
+    Attributes
+    ----------
+    image
+        Keyword arguments of matplotlib's ``Axes.matshow`` for the image, and for a cake if there is one; None draws
+        neither. With ``z_score``, the colours span mean +- z_score * std of the good pixels; ``vmin`` and ``vmax``
+        override their limits.
+    pattern
+        Keyword arguments of matplotlib's ``Axes.plot`` for the pattern, and for the patterns of sectors if there are
+        any; None draws neither.
     """
 
     image: dict[str, Any] | None = None
     pattern: dict[str, Any] | None = None
 
     def writes(self, name: str, line: Makes = NOTHING) -> list[str]:
+        """Return the files of the image, the pattern, the cake and the sectors."""
         keys = {"image": self.image, "pattern": self.pattern, "cake": self.image, "sectors": self.pattern}
         return [f"figures/{name}_{what}.png" for what in ("image", "pattern", *line.parts) if keys[what] is not None]
 
     def prepare(self, setup: Setup) -> Step:
-        own = threading.local()  # a figure is drawn by one thread at a time, and kept for the next frame
+        """Return the step that draws the figures of one frame."""
+        figures = threading.local()  # each thread keeps its figures for the next frame
         folder = setup.folder
 
         def draw(frame: Frame) -> Frame:
             if folder is None:
                 return frame
             if self.image is not None:
-                own.image = getattr(own, "image", None) or ImageFigure(self.image)
-                _save(own.image.draw(frame), folder / "figures" / f"{frame.name}_image.png")
+                figures.image = getattr(figures, "image", None) or ImageFigure(self.image)
+                _save(figures.image.draw(frame), folder / "figures" / f"{frame.name}_image.png")
             if self.pattern is not None and frame.pattern is not None:
-                own.pattern = getattr(own, "pattern", None) or PatternFigure(self.pattern)
-                _save(own.pattern.draw(frame.pattern, frame.name), folder / "figures" / f"{frame.name}_pattern.png")
-            if self.pattern is not None and frame.sectors:
+                figures.pattern = getattr(figures, "pattern", None) or PatternFigure(self.pattern)
+                _save(figures.pattern.draw(frame.pattern, frame.name), folder / "figures" / f"{frame.name}_pattern.png")
+            if self.pattern is not None and (sectors := frame.results.sectors):
                 from .azimuth import SectorsFigure
 
-                own.sectors = getattr(own, "sectors", None) or SectorsFigure(self.pattern)
-                _save(own.sectors.draw(frame.sectors, frame.name), folder / "figures" / f"{frame.name}_sectors.png")
-            if self.image is not None and frame.cake is not None:
+                figures.sectors = getattr(figures, "sectors", None) or SectorsFigure(self.pattern)
+                _save(figures.sectors.draw(sectors, frame.name), folder / "figures" / f"{frame.name}_sectors.png")
+            if self.image is not None and (cake := frame.results.cake) is not None:
                 from .azimuth import CakeFigure
 
-                own.cake = getattr(own, "cake", None) or CakeFigure(self.image)
-                _save(own.cake.draw(frame.cake, frame.name), folder / "figures" / f"{frame.name}_cake.png")
+                figures.cake = getattr(figures, "cake", None) or CakeFigure(self.image)
+                _save(figures.cake.draw(cake, frame.name), folder / "figures" / f"{frame.name}_cake.png")
             return frame
 
         return draw
 
     def check(self, poni: Poni, line: Makes = NOTHING) -> None:
-        # Only matplotlib knows what it takes: draw a small picture before the first frame.
+        """Draw small figures, and raise ConfigError if matplotlib refuses a key."""
         ramp = np.arange(4, dtype=np.float32)
         try:
             if self.image is not None:

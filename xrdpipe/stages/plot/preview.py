@@ -1,4 +1,4 @@
-"""Previews: small pictures of images with their masks, and small sets of patterns, as the report shows them."""
+"""Small images with their masks, and small sets of patterns, for the report."""
 
 from __future__ import annotations
 
@@ -18,22 +18,12 @@ from ...model.frame import Frame
 from ...model.pattern import Pattern
 from .series import AXES, Floats, first_pattern, read_series
 
-SIDE = 300  # pixels of a picture, at most
-
-
-PICTURES = 6  # on a page, at most
-
-
-FOLDER = "previews"  # in a run's folder
-
-
-VALUES = 1_000_000  # of patterns, at most: 5.3 MB in base64
-
-
-POINTS = 1000  # of a pattern, where there are more values than that
-
-
-# In the order of the bits in `kernels`; Okabe & Ito (2008): told apart with any colour vision, and on grey.
+SIDE = 300  # largest side of a preview, pixels
+PICTURES = 6  # most previews on a page
+FOLDER = "previews"  # in the folder of the run
+VALUES = 1_000_000  # most values of all patterns on a page: 5.3 MB in base64
+POINTS = 1000  # points of a pattern, if there are more values than that
+# In the order of the bits in `kernels`. Colours of Okabe & Ito (2008): distinct for any colour vision, and on grey.
 COLOURS = {
     "user": "#cc79a7",
     "detector": "#f0e442",
@@ -47,10 +37,16 @@ COLOURS = {
 
 
 def preview_png(image: NDArray[np.float32], mask: NDArray[np.uint8]) -> bytes:
-    """PNG of an image (counts, (slow, fast)), strong pixels dark, with the masked ones in their reason's colour.
+    """Return a PNG of an image in which strong pixels are dark and masked pixels have the colour of the reason.
 
-    ``mask`` holds the bits of `kernels`, 0 = good. The shorter the way from white to black, the stronger the pixel:
-    by the square root of the counts, from the 1st to the 99.5th percentile of what is shown.
+    The grey level follows the square root of the counts, from the 1st to the 99.5th percentile.
+
+    Parameters
+    ----------
+    image
+        Counts, (slow, fast).
+    mask
+        Bits of `kernels`, 0 = good, (slow, fast).
     """
     step = min(-(-max(image.shape) // SIDE), *image.shape)
 
@@ -73,7 +69,9 @@ def preview_png(image: NDArray[np.float32], mask: NDArray[np.uint8]) -> bytes:
             share = blocks((mask & (1 << bit)) != 0)
             colour += share[..., np.newaxis] * np.array(list(bytes.fromhex(value[1:])), np.float32)
             total += share
-    weight = np.minimum(2 * total / step**2, 1)[..., np.newaxis]  # twice: a masked line is still seen among good ones
+    weight = np.minimum(2 * total / step**2, 1)[
+        ..., np.newaxis
+    ]  # doubled, so that a masked line among good pixels stays visible
     rgb = shown * (1 - weight) + colour / np.maximum(total, 1)[..., np.newaxis] * weight
     buffer = io.BytesIO()
     picture = Picture.fromarray(rgb.round().astype(np.uint8)).quantize(256, Picture.Quantize.MAXCOVERAGE)
@@ -82,20 +80,34 @@ def preview_png(image: NDArray[np.float32], mask: NDArray[np.uint8]) -> bytes:
 
 
 def write_preview(folder: Path, frame: Frame) -> None:
-    """Keep a small picture of a frame for the report of the run in ``folder``."""
+    """Write the preview of a frame into the folder of its run, for the report."""
     mask = np.zeros(frame.image.shape, np.uint8) if frame.mask is None else frame.mask
     picture = preview_png(frame.image, mask)
     write_whole(folder / FOLDER / f"{frame.name}.png", lambda file: file.write(picture))
 
 
-def pictures(folder: Path, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The pictures in a run's folder for its page, and the share of each reason, None where there are no metrics."""
-    there = {path.stem: path for path in folder.glob(f"{FOLDER}/*.png")}
-    chosen = [record for record in records if record["name"] in there][:PICTURES]
+def previews(folder: Path, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the previews for the report of a run.
+
+    Parameters
+    ----------
+    folder
+        Folder of the run.
+    records
+        Records of the frames.
+
+    Returns
+    -------
+    list of dict
+        ``name``, ``uri`` (a data URI of the PNG), ``masked`` (share of masked pixels), and ``reasons``: name, colour
+        and share of each; the share is None without metrics.
+    """
+    paths = {path.stem: path for path in folder.glob(f"{FOLDER}/*.png")}
+    chosen = [record for record in records if record["name"] in paths][:PICTURES]
     return [
         {
             "name": record["name"],
-            "uri": f"data:image/png;base64,{base64.b64encode(there[record['name']].read_bytes()).decode()}",
+            "uri": f"data:image/png;base64,{base64.b64encode(paths[record['name']].read_bytes()).decode()}",
             "masked": record["masked_fraction"],
             "reasons": [
                 (reason.replace("_", " "), colour, share)
@@ -108,9 +120,25 @@ def pictures(folder: Path, records: Sequence[Mapping[str, Any]]) -> list[dict[st
 
 
 def small_patterns(folder: Path, names: Sequence[str], done: Sequence[int]) -> tuple[list[int], dict[str, Any], str]:
-    """Which of the frames ``done`` (numbers in ``names``) are drawn, their patterns, and in words what is left out.
+    """Return patterns for the report of a run, on one radial axis, at most `VALUES` values in all.
 
-    The patterns are on one radial axis and have no more than `VALUES` in all.
+    Parameters
+    ----------
+    folder
+        Folder of the run.
+    names
+        Names of all frames.
+    done
+        Indices in ``names`` of the frames that are done.
+
+    Returns
+    -------
+    drawn
+        Indices of the frames whose patterns are returned.
+    patterns
+        ``axis``, ``radial`` and ``intensity`` for the page; empty without patterns.
+    thinned
+        Text that says what is left out; empty if nothing is.
     """
     first = first_pattern(folder, (names[number] for number in done))
     if first is None:
@@ -122,29 +150,44 @@ def small_patterns(folder: Path, names: Sequence[str], done: Sequence[int]) -> t
     series = read_series(folder, numbers, block)
     if series is None:
         return [], {}, ""
-    drawn = {"axis": AXES.get(series.unit, series.unit), "radial": packed(series.radial)}
-    told = [f"one in {every} is drawn"] * (every > 1) + [f"each point is the mean of {block} bins"] * (block > 1)
-    shown = [numbers[name] for name in series.names]
-    return shown, {**drawn, "intensity": packed(series.intensity)}, " and ".join(told)
+    axis = {"axis": AXES.get(series.unit, series.unit), "radial": encode_floats(series.radial)}
+    thinned = [f"one in {every} is drawn"] * (every > 1) + [f"each point is the mean of {block} bins"] * (block > 1)
+    drawn = [numbers[name] for name in series.names]
+    return drawn, {**axis, "intensity": encode_floats(series.intensity)}, " and ".join(thinned)
 
 
-def compared(chis: Mapping[int, Pattern]) -> tuple[str, dict[int, dict[str, str]]]:
-    """The axis; and every pattern with its difference to the first. Those in another unit are left out."""
-    if not chis:
+def compare_patterns(patterns: Mapping[int, Pattern]) -> tuple[str, dict[int, dict[str, str]]]:
+    """Compare patterns with the first one, for the report of a sweep.
+
+    Parameters
+    ----------
+    patterns
+        Patterns by job. Those in another unit than the first are left out.
+
+    Returns
+    -------
+    str
+        Label of the radial axis.
+    dict
+        ``radial``, ``intensity`` and ``difference`` of each pattern, base64, by job.
+    """
+    if not patterns:
         return "", {}
-    best = next(iter(chis.values()))
+    best = next(iter(patterns.values()))
     drawn = {
         number: {
-            "radial": packed(chi.radial),
-            "intensity": packed(chi.intensity),
-            "difference": packed(chi.intensity - np.interp(chi.radial, best.radial, best.intensity, np.nan, np.nan)),
+            "radial": encode_floats(pattern.radial),
+            "intensity": encode_floats(pattern.intensity),
+            "difference": encode_floats(
+                pattern.intensity - np.interp(pattern.radial, best.radial, best.intensity, np.nan, np.nan)
+            ),
         }
-        for number, chi in chis.items()
-        if chi.unit == best.unit
+        for number, pattern in patterns.items()
+        if pattern.unit == best.unit
     }
     return AXES.get(best.unit, best.unit), drawn
 
 
-def packed(values: Floats) -> str:
-    """Base64 of float32, little endian."""
+def encode_floats(values: Floats) -> str:
+    """Return the values as base64 of little-endian float32."""
     return base64.b64encode(values.astype("<f4").tobytes()).decode()
