@@ -133,7 +133,7 @@ def test_settings_that_are_no_masks_are_named() -> None:
 
 
 def test_the_former_ring_bias_is_refused_with_what_to_use_instead() -> None:
-    with pytest.raises(ConfigError, match="no ring_bias any more.*use pattern_error"):
+    with pytest.raises(ConfigError, match=r"no ring_bias any more.*use pattern_error"):
         parse_rank("ring_bias")
 
 
@@ -254,6 +254,15 @@ def test_optuna_searches_and_a_failing_job_does_not_stop_it(launcher: str, here:
     told = (here / "out" / "optimization_results.yaml").read_text()
     assert found[0]["mask.alpha"] in told  # Optuna's best is ours
     assert float(told.rpartition("best_value: ")[2]) == pytest.approx(float(found[0]["score"]), rel=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_search_over_more_than_masks_needs_a_rank(here: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="hydra-optuna-sweeper is not installed")
+    told = call("-m", "hydra/sweeper=optuna", "integ.npt=range(50,90)", *INPUTS, "output_dir=out")
+    assert told.status == 2
+    assert "integ.npt: pattern_error compares masks" in told.err
+    assert not (here / "out").exists()
 
 
 @pytest.mark.filterwarnings("ignore")

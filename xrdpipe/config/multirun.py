@@ -111,10 +111,15 @@ class Multirun:
         return {str(key): value for key, value in launcher.items()}
 
     @property
+    def searches(self) -> bool:
+        """Whether the sweeper searches, so that the score of each job decides the next ones."""
+        return "n_trials" in self.cfg.hydra.sweeper
+
+    @property
     def jobs_at_once(self) -> int:
         """Largest number of concurrent jobs: all, or the number that a searching sweeper requests."""
         sweeper = self.cfg.hydra.sweeper
-        if "n_trials" not in sweeper:
+        if not self.searches:
             return math.prod(len(list(each.sweep_iterator())) for each in self.varied.values())
         direction = str(getattr(sweeper.direction, "name", sweeper.direction))
         if direction != "minimize":

@@ -1,9 +1,9 @@
 """How far a pattern is from the truth, as far as the frame alone can tell: the metric that tells good masks from bad.
 
-A mask can spoil a pattern in three ways: it leaves bad pixels in, it takes one side of the noise away (or of a texture), or
-it takes away so much that little is left to average. All three are estimated here as one number, the sum of the
-absolute errors of the pattern over the sum of the pattern: the bias against the good pixels of each ring as
-`ring_truth` judges them, whatever the mask says, and the noise of the pixels that the mask left.
+A mask can spoil a pattern in three ways: it leaves bad pixels in, it takes away one side of the noise or of a texture,
+or it leaves too few pixels to average. All three are estimated as one number, the sum of the absolute errors of the
+pattern over the sum of the pattern. It has two parts: the bias against the good pixels of each ring, as `ring_truth`
+judges them whatever the mask says, and the noise of the pixels that the mask left.
 """
 
 from __future__ import annotations

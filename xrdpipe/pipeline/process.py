@@ -62,7 +62,7 @@ def process_frame(recipe: Recipe, image: Reference, keep: bool, show: bool = Fal
         method=frame.pattern.method if frame.pattern else "",
         outputs=outputs,
         metrics=metrics(frame),
-        error_parts=[float(f"{part:.6g}") for part in frame.pattern.error_parts] if frame.pattern else [],
+        error_parts=_error_parts(frame),
         columns=pipeline.pipeline.source.values(frame.header),
         steps=steps,
         notes=list(frame.info.notes),
@@ -73,3 +73,7 @@ def process_frame(recipe: Recipe, image: Reference, keep: bool, show: bool = Fal
 
 def _hashes(folder: Path, files: list[str]) -> dict[str, str]:
     return {file: file_hash(folder / file) for file in files if (folder / file).exists()}
+
+
+def _error_parts(frame: Frame) -> list[float]:
+    return [float(f"{part:.6g}") for part in frame.pattern.error_parts] if frame.pattern else []

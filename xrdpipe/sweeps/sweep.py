@@ -29,6 +29,7 @@ from ..stages.source import Source
 from .conclusion import conclude
 from .job import Job
 from .launcher import queue_for, supervise_jobs
+from .verdict import INCOMPARABLE, beyond_masks
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,9 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
 def _check_sweep(multirun: Multirun, images: Sequence[str]) -> SweepSetup:
     """Raise ConfigError for settings that no job can run with; each job checks the settings that vary."""
     settings, groups = parse_settings(multirun.values)
+    others = beyond_masks(list(multirun.varied))
+    if multirun.searches and settings.sweep.rank is None and others:
+        raise ConfigError(f"{', '.join(others)}: {INCOMPARABLE}")
     if settings.dry_run:
         raise ConfigError("dry_run: not for a sweep; leave out -m and give each key one value")
     source = build(groups.get("source", {}), "source", Source)

@@ -18,7 +18,7 @@ SURE = 2.0  # standard errors: jobs whose scores are no further apart cannot be 
 NEUTRAL = ("mask", "plot", "output", "parallel", "report", "quiet", "cache", "overwrite", "resume", "hydra")  # groups
 
 
-NEUTRAL_KEYS = ("correction.saturation", "integ.error_model")
+NEUTRAL_KEYS = ("output_dir", "correction.saturation", "integ.error_model")
 
 
 INCOMPARABLE = "pattern_error compares masks, and this is no mask; name another metric with sweep.rank=..."
