@@ -184,8 +184,7 @@ def build(name: str, what: Recipe, seed: int) -> Scene:
 def _distance(what: Recipe) -> float:
     """How far the detector is (m) for its far corner to see `q_max` without tilt."""
     far = np.hypot(*[max(c, 1 - c) for c in what.centre]) * what.size * PIXEL
-    angle = 2 * np.arcsin(min(0.7, what.q_max * WAVELENGTH * 1e10 / (4 * np.pi)))
-    return float(far / np.tan(angle))
+    return float(far / np.tan(_two_theta(what.q_max)))
 
 
 def _poni(what: Recipe) -> str:
@@ -229,7 +228,7 @@ def _expected(what: Recipe, q: Floats, chi: Floats, rng: np.random.Generator) ->
         x2, angle = 4 * ((sorted_q[low:high] - centre) / width) ** 2, sorted_chi[low:high]
         around = 1 + what.texture * (0.8 * np.cos(2 * angle + phase[k]) + 0.2 * np.cos(4 * angle + fourth[k]))
         if what.grains:
-            around *= _grains(what.grains, angle, rng)
+            around *= _grains(what.grains, angle, _distance(what) / PIXEL * np.tan(_two_theta(centre)), rng)
         rings[low:high] += height * (0.2 / (1 + x2) + 0.8 * 2.0**-x2) * around
     peaks = np.empty(q.size)
     peaks[order] = rings
@@ -241,12 +240,18 @@ def _expected(what: Recipe, q: Floats, chi: Floats, rng: np.random.Generator) ->
     return (1 - what.air) * own, what.air * air
 
 
-def _grains(grains: int, angle: Floats, rng: np.random.Generator) -> Floats:
-    """How a ring of few grains varies with azimuth, 1 in the mean: spots of about 0.2 degrees."""
+def _two_theta(q: float) -> float:
+    return float(2 * np.arcsin(min(0.7, q * WAVELENGTH * 1e10 / (4 * np.pi))))
+
+
+def _grains(grains: int, angle: Floats, radius: float, rng: np.random.Generator) -> Floats:
+    """How a ring of few grains varies with azimuth, 1 in the mean: spots of about 0.3 degrees, or a pixel."""
     cells = 2 * 1800
     table = rng.gamma(0.5, 2.0, cells) * (rng.random(cells) < min(1.0, 10 * grains / cells))
-    kernel = np.exp(-0.5 * (np.arange(-4, 5) / 1.5) ** 2)
-    table = np.convolve(np.pad(table, 4, mode="wrap"), kernel / kernel.sum(), mode="valid")
+    wide = max(1.5, 0.5 * cells / (2 * np.pi * max(radius, 5.0)))  # cells; ``radius`` is in pixels
+    reach = int(3 * wide)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / wide) ** 2)
+    table = np.convolve(np.pad(table, reach, mode="wrap"), kernel / kernel.sum(), mode="valid")
     table /= table.mean()
     around: Floats = table[np.clip(((angle + np.pi) * (cells / (2 * np.pi))).astype(int), 0, cells - 1)]
     return around

@@ -13,21 +13,14 @@ import numpy as np
 import pytest
 import tifffile
 from command import FAST, call, results
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from xrdpipe import integrate
 from xrdpipe.config.rank import parse_rank
-from xrdpipe.model.arrays import read_only
 from xrdpipe.model.errors import ConfigError
-from xrdpipe.numerics.constants import EDGE, OUTLIER, USER
 from xrdpipe.numerics.metrics import METRICS
-from xrdpipe.numerics.ring_bias import FAR, ring_bias, sample_bins
-from xrdpipe.numerics.sparse_matrix import Matrix
 from xrdpipe.results.command import repeat_command
 from xrdpipe.stages import simulation as simulations
-from xrdpipe.sweeps.verdict import median_metrics, rank_rows, score, setting_effects, ties
+from xrdpipe.sweeps.verdict import beyond_masks, median_metrics, rank_rows, score, setting_effects, ties
 
 INPUTS = ("poni=data/tiny.poni", "data/ni_1.tiff", *FAST, "mask.edge=5")
 BASIC = "hydra/launcher=basic"
@@ -54,9 +47,9 @@ def verdict(folder: Path) -> Any:
 @pytest.mark.parametrize(
     ("rank", "expected"),
     [
-        ("ring_bias", ((1.0, "ring_bias"),)),
+        ("pattern_error", ((1.0, "pattern_error"),)),
         ("-peak_width", ((-1.0, "peak_width"),)),
-        (["ring_bias", "-0.5*masked_edge"], ((1.0, "ring_bias"), (-0.5, "masked_edge"))),
+        (["pattern_error", "-0.5*masked_edge"], ((1.0, "pattern_error"), (-0.5, "masked_edge"))),
         (["2 * spottiness", "1e-3*seconds"], ((2.0, "spottiness"), (1e-3, "seconds"))),
     ],
 )
@@ -66,18 +59,20 @@ def test_a_rank_is_a_sum_of_weighted_metrics(rank: Any, expected: Any) -> None:
     assert score(metrics, parse_rank(rank)) == pytest.approx(sum(3 * weight for weight, _ in expected))
 
 
-@pytest.mark.parametrize("rank", ["ring_bais", ["2*ring_bias", "x"], [], None, 3, "ring_bias*2", ["1.2.3*seconds"]])
+@pytest.mark.parametrize(
+    "rank", ["patern_error", ["2*pattern_error", "x"], [], None, 3, "pattern_error*2", ["1.2.3*seconds"]]
+)
 def test_a_rank_that_means_nothing_is_refused(rank: Any) -> None:
     with pytest.raises(ConfigError, match="rank="):
         parse_rank(rank)
 
 
 def test_an_unknown_metric_is_refused_with_the_nearest_name_before_any_job_runs(here: Path) -> None:
-    told = call("-m", "mask.alpha=2,3", "sweep.rank=[ring_bias,2*spotiness]", *INPUTS, "output_dir=out", BASIC)
+    told = call("-m", "mask.alpha=2,3", "sweep.rank=[pattern_error,2*spotiness]", *INPUTS, "output_dir=out", BASIC)
     assert told.status == 2
     assert told.err == "xrdpipe: sweep.rank=2*spotiness: no such metric; did you mean 'spottiness'?\n"
     assert not (here / "out").exists()
-    assert call("-m", "sweep.rank=ring_bias,seconds", *INPUTS, "output_dir=out", BASIC).status == 2
+    assert call("-m", "sweep.rank=pattern_error,seconds", *INPUTS, "output_dir=out", BASIC).status == 2
 
 
 def test_every_metric_of_a_run_can_be_ranked_by(here: Path) -> None:
@@ -87,11 +82,13 @@ def test_every_metric_of_a_run_can_be_ranked_by(here: Path) -> None:
 
 
 def test_a_job_has_the_median_of_its_frames_and_those_that_failed_do_not_count() -> None:
-    images = [{"status": "done", "masked_fraction": x, "seconds": 1.0, "metrics": {"ring_bias": x}} for x in (1, 2, 9)]
+    images = [
+        {"status": "done", "masked_fraction": x, "seconds": 1.0, "metrics": {"pattern_error": x}} for x in (1, 2, 9)
+    ]
     failed = {"status": "failed", "masked_fraction": None, "seconds": 1.0, "metrics": {}}
-    assert median_metrics([*images, failed]) == {"ring_bias": 2, "masked_fraction": 2, "seconds": 1}
+    assert median_metrics([*images, failed]) == {"pattern_error": 2, "masked_fraction": 2, "seconds": 1}
     assert median_metrics([failed]) == {}
-    assert math.isnan(score(median_metrics([failed]), parse_rank("ring_bias")))
+    assert math.isnan(score(median_metrics([failed]), parse_rank("pattern_error")))
 
 
 # ------------------------------------------------------------------------------------------------ ranks, ties, spreads
@@ -109,10 +106,46 @@ def test_the_least_score_is_first_then_jobs_that_lost_frames_then_those_without_
     assert [(row["job"], row["rank"]) for row in found] == [(3, 1), (0, 2), (2, 3), (1, "")]
 
 
-def test_jobs_within_one_percent_of_the_best_are_as_good() -> None:
-    assert ties(rank_rows(rows(2.0, 2.019, 2.03, 2.001))) == [3, 1]
-    assert ties(rank_rows(rows(-2.0, -1.99, -1.9))) == [1]
-    assert ties(rank_rows(rows("", ""))) == []
+def images(*values: float, parts: tuple[float, ...] = ()) -> list[dict[str, Any]]:
+    return [
+        {"name": str(n), "status": "done", "metrics": {"pattern_error": value}, "error_parts": list(parts)}
+        for n, value in enumerate(values)
+    ]
+
+
+def test_jobs_that_differ_by_less_than_their_differences_vary_over_frames_cannot_be_told_apart() -> None:
+    rank = parse_rank("pattern_error")
+    jobs = {0: images(1.0, 2.0, 3.0), 1: images(1.1, 2.1, 3.1), 2: images(1.3, 1.9, 3.1)}
+    ranked = rank_rows(rows(2.0, 2.1, 2.1))
+    assert ties(ranked, jobs, rank) == [2]  # job 1 is worse in every frame by the same, job 2 only on average
+    assert ties(rank_rows(rows("", "")), jobs, rank) == []
+
+
+def test_the_parts_of_one_frame_say_whether_jobs_can_be_told_apart() -> None:
+    rank = parse_rank("pattern_error")
+    jobs = {0: images(1.0, parts=(0.5, 1.5)), 1: images(1.2, parts=(0.7, 1.7)), 2: images(1.2, parts=(1.7, 0.7))}
+    assert ties(rank_rows(rows(1.0, 1.2, 1.2)), jobs, rank) == [2]
+
+
+def test_settings_that_are_no_masks_are_named() -> None:
+    assert beyond_masks(["mask", "mask.alpha", "plot", "output_dir"]) == []
+    assert beyond_masks(["mask.alpha", "integ.npt", "background.scale"]) == ["integ.npt", "background.scale"]
+
+
+def test_the_former_ring_bias_is_refused_with_what_to_use_instead() -> None:
+    with pytest.raises(ConfigError, match=r"no ring_bias any more.*use pattern_error"):
+        parse_rank("ring_bias")
+
+
+@pytest.mark.slow
+def test_jobs_that_differ_in_more_than_masks_are_ranked_only_by_a_rank_that_is_named(here: Path) -> None:
+    words = ["-m", "integ.npt=50,60", "poni=data/tiny.poni", "data/ni_1.tiff", "plot=none", "report=false", BASIC]
+    told = call(*words, "output_dir=out")
+    assert told.status == 0
+    assert "no job is ranked: integ.npt: pattern_error compares masks" in told.out
+    assert verdict(here / "out")["best"] is None
+    assert call(*words, "sweep.rank=pattern_error", "output_dir=named").status == 0
+    assert verdict(here / "named")["best"] is not None
 
 
 def test_a_spread_is_the_distance_of_the_means_of_a_setting() -> None:
@@ -146,9 +179,9 @@ def test_a_sweep_ends_in_a_ranked_table_and_the_command_line_of_the_best(here: P
     found = table(here / "out")
     assert [row["rank"] for row in found] == list("123456")
     assert sorted(float(row["score"]) for row in found) == [float(row["score"]) for row in found]
-    assert all(row["score"] == row["ring_bias"] and float(row["masked_fraction"]) > 0 for row in found)
+    assert all(row["score"] == row["pattern_error"] and float(row["masked_fraction"]) > 0 for row in found)
     about = verdict(here / "out")
-    assert about["rank"] == [{"metric": "ring_bias", "weight": 1.0}]
+    assert about["rank"] == [{"metric": "pattern_error", "weight": 1.0}]
     assert str(about["best"]) == found[0]["job"]
     assert {each["key"] for each in about["spreads"]} == {"mask.alpha", "mask.lower_thresh"}
     assert about["failures"] == []
@@ -210,7 +243,7 @@ def test_without_the_metric_no_job_is_ranked_and_the_table_says_why(here: Path) 
 def test_optuna_searches_and_a_failing_job_does_not_stop_it(launcher: str, here: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="hydra-optuna-sweeper is not installed")
     search = ["mask.alpha=interval(-4.0,4.0)", "background.scale=interval(0.5,1.0)", "background.file=data/air.tiff"]
-    optuna = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=2"]
+    optuna = ["sweep.rank=pattern_error", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=2"]
     optuna += ["hydra.sweeper.sampler.seed=2", f"hydra/launcher={launcher}"]
     call("-m", *optuna, *search, *INPUTS, "output_dir=out")
     found = table(here / "out")
@@ -224,59 +257,21 @@ def test_optuna_searches_and_a_failing_job_does_not_stop_it(launcher: str, here:
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_a_search_over_more_than_masks_needs_a_rank(here: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="hydra-optuna-sweeper is not installed")
+    told = call("-m", "hydra/sweeper=optuna", "integ.npt=range(50,90)", *INPUTS, "output_dir=out")
+    assert told.status == 2
+    assert "integ.npt: pattern_error compares masks" in told.err
+    assert not (here / "out").exists()
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_a_search_for_the_largest_score_is_refused(here: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="hydra-optuna-sweeper is not installed")
     words = ["-m", "hydra/sweeper=optuna", "hydra.sweeper.direction=maximize", "mask.alpha=interval(1.0,4.0)"]
     told = call(*words, *INPUTS, "output_dir=out")
     assert told.status == 2
     assert "sweep.rank" in told.err
-
-
-# ----------------------------------------------------------------------------------------------------------- ring_bias
-
-
-def plain_bias(image: NDArray[Any], mask: NDArray[Any], matrix: NDArray[Any], intensity: NDArray[Any]) -> float:
-    """The definition in numpy; ``matrix`` is (bins, pixels)."""
-    middle = np.arange(len(matrix)) @ matrix / matrix.sum(axis=0)
-    here = np.interp(middle, np.arange(len(matrix)), intensity)
-    squares = []
-    for row, weights in enumerate(matrix):
-        known = (weights > 0) & ((mask & USER) == 0)
-        if not known.any():
-            continue
-        apart = (image - here).astype(np.float32)[known].astype(float)
-        apart -= np.median(apart)
-        sigma = max(1.4826 * np.median(np.abs(apart)), 1)
-        near = np.flatnonzero(known)[np.abs(apart) <= FAR * sigma]
-        good = known & (mask == 0)
-        w = weights[near]
-        found = np.average(image[good], weights=weights[good]) if good.any() else intensity[row]
-        squares.append((np.average(image[near], weights=w) - found) ** 2 / (sigma**2 * (w**2).sum() / w.sum() ** 2))
-    return float(np.sqrt(np.mean(squares)))
-
-
-@pytest.mark.slow
-@settings(deadline=None, max_examples=25)  # the first example compiles
-@given(st.integers(0, 2**32 - 1))
-def test_the_kernel_of_ring_bias_follows_its_definition(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    pixels, bins = 200, 5
-    matrix = np.zeros((bins, pixels), np.float32)
-    first = rng.integers(0, bins, pixels)
-    share = rng.uniform(0.1, 1, pixels).astype(np.float32)
-    matrix[first, np.arange(pixels)] = share
-    matrix[np.minimum(first + 1, bins - 1), np.arange(pixels)] += 1 - share
-    image = rng.poisson(100 + 50 * first).astype(np.float32)
-    image[rng.random(pixels) < 0.05] = 60_000
-    mask = np.where(rng.random(pixels) < 0.2, rng.choice([USER, EDGE, OUTLIER], pixels), 0).astype(np.uint8)
-    intensity = 100 + 50 * np.arange(bins) + rng.normal(0, 1, bins)
-    rows, columns = np.nonzero(matrix)
-    order = np.lexsort((rows, columns))  # pixel by pixel
-    starts = np.searchsorted(columns[order], np.arange(pixels + 1)).astype(np.uint32)
-    sparse = Matrix(starts, rows[order].astype(np.uint16), matrix[rows, columns][order])
-    kept = sample_bins(sparse, np.empty(0, np.float32), bins)
-    got = ring_bias(read_only(image), read_only(mask), intensity, kept)
-    assert got == pytest.approx(plain_bias(image, mask, matrix, intensity), rel=1e-3)
 
 
 @pytest.mark.slow

@@ -71,7 +71,9 @@ class Multirun:
         if "output_dir" in multirun.varied:
             raise ConfigError("output_dir: cannot vary in a sweep; each job has a numbered folder in it")
         if multirun.varies("sweep"):
-            raise ConfigError("sweep.rank: cannot vary in a sweep; several metrics are a list, [ring_bias,-peak_width]")
+            raise ConfigError(
+                "sweep.rank: cannot vary in a sweep; several metrics are a list, [pattern_error,-peak_width]"
+            )
         return multirun
 
     @cached_property
@@ -109,10 +111,15 @@ class Multirun:
         return {str(key): value for key, value in launcher.items()}
 
     @property
+    def searches(self) -> bool:
+        """Whether the sweeper searches, so that the score of each job decides the next ones."""
+        return "n_trials" in self.cfg.hydra.sweeper
+
+    @property
     def jobs_at_once(self) -> int:
         """Largest number of concurrent jobs: all, or the number that a searching sweeper requests."""
         sweeper = self.cfg.hydra.sweeper
-        if "n_trials" not in sweeper:
+        if not self.searches:
             return math.prod(len(list(each.sweep_iterator())) for each in self.varied.values())
         direction = str(getattr(sweeper.direction, "name", sweeper.direction))
         if direction != "minimize":

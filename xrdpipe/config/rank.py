@@ -9,6 +9,9 @@ from typing import Any
 from ..model.errors import ConfigError, nearest
 from ..numerics.metrics import METRICS
 
+DEFAULT = "pattern_error"  # where the user names no rank: it compares masks, and nothing else
+
+
 Terms = tuple[tuple[float, str], ...]  # weight, metric
 TERM = re.compile(r"\s*(?:(?P<sign>-)|(?P<weight>[-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*\*)?\s*(?P<metric>\w+)\s*")
 
@@ -30,7 +33,7 @@ def parse_rank(rank: Any) -> Terms:
     """
     entries = [rank] if isinstance(rank, str) else rank
     if not isinstance(entries, (list, tuple)) or not entries:
-        raise ConfigError(f"rank={rank}: a metric, or a list of them, as in [ring_bias,-0.1*signal_to_background]")
+        raise ConfigError(f"rank={rank}: a metric, or a list of them, as in [pattern_error,-0.1*signal_to_background]")
     terms = []
     for entry in entries:
         match = TERM.fullmatch(str(entry))
@@ -40,6 +43,8 @@ def parse_rank(rank: Any) -> Terms:
             match = None
         if match is None or not math.isfinite(weight):
             raise ConfigError(f"rank={entry}: a metric expected, -metric or weight*metric")
+        if match["metric"] == "ring_bias":
+            raise ConfigError(f"rank={entry}: there is no ring_bias any more, it rewarded bad masks; use pattern_error")
         if match["metric"] not in METRICS:
             raise ConfigError(f"rank={entry}: no such metric; {nearest(match['metric'], METRICS)}")
         terms.append((weight, match["metric"]))

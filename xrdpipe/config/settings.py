@@ -16,7 +16,7 @@ from ..io.paths import expand, expand_user
 from ..model.errors import ConfigError, nearest, require
 from .arguments import FILE_KEYS, NUMBER_KEYS, PATH_KEYS
 from .parallel import Parallel
-from .rank import parse_rank
+from .rank import DEFAULT, Terms, parse_rank
 from .schema import validated
 
 
@@ -24,10 +24,15 @@ from .schema import validated
 class Sweep:
     """Ranking of the jobs of a sweep: ``rank``, see `rank.parse_rank`."""
 
-    rank: Any = "ring_bias"
+    rank: Any = None
 
     def __post_init__(self) -> None:
-        parse_rank(self.rank)
+        self.terms  # noqa: B018 - parsing is the check
+
+    @property
+    def terms(self) -> Terms:
+        """The metrics with their weights: those that ``rank`` names, or the default."""
+        return parse_rank(DEFAULT if self.rank is None else self.rank)
 
 
 @dataclass(frozen=True)
@@ -123,7 +128,7 @@ def parse_settings(values: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]
             raise ConfigError(f"{key}: no such key or group; {nearest(str(key), known)}")
     schemas: dict[str, tuple[type[Any], str]] = {
         "parallel": (Parallel, "parallel.n_jobs=2"),
-        "sweep": (Sweep, "sweep.rank=ring_bias"),
+        "sweep": (Sweep, "sweep.rank=pattern_error"),
         "geometry": (Calibration, "geometry.dist=0.25"),
     }
     parts = {}

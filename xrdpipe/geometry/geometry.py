@@ -18,7 +18,7 @@ from .cache import Arrays, is_cached, load, store
 from .poni import Poni, fits
 from .rings import Arcs, Cells, Rings, fine_rings, ring_numbers
 
-LAYOUT = 2  # version of the arrays on disk; raise it whenever their meaning changes
+LAYOUT = 3  # version of the arrays on disk; raise it whenever their meaning changes
 MAX_CACHED = 4  # sets of arrays in memory, some 50 MB each; a sweep over npt makes many
 
 

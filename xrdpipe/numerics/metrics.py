@@ -16,8 +16,9 @@ REASONS = (  # the bits of a mask, lowest first
     *("user", "detector", "edge", "lower", "upper", "outlier", "not_finite", "grown"),
 )
 
+
 METRICS = (  # all metrics, which `sweep.rank` accepts
-    "ring_bias",
+    "pattern_error",
     "ring_scatter",
     "spottiness",
     "signal_to_background",

@@ -6,11 +6,13 @@ import time
 import traceback
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..io.writing import file_hash
 from ..model.errors import FrameError
+from ..model.pattern import Pattern
 from ..model.record import Outcome, pending_record
 from ..model.reference import Reference
 from ..numerics.metrics import metrics
@@ -59,9 +61,9 @@ def process_frame(recipe: Recipe, image: Reference, keep: bool, show: bool = Fal
         hash=frame.info.digest,
         size=size,
         mtime_ns=mtime_ns,
-        method=frame.pattern.method if frame.pattern else "",
         outputs=outputs,
         metrics=metrics(frame),
+        **_about_pattern(frame.pattern),
         columns=pipeline.pipeline.source.values(frame.header),
         steps=steps,
         notes=list(frame.info.notes),
@@ -72,3 +74,9 @@ def process_frame(recipe: Recipe, image: Reference, keep: bool, show: bool = Fal
 
 def _hashes(folder: Path, files: list[str]) -> dict[str, str]:
     return {file: file_hash(folder / file) for file in files if (folder / file).exists()}
+
+
+def _about_pattern(pattern: Pattern | None) -> dict[str, Any]:
+    if pattern is None:
+        return {}
+    return {"method": pattern.method, "error_parts": [float(f"{part:.6g}") for part in pattern.error_parts]}

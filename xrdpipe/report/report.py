@@ -251,6 +251,7 @@ def _sweep(folder: Path) -> dict[str, Any]:
         "varied": varied,
         "numbers": numbers,
         "spreads": _spreads(folder),
+        **_doubts(folder),
         "frame": frame,
         "drawn": len(drawn),
         "data": {
@@ -281,6 +282,15 @@ def _spreads(folder: Path) -> list[tuple[str, float]]:
     except (OSError, ValueError, KeyError, TypeError):
         return []
     return sorted((each for each in shares if math.isfinite(each[1])), key=lambda each: -each[1])
+
+
+def _doubts(folder: Path) -> dict[str, Any]:
+    """Return the jobs that cannot be told apart from the best, and why no job is ranked, from ``sweep.json``."""
+    try:
+        verdict = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
+        return {"as_good": [str(job) for job in verdict["as_good"]], "unranked": str(verdict["unranked"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {"as_good": [], "unranked": ""}
 
 
 def _number(text: str | None) -> Any:

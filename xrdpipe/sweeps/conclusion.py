@@ -15,7 +15,7 @@ from ..config.rank import Terms
 from ..io.writing import write_json, write_text
 from ..numerics.metrics import METRICS
 from ..results.command import repeat_command
-from .verdict import median_metrics, rank_rows, score, setting_effects, ties
+from .verdict import INCOMPARABLE, beyond_masks, median_metrics, rank_rows, score, setting_effects, ties
 
 FIRST, LAST = ("rank", "score", "status", "done", "failed"), ("error",)  # columns, with the metrics between them
 
@@ -24,7 +24,12 @@ MAX_COMMAND = 2000  # characters of a command line on the terminal
 
 
 def conclude(
-    folder: Path, rank: Terms, before: Mapping[Path, int] = MappingProxyType({}), *, quiet: bool = False
+    folder: Path,
+    rank: Terms,
+    before: Mapping[Path, int] = MappingProxyType({}),
+    *,
+    named: bool = True,
+    quiet: bool = False,
 ) -> list[dict[str, Any]]:
     """Write ``sweep.csv``, with a row for each job, best first, and ``sweep.json``, the verdict; print both.
 
@@ -37,6 +42,8 @@ def conclude(
     before
         Modification times in ns of the records that were there before the sweep, by path. An unchanged record does
         not belong to this sweep.
+    named
+        Whether the user named the rank. If not, and a key varies that is no setting of a mask, no job has a score.
     quiet
         Print nothing.
 
@@ -51,7 +58,10 @@ def conclude(
     commands = [dict(text.lstrip("+").partition("=")[::2] for text in each["command"]) for each in runs]
     keys = list(dict.fromkeys(key for command in commands for key in command))
     varied = [key for key in keys if len({command.get(key) for command in commands}) > 1]
-    rows = rank_rows([_row(each, command, varied, rank) for each, command in zip(runs, commands, strict=True)])
+    found = [_row(each, command, varied, rank) for each, command in zip(runs, commands, strict=True)]
+    others = [] if named else beyond_masks(varied)
+    rows = rank_rows([{**row, "score": ""} if others else row for row in found])
+    images = {each["job"]: each["images"] for each in runs}
     columns = ["job", *varied, *FIRST, *(name for name in METRICS if any(name in row for row in rows)), *LAST]
     write_text(folder / "sweep.csv", _csv(rows, columns))
     best = next((row["job"] for row in rows if row["rank"] == 1), None)
@@ -60,7 +70,8 @@ def conclude(
         "rank": [{"metric": metric, "weight": weight} for weight, metric in rank],
         "best": best,
         "command": next((repeat_command(each) for each in runs if each["job"] == best), ""),
-        "as_good": ties(rows),
+        "as_good": ties(rows, images, rank),
+        "unranked": f"{', '.join(others)}: {INCOMPARABLE}" if others else "",
         "spreads": setting_effects(rows, varied),
         "failures": [_failure(row, varied) for row in rows if row["status"] != "done"],
     }
@@ -121,9 +132,13 @@ def _show(rows: list[dict[str, Any]], varied: list[str], rank: Terms, verdict: M
     if shares:
         print(f"what matters (means of its values apart, of the spread of all scores): {', '.join(shares)}")
     if verdict["best"] is not None:
-        equals = ", ".join(map(str, verdict["as_good"]))
+        if verdict["as_good"]:
+            equals = ", ".join(f"job {job}" for job in verdict["as_good"])
+            print(f"job {verdict['best']} and {equals} cannot be told apart")
         line = verdict["command"] if len(verdict["command"]) <= MAX_COMMAND else "(its command line is in sweep.json)"
-        print(f"best: job {verdict['best']}{f', within 1 % of it job {equals}' if equals else ''}; it alone:\n  {line}")
+        print(f"best: job {verdict['best']}; it alone:\n  {line}")
+    elif verdict["unranked"]:
+        print(f"no job is ranked: {verdict['unranked']}")
     elif any(row["status"] == "done" for row in rows):
         missing = ", ".join(metric for _, metric in rank if all(metric not in row for row in rows))
         print(f"no job is ranked: none has {missing}; name another metric with sweep.rank=...")

@@ -13,7 +13,6 @@ from typing import Any
 
 from ..config.loader import Loader
 from ..config.multirun import Multirun
-from ..config.rank import parse_rank
 from ..config.schema import build
 from ..config.settings import Settings, as_list, parse_settings
 from ..execution import interruption
@@ -30,6 +29,7 @@ from ..stages.source import Source
 from .conclusion import conclude
 from .job import Job
 from .launcher import queue_for, supervise_jobs
+from .verdict import INCOMPARABLE, beyond_masks
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,9 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
         stopped = _run_jobs(multirun, setup, images, folder)
         if stopped:
             print(f"xrdpipe: stopped; what is done is in {folder}", file=sys.stderr)
-        rows = conclude(folder, parse_rank(setup.settings.sweep.rank), before, quiet=setup.settings.quiet)
+        ranking = setup.settings.sweep
+        named = ranking.rank is not None
+        rows = conclude(folder, ranking.terms, before, named=named, quiet=setup.settings.quiet)
         if setup.settings.report:
             for note in try_report(folder):
                 print(f"xrdpipe: {note}", file=sys.stderr)
@@ -96,6 +98,9 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
 def _check_sweep(multirun: Multirun, images: Sequence[str]) -> SweepSetup:
     """Raise ConfigError for settings that no job can run with; each job checks the settings that vary."""
     settings, groups = parse_settings(multirun.values)
+    others = beyond_masks(list(multirun.varied))
+    if multirun.searches and settings.sweep.rank is None and others:
+        raise ConfigError(f"{', '.join(others)}: {INCOMPARABLE}")
     if settings.dry_run:
         raise ConfigError("dry_run: not for a sweep; leave out -m and give each key one value")
     source = build(groups.get("source", {}), "source", Source)
@@ -144,7 +149,7 @@ def _run_jobs(multirun: Multirun, setup: SweepSetup, images: Sequence[str], fold
         quiet=setup.settings.quiet,
         stop_file=stop_file,
         working_folder=os.getcwd(),
-        rank=parse_rank(setup.settings.sweep.rank),
+        rank=setup.settings.sweep.terms,
         options=multirun.job_options,
     )
     with interruption.handle_signals(stop_file), supervise_jobs(queue, folder):

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
-from statistics import fmean, median
+from statistics import fmean, median, stdev
 from typing import Any
 
 from ..config.rank import Terms
 from ..numerics.metrics import METRICS
 from ..results.command import Row
 
-NEAR = 0.01  # jobs within this share of the best score are as good
+SURE = 2.0  # standard errors: jobs whose scores are no further apart cannot be told apart
+
+
+NEUTRAL = ("mask", "plot", "output", "parallel", "report", "quiet", "cache", "overwrite", "resume", "hydra")  # groups
+
+
+NEUTRAL_KEYS = ("output_dir", "correction.saturation", "integ.error_model")
+
+
+INCOMPARABLE = "pattern_error compares masks, and this is no mask; name another metric with sweep.rank=..."
 
 
 def median_metrics(images: Sequence[Row]) -> dict[str, float]:
@@ -56,15 +66,46 @@ def _lost(row: Mapping[str, Any]) -> tuple[bool, int]:
     return row.get("status") == "stopped", row["failed"]
 
 
-def ties(rows: Sequence[Row]) -> list[int]:
-    """Return the jobs that the best one beats by no more than `NEAR` of its score; rows come best first."""
-    ranked = [row for row in rows if row["rank"] != ""]
+def beyond_masks(varied: Sequence[str]) -> list[str]:
+    """Return the keys that change numbers by something else than the mask: `pattern_error` cannot judge these."""
+    return [key for key in varied if re.split(r"[./]", key)[0] not in NEUTRAL and key not in NEUTRAL_KEYS]
+
+
+def ties(rows: Sequence[Row], images: Mapping[Any, Sequence[Row]], rank: Terms) -> list[int]:
+    """Return the jobs that cannot be told apart from the best one (rows come best first).
+
+    Their score is no further from the best one than `SURE` standard errors of the difference. ``images`` are the
+    records of the frames of each job.
+    """
+    judged = [row for row in rows if row["rank"] != ""]
     return [
         row["job"]
-        for row in ranked[1:]
-        if _lost(row) == _lost(ranked[0])
-        and row["score"] - ranked[0]["score"] <= NEAR * max(abs(ranked[0]["score"]), abs(row["score"]))
+        for row in judged[1:]
+        if _lost(row) == _lost(judged[0])
+        and row["score"] - judged[0]["score"]
+        <= SURE * standard_error(images.get(judged[0]["job"], ()), images.get(row["job"], ()), rank)
     ]
+
+
+def standard_error(first: Sequence[Row], second: Sequence[Row], rank: Terms) -> float:
+    """Return the standard error of the difference of the scores of two jobs over the same frames.
+
+    The differences are taken frame by frame and, for `pattern_error`, part by part of the frames; the larger of the
+    two standard errors counts. 0 where there is one frame and no parts.
+    """
+    done = [{each["name"]: each for each in job if each["status"] == "done"} for job in (first, second)]
+    names = [name for name in done[0] if name in done[1]]
+    pairs = [(done[0][name], done[1][name]) for name in names]
+    frames = [score(_numbers(b), rank) - score(_numbers(a), rank) for a, b in pairs]
+    weight = math.fsum(weight for weight, metric in rank if metric == "pattern_error")
+    both = [(a["error_parts"], b["error_parts"]) for a, b in pairs if a.get("error_parts") and b.get("error_parts")]
+    parts = [weight * fmean(b[part] - a[part] for a, b in both) for part in range(len(both[0][0]))] if both else []
+    found = [stdev(values) / math.sqrt(len(values)) for values in (frames, parts) if len(values) > 1]
+    return max((each for each in found if math.isfinite(each)), default=0.0)
+
+
+def _numbers(image: Row) -> dict[str, float]:
+    return {**image.get("metrics", {}), **{key: image.get(key, math.nan) for key in ("masked_fraction", "seconds")}}
 
 
 def setting_effects(rows: Sequence[Row], varied: Sequence[str]) -> list[dict[str, Any]]:

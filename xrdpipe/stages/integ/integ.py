@@ -143,7 +143,7 @@ class Integ(Stage):
 
     def _integrator(self, setup: Setup) -> Step:
         from ...numerics import integration
-        from ...numerics.ring_bias import ring_bias
+        from ...numerics.pattern_error import pattern_error
 
         geometry = setup.geometry
         cached = geometry.cached("pattern", self._settings(), lambda: self._make_arrays(geometry))
@@ -162,10 +162,11 @@ class Integ(Stage):
             pattern = self._pattern(cached["radial"], intensity, sigma, sums[1], about)
             scatter = np.zeros((3, npt))
             integration.scatter(image, mask, norm, starts, bins, coefs, intensity, stride, scatter)
-            bias = ring_bias(image, mask, intensity, cached)
-            quality = {**pattern_quality(sums, scatter, stride), "ring_bias": bias, **pattern.quality}
+            raw = image if frame.info.raw is None else read_only(frame.info.raw.ravel())
+            error = pattern_error(image, raw, mask, frame.image.shape[1], intensity, cached)
+            quality = {**pattern_quality(sums, scatter, stride), "pattern_error": error.total, **pattern.quality}
             quality |= noise(frame, intensity, sigma)
-            return frame.with_results(pattern=replace(pattern, quality=quality))
+            return frame.with_results(pattern=replace(pattern, quality=quality, error_parts=error.parts))
 
         return integrate
 
@@ -226,7 +227,7 @@ class Integ(Stage):
     def _make_arrays(self, geometry: Geometry) -> dict[str, NDArray[Any]]:
         # One integration by pyFAI checks the settings and makes the axis and the matrix. For methods with a sparse
         # matrix, this matrix is pyFAI's, pixel by pixel.
-        from ...numerics.ring_bias import sample_bins
+        from ...numerics.pattern_error import sample_bins
         from ...numerics.sparse_matrix import Matrix, matrix_on_edges
 
         unit, method, edges = radial_unit(self.unit), integration_method(self.method), self.bin_edges()
@@ -251,7 +252,8 @@ class Integ(Stage):
         if self.azimuth_range is not None:
             matrix = matrix.sectors(sector_pixels(geometry, method, self.azimuth_range)[np.newaxis], radial.size)
         norm = self._norm(integrator, shape)
-        return arrays | matrix._asdict() | {"norm": norm} | sample_bins(matrix, norm, radial.size)
+        chi = geometry.integrator.center_array(shape, unit="chi_rad", scale=False).ravel()
+        return arrays | matrix._asdict() | {"norm": norm} | sample_bins(matrix, norm, radial.size, chi)
 
     def _norm(self, integrator: Any, shape: tuple[int, int]) -> NDArray[np.float32]:
         """Return solid angle times polarization of every pixel, flat; empty if neither is corrected."""

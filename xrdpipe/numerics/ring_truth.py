@@ -1,0 +1,230 @@
+"""What a ring really counts, judged from the frame alone: which of its pixels are bad, whatever a mask says.
+
+A shadow, a gap or a dead line is a run of pixels along the ring that count too little together. A hot pixel, a dead
+one or a cosmic ray stands alone, while a spot of the sample has neighbours that take part. Texture, polarization and
+tilt vary slowly along the ring. Everything is judged by the noise of counts, so that it works where most pixels count
+nothing.
+"""
+
+from __future__ import annotations
+
+from math import log, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .compiled import compiled
+from .ring_statistics import median_of_keys, to_key
+
+BLOCKS = 32  # parts of a ring, at most, whose means show how the ring varies with azimuth
+
+
+COUNTS = 16.0  # in such a part, at least
+
+
+ALONE = 12.0  # log-likelihood ratio from which on a single pixel is no part of its ring: about five sigma
+
+
+TOGETHER = 8.0  # the same for a run of pixels that count too little
+
+
+PASSES = (0.15, 0.7)  # shares of the beam that a shadow lets pass: a beamstop or gap, and a translucent arm
+
+
+SPOT = 0.1  # of the excess of a pixel: what its neighbours have in three of four directions where it is a spot
+
+
+LEAST = 0.02  # counts: no ring is expected to count less
+
+
+@compiled
+def surprise(value: float, level: float) -> float:
+    """Half the deviance of a count from what is expected: minus its log-likelihood ratio; at least 0."""
+    return (value * log(value / level) if value > 0 else 0.0) - (value - level)
+
+
+@compiled
+def median(values: NDArray[np.float32], keys: NDArray[np.int32]) -> float:
+    """Return the median of at least one value; ``keys``, at least as long, is overwritten."""
+    bits = values.view(np.int32)
+    for i in range(len(values)):
+        keys[i] = to_key(bits[i])
+    return median_of_keys(keys[: len(values)], np.int64(len(values)))
+
+
+@compiled
+def is_spot(raw: NDArray[np.float32], columns: int, at: np.int64, level: float, limit: float) -> bool:
+    """Whether the neighbours of a bright pixel are bright too in three of the four directions through it.
+
+    A hot pixel has no bright neighbours, the track of a cosmic ray has them in one direction or two.
+    """
+    row, column = at // columns, at % columns
+    rows = len(raw) // columns
+    first, second, third = -1.0, -1.0, -1.0
+    for direction in range(4):
+        down = 0 if direction == 0 else 1
+        right = 1 if direction == 0 else direction - 2  # (0, 1), (1, -1), (1, 0), (1, 1)
+        best = 0.0
+        if row + down < rows and 0 <= column + right < columns:
+            best = max(best, np.float64(raw[at + down * columns + right]))
+        if row - down >= 0 and 0 <= column - right < columns:
+            best = max(best, np.float64(raw[at - down * columns - right]))
+        if best > first:
+            first, second, third = best, first, second
+        elif best > second:
+            second, third = best, second
+        elif best > third:
+            third = best
+    return third - level >= SPOT * (raw[at] - level) and surprise(third, level) >= limit / 3
+
+
+@compiled
+def judge_ring(
+    raw: NDArray[np.float32],
+    columns: int,
+    at: NDArray[np.uint32],
+    counts: NDArray[np.float32],
+    bad: NDArray[np.bool_],
+    keys: NDArray[np.int32],
+) -> float:
+    """Find the bad pixels of a ring, and return its noise: variance over level, 1 for counts.
+
+    Parameters
+    ----------
+    raw
+        The whole frame, flat, as counted: before anything was subtracted.
+    columns
+        How long a row of the frame is.
+    at, counts
+        The pixels of the ring by azimuth, at least one, and what they count.
+    bad
+        True where a pixel is bad; overwritten.
+    keys
+        Room for as many numbers as there are pixels.
+
+    Returns
+    -------
+    float
+        Variance over level of neighbouring pixels; 1 where there are too few counts to tell.
+    """
+    many = len(counts)
+    ceiling, level = 3 * max(median(counts, keys), 0.0) + 8, 0.0
+    for k in range(many):
+        level += min(np.float64(counts[k]), ceiling)
+    level = max(level / many, LEAST)
+    noise = 1.0
+    if many > 8:
+        apart = np.empty(many - 1, np.float32)
+        for k in range(many - 1):
+            apart[k] = abs(counts[k + 1] - counts[k])
+        spread = (1.0484 * median(apart, keys)) ** 2  # of normal noise: 1.4826 / sqrt(2)
+        noise = spread / level if level > 5 or spread > 20 else 1.0
+    wide = max(noise, 1.0)
+    levels, ends = np.full(BLOCKS, level), np.zeros(BLOCKS + 1, np.int64)
+    ends[1:] = many
+    for _ in range(2):
+        _mark_single_pixels(raw, columns, at, counts, levels, ends, wide * ALONE, bad)
+        ripple = _follow_azimuth(counts, bad, wide, level, levels, ends)
+        for share in PASSES:
+            _mark_runs(counts, levels, ends, share, max(wide, ripple) * TOGETHER, bad)
+    return noise
+
+
+@compiled
+def _mark_single_pixels(
+    raw: NDArray[np.float32],
+    columns: int,
+    at: NDArray[np.uint32],
+    counts: NDArray[np.float32],
+    levels: NDArray[np.float64],
+    ends: NDArray[np.int64],
+    limit: float,
+    bad: NDArray[np.bool_],
+) -> None:
+    """Set ``bad``: True where a pixel alone is too far from the level of its block, and no spot."""
+    for block in range(len(levels)):
+        level = levels[block]
+        far = limit * level  # whose distance squared is no larger is no surprise
+        for k in range(ends[block], ends[block + 1]):
+            away = counts[k] - level
+            bad[k] = False
+            if away * away > far and surprise(np.float64(counts[k]), level) > limit:
+                bad[k] = away < 0 or not is_spot(raw, columns, np.int64(at[k]), level, limit)
+
+
+@compiled
+def _follow_azimuth(
+    counts: NDArray[np.float32],
+    bad: NDArray[np.bool_],
+    wide: float,
+    level: float,
+    levels: NDArray[np.float64],
+    ends: NDArray[np.int64],
+) -> float:
+    """Set the ``levels`` of the blocks of a ring and their ``ends``: running medians of the means of blocks.
+
+    Returns how much the blocks scatter around that: variance over what counts would give, 1 where there are few.
+    """
+    total, good, many = 0.0, 0, len(counts)
+    for k in range(many):
+        if not bad[k]:
+            total += counts[k]
+            good += 1
+    blocks = int(min(BLOCKS, max(1.0, min(total / COUNTS / wide, good / 6))))
+    means, sizes, part = np.empty(blocks), np.zeros(blocks), np.empty(blocks)
+    for block in range(BLOCKS + 1):
+        ends[block] = min(block, blocks) * many // blocks
+    for block in range(blocks):
+        signal = 0.0
+        for k in range(ends[block], ends[block + 1]):
+            if not bad[k]:
+                signal += counts[k]
+                sizes[block] += 1
+        means[block] = signal / sizes[block] if sizes[block] > 0 else np.nan
+    reach = max(2, blocks // 6)
+    window = min(blocks, 2 * reach + 1)
+    for block in range(blocks):
+        first = min(max(block - reach, 0), blocks - window)
+        found = 0
+        for other in range(first, first + window):
+            if means[other] == means[other]:
+                part[found] = means[other]
+                found += 1
+        levels[block] = max(np.median(part[:found]), LEAST) if found else level
+    if blocks < 6:
+        return 1.0
+    found = 0
+    for block in range(blocks):
+        if sizes[block] > 0:
+            part[found] = abs(means[block] - levels[block]) / sqrt(levels[block] / sizes[block])
+            found += 1
+    return float((1.4826 * np.median(part[:found])) ** 2) if found else 1.0
+
+
+@compiled
+def _mark_runs(
+    counts: NDArray[np.float32],
+    levels: NDArray[np.float64],
+    ends: NDArray[np.int64],
+    share: float,
+    limit: float,
+    bad: NDArray[np.bool_],
+) -> None:
+    """Mark the runs of pixels that are explained by a shadow that lets ``share`` of the beam pass.
+
+    The log-likelihood ratio of shadow and ring is added up pixel by pixel, and from 0 again where it is below; a run
+    ends where it was highest.
+    """
+    each, rest = log(share), 1 - share
+    ratio, highest, start, last = 0.0, 0.0, 0, -1
+    for block in range(len(levels)):
+        for k in range(ends[block], ends[block + 1]):
+            ratio += counts[k] * each + levels[block] * rest
+            if ratio > highest:
+                highest, last = ratio, k
+            if ratio <= 0 or highest - ratio > limit:  # over, whatever comes
+                if highest > limit:
+                    bad[start : last + 1] = True
+                ratio, highest, start, last = 0.0, 0.0, k + 1, -1
+    if highest > limit:
+        bad[start : last + 1] = True
