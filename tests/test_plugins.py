@@ -72,7 +72,7 @@ def test_a_stage_of_a_plug_in_can_be_added_to_the_line(conf: Path, here: Path) -
         (
             ["mask=hut"],
             "mask=hut: no such option; did you mean 'hot'? "
-            "allowed: default, gentle, hot, none, robust, sigma_clip, strict",
+            "allowed: default, gentle, hot, none, robust, series, sigma_clip, strict",
         ),
         ([LINE, "smooth.width=wide"], "smooth.width=wide: int expected"),
     ],

@@ -102,7 +102,7 @@ def test_the_configuration_can_be_shown_without_a_run(tmp_path: Path, monkeypatc
 def test_names_can_be_completed_with_tab(tmp_path: Path) -> None:
     env = {"COMP_LINE": "xrdpipe mask=", "COMP_POINT": "13"}
     told = xrdpipe("-sc", "query=bash", cwd=tmp_path, env=env)
-    options = ("default", "gentle", "none", "robust", "sigma_clip", "strict")
+    options = ("default", "gentle", "none", "robust", "series", "sigma_clip", "strict")
     assert set(told.out.split()) == {f"mask={option}" for option in options}
 
 

@@ -49,7 +49,9 @@ def test_every_value_says_where_it_is_from(mine: str) -> None:
 def test_an_option_that_was_picked_is_named(mine: str) -> None:
     assert origins("mask=strict", "-p", "mask") | {"edge": ""} == {
         **dict.fromkeys(["_target_", "lower_thresh", "upper_thresh", "alpha"], "conf/mask/strict.yaml"),
-        **dict.fromkeys(["auto_type", "file", "invert", "detector", "grow", "max_iter"], "conf/mask/strict.yaml"),
+        **dict.fromkeys(
+            ["auto_type", "file", "invert", "detector", "grow", "max_iter", "regions"], "conf/mask/strict.yaml"
+        ),
         "edge": "",
     }
 
@@ -57,7 +59,7 @@ def test_an_option_that_was_picked_is_named(mine: str) -> None:
 def test_what_no_file_says_is_there_with_the_default_of_its_class(mine: str) -> None:
     told = call("--config-dir", mine, "mask=lab6", "--cfg", "job", "-p", "mask").out
     assert "auto_type: median" in told
-    assert told.count("# default of xrdpipe.mask.Mask") == 9
+    assert told.count("# default of xrdpipe.mask.Mask") == 10
 
 
 def test_every_line_with_a_value_has_an_origin() -> None:

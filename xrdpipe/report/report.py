@@ -250,8 +250,7 @@ def _sweep(folder: Path) -> dict[str, Any]:
         "label": labels.get(best, ""),
         "varied": varied,
         "numbers": numbers,
-        "spreads": _spreads(folder),
-        **_doubts(folder),
+        **_verdict(folder),
         "frame": frame,
         "drawn": len(drawn),
         "data": {
@@ -274,23 +273,21 @@ def _sweep_table(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def _spreads(folder: Path) -> list[tuple[str, float]]:
-    """Return the share of the spread of the scores that each key causes, from ``sweep.json``, largest first."""
+def _verdict(folder: Path) -> dict[str, Any]:
+    """Return from ``sweep.json`` what the page shows of it; nothing where it cannot be read.
+
+    ``spreads``: the share of the spread of the scores that each key causes, largest first; ``as_good``: the jobs that
+    cannot be told apart from the best; ``unranked``: why no job is ranked.
+    """
     try:
         verdict = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
         shares = [(str(each["key"]), float(each["share"])) for each in verdict["spreads"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-    return sorted((each for each in shares if math.isfinite(each[1])), key=lambda each: -each[1])
-
-
-def _doubts(folder: Path) -> dict[str, Any]:
-    """Return the jobs that cannot be told apart from the best, and why no job is ranked, from ``sweep.json``."""
-    try:
-        verdict = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
-        return {"as_good": [str(job) for job in verdict["as_good"]], "unranked": str(verdict["unranked"])}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {"as_good": [], "unranked": ""}
+        as_good = [str(job) for job in verdict.get("as_good", ())]
+        unranked = str(verdict.get("unranked", ""))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {"spreads": [], "as_good": [], "unranked": ""}
+    finite = (each for each in shares if math.isfinite(each[1]))
+    return {"spreads": sorted(finite, key=lambda each: -each[1]), "as_good": as_good, "unranked": unranked}
 
 
 def _number(text: str | None) -> Any:

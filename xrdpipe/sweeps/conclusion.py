@@ -35,15 +35,12 @@ def conclude(
 
     Parameters
     ----------
-    folder
-        Folder of the sweep with the records of its jobs.
-    rank
-        Terms of the score, weight and metric of each.
+    folder, rank
+        Folder of the sweep; weight and metric of each term of the score.
     before
-        Modification times in ns of the records that were there before the sweep, by path. An unchanged record does
-        not belong to this sweep.
+        Modification times in ns of earlier records, by path. An unchanged record does not belong to this sweep.
     named
-        Whether the user named the rank. If not, and a key varies that is no setting of a mask, no job has a score.
+        The user named the rank. Otherwise no job has a score if a key varies that is no setting of a mask.
     quiet
         Print nothing.
 
@@ -52,25 +49,21 @@ def conclude(
     list of dict
         The rows of the table, best first.
     """
-    records = [path for path in folder.rglob("run.json") if path.stat().st_mtime_ns != before.get(path)]
-    runs = [json.loads(path.read_text(encoding="utf-8")) for path in records]
-    runs = sorted((each for each in runs if each.get("job") is not None), key=lambda each: int(each["job"]))
+    runs = _records(folder, before)
     commands = [dict(text.lstrip("+").partition("=")[::2] for text in each["command"]) for each in runs]
-    keys = list(dict.fromkeys(key for command in commands for key in command))
-    varied = [key for key in keys if len({command.get(key) for command in commands}) > 1]
-    found = [_row(each, command, varied, rank) for each, command in zip(runs, commands, strict=True)]
+    varied = _varied(commands)
     others = [] if named else beyond_masks(varied)
-    rows = rank_rows([{**row, "score": ""} if others else row for row in found])
-    images = {each["job"]: each["images"] for each in runs}
-    columns = ["job", *varied, *FIRST, *(name for name in METRICS if any(name in row for row in rows)), *LAST]
-    write_text(folder / "sweep.csv", _csv(rows, columns))
+    unscored = {"score": ""} if others else {}
+    jobs = [_row(each, command, varied, rank) | unscored for each, command in zip(runs, commands, strict=True)]
+    rows, images = rank_rows(jobs), {each["job"]: each["images"] for each in runs}
+    metrics = (name for name in METRICS if any(name in row for row in rows))
+    write_text(folder / "sweep.csv", _csv(rows, ["job", *varied, *FIRST, *metrics, *LAST]))
     best = next((row["job"] for row in rows if row["rank"] == 1), None)
+    command = next((repeat_command(each) for each in runs if each["job"] == best), "")
     verdict = {
         "program": "xrdpipe",
         "rank": [{"metric": metric, "weight": weight} for weight, metric in rank],
-        "best": best,
-        "command": next((repeat_command(each) for each in runs if each["job"] == best), ""),
-        "as_good": ties(rows, images, rank),
+        **{"best": best, "command": command, "as_good": ties(rows, images, rank)},
         "unranked": f"{', '.join(others)}: {INCOMPARABLE}" if others else "",
         "spreads": setting_effects(rows, varied),
         "failures": [_failure(row, varied) for row in rows if row["status"] != "done"],
@@ -79,6 +72,17 @@ def conclude(
     if not quiet:
         _show(rows, varied, rank, verdict, folder)
     return rows
+
+
+def _varied(commands: list[dict[str, str]]) -> list[str]:
+    keys = dict.fromkeys(key for command in commands for key in command)
+    return [key for key in keys if len({command.get(key) for command in commands}) > 1]
+
+
+def _records(folder: Path, before: Mapping[Path, int]) -> list[dict[str, Any]]:
+    records = [path for path in folder.rglob("run.json") if path.stat().st_mtime_ns != before.get(path)]
+    runs = [json.loads(path.read_text(encoding="utf-8")) for path in records]
+    return sorted((each for each in runs if each.get("job") is not None), key=lambda each: int(each["job"]))
 
 
 def _row(each: dict[str, Any], command: dict[str, str], varied: list[str], rank: Terms) -> dict[str, Any]:
