@@ -23,7 +23,7 @@ EXAMPLES
   xrdpipe poni=geometry.poni images='data/*.tiff'
   xrdpipe poni=geometry.poni data/*.tiff mask=strict integ.unit=2th_deg
   xrdpipe poni=geometry.poni @list.txt background.file=air.tiff background.scale=0.1 output_dir=run_7
-  xrdpipe -m mask.alpha=1.5,2,3 integ.npt=1024,2048 poni=geometry.poni data/*.tiff
+  xrdpipe -m mask.alpha=1.5,2,3 mask.edge=0,30 poni=geometry.poni data/*.tiff
   xrdpipe experiment=temperature_series poni=geometry.poni data/*.tiff plot.width=85
 
 ARGUMENTS
