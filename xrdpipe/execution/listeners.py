@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -144,20 +145,32 @@ class MissingColumns(Listener):
 
 
 class OrientationCheck(Listener):
-    """Warn if the rings of the first processed frame are those of another orientation."""
+    """Warn if the rings of the first processed frame are those of another orientation.
+
+    The check runs in a thread, so that the frames that follow are recorded meanwhile.
+    """
 
     def __init__(self, plan: Plan, progress: Progress) -> None:
         self._plan, self._progress = plan, progress
-        self._done = False
+        self._thread = ThreadPoolExecutor(1)
+        self._check: Future[None] | None = None
 
     def frame(self, outcome: Outcome, image: Reference) -> Outcome:
-        """Check the orientation of the first frame that is done."""
-        if not self._done and outcome.record.status == "done":
-            self._done = True
-            if warning := _orientation_warning(self._plan, image):
-                self._progress.say(warning)
-                log.warning(warning)
+        """Start the check with the first frame that is done."""
+        if self._check is None and outcome.record.status == "done":
+            self._check = self._thread.submit(self._warn, image)
         return outcome
+
+    def end(self, records: Mapping[str, Record]) -> None:
+        """Wait for the check."""
+        self._thread.shutdown()
+        if self._check is not None:
+            self._check.result()
+
+    def _warn(self, image: Reference) -> None:
+        if warning := _orientation_warning(self._plan, image):
+            self._progress.say(warning)
+            log.warning(warning)
 
 
 class ResultKeeper(Listener):

@@ -292,7 +292,15 @@ def test_where_it_cannot_work_it_says_so(here: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.slow
 def test_a_sweep_ends_in_its_verdict_also_where_a_job_was_killed(here: Path) -> None:
-    words = ("-m", "integ.npt=50,66", "poni=data/tiny.poni", "images=data/f_*.tiff", "plot=none", "report=false")
+    words = (
+        "-m",
+        "integ.npt=50,66",
+        "sweep.rank=pattern_error",
+        "poni=data/tiny.poni",
+        "images=data/f_*.tiff",
+        "plot=none",
+        "report=false",
+    )
     told = xrdpipe(*words, "hydra/launcher=submitit_local", "output_dir=out", cwd=here)
     assert told.status == 1, told
     assert "ConfigStore" not in told.err
