@@ -65,6 +65,8 @@ def disk_full(case: Case) -> CommandResult:
                 file.write(b"\0" * 4096)
         told = case.end()
         filler.unlink()
+    if told.status == 0:  # the last frame was written before the disk was full
+        raise MissedError
     return told
 
 
