@@ -12,14 +12,8 @@ from .constants import GOOD, INF, RUN
 from .outliers import AUTOMATIC, GROWN
 
 BLOCKS = 20  # of neighbouring bins, whose median is taken
-
-
 FEW = 30  # pixels of a block, at least
-
-
 NEAR = 6.0  # standard deviations: a masked pixel that is further from its ring is bad beyond doubt
-
-
 OWN = np.uint8(AUTOMATIC | GROWN)  # masked for what it counts
 
 

@@ -8,14 +8,8 @@ from statistics import median
 from ..model.record import Record
 
 CLEAR = 1.5  # sigma is clearly off where it is so many times too small or too large
-
-
 CHANGE = 0.03  # of the pattern, by pixels that fit their ring
-
-
 FLAT = 0.003  # of the counts: pixels of any detector differ a little
-
-
 NEGATIVE = 5  # bins
 
 
@@ -33,8 +27,8 @@ def judgement(records: Iterable[Record], gain: float) -> str:
     names = ("reduced_chi2", "local_chi2", "flat_scatter", "mask_change", "oversubtracted_bins")
     known = {name: [each[name] for each in frames if name in each] for name in names}
     middle = {name: median(values) for name, values in known.items() if values}
-    told = [*_sigma(middle, gain), *_flat(middle), *_mask(middle), *_background(middle)]
-    return f"check the numbers: {'; '.join(told)}" if told else ""
+    statements = [*_sigma(middle, gain), *_flat(middle), *_mask(middle), *_background(middle)]
+    return f"check the numbers: {'; '.join(statements)}" if statements else ""
 
 
 def _sigma(middle: dict[str, float], gain: float) -> list[str]:
