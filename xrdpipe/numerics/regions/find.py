@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from ..constants import GOOD, USER
 from .border import deepen, drop_faint, refine, settle
 from .levels import SECTORS, TERMS, add_cells, centre, fit_rings, tabulate
-from .search import lines, seeds, strips
-from .sums import SHADE, TILE, tile_sums
+from .search import LINE, lines, seeds, strips
+from .sums import SHADE, TILE, tile_sums, tiles_and_pieces
 
 LEAST = 0.08  # of its level, that a region lacks: less is the slope of a halo, a flat field, a gain
 
@@ -66,7 +66,9 @@ def find_regions(
     cube = sums.reshape(SECTORS, rings, 3)
     coefficients, variance = np.zeros((rings, TERMS)), np.zeros((rings, 2))
     region, line = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
-    used, everything = mask, cube
+    tiles = np.empty((-(-slow // TILE), -(-fast // TILE), 2), np.float32)
+    rows, columns = np.empty((slow, 3), np.float32), np.empty((fast, 3), np.float32)
+    used, everything = mask.copy(), cube
     for again in range(ROUNDS):
         sums[:] = 0
         add_cells(image, used, cell, sums)
@@ -74,10 +76,10 @@ def find_regions(
         everything = everything if again else cube.copy()
         centre(everything, coefficients, variance, gain)
         tabulate(coefficients, variance, table.reshape(SECTORS, rings, 2))
-        lines(image, used, cell, table, fast, LINE_RATIO, SHORTEST, line)
-        used = np.where(line.ravel() != 0, used | USER, used)
-        tiles = np.zeros((-(-slow // TILE), -(-fast // TILE), 2), np.float32)
-        tile_sums(image, used, cell, table, fast, tiles)
+        tiles_and_pieces(image, used, cell, table, fast, LINE, LINE_RATIO, tiles, rows, columns)
+        if lines(image, used, cell, table, fast, rows, columns, LINE_RATIO, SHORTEST, line):
+            used[line.ravel() != 0] |= USER
+            tile_sums(image, used, cell, table, fast, 1, tiles)
         depth, direction = np.zeros(tiles.shape[:2], np.float32), np.full(tiles.shape[:2], -1, np.int16)
         found = seeds(tiles, LEAST, SIGNIFICANT, depth)
         if tiles[:, :, 1].sum() < STRONG * np.count_nonzero(used == GOOD):
@@ -91,7 +93,7 @@ def find_regions(
             region[:] = 0
             refine(image, used, cell, table, fast, depth, direction, SURE, region)
         settle(image, used, cell, table, fast, depth, BOND, 4, region)
-        drop_faint(image, used, cell, table, FAINT, region)
+        drop_faint(image, used, cell, table, depth, FAINT, region)
         before = used
         used = np.where(used == SHADE, GOOD, used)
         used[(region.ravel() != 0) & (used == GOOD)] = SHADE

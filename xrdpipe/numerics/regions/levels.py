@@ -90,16 +90,17 @@ def fit_rings(sums: NDArray[np.float64], coefficients: NDArray[np.float64], vari
                 i += 1
     n, m = np.zeros((rings, GROUPS)), np.zeros((rings, GROUPS))
     wt, z = np.zeros((rings, GROUPS)), np.zeros((rings, GROUPS))
-    for r in range(rings):
-        within, free = 0.0, 0.0
-        for s in range(SECTORS):
+    within, free = np.zeros(rings), np.zeros(rings)
+    for s in range(SECTORS):
+        for r in range(rings):
             count = sums[s, r, 0]
             if count > 0:
                 n[r, s // many] += count
                 m[r, s // many] += sums[s, r, 1]
-                within += sums[s, r, 2] - sums[s, r, 1] * sums[s, r, 1] / count
-                free += count - 1
-        variance[r, 0] = max(within, 0.0) / free if free > 0 else 0.0
+                within[r] += sums[s, r, 2] - sums[s, r, 1] * sums[s, r, 1] / count
+                free[r] += count - 1
+    for r in range(rings):
+        variance[r, 0] = max(within[r], 0.0) / free[r] if free[r] > 0 else 0.0
         for g in range(GROUPS):
             if n[r, g] > 0:
                 m[r, g] /= n[r, g]
