@@ -227,14 +227,16 @@ def _region_mask(geometry: Geometry) -> Callable[[Frame, NDArray[np.uint8]], Non
     """
     from ..numerics.constants import GOOD, OUTLIER
     from ..numerics.regions.find import find_regions
+    from ..numerics.regions.levels import inner_rows
 
     cells = geometry.cells
+    inner = inner_rows(cells.cell, cells.rings, geometry.shape[1])
 
     def mask_regions(frame: Frame, mask: NDArray[np.uint8]) -> None:
         raw = frame.info.raw if "background_scale" in frame.info.factors else None
         image = frame.image if raw is None else raw
-        region = find_regions(read_only(image.ravel()), mask.ravel(), cells.cell, cells.rings, mask.shape)
-        mask[region & (mask == GOOD)] = OUTLIER
+        region = find_regions(read_only(image.ravel()), mask.ravel(), cells.cell, cells.rings, inner, mask.shape)
+        mask |= (region & (mask == GOOD)) * OUTLIER
 
     return mask_regions
 

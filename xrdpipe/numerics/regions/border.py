@@ -31,13 +31,14 @@ def refine(
     table: NDArray[np.float32],
     fast: int,
     depth: NDArray[np.float32],
+    closed: NDArray[np.bool_],
     direction: NDArray[np.int16],
     sure: float,
     region: NDArray[np.uint8],
 ) -> None:
     """Decide for every pixel near a shadow whether it is in it, and set ``region`` (slow, fast).
 
-    The smallest window around the pixel that can tell decides: one where half of the depth is ``sure`` standard
+    Pixels of ``closed`` tiles, which the mask covers already, are. For others the smallest window around the pixel that can tell decides: one where half of the depth is ``sure`` standard
     deviations. The pixel is in the shadow where the window is darker than halfway.
     """
     slow = len(image) // fast
@@ -47,8 +48,13 @@ def refine(
     step = SQUARE // TILE
     for top in range(0, slow, SQUARE):
         for left in range(0, fast, SQUARE):
-            near = depth[top // TILE : top // TILE + step, left // TILE : left // TILE + step]
-            if near.max() == 0:
+            opened = False
+            for i in range(top // TILE, min(top // TILE + step, depth.shape[0])):
+                for j in range(left // TILE, min(left // TILE + step, depth.shape[1])):
+                    opened |= depth[i, j] > 0 and not closed[i, j]
+                    if closed[i, j]:
+                        region[TILE * i : TILE * i + TILE, TILE * j : TILE * j + TILE] = 1
+            if not opened:
                 continue
             r0, r1 = max(0, top - MARGIN), min(slow, top + SQUARE + MARGIN)
             c0, c1 = max(0, left - MARGIN), min(fast, left + SQUARE + MARGIN)
@@ -61,7 +67,7 @@ def refine(
             for r in range(top, min(top + SQUARE, slow)):
                 for c in range(left, min(left + SQUARE, fast)):
                     deep = np.float64(depth[r // TILE, c // TILE])
-                    if deep == 0:
+                    if deep == 0 or closed[r // TILE, c // TILE]:
                         continue
                     y, x = r - r0, c - c0
                     few, half_deep = halfway(deep), 0.5 * deep
@@ -166,6 +172,7 @@ def settle(
     table: NDArray[np.float32],
     fast: int,
     depth: NDArray[np.float32],
+    closed: NDArray[np.bool_],
     bond: float,
     rounds: int,
     region: NDArray[np.uint8],
@@ -193,6 +200,8 @@ def settle(
                     if j % TILE == 0:
                         deep = min(np.float64(depth[i // TILE, j // TILE]), 0.95)
                         lost = np.log(1 - deep)
+                    if closed[i // TILE, j // TILE]:
+                        continue
                     near = 0
                     for a in range(3):
                         for b in range(3):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..constants import GOOD, USER
+from ..constants import USER
 from .border import deepen, drop_faint, refine, settle
-from .levels import SECTORS, TERMS, add_cells, centre, fit_rings, tabulate
+from .levels import SECTORS, TERMS, add_cells, centre, fit_rings, information, tabulate
 from .search import LINE, lines, seeds, strips
-from .sums import SHADE, TILE, tile_sums, tiles_and_pieces
+from .sums import TILE, close_tiles, join_closed, shade, tile_sums, tiles_and_pieces
 
 LEAST = 0.08  # of its level, that a region lacks: less is the slope of a halo, a flat field, a gain
 
@@ -31,7 +31,9 @@ ROUNDS = 3  # levels, regions, and again without what was found
 
 CHANGED = 1e-4  # of the pixels: fewer leave the levels as they are
 
-STRONG = 10.0  # mean squared signal to noise of a pixel from which windows see all that strips do
+STRONG = 10.0  # information of a pixel (see `levels.information`) from which windows see all that strips do
+
+BRIGHT = 50.0  # the same, from which a sample of rows is enough and a dead line shows pixel by pixel
 
 
 def find_regions(
@@ -39,6 +41,7 @@ def find_regions(
     mask: NDArray[np.uint8],
     cell: NDArray[np.uint32],
     rings: int,
+    inner: NDArray[np.bool_],
     shape: tuple[int, int],
 ) -> NDArray[np.bool_]:
     """Find where a frame receives too little.
@@ -53,6 +56,8 @@ def find_regions(
         The cell of every pixel, flat: ``sector * rings + ring``; see `geometry.rings.Cells`.
     rings
         Number of rings.
+    inner
+        Rows near the beam, see `levels.inner_rows`.
     shape
         Of the frame, (slow, fast).
 
@@ -67,37 +72,43 @@ def find_regions(
     coefficients, variance = np.zeros((rings, TERMS)), np.zeros((rings, 2))
     region, line = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
     tiles = np.empty((-(-slow // TILE), -(-fast // TILE), 2), np.float32)
+    closed = np.empty(tiles.shape[:2], np.bool_)
     rows, columns = np.empty((slow, 3), np.float32), np.empty((fast, 3), np.float32)
-    used, everything = mask.copy(), cube
+    used, everything, counts = mask.copy(), cube, 0.0
     for again in range(ROUNDS):
         sums[:] = 0
-        add_cells(image, used, cell, sums)
+        add_cells(image, used, cell, fast, inner, True, sums)
+        counts = counts if again else information(cube)
+        if counts < BRIGHT:
+            add_cells(image, used, cell, fast, inner, False, sums)
         gain = fit_rings(cube, coefficients, variance)
         everything = everything if again else cube.copy()
         centre(everything, coefficients, variance, gain)
         tabulate(coefficients, variance, table.reshape(SECTORS, rings, 2))
-        tiles_and_pieces(image, used, cell, table, fast, LINE, LINE_RATIO, tiles, rows, columns)
-        if lines(image, used, cell, table, fast, rows, columns, LINE_RATIO, SHORTEST, line):
-            used[line.ravel() != 0] |= USER
-            tile_sums(image, used, cell, table, fast, 1, tiles)
+        if counts < BRIGHT:
+            tiles_and_pieces(image, used, cell, table, fast, LINE, LINE_RATIO, tiles, rows, columns)
+            if lines(image, used, cell, table, fast, rows, columns, LINE_RATIO, SHORTEST, line):
+                used[line.ravel() != 0] |= USER
+                tile_sums(image, used, cell, table, fast, 1, tiles)
+        else:
+            tile_sums(image, used, cell, table, fast, 2, tiles)
+        close_tiles(used, fast, tiles, closed)
         depth, direction = np.zeros(tiles.shape[:2], np.float32), np.full(tiles.shape[:2], -1, np.int16)
         found = seeds(tiles, LEAST, SIGNIFICANT, depth)
-        if tiles[:, :, 1].sum() < STRONG * np.count_nonzero(used == GOOD):
+        if counts < STRONG:
             found += strips(tiles, LEAST, RATIO, depth, direction)
         region[:] = 0
         if not found:
             break
-        refine(image, used, cell, table, fast, depth, direction, SURE, region)
+        join_closed(closed, LEAST, depth)
+        refine(image, used, cell, table, fast, depth, closed, direction, SURE, region)
         for _ in range(2):
             deepen(image, used, cell, table, fast, region, 5, LEAST, depth)
             region[:] = 0
-            refine(image, used, cell, table, fast, depth, direction, SURE, region)
-        settle(image, used, cell, table, fast, depth, BOND, 4, region)
+            refine(image, used, cell, table, fast, depth, closed, direction, SURE, region)
+        settle(image, used, cell, table, fast, depth, closed, BOND, 4, region)
         drop_faint(image, used, cell, table, depth, FAINT, region)
-        before = used
-        used = np.where(used == SHADE, GOOD, used)
-        used[(region.ravel() != 0) & (used == GOOD)] = SHADE
-        if np.count_nonzero(used != before) < CHANGED * used.size:
+        if shade(region.ravel(), used) < CHANGED * used.size:
             break
     found_at: NDArray[np.bool_] = (region | line) != 0
     return found_at

@@ -12,6 +12,8 @@ SHADE = np.uint8(255)  # of a mask in the making: in a region, so no part of a l
 
 TILE = 4  # pixels along a tile's side: the smallest block that is searched
 
+CLOSED = 0.3  # of the level, that a tile lacks at least if it may be closed
+
 BLOCK = 128  # columns that are skipped together where none of them can be dead
 
 
@@ -117,6 +119,38 @@ def _best_piece(ratio: NDArray[np.float32], piece: NDArray[np.float32]) -> None:
 
 
 @compiled
+def close_tiles(
+    mask: NDArray[np.uint8], fast: int, tiles: NDArray[np.float32], closed: NDArray[np.bool_]
+) -> None:
+    """Set ``closed`` to the dark tiles in which ``mask`` leaves no pixel to decide about, and clear these ``tiles``."""
+    slow = len(mask) // fast
+    for t in range(tiles.shape[0]):
+        for u in range(tiles.shape[1]):
+            closed[t, u] = tiles[t, u, 0] < -CLOSED * tiles[t, u, 1]
+            if not closed[t, u]:
+                continue
+            for i in range(TILE * t, min(TILE * t + TILE, slow)):
+                for j in range(TILE * u, min(TILE * u + TILE, fast)):
+                    bits = mask[i * fast + j]
+                    closed[t, u] &= (bits != GOOD) & (bits != SHADE)
+            if closed[t, u]:
+                tiles[t, u] = 0
+
+
+@compiled
+def join_closed(closed: NDArray[np.bool_], least: float, depth: NDArray[np.float32]) -> None:
+    """Give the ``closed`` tiles beside tiles with a depth the ``least`` depth, so that a border knows its inside."""
+    slow, fast = depth.shape
+    for t in range(slow):
+        for u in range(fast):
+            if closed[t, u] and depth[t, u] == 0:
+                for i in range(max(0, t - 1), min(slow, t + 2)):
+                    for j in range(max(0, u - 1), min(fast, u + 2)):
+                        if depth[i, j] > 0 and not closed[i, j]:
+                            depth[t, u] = least
+
+
+@compiled
 def spans(depth: NDArray[np.float32], fast: int, found: NDArray[np.int64]) -> int:
     """Return how many spans of pixels a row of tiles with a depth has; ``found`` (spans, 2) gets first and end."""
     many, inside = 0, False
@@ -152,6 +186,19 @@ def row_sums(
         use = dark or (bits == GOOD) | (bits == SHADE)
         d[j] = deviation if use else zero
         e[j] = information if use else zero
+
+
+@compiled
+def shade(region: NDArray[np.uint8], mask: NDArray[np.uint8]) -> int:
+    """Make the good pixels of ``region`` `SHADE`, and all others that are `SHADE` good; return how many change."""
+    changed = np.int32(0)
+    for i in range(len(mask)):
+        bits = mask[i]
+        new = SHADE if region[i] else GOOD
+        new = new if (bits == GOOD) | (bits == SHADE) else bits
+        changed += np.int32(new != bits)
+        mask[i] = new
+    return int(changed)
 
 
 @compiled
