@@ -52,7 +52,7 @@ def refine(
             for i in range(top // TILE, min(top // TILE + step, depth.shape[0])):
                 for j in range(left // TILE, min(left // TILE + step, depth.shape[1])):
                     opened |= depth[i, j] > 0 and not closed[i, j]
-                    if closed[i, j]:
+                    if closed[i, j] and depth[i, j] > 0:
                         region[TILE * i : TILE * i + TILE, TILE * j : TILE * j + TILE] = 1
             if not opened:
                 continue

@@ -9,7 +9,7 @@ from ..constants import USER
 from .border import deepen, drop_faint, refine, settle
 from .levels import SECTORS, TERMS, add_cells, centre, fit_rings, information, tabulate
 from .search import LINE, lines, seeds, strips
-from .sums import TILE, close_tiles, join_closed, shade, tile_sums, tiles_and_pieces
+from .sums import TILE, close_tiles, shade, tile_sums, tiles_and_pieces
 
 LEAST = 0.08  # of its level, that a region lacks: less is the slope of a halo, a flat field, a gain
 
@@ -89,10 +89,9 @@ def find_regions(
             tiles_and_pieces(image, used, cell, table, fast, LINE, LINE_RATIO, tiles, rows, columns)
             if lines(image, used, cell, table, fast, rows, columns, LINE_RATIO, SHORTEST, line):
                 used[line.ravel() != 0] |= USER
-                tile_sums(image, used, cell, table, fast, 1, tiles)
+                tile_sums(image, used, cell, table, fast, False, tiles)
         else:
-            tile_sums(image, used, cell, table, fast, 2, tiles)
-        close_tiles(used, fast, tiles, closed)
+            tile_sums(image, used, cell, table, fast, True, tiles)
         depth, direction = np.zeros(tiles.shape[:2], np.float32), np.full(tiles.shape[:2], -1, np.int16)
         found = seeds(tiles, LEAST, SIGNIFICANT, depth)
         if counts < STRONG:
@@ -100,7 +99,7 @@ def find_regions(
         region[:] = 0
         if not found:
             break
-        join_closed(closed, LEAST, depth)
+        close_tiles(used, fast, LEAST, depth, closed)
         refine(image, used, cell, table, fast, depth, closed, direction, SURE, region)
         for _ in range(2):
             deepen(image, used, cell, table, fast, region, 5, LEAST, depth)

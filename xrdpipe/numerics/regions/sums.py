@@ -12,8 +12,6 @@ SHADE = np.uint8(255)  # of a mask in the making: in a region, so no part of a l
 
 TILE = 4  # pixels along a tile's side: the smallest block that is searched
 
-CLOSED = 0.3  # of the level, that a tile lacks at least if it may be closed
-
 BLOCK = 128  # columns that are skipped together where none of them can be dead
 
 
@@ -24,18 +22,23 @@ def tile_sums(
     cell: NDArray[np.uint32],
     table: NDArray[np.float32],
     fast: int,
-    every: int,
+    sampled: bool,
     tiles: NDArray[np.float32],
 ) -> None:
     """Set ``tiles``, float32, (slow / TILE, fast / TILE, 2), to deviation and information of their pixels.
 
-    Only each row whose number is a multiple of ``every`` counts. Of pixels that are outliers those below their level
-    count: a shadow whose darkest pixels are masked is still one.
+    Of pixels that are outliers those below their level count: a shadow whose darkest pixels are masked is still one. If
+    ``sampled``, every other row counts, and outliers do not, since others show the shadow.
     """
     tiles[:] = 0
+    zero = np.float32(0)
     d, e = np.zeros(fast + TILE, np.float32), np.zeros(fast + TILE, np.float32)
-    for i in range(0, len(image) // fast, every):
+    for i in range(0, len(image) // fast, 2 if sampled else 1):
         row_sums(image[i * fast :], mask[i * fast :], cell[i * fast :], table, d[:fast], e[:fast])
+        if sampled:
+            for j in range(fast):
+                used = mask[i * fast + j] != OUTLIER
+                d[j], e[j] = d[j] if used else zero, e[j] if used else zero
         _add_tiles(d, e, tiles[i // TILE])
 
 
@@ -120,34 +123,28 @@ def _best_piece(ratio: NDArray[np.float32], piece: NDArray[np.float32]) -> None:
 
 @compiled
 def close_tiles(
-    mask: NDArray[np.uint8], fast: int, tiles: NDArray[np.float32], closed: NDArray[np.bool_]
+    mask: NDArray[np.uint8], fast: int, least: float, depth: NDArray[np.float32], closed: NDArray[np.bool_]
 ) -> None:
-    """Set ``closed`` to the dark tiles in which ``mask`` leaves no pixel to decide about, and clear these ``tiles``."""
+    """Set ``closed`` to the tiles with a depth, or beside one, in which ``mask`` leaves no pixel to decide about.
+
+    These get at least the ``least`` depth, so that a border knows its inside.
+    """
     slow = len(mask) // fast
-    for t in range(tiles.shape[0]):
-        for u in range(tiles.shape[1]):
-            closed[t, u] = tiles[t, u, 0] < -CLOSED * tiles[t, u, 1]
-            if not closed[t, u]:
-                continue
-            for i in range(TILE * t, min(TILE * t + TILE, slow)):
-                for j in range(TILE * u, min(TILE * u + TILE, fast)):
-                    bits = mask[i * fast + j]
-                    closed[t, u] &= (bits != GOOD) & (bits != SHADE)
+    for t in range(depth.shape[0]):
+        for u in range(depth.shape[1]):
+            closed[t, u] = False
+            for i in range(max(0, t - 1), min(depth.shape[0], t + 2)):
+                for j in range(max(0, u - 1), min(depth.shape[1], u + 2)):
+                    closed[t, u] |= depth[i, j] > 0
             if closed[t, u]:
-                tiles[t, u] = 0
-
-
-@compiled
-def join_closed(closed: NDArray[np.bool_], least: float, depth: NDArray[np.float32]) -> None:
-    """Give the ``closed`` tiles beside tiles with a depth the ``least`` depth, so that a border knows its inside."""
-    slow, fast = depth.shape
-    for t in range(slow):
-        for u in range(fast):
+                for i in range(TILE * t, min(TILE * t + TILE, slow)):
+                    for j in range(TILE * u, min(TILE * u + TILE, fast)):
+                        bits = mask[i * fast + j]
+                        closed[t, u] &= (bits != GOOD) & (bits != SHADE)
+    for t in range(depth.shape[0]):
+        for u in range(depth.shape[1]):
             if closed[t, u] and depth[t, u] == 0:
-                for i in range(max(0, t - 1), min(slow, t + 2)):
-                    for j in range(max(0, u - 1), min(fast, u + 2)):
-                        if depth[i, j] > 0 and not closed[i, j]:
-                            depth[t, u] = least
+                depth[t, u] = least
 
 
 @compiled
