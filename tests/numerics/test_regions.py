@@ -14,14 +14,14 @@ from xrdpipe.geometry.rings import Cells
 from xrdpipe.model.arrays import read_only
 from xrdpipe.numerics.constants import DETECTOR, GOOD, OUTLIER
 from xrdpipe.numerics.regions import levels, search, sums
-from xrdpipe.numerics.regions.find import find_regions
+from xrdpipe.numerics.regions.find import RegionFinder
 
 F4 = np.float32
 SIZE = 300
 ROWS, COLUMNS = np.mgrid[:SIZE, :SIZE].astype(float)
 RADIUS, CHI = np.hypot(ROWS - 140.3, COLUMNS - 150.2), np.arctan2(ROWS - 140.3, COLUMNS - 150.2)
 CELLS = Cells.of(RADIUS.astype(np.int64), CHI, levels.SECTORS)
-INNER = levels.inner_rows(CELLS.cell, CELLS.rings, SIZE)
+FINDER = RegionFinder(CELLS.cell, CELLS.rings, (SIZE, SIZE))
 
 
 def pattern(texture: float = 0.0) -> NDArray[np.float64]:
@@ -35,7 +35,7 @@ def pattern(texture: float = 0.0) -> NDArray[np.float64]:
 
 def regions(image: NDArray[Any], mask: NDArray[np.uint8] | None = None) -> NDArray[np.bool_]:
     flat = np.zeros(image.size, np.uint8) if mask is None else mask.ravel()
-    return find_regions(read_only(image.astype(F4).ravel()), flat, CELLS.cell, CELLS.rings, INNER, image.shape)
+    return FINDER(read_only(image.astype(F4).ravel()), flat)
 
 
 def exposed(counts: float, passes: NDArray[np.float64], texture: float = 0.0, seed: int = 1) -> NDArray[np.int64]:

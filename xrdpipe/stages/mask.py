@@ -226,16 +226,15 @@ def _region_mask(geometry: Geometry) -> Callable[[Frame, NDArray[np.uint8]], Non
     and a shadow does not show there.
     """
     from ..numerics.constants import GOOD, OUTLIER
-    from ..numerics.regions.find import find_regions
-    from ..numerics.regions.levels import inner_rows
+    from ..numerics.regions.find import RegionFinder
 
     cells = geometry.cells
-    inner = inner_rows(cells.cell, cells.rings, geometry.shape[1])
+    find_regions = RegionFinder(cells.cell, cells.rings, geometry.shape)
 
     def mask_regions(frame: Frame, mask: NDArray[np.uint8]) -> None:
         raw = frame.info.raw if "background_scale" in frame.info.factors else None
         image = frame.image if raw is None else raw
-        region = find_regions(read_only(image.ravel()), mask.ravel(), cells.cell, cells.rings, inner, mask.shape)
+        region = find_regions(read_only(image.ravel()), mask.ravel())
         mask |= (region & (mask == GOOD)) * OUTLIER
 
     return mask_regions

@@ -24,7 +24,7 @@ FITS = 3  # of a ring, each without what the last one found too low or too high
 
 INNER = 64  # rings about the beam, of which no row is left out
 
-SAMPLED = 4  # one of so many rows is enough for the levels of other rings where counts are many
+SAMPLED = 8  # one of so many rows is enough for the levels of other rings where counts are many
 
 STIFF = 20.0  # rings from the beam within which only the first harmonic is free
 
