@@ -38,8 +38,9 @@ def refine(
 ) -> None:
     """Decide for every pixel near a shadow whether it is in it, and set ``region`` (slow, fast).
 
-    Pixels of ``closed`` tiles, which the mask covers already, are. For others the smallest window around the pixel that can tell decides: one where half of the depth is ``sure`` standard
-    deviations. The pixel is in the shadow where the window is darker than halfway.
+    Pixels of ``closed`` tiles, which the mask covers already, are. For others the smallest window around the pixel that
+    can tell decides: one where half of the depth is ``sure`` standard deviations. The pixel is in the shadow where the
+    window is darker than halfway.
     """
     slow = len(image) // fast
     side = SQUARE + 2 * MARGIN

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..constants import USER
 from .border import deepen, drop_faint, refine, settle
-from .levels import SECTORS, TERMS, add_cells, centre, fit_rings, information, inner_rows, tabulate
+from .levels import SECTORS, TERMS, add_cells, add_grain, centre, fit_rings, information, inner_rows, tabulate
 from .search import LINE, lines, seeds, strips
 from .sums import TILE, close_tiles, shade, tile_sums, tiles_and_pieces
 
@@ -118,7 +118,8 @@ class _Search:
         if counts < BRIGHT:
             add_cells(image, self.used, self.cell, self.fast, self.inner, False, self.sums)
         coefficients, variance = np.empty((rings, TERMS)), np.empty((rings, 2))
-        gain = fit_rings(cube, coefficients, variance)
+        fit_rings(cube, coefficients, variance)
+        gain = add_grain(cube, coefficients, variance)
         if not again:
             self.first_sums[:] = cube
         centre(self.first_sums, coefficients, variance, gain)

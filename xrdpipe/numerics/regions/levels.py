@@ -33,7 +33,8 @@ TOGETHER = 30.0  # pixels that vary together where a ring varies more than count
 
 def inner_rows(cell: NDArray[np.uint32], rings: int, fast: int) -> NDArray[np.bool_]:
     """Return the rows that hold a pixel of the innermost `INNER` rings: these rings are small, so all pixels count."""
-    rows: NDArray[np.bool_] = ((cell % np.uint32(rings)) < INNER).reshape(-1, fast).any(axis=1)
+    near = ((cell % np.uint32(rings)) < INNER).reshape(-1, fast)
+    rows: NDArray[np.bool_] = np.logical_or.reduce(near, axis=1)
     return rows
 
 
@@ -109,12 +110,11 @@ def _solve(a: NDArray[np.float64], b: NDArray[np.float64]) -> None:
 
 
 @compiled
-def fit_rings(sums: NDArray[np.float64], coefficients: NDArray[np.float64], variance: NDArray[np.float64]) -> float:
+def fit_rings(sums: NDArray[np.float64], coefficients: NDArray[np.float64], variance: NDArray[np.float64]) -> None:
     """Fit the harmonics to every ring, robustly; ``sums`` is (sectors, rings, 3).
 
     ``coefficients`` (rings, terms) are in counts; ``variance`` (rings, 2) gets that of a pixel about its ring and the
-    relative one of groups of sectors beyond it (texture that the harmonics do not describe). Returns the variance of a
-    pixel over its level where counts alone decide.
+    relative one of groups of sectors beyond it (texture that the harmonics do not describe).
     """
     rings = sums.shape[1]
     n, m, z, pooled = (
@@ -170,13 +170,14 @@ def fit_rings(sums: NDArray[np.float64], coefficients: NDArray[np.float64], vari
             for g in range(GROUPS):
                 u, q = z[g, r] / own, pooled[g, r] / near
                 weight[g, r] = n[g, r] / ((1 + u * u) * (1 + u * u) * (1 + q * q) * (1 + q * q))
-    total = n.sum(axis=0)
-    coefficients[:] = fit.T
     for r in range(rings):
-        own, ring = _spread(z[:, r], n[:, r], few), coefficients[r, 0]
-        excess = (own * own - 1) * variance[r, 0] / max(total[r] / GROUPS, 1.0)
+        own, ring, total = _spread(z[:, r], n[:, r], few), fit[0, r], 0.0
+        for g in range(GROUPS):
+            total += n[g, r]
+        for k in range(TERMS):
+            coefficients[r, k] = fit[k, r]
+        excess = (own * own - 1) * variance[r, 0] / max(total / GROUPS, 1.0)
         variance[r, 1] = excess / (ring * ring) if own > 1.3 and ring > 0 else 0.0
-    return _grainy(total, coefficients, variance)
 
 
 @compiled
@@ -286,7 +287,7 @@ def _spread(z: NDArray[np.float64], n: NDArray[np.float64], size: NDArray[np.flo
     for i in range(many):
         below = 0
         for j in range(many):
-            below += np.int64(size[j] <= size[i])
+            below += int(size[j] <= size[i])
         if below > (many - 1) // 2:
             low = min(low, size[i])
         if below > many // 2:
@@ -294,28 +295,22 @@ def _spread(z: NDArray[np.float64], n: NDArray[np.float64], size: NDArray[np.flo
     return max(1.0, 1.4826 * (low + high) / 2)
 
 
-@compiled
-def _grainy(total: NDArray[np.float64], coefficients: NDArray[np.float64], variance: NDArray[np.float64]) -> float:
+def add_grain(sums: NDArray[np.float64], coefficients: NDArray[np.float64], variance: NDArray[np.float64]) -> float:
     """Add to a ring's variance what it has beyond counts, for as many pixels as vary together.
 
     Spots and steep flanks vary over several pixels, counts do not. What counts alone have, over their level, is that of
-    the middle ring.
+    the middle ring, which is returned; 1 if there are too few rings to tell.
     """
-    rings = len(total)
-    ratio, many = np.empty(rings), 0
-    for r in range(rings):
-        if variance[r, 0] > 0 and coefficients[r, 0] ** 2 * total[r] > 200 * variance[r, 0]:
-            ratio[many] = variance[r, 0] / coefficients[r, 0]
-            many += 1
-    if many < 8:
+    total, level, spread = sums[:, :, 0].sum(axis=0), coefficients[:, 0], variance[:, 0]
+    clear = (spread > 0) & (level * level * total > 200 * spread)
+    if np.count_nonzero(clear) < 8:
         return 1.0
-    gain = np.quantile(ratio[:many], 0.2)
-    for r in range(rings):
-        level = coefficients[r, 0]
-        if level > 0 and total[r] > 0:
-            usual = gain * level * (1 + 3 * np.sqrt((2 + gain / level) / total[r]))
-            variance[r, 0] += TOGETHER * max(variance[r, 0] - usual, 0.0)
-    return float(gain)
+    gain = float(np.quantile(spread[clear] / level[clear], 0.2))
+    lit = (level > 0) & (total > 0)
+    e, n = level[lit], total[lit]
+    usual = gain * e * (1 + 3 * np.sqrt((2 + gain / e) / n))
+    spread[lit] += TOGETHER * np.maximum(spread[lit] - usual, 0)
+    return gain
 
 
 @compiled
