@@ -17,6 +17,15 @@ GROWN = np.uint8(1 << 7)  # last bit of a mask: neighbours of pixels that the fr
 AUTOMATIC = np.uint8(LOWER | UPPER | OUTLIER | NOT_FINITE)
 MAD_TO_STD = 1.4826  # standard deviation over median absolute deviation of a normal distribution
 BLOCK = 1024  # pixels that fit into the first-level cache
+
+# The surface of an arc
+TERMS = 6  # of a polynomial of degree two
+ENOUGH = 24  # pixels that it is fitted to, at least
+STEEP = 2.0  # variance of an arc over that of counts from which on it is tried
+BETTER = 0.9  # largest share of the scatter that may be left
+CAUTION = 1.3  # the scatter about a fitted surface is too small, and has long tails
+DOUBT = 0.1  # error of the surface as a share of its distance from the median
+RIDGE = 1e-6
 GOOD, NAN = np.uint8(0), np.float32(np.nan)
 
 
@@ -68,6 +77,7 @@ def mask_mad(
     mask: NDArray[np.uint8],
     level: NDArray[np.float32],
     calm: NDArray[np.bool_],
+    offset: NDArray[np.uint8],
 ) -> None:
     """Mask, arc by arc, the pixels whose value or variance is far from that of the arc.
 
@@ -76,12 +86,15 @@ def mask_mad(
     x the values and for x the variances. A variance is counts, so its own noise is its root. It shows pixels that a
     subtraction hides, because they count nothing or too much in both frames.
 
+    Where an arc scatters more than counts do, m is a surface over the arc if that leaves less scatter, see
+    `_fit_surface`: x changes within a third of a pixel where a peak is narrower than a pixel.
+
     Parameters
     ----------
     pairs
         Values and variances in arc order, see `scatter_pairs_to_rings`.
-    order, starts
-        The arcs.
+    order, starts, offset
+        The arcs, see `geometry.rings.Arcs`.
     alpha
         Limit in standard deviations.
     mask
@@ -92,24 +105,27 @@ def mask_mad(
         Arcs that have no outlier, see `calm.is_calm`.
     """
     size = longest_ring(starts)
-    v, w = np.empty(size, np.float32), np.empty(size, np.float32)
-    far, keys = np.empty(size, np.float32), np.empty(size, np.int32)
-    at = np.empty(size, np.uint32)
+    v, w, far = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
+    keys, at = np.empty(size, np.int32), np.empty(size, np.uint32)
+    place, surface = np.empty((size, 2)), np.zeros(size)
     for arc in range(len(starts) - 1):
         has_level = arc < len(level)
         if calm[arc] and not has_level:
             continue
-        good = np.int64(0)
-        for i in range(starts[arc], starts[arc + 1]):  # branch-free: the next value overwrites a NaN
+        good, first, pixels = np.int64(0), starts[arc], starts[arc + 1] - starts[arc]
+        for i in range(first, first + pixels):  # branch-free: the next value overwrites a NaN
             v[good], w[good], at[good] = pairs[i, 0], pairs[i, 1], order[i]
+            place[good, 0] = (np.int64(offset[i]) - 127.5) / 128
+            place[good, 1] = (2 * (i - first) + 1 - pixels) / pixels
             good += pairs[i, 0] == pairs[i, 0]
         if has_level:
             level[arc] = np.float32(_median(w, good, keys)) if good else NAN
         if good == 0 or calm[arc]:
             continue
         noise = level[arc] if has_level else np.float32(_median(w, good, keys))
-        _mask_far(v, w, np.float32(_median(v, good, keys)), noise, good, alpha, far, keys, at, mask)
-        _mask_far(w, w, noise, noise, good, alpha, far, keys, at, mask)
+        middle = np.float32(_median(v, good, keys))
+        _mask_far(v, w, middle, noise, good, alpha, far, keys, at, mask, place, surface)
+        _mask_far(w, w, noise, noise, good, alpha, far, keys, at, mask, place, surface)
 
 
 @compiled
@@ -124,8 +140,10 @@ def _mask_far(
     keys: NDArray[np.int32],
     at: NDArray[np.uint32],
     mask: NDArray[np.uint8],
+    place: NDArray[np.float64],
+    surface: NDArray[np.float64],
 ) -> None:
-    """Mask pixels far from the ``middle`` of ``x``, see `mask_mad`; compute MAD only if it matters."""
+    """Mask pixels far from the ``middle`` of ``x``, see `mask_mad`; compute MAD and surface only if they matter."""
     candidates = 0
     for i in range(good):
         far[i] = abs(x[i] - middle)
@@ -133,12 +151,80 @@ def _mask_far(
         candidates += int(distance * distance > alpha * alpha * np.float64(max(noise, w[i])))
     if candidates == 0:
         return
-    spread = MAD_TO_STD * _median(far, good, keys)
+    spread, doubt = MAD_TO_STD * _median(far, good, keys), 0.0
+    if good >= ENOUGH and spread * spread > STEEP * noise:
+        _fit_surface(x, np.float64(middle), alpha * spread, good, place, surface)
+        for i in range(good):
+            far[i] = abs(x[i] - middle - surface[i])
+        left = MAD_TO_STD * _median(far, good, keys)
+        if left < BETTER * spread:
+            spread, doubt = CAUTION * left, DOUBT
+        else:
+            for i in range(good):
+                far[i] = abs(x[i] - middle)
     least = max(spread * spread, np.float64(noise))
     for i in range(good):
-        distance = np.float64(far[i])
-        if distance * distance > alpha * alpha * max(least, np.float64(w[i])):
+        distance, unsure = np.float64(far[i]), doubt * surface[i]
+        if distance * distance > alpha * alpha * (max(least, np.float64(w[i])) + unsure * unsure):
             mask[at[i]] |= OUTLIER
+
+
+@compiled
+def _fit_surface(
+    x: NDArray[np.float32],
+    middle: float,
+    limit: float,
+    good: np.int64,
+    place: NDArray[np.float64],
+    surface: NDArray[np.float64],
+) -> None:
+    """Fit ``x - middle``, values above ``limit`` cut off, by least squares with a polynomial of degree two.
+
+    Parameters
+    ----------
+    x, middle, good
+        The values of an arc, their median, and how many there are.
+    limit
+        Largest distance from the median that counts; greater ones are set to it.
+    place
+        Distance from the middle of the arc across and along the ring, -1 to 1.
+    surface
+        Output, values of the polynomial.
+    """
+    moments, right, p = np.zeros((TERMS, TERMS)), np.zeros(TERMS), np.empty(TERMS)
+    for i in range(good):
+        y = min(max(x[i] - middle, -limit), limit)
+        _terms(place[i, 0], place[i, 1], p)
+        for j in range(TERMS):
+            right[j] += y * p[j]
+            for k in range(j + 1):
+                moments[j, k] += p[j] * p[k]
+    for j in range(TERMS):  # Cholesky; what is added keeps it regular where all pixels are at one place
+        moments[j, j] += RIDGE * good
+        for k in range(j):
+            for m in range(k):
+                moments[j, k] -= moments[j, m] * moments[k, m]
+            moments[j, k] /= moments[k, k]
+            moments[j, j] -= moments[j, k] * moments[j, k]
+            right[j] -= moments[j, k] * right[k]
+        moments[j, j] = np.sqrt(moments[j, j])
+        right[j] /= moments[j, j]
+    for j in range(TERMS - 1, -1, -1):
+        for k in range(j + 1, TERMS):
+            right[j] -= moments[k, j] * right[k]
+        right[j] /= moments[j, j]
+    for i in range(good):
+        _terms(place[i, 0], place[i, 1], p)
+        surface[i] = 0.0
+        for j in range(TERMS):
+            surface[i] += p[j] * right[j]
+
+
+@compiled
+def _terms(across: float, along: float, p: NDArray[np.float64]) -> None:
+    """Write the terms of a polynomial of degree two."""
+    p[0], p[1], p[2] = 1.0, across, along
+    p[3], p[4], p[5] = across * across, across * along, along * along
 
 
 @compiled
