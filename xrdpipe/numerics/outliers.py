@@ -19,9 +19,9 @@ MAD_TO_STD = 1.4826  # standard deviation over median absolute deviation of a no
 BLOCK = 1024  # pixels that fit into the first-level cache
 
 # The surface of an arc
-TERMS = 6  # of a polynomial of degree two
 ENOUGH = 24  # pixels that it is fitted to, at least
-STEEP = 2.0  # variance of an arc over that of counts from which on it is tried
+STEEP = 4.0  # variance of an arc over that of counts from which on it is tried
+EXPLAINED = 0.15  # share of the variance that a surface has to explain
 BETTER = 0.9  # largest share of the scatter that may be left
 CAUTION = 1.3  # the scatter about a fitted surface is too small, and has long tails
 DOUBT = 0.1  # error of the surface as a share of its distance from the median
@@ -106,26 +106,30 @@ def mask_mad(
     """
     size = longest_ring(starts)
     v, w, far = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
-    keys, at = np.empty(size, np.int32), np.empty(size, np.uint32)
-    place, surface = np.empty((size, 2)), np.zeros(size)
+    keys, at = np.empty(size, np.int32), np.empty(size, np.int64)
+    across, along, surface = np.empty(size), np.empty(size), np.zeros(size)
     for arc in range(len(starts) - 1):
-        has_level = arc < len(level)
+        has_level, first, last = arc < len(level), starts[arc], starts[arc + 1]
         if calm[arc] and not has_level:
             continue
-        good, first, pixels = np.int64(0), starts[arc], starts[arc + 1] - starts[arc]
-        for i in range(first, first + pixels):  # branch-free: the next value overwrites a NaN
-            v[good], w[good], at[good] = pairs[i, 0], pairs[i, 1], order[i]
-            place[good, 0] = (np.int64(offset[i]) - 127.5) / 128
-            place[good, 1] = (2 * (i - first) + 1 - pixels) / pixels
-            good += pairs[i, 0] == pairs[i, 0]
+        good, differ = np.int64(0), np.int64(0)
+        for i in range(first, last):  # branch-free: the next value overwrites a NaN
+            v[good], w[good], at[good] = pairs[i, 0], pairs[i, 1], i
+            valid = np.int64(pairs[i, 0] == pairs[i, 0])
+            differ += valid & np.int64(pairs[i, 0] != pairs[i, 1])
+            good += valid
         if has_level:
             level[arc] = np.float32(_median(w, good, keys)) if good else NAN
         if good == 0 or calm[arc]:
             continue
         noise = level[arc] if has_level else np.float32(_median(w, good, keys))
-        middle = np.float32(_median(v, good, keys))
-        _mask_far(v, w, middle, noise, good, alpha, far, keys, at, mask, place, surface)
-        _mask_far(w, w, noise, noise, good, alpha, far, keys, at, mask, place, surface)
+        span = (first, last)
+        if differ:
+            middle = np.float32(_median(v, good, keys))
+            _mask_far(
+                v, w, middle, noise, good, alpha, far, keys, at, span, offset, across, along, surface, order, mask
+            )
+        _mask_far(w, w, noise, noise, good, alpha, far, keys, at, span, offset, across, along, surface, order, mask)
 
 
 @compiled
@@ -138,24 +142,34 @@ def _mask_far(
     alpha: float,
     far: NDArray[np.float32],
     keys: NDArray[np.int32],
-    at: NDArray[np.uint32],
-    mask: NDArray[np.uint8],
-    place: NDArray[np.float64],
+    at: NDArray[np.int64],
+    span: tuple[np.int64, np.int64],
+    offset: NDArray[np.uint8],
+    across: NDArray[np.float64],
+    along: NDArray[np.float64],
     surface: NDArray[np.float64],
+    order: NDArray[np.uint32],
+    mask: NDArray[np.uint8],
 ) -> None:
     """Mask pixels far from the ``middle`` of ``x``, see `mask_mad`; compute MAD and surface only if they matter."""
-    candidates = 0
+    limit, doubt, candidates = alpha * alpha, 0.0, 0
     for i in range(good):
         far[i] = abs(x[i] - middle)
         distance = np.float64(far[i])
-        candidates += int(distance * distance > alpha * alpha * np.float64(max(noise, w[i])))
+        candidates += int(distance * distance > limit * np.float64(max(noise, w[i])))
     if candidates == 0:
         return
-    spread, doubt = MAD_TO_STD * _median(far, good, keys), 0.0
-    if good >= ENOUGH and spread * spread > STEEP * noise:
-        _fit_surface(x, np.float64(middle), alpha * spread, good, place, surface)
+    spread = MAD_TO_STD * _median(far, good, keys)
+    steep = good >= ENOUGH and spread * spread > STEEP * noise
+    if steep and _varies(x, np.float64(middle), alpha * spread, good, at, span, offset, across, along, surface):
+        _fit_surface(good, across, along, surface)
+        candidates = 0
         for i in range(good):
             far[i] = abs(x[i] - middle - surface[i])
+            distance = np.float64(far[i])
+            candidates += int(distance * distance > limit * np.float64(max(noise, w[i])))
+        if candidates == 0:
+            return
         left = MAD_TO_STD * _median(far, good, keys)
         if left < BETTER * spread:
             spread, doubt = CAUTION * left, DOUBT
@@ -165,66 +179,125 @@ def _mask_far(
     least = max(spread * spread, np.float64(noise))
     for i in range(good):
         distance, unsure = np.float64(far[i]), doubt * surface[i]
-        if distance * distance > alpha * alpha * (max(least, np.float64(w[i])) + unsure * unsure):
-            mask[at[i]] |= OUTLIER
+        if distance * distance > limit * (max(least, np.float64(w[i])) + unsure * unsure):
+            mask[order[at[i]]] |= OUTLIER
 
 
 @compiled
-def _fit_surface(
+def _varies(
     x: NDArray[np.float32],
     middle: float,
     limit: float,
     good: np.int64,
-    place: NDArray[np.float64],
-    surface: NDArray[np.float64],
-) -> None:
-    """Fit ``x - middle``, values above ``limit`` cut off, by least squares with a polynomial of degree two.
+    at: NDArray[np.int64],
+    span: tuple[np.int64, np.int64],
+    offset: NDArray[np.uint8],
+    across: NDArray[np.float64],
+    along: NDArray[np.float64],
+    y: NDArray[np.float64],
+) -> bool:
+    """Estimate whether a surface explains more than `EXPLAINED` of the variance of an arc: what random values never do.
+
+    The estimate takes the pixels as evenly spread. Most arcs need no fit.
 
     Parameters
     ----------
     x, middle, good
         The values of an arc, their median, and how many there are.
     limit
-        Largest distance from the median that counts; greater ones are set to it.
-    place
-        Distance from the middle of the arc across and along the ring, -1 to 1.
-    surface
-        Output, values of the polynomial.
+        Largest distance from the median that counts.
+    at, span, offset
+        Place in arc order of each value, first and last place of the arc, and `geometry.rings.Arcs.offset`.
+    across, along
+        Output, the places of the pixels across and along the arc, from -1 to 1.
+    y
+        Output, ``x - middle``, values beyond ``limit`` set to it.
     """
-    moments, right, p = np.zeros((TERMS, TERMS)), np.zeros(TERMS), np.empty(TERMS)
+    scale, centre = 1 / np.float64(span[1] - span[0]), span[0] + span[1] - 1
     for i in range(good):
-        y = min(max(x[i] - middle, -limit), limit)
-        _terms(place[i, 0], place[i, 1], p)
-        for j in range(TERMS):
-            right[j] += y * p[j]
-            for k in range(j + 1):
-                moments[j, k] += p[j] * p[k]
-    for j in range(TERMS):  # Cholesky; what is added keeps it regular where all pixels are at one place
-        moments[j, j] += RIDGE * good
-        for k in range(j):
-            for m in range(k):
-                moments[j, k] -= moments[j, m] * moments[k, m]
-            moments[j, k] /= moments[k, k]
-            moments[j, j] -= moments[j, k] * moments[j, k]
-            right[j] -= moments[j, k] * right[k]
-        moments[j, j] = np.sqrt(moments[j, j])
-        right[j] /= moments[j, j]
-    for j in range(TERMS - 1, -1, -1):
-        for k in range(j + 1, TERMS):
-            right[j] -= moments[k, j] * right[k]
-        right[j] /= moments[j, j]
+        y[i] = min(max(x[i] - middle, -limit), limit)
+        across[i], along[i] = (offset[at[i]] - 127.5) / 128, (2 * at[i] - centre) * scale
+    y0, yy, ya, yb, yaa, yab, ybb = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for i in range(good):
-        _terms(place[i, 0], place[i, 1], p)
-        surface[i] = 0.0
-        for j in range(TERMS):
-            surface[i] += p[j] * right[j]
+        p, q = y[i] * across[i], y[i] * along[i]
+        y0 += y[i]
+        yy += y[i] * y[i]
+        ya += p
+        yb += q
+        yaa += p * across[i]
+        yab += p * along[i]
+        ybb += q * along[i]
+    yaa -= y0 / 3
+    ybb -= y0 / 3
+    explained = 3 * (ya * ya + yb * yb) + 9 * yab * yab + 11.25 * (yaa * yaa + ybb * ybb)  # Legendre's polynomials
+    return explained > EXPLAINED * (good * yy - y0 * y0)
 
 
 @compiled
-def _terms(across: float, along: float, p: NDArray[np.float64]) -> None:
-    """Write the terms of a polynomial of degree two."""
-    p[0], p[1], p[2] = 1.0, across, along
-    p[3], p[4], p[5] = across * across, across * along, along * along
+def _fit_surface(
+    good: np.int64, across: NDArray[np.float64], along: NDArray[np.float64], surface: NDArray[np.float64]
+) -> None:
+    """Replace ``surface`` by the polynomial of degree two in ``across`` and ``along`` that fits it best."""
+    a, b, aa, ab, bb, aaa, aab, abb, bbb = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    aaaa, aaab, aabb, abbb, bbbb = 0.0, 0.0, 0.0, 0.0, 0.0
+    y0, ya, yb, yaa, yab, ybb = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for i in range(good):
+        y, p, q = surface[i], across[i], along[i]
+        pp, pq, qq = p * p, p * q, q * q
+        a += p
+        b += q
+        aa += pp
+        ab += pq
+        bb += qq
+        aaa += pp * p
+        aab += pp * q
+        abb += p * qq
+        bbb += qq * q
+        aaaa += pp * pp
+        aaab += pp * pq
+        aabb += pp * qq
+        abbb += pq * qq
+        bbbb += qq * qq
+        y0 += y
+        ya += y * p
+        yb += y * q
+        yaa += y * pp
+        yab += y * pq
+        ybb += y * qq
+    m = np.array(
+        (
+            (np.float64(good), a, b, aa, ab, bb),
+            (a, aa, ab, aaa, aab, abb),
+            (b, ab, bb, aab, abb, bbb),
+            (aa, aaa, aab, aaaa, aaab, aabb),
+            (ab, aab, abb, aaab, aabb, abbb),
+            (bb, abb, bbb, aabb, abbb, bbbb),
+        )
+    )
+    c = np.array((y0, ya, yb, yaa, yab, ybb))
+    _solve(m, c, RIDGE * good)
+    for i in range(good):
+        p, q = across[i], along[i]
+        surface[i] = c[0] + p * (c[1] + p * c[3] + q * c[4]) + q * (c[2] + q * c[5])
+
+
+@compiled
+def _solve(m: NDArray[np.float64], c: NDArray[np.float64], ridge: float) -> None:
+    """Solve ``(m + ridge) x = c`` for a positive definite ``m`` by Cholesky's method; x is written to ``c``."""
+    n, inverse = len(c), np.empty(len(c))
+    for j in range(n):
+        for k in range(j):
+            for i in range(k):
+                m[j, k] -= m[j, i] * m[k, i]
+            m[j, k] *= inverse[k]
+            m[j, j] -= m[j, k] * m[j, k]
+            c[j] -= m[j, k] * c[k]
+        inverse[j] = 1 / np.sqrt(m[j, j] + ridge)
+        c[j] *= inverse[j]
+    for j in range(n - 1, -1, -1):
+        for k in range(j + 1, n):
+            c[j] -= m[k, j] * c[k]
+        c[j] *= inverse[j]
 
 
 @compiled
