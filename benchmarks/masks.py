@@ -1,7 +1,8 @@
-"""What masks find of bad pixels whose truth is known: `python -m benchmarks.masks [--half odd]`.
+"""What masks find of bad pixels whose truth is known: `python -m benchmarks.masks [--half odd] [--narrow]`.
 
 A region (shadow, arm, gap, line) is asked for where what it lacks is more than ten standard deviations of what would be
-there. Odd seeds are for figures that are reported, even ones for development.
+there. ``--narrow``: single bad pixels among peaks narrower than a pixel; those count that are more than eight standard
+deviations off. Odd seeds are for figures that are reported, even ones for development.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .scenes import KINDS, REGIONS, Scene, scene
+from .scenes import KINDS, REGIONS, Scene, narrow_scene, scene
 
 MASKS: dict[str, dict[str, Any]] = {"without regions": {"regions": False}, "robust": {"regions": True}}
 ROBUST = {"edge": 0, "lower_thresh": None, "alpha": 4.5, "auto_type": "mad"}
 SIGNIFICANT = 10.0  # standard deviations
+WIDTHS = (0.3, 0.5, 0.7, 1.0, 1.5)  # of narrow peaks: pixels, full width at half maximum
 
 
 def masks(what: Scene, folder: Path) -> dict[str, NDArray[np.bool_]]:
@@ -66,16 +68,45 @@ def score(what: Scene, mask: NDArray[np.bool_]) -> dict[str, float]:
     }
 
 
+def count_narrow(what: Scene, mask: NDArray[np.bool_]) -> list[int]:
+    """Numbers of pixels: found and to be found, the same where counts are steep, masked rightly and masked."""
+    from scipy.ndimage import maximum_filter, minimum_filter
+
+    raw, air = what.image.astype(float), what.expected - what.net
+    noise = np.maximum(np.maximum(what.expected, raw), 1) + (np.maximum(air, 1) if what.recipe.subtract else 0)
+    wanted = what.bad & (abs(raw - what.expected) > 8 * np.sqrt(noise))
+    rise = maximum_filter(what.expected, 3) - minimum_filter(what.expected, 3)
+    steep = wanted & (rise > 6 * np.sqrt(what.expected))
+    pairs = [(mask & wanted, wanted), (mask & steep, steep), (mask & what.bad, mask)]
+    return [int(np.count_nonzero(each)) for pair in pairs for each in pair]
+
+
+def main_narrow(seeds: range, folder: Path) -> None:
+    """Print what `robust` finds among narrow peaks, a line a width."""
+    for width in WIDTHS:
+        scenes = [narrow_scene(seed, width) for seed in seeds]
+        counts = np.array([count_narrow(what, masks(what, folder)["robust"]) for what in scenes])
+        recall, steep, precision = (counts[:, k].sum() / counts[:, k + 1].sum() for k in (0, 2, 4))
+        worst = (counts[:, 0] / counts[:, 1]).min()
+        print(f"{width} pixels: {recall=:.4f} (worst scene {worst:.3f}), at peaks {steep:.4f}, {precision=:.4f}")
+
+
 def main() -> None:
     """Print a table of the scenes and its summary."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--half", choices=("even", "odd"), default="even")
     parser.add_argument("--scenes", type=int, default=100)
     parser.add_argument("--first", type=int, default=0, help="the even seed to begin with")
+    parser.add_argument("--narrow", action="store_true")
     asked = parser.parse_args()
+    first = asked.first + (asked.half == "odd")
+    seeds = range(first, first + 2 * asked.scenes, 2)
+    if asked.narrow:
+        with tempfile.TemporaryDirectory() as folder:
+            return main_narrow(seeds, Path(folder))
     table: dict[str, list[dict[str, float]]] = {name: [] for name in MASKS}
     with tempfile.TemporaryDirectory() as folder:
-        for seed in range(asked.first + (asked.half == "odd"), asked.first + 2 * asked.scenes, 2):
+        for seed in seeds:
             what = scene(seed)
             for name, mask in masks(what, Path(folder)).items():
                 table[name].append(score(what, mask))

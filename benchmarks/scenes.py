@@ -71,9 +71,9 @@ ISSUE = Recipe(
 class Scene:
     """A frame and its truth; arrays are (slow, fast).
 
-    ``image`` and ``background`` (None: not measured) are what the detector delivers, uint16 or (above 100 counts a pixel) uint32. ``expected`` is the frame
-    without noise and defects, ``net`` the same less the background where there is one: what a pattern has to be the
-    mean of. ``label`` (uint8) is the index in `KINDS` of what is wrong with a pixel.
+    ``image`` and ``background`` (None: not measured) are what the detector delivers, uint16 or, above 100 counts a
+    pixel, uint32. ``expected`` is the frame without noise and defects, ``net`` the same less the background where there
+    is one: what a pattern has to be the mean of. ``label`` (uint8) is the index in `KINDS` of what is wrong with a pixel.
     """
 
     name: str
@@ -237,7 +237,7 @@ def _poni(what: Recipe) -> str:
 
 
 def _pixels(what: Recipe, sub: int = 1) -> tuple[Floats, Floats, Floats]:
-    """q (1/angstrom), azimuth (rad), and polarization times solid angle of every pixel, or of ``sub**2`` parts of it."""
+    """q (1/angstrom), azimuth (rad), polarization times solid angle of every pixel, or of ``sub**2`` parts of it."""
     from pyFAI.detectors import Detector
     from pyFAI.integrator.azimuthal import AzimuthalIntegrator
 

@@ -11,21 +11,19 @@ from numpy.typing import NDArray
 from .compiled import compiled
 from .constants import LOWER, NOT_FINITE, OUTLIER, UPPER
 from .kernels import threshold
-from .ring_statistics import longest_ring, median_of_keys, ring_std, ring_sum, to_key
+from .ring_statistics import fit_surface, longest_ring, median_of_keys, ring_std, ring_sum, to_key, varies
 
 GROWN = np.uint8(1 << 7)  # last bit of a mask: neighbours of pixels that the frame's own values mask
 AUTOMATIC = np.uint8(LOWER | UPPER | OUTLIER | NOT_FINITE)
 MAD_TO_STD = 1.4826  # standard deviation over median absolute deviation of a normal distribution
 BLOCK = 1024  # pixels that fit into the first-level cache
 
-# The surface of an arc
-ENOUGH = 24  # pixels that it is fitted to, at least
-STEEP = 4.0  # variance of an arc over that of counts from which on it is tried
-EXPLAINED = 0.15  # share of the variance that a surface has to explain
+# Where a surface takes the place of an arc's median
+ENOUGH = 24  # pixels, at least
+STEEP = 4.0  # least variance of the arc, in that of counts
 BETTER = 0.9  # largest share of the scatter that may be left
-CAUTION = 1.3  # the scatter about a fitted surface is too small, and has long tails
+CAUTION = 1.3  # factor for the scatter about the surface, which is smaller than that of other pixels and has long tails
 DOUBT = 0.1  # error of the surface as a share of its distance from the median
-RIDGE = 1e-6
 GOOD, NAN = np.uint8(0), np.float32(np.nan)
 
 
@@ -86,8 +84,10 @@ def mask_mad(
     x the values and for x the variances. A variance is counts, so its own noise is its root. It shows pixels that a
     subtraction hides, because they count nothing or too much in both frames.
 
-    Where an arc scatters more than counts do, m is a surface over the arc if that leaves less scatter, see
-    `_fit_surface`: x changes within a third of a pixel where a peak is narrower than a pixel.
+    An arc whose scatter is more than twice that of counts has a surface instead, a polynomial of degree two in the
+    places across and along the arc, if that leaves less scatter: where a peak is narrower than a pixel, counts change
+    within a third of a pixel. Then m is the value of the surface, and ``s**2 = max((1.3 * 1.4826 * MAD)**2, median(w),
+    w) + (0.1 * d)**2``, d being the distance of the surface from the median.
 
     Parameters
     ----------
@@ -160,9 +160,9 @@ def _mask_far(
     if candidates == 0:
         return
     spread = MAD_TO_STD * _median(far, good, keys)
-    steep = good >= ENOUGH and spread * spread > STEEP * noise
-    if steep and _varies(x, np.float64(middle), alpha * spread, good, at, span, offset, across, along, surface):
-        _fit_surface(good, across, along, surface)
+    steep = good >= ENOUGH and spread * spread > STEEP * noise > 0
+    if steep and varies(x, np.float64(middle), alpha * spread, good, at, span, offset, across, along, surface):
+        fit_surface(good, across, along, surface)
         candidates = 0
         for i in range(good):
             far[i] = abs(x[i] - middle - surface[i])
@@ -181,123 +181,6 @@ def _mask_far(
         distance, unsure = np.float64(far[i]), doubt * surface[i]
         if distance * distance > limit * (max(least, np.float64(w[i])) + unsure * unsure):
             mask[order[at[i]]] |= OUTLIER
-
-
-@compiled
-def _varies(
-    x: NDArray[np.float32],
-    middle: float,
-    limit: float,
-    good: np.int64,
-    at: NDArray[np.int64],
-    span: tuple[np.int64, np.int64],
-    offset: NDArray[np.uint8],
-    across: NDArray[np.float64],
-    along: NDArray[np.float64],
-    y: NDArray[np.float64],
-) -> bool:
-    """Estimate whether a surface explains more than `EXPLAINED` of the variance of an arc: what random values never do.
-
-    The estimate takes the pixels as evenly spread. Most arcs need no fit.
-
-    Parameters
-    ----------
-    x, middle, good
-        The values of an arc, their median, and how many there are.
-    limit
-        Largest distance from the median that counts.
-    at, span, offset
-        Place in arc order of each value, first and last place of the arc, and `geometry.rings.Arcs.offset`.
-    across, along
-        Output, the places of the pixels across and along the arc, from -1 to 1.
-    y
-        Output, ``x - middle``, values beyond ``limit`` set to it.
-    """
-    scale, centre = 1 / np.float64(span[1] - span[0]), span[0] + span[1] - 1
-    for i in range(good):
-        y[i] = min(max(x[i] - middle, -limit), limit)
-        across[i], along[i] = (offset[at[i]] - 127.5) / 128, (2 * at[i] - centre) * scale
-    y0, yy, ya, yb, yaa, yab, ybb = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    for i in range(good):
-        p, q = y[i] * across[i], y[i] * along[i]
-        y0 += y[i]
-        yy += y[i] * y[i]
-        ya += p
-        yb += q
-        yaa += p * across[i]
-        yab += p * along[i]
-        ybb += q * along[i]
-    yaa -= y0 / 3
-    ybb -= y0 / 3
-    explained = 3 * (ya * ya + yb * yb) + 9 * yab * yab + 11.25 * (yaa * yaa + ybb * ybb)  # Legendre's polynomials
-    return explained > EXPLAINED * (good * yy - y0 * y0)
-
-
-@compiled
-def _fit_surface(
-    good: np.int64, across: NDArray[np.float64], along: NDArray[np.float64], surface: NDArray[np.float64]
-) -> None:
-    """Replace ``surface`` by the polynomial of degree two in ``across`` and ``along`` that fits it best."""
-    a, b, aa, ab, bb, aaa, aab, abb, bbb = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    aaaa, aaab, aabb, abbb, bbbb = 0.0, 0.0, 0.0, 0.0, 0.0
-    y0, ya, yb, yaa, yab, ybb = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    for i in range(good):
-        y, p, q = surface[i], across[i], along[i]
-        pp, pq, qq = p * p, p * q, q * q
-        a += p
-        b += q
-        aa += pp
-        ab += pq
-        bb += qq
-        aaa += pp * p
-        aab += pp * q
-        abb += p * qq
-        bbb += qq * q
-        aaaa += pp * pp
-        aaab += pp * pq
-        aabb += pp * qq
-        abbb += pq * qq
-        bbbb += qq * qq
-        y0 += y
-        ya += y * p
-        yb += y * q
-        yaa += y * pp
-        yab += y * pq
-        ybb += y * qq
-    m = np.array(
-        (
-            (np.float64(good), a, b, aa, ab, bb),
-            (a, aa, ab, aaa, aab, abb),
-            (b, ab, bb, aab, abb, bbb),
-            (aa, aaa, aab, aaaa, aaab, aabb),
-            (ab, aab, abb, aaab, aabb, abbb),
-            (bb, abb, bbb, aabb, abbb, bbbb),
-        )
-    )
-    c = np.array((y0, ya, yb, yaa, yab, ybb))
-    _solve(m, c, RIDGE * good)
-    for i in range(good):
-        p, q = across[i], along[i]
-        surface[i] = c[0] + p * (c[1] + p * c[3] + q * c[4]) + q * (c[2] + q * c[5])
-
-
-@compiled
-def _solve(m: NDArray[np.float64], c: NDArray[np.float64], ridge: float) -> None:
-    """Solve ``(m + ridge) x = c`` for a positive definite ``m`` by Cholesky's method; x is written to ``c``."""
-    n, inverse = len(c), np.empty(len(c))
-    for j in range(n):
-        for k in range(j):
-            for i in range(k):
-                m[j, k] -= m[j, i] * m[k, i]
-            m[j, k] *= inverse[k]
-            m[j, j] -= m[j, k] * m[j, k]
-            c[j] -= m[j, k] * c[k]
-        inverse[j] = 1 / np.sqrt(m[j, j] + ridge)
-        c[j] *= inverse[j]
-    for j in range(n - 1, -1, -1):
-        for k in range(j + 1, n):
-            c[j] -= m[k, j] * c[k]
-        c[j] *= inverse[j]
 
 
 @compiled
