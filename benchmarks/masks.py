@@ -84,39 +84,25 @@ def count_narrow(what: Scene, mask: NDArray[np.bool_]) -> list[int]:
 def main_narrow(seeds: range, folder: Path) -> None:
     """Print what `robust` finds among narrow peaks, a line a width."""
     for width in WIDTHS:
-        scenes = [narrow_scene(seed, width) for seed in seeds]
+        scenes = (narrow_scene(seed, width) for seed in seeds)
         counts = np.array([count_narrow(what, masks(what, folder)["robust"]) for what in scenes])
         recall, steep, precision = (counts[:, k].sum() / counts[:, k + 1].sum() for k in (0, 2, 4))
         worst = (counts[:, 0] / counts[:, 1]).min()
-        print(f"{width} pixels: {recall=:.4f} (worst scene {worst:.3f}), at peaks {steep:.4f}, {precision=:.4f}")
+        print(
+            f"{width} pixels: {recall=:.4f} (worst scene {worst:.3f}), at peaks {steep:.4f}, {precision=:.4f}",
+            flush=True,
+        )
 
 
-def main() -> None:
-    """Print a table of the scenes and its summary."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--half", choices=("even", "odd"), default="even")
-    parser.add_argument("--scenes", type=int, default=100)
-    parser.add_argument("--first", type=int, default=0, help="the even seed to begin with")
-    parser.add_argument("--narrow", action="store_true")
-    asked = parser.parse_args()
-    first = asked.first + (asked.half == "odd")
-    seeds = range(first, first + 2 * asked.scenes, 2)
-    if asked.narrow:
-        with tempfile.TemporaryDirectory() as folder:
-            return main_narrow(seeds, Path(folder))
+def main_scenes(seeds: range, folder: Path) -> None:
+    """Print a line a scene and the summary."""
     table: dict[str, list[dict[str, float]]] = {name: [] for name in MASKS}
-    with tempfile.TemporaryDirectory() as folder:
-        for seed in seeds:
-            what = scene(seed)
-            for name, mask in masks(what, Path(folder)).items():
-                table[name].append(score(what, mask))
-            row = table["robust"][-1]
-            print(
-                seed,
-                f"{what.recipe.counts:.2f}",
-                {key: round(float(value), 4) for key, value in row.items()},
-                flush=True,
-            )
+    for seed in seeds:
+        what = scene(seed)
+        for name, mask in masks(what, folder).items():
+            table[name].append(score(what, mask))
+        row = {key: round(float(value), 4) for key, value in table["robust"][-1].items()}
+        print(seed, f"{what.recipe.counts:.2f}", row, flush=True)
     for name, rows in table.items():
         print(f"\n{name}")
         for key in rows[0]:
@@ -129,6 +115,20 @@ def main() -> None:
         met = np.mean([recall >= 0.95 and precision >= 0.98 for recall, precision in both])
         near = np.mean([recall >= 0.9 and precision >= 0.95 for recall, precision in both])
         print(f"  recall >= 0.95 and precision >= 0.98: {met:.2f} of {len(both)}; 0.9 and 0.95: {near:.2f}")
+
+
+def main() -> None:
+    """Print what masks find in random scenes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--half", choices=("even", "odd"), default="even")
+    parser.add_argument("--scenes", type=int, default=100)
+    parser.add_argument("--first", type=int, default=0, help="the even seed to begin with")
+    parser.add_argument("--narrow", action="store_true")
+    asked = parser.parse_args()
+    first = asked.first + (asked.half == "odd")
+    seeds = range(first, first + 2 * asked.scenes, 2)
+    with tempfile.TemporaryDirectory() as folder:
+        (main_narrow if asked.narrow else main_scenes)(seeds, Path(folder))
 
 
 if __name__ == "__main__":

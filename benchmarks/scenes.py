@@ -73,7 +73,7 @@ class Scene:
 
     ``image`` and ``background`` (None: not measured) are what the detector delivers, uint16 or, above 100 counts a
     pixel, uint32. ``expected`` is the frame without noise and defects, ``net`` the same less the background where there
-    is one: what a pattern has to be the mean of. ``label`` (uint8) is the index in `KINDS` of what is wrong with a pixel.
+    is one: what a pattern has to be the mean of. ``label`` (uint8) is the index in `KINDS` of what is wrong.
     """
 
     name: str
