@@ -27,13 +27,14 @@ F4 = np.float32
 
 
 def surface(y: NDArray[np.float64], across: NDArray[np.float64], along: NDArray[np.float64]) -> Any:
-    """The polynomial of degree two that fits, or None where an estimate says that it explains little."""
+    """The polynomial of degree two that fits and its part along the arc; None where an estimate says: no use."""
     legendre = {3.0: (across, along), 9.0: (across * along,), 11.25: (across**2 - 1 / 3, along**2 - 1 / 3)}
     explained = sum(weight * (y @ term) ** 2 for weight, terms in legendre.items() for term in terms)
     if explained <= 0.15 * (y.size * (y @ y) - y.sum() ** 2):
         return None
     x = np.stack([np.ones(y.size), across, along, across**2, across * along, along**2], axis=1)
-    return x @ np.linalg.solve(x.T @ x + 1e-6 * y.size * np.eye(6), x.T @ y)
+    c = np.linalg.solve(x.T @ x + 1e-6 * y.size * np.eye(6), x.T @ y)
+    return x @ c, c[2] * along + c[5] * (along**2 - 1 / 3)
 
 
 def by_mad(
@@ -51,17 +52,20 @@ def by_mad(
 
     def far(x: NDArray[np.float32]) -> NDArray[np.bool_]:
         middle = F4(np.median(x.astype(float)))
-        distance, doubt, least = np.abs(x - middle), np.zeros(x.size), np.maximum(noise, w.astype(float))
+        distance, least = np.abs(x - middle), np.maximum(noise, w.astype(float))
         spread = std(distance)
         if x.size >= 24 and spread**2 > 4 * noise > 0 and (distance.astype(float) ** 2 > alpha * alpha * least).any():
             y = x.astype(float) - middle
             fitted = surface(np.clip(y, -alpha * spread, alpha * spread), across, along)
-            left = distance if fitted is None else np.abs(y - fitted).astype(F4)
+            left = distance if fitted is None else np.abs(y - fitted[0]).astype(F4)
             if not (left.astype(float) ** 2 > alpha * alpha * least).any():
                 return np.zeros(x.size, bool)
-            if std(left) < 0.9 * spread:
-                distance, doubt, spread = left, 0.1 * fitted, 1.3 * std(left)
-        return distance.astype(float) ** 2 > alpha * alpha * (np.maximum(spread**2, least) + doubt**2)
+            if fitted is not None and std(left) < 0.9 * spread:
+                away = np.minimum(np.abs(y), np.abs(y - fitted[0] + fitted[1]))
+                s2 = np.maximum((1.3 * std(left)) ** 2, least) + (0.1 * fitted[0]) ** 2
+                off = left.astype(float) ** 2 > alpha * alpha * s2
+                return off | (away**2 > alpha * alpha * np.maximum(spread**2, least))
+        return distance.astype(float) ** 2 > alpha * alpha * np.maximum(spread**2, least)
 
     return far(v) | far(w)
 

@@ -87,7 +87,8 @@ def mask_mad(
     An arc whose scatter is more than twice that of counts has a surface instead, a polynomial of degree two in the
     places across and along the arc, if that leaves less scatter: where a peak is narrower than a pixel, counts change
     within a third of a pixel. Then m is the value of the surface, and ``s**2 = max((1.3 * 1.4826 * MAD)**2, median(w),
-    w) + (0.1 * d)**2``, d being the distance of the surface from the median.
+    w) + (0.1 * d)**2``, d being the distance of the surface from the median. What is far from the median stays masked
+    where only the variation along the arc explains it: that may be a shadow.
 
     Parameters
     ----------
@@ -152,7 +153,7 @@ def _mask_far(
     mask: NDArray[np.uint8],
 ) -> None:
     """Mask pixels far from the ``middle`` of ``x``, see `mask_mad`; compute MAD and surface only if they matter."""
-    limit, doubt, candidates = alpha * alpha, 0.0, 0
+    limit, candidates = alpha * alpha, 0
     for i in range(good):
         far[i] = abs(x[i] - middle)
         distance = np.float64(far[i])
@@ -172,14 +173,21 @@ def _mask_far(
             return
         left = MAD_TO_STD * _median(far, good, keys)
         if left < BETTER * spread:
-            spread, doubt = CAUTION * left, DOUBT
-        else:
+            inner, outer = max(CAUTION * CAUTION * left * left, np.float64(noise)), spread * spread
             for i in range(good):
-                far[i] = abs(x[i] - middle)
+                distance, doubt, own = np.float64(far[i]), DOUBT * surface[i], np.float64(w[i])
+                flat = x[i] - middle - surface[i] + along[i]
+                away = min(abs(np.float64(x[i]) - middle), abs(flat))
+                near_surface = distance * distance <= limit * (max(inner, own) + doubt * doubt)
+                if not near_surface or away * away > limit * max(outer, own):
+                    mask[order[at[i]]] |= OUTLIER
+            return
+        for i in range(good):
+            far[i] = abs(x[i] - middle)
     least = max(spread * spread, np.float64(noise))
     for i in range(good):
-        distance, unsure = np.float64(far[i]), doubt * surface[i]
-        if distance * distance > limit * (max(least, np.float64(w[i])) + unsure * unsure):
+        distance = np.float64(far[i])
+        if distance * distance > limit * max(least, np.float64(w[i])):
             mask[order[at[i]]] |= OUTLIER
 
 

@@ -241,10 +241,11 @@ def varies(
 def fit_surface(
     good: np.int64, across: NDArray[np.float64], along: NDArray[np.float64], surface: NDArray[np.float64]
 ) -> None:
-    """Replace ``surface`` by the polynomial of degree two in ``across`` and ``along`` that fits it best.
+    """Fit a polynomial of degree two in ``across`` and ``along`` to the values in ``surface``.
 
     It minimizes the mean square of what is left and, for a fit that is always unique, `RIDGE` times the sum of the
-    squares of the coefficients.
+    squares of the coefficients. ``surface`` is replaced by the polynomial, ``along`` by the terms of it that depend on
+    ``along`` alone, 0 in the mean.
     """
     a, b, aa, ab, bb, aaa, aab, abb, bbb = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     aaaa, aaab, aabb, abbb, bbbb = 0.0, 0.0, 0.0, 0.0, 0.0
@@ -287,6 +288,7 @@ def fit_surface(
     for i in range(good):
         p, q = across[i], along[i]
         surface[i] = c[0] + p * (c[1] + p * c[3] + q * c[4]) + q * (c[2] + q * c[5])
+        along[i] = c[2] * q + c[5] * (q * q - 1 / 3)
 
 
 @compiled
