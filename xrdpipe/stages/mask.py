@@ -182,7 +182,7 @@ class Mask(Stage):
                 gather(image, variance, flat, arcs.order, arcs.starts, wanted, per_thread.pairs)
             else:
                 outliers.scatter_pairs_to_rings(image, variance, flat, *limits, arcs.slots, per_thread.pairs)
-            outliers.mask_mad(per_thread.pairs, arcs.order, arcs.starts, alpha, flat, level, calm)
+            outliers.mask_mad(per_thread.pairs, arcs.order, arcs.starts, alpha, flat, level, calm, arcs.offset)
             dark = np.searchsorted(ring, outliers.find_shadow(level, ring, alpha))
             pixels = arcs.order[: arcs.starts[dark]]
             flat[pixels] |= np.where(flat[pixels] == 0, OUTLIER, np.uint8(0))
