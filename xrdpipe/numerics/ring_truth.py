@@ -187,18 +187,34 @@ def _follow_azimuth(
         first = min(max(block - reach, 0), blocks - window)
         found = 0
         for other in range(first, first + window):
-            if means[other] == means[other]:
-                part[found] = means[other]
-                found += 1
-        levels[block] = max(np.median(part[:found]), LEAST) if found else level
+            found = _insert(means[other], part, found)
+        levels[block] = max(_middle(part, found), LEAST) if found else level
     if blocks < 6:
         return 1.0
     found = 0
     for block in range(blocks):
         if sizes[block] > 0:
-            part[found] = abs(means[block] - levels[block]) / sqrt(levels[block] / sizes[block])
-            found += 1
-    return float((1.4826 * np.median(part[:found])) ** 2) if found else 1.0
+            found = _insert(abs(means[block] - levels[block]) / sqrt(levels[block] / sizes[block]), part, found)
+    return float((1.4826 * _middle(part, found)) ** 2) if found else 1.0
+
+
+@compiled
+def _insert(value: float, values: NDArray[np.float64], found: int) -> int:
+    """Put a value at its place among the first ``found`` of sorted ``values``, unless it is NaN; return how many."""
+    if value != value:
+        return found
+    at = found
+    while at > 0 and values[at - 1] > value:
+        values[at] = values[at - 1]
+        at -= 1
+    values[at] = value
+    return found + 1
+
+
+@compiled
+def _middle(values: NDArray[np.float64], found: int) -> float:
+    """Return the median of the first ``found`` of sorted ``values``."""
+    return float((values[(found - 1) // 2] + values[found // 2]) / 2)
 
 
 @compiled
