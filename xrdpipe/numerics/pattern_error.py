@@ -146,7 +146,8 @@ def compare(
     longest = 1
     for row in range(len(rows)):
         longest = max(longest, ends[row + 1] - ends[row])
-    counts, keys, bad = np.empty(longest, np.float32), np.empty(longest, np.int32), np.empty(longest, np.bool_)
+    counts, keys = np.empty(longest, np.float32), np.empty(longest, np.int32)
+    bad, masked = np.empty(longest, np.bool_), np.empty(longest, np.bool_)
     pixel, entry = np.empty(longest, np.uint32), np.empty(longest, np.int64)
     for row in range(len(rows)):
         many = 0
@@ -154,11 +155,11 @@ def compare(
             p, norm = at[i], np.float64(norms[i])
             usable = mask[p] & KNOWN == 0 and abs(image[p]) < np.inf and abs(raw[p]) < np.inf
             if usable and 0 < abs(norm) < np.inf:
-                counts[many], pixel[many], entry[many] = raw[p], p, i
+                counts[many], pixel[many], entry[many], masked[many] = raw[p], p, i, mask[p] != 0
                 many += 1
         if many == 0:
             continue
-        noise = judge_ring(raw, columns, pixel[:many], counts[:many], bad[:many], keys)
+        noise = judge_ring(raw, columns, pixel[:many], counts[:many], masked[:many], bad[:many], keys)
         signal, share, square, level, variance, good = 0.0, 0.0, 0.0, 0.0, 0.0, 0
         left, left_share, left_square, common = 0.0, 0.0, 0.0, 0.0
         for k in range(many):

@@ -28,6 +28,15 @@ ALONE = 12.0  # log-likelihood ratio from which on a single pixel is no part of 
 TOGETHER = 8.0  # the same for a run of pixels that count too little
 
 
+BELIEVED = 1.0  # the same where the mask masks that run
+
+
+DEFICIT = 0.08  # of what is expected: what such a run lacks, at least; texture alone may lack less
+
+
+RUN = 3  # pixels of such a run, at least
+
+
 PASSES = (0.15, 0.7)  # shares of the beam that a shadow lets pass: a beamstop or gap, and a translucent arm
 
 
@@ -84,6 +93,7 @@ def judge_ring(
     columns: int,
     at: NDArray[np.uint32],
     counts: NDArray[np.float32],
+    masked: NDArray[np.bool_],
     bad: NDArray[np.bool_],
     keys: NDArray[np.int32],
 ) -> float:
@@ -97,6 +107,9 @@ def judge_ring(
         How long a row of the frame is.
     at, counts
         The pixels of the ring by azimuth, at least one, and what they count.
+    masked
+        True where the mask that is judged masks a pixel. It decides only where a run of pixels counts too little, but
+        not so clearly that the ring alone shows it: a mask that looks at several rings together may know better.
     bad
         True where a pixel is bad; overwritten.
     keys
@@ -125,8 +138,8 @@ def judge_ring(
     for _ in range(2):
         _mark_single_pixels(raw, columns, at, counts, levels, ends, wide * ALONE, bad)
         ripple = _follow_azimuth(counts, bad, wide, level, levels, ends)
-        for share in PASSES:
-            _mark_runs(counts, levels, ends, share, max(wide, ripple) * TOGETHER, bad)
+        _mark_runs(counts, levels, ends, max(wide, ripple) * TOGETHER, bad)
+    _mark_masked_runs(counts, levels, ends, masked, wide * BELIEVED, bad)
     return noise
 
 
@@ -222,25 +235,60 @@ def _mark_runs(
     counts: NDArray[np.float32],
     levels: NDArray[np.float64],
     ends: NDArray[np.int64],
-    share: float,
     limit: float,
     bad: NDArray[np.bool_],
 ) -> None:
-    """Mark the runs of pixels that are explained by a shadow that lets ``share`` of the beam pass.
+    """Mark the runs of pixels that are explained by a shadow that lets one of the `PASSES` of the beam pass.
 
     The log-likelihood ratio of shadow and ring is added up pixel by pixel, and from 0 again where it is below; a run
     ends where it was highest.
     """
-    each, rest = log(share), 1 - share
-    ratio, highest, start, last = 0.0, 0.0, 0, -1
+    dark, dim = log(PASSES[0]), log(PASSES[1])
+    a, a_highest, a_start, a_last = 0.0, 0.0, 0, -1  # of the dark shadow
+    b, b_highest, b_start, b_last = 0.0, 0.0, 0, -1  # of the dim one
+    for block in range(len(levels)):
+        a_each, b_each = (1 - PASSES[0]) * levels[block], (1 - PASSES[1]) * levels[block]
+        for k in range(ends[block], ends[block + 1]):
+            a += counts[k] * dark + a_each
+            b += counts[k] * dim + b_each
+            if a > a_highest:
+                a_highest, a_last = a, k
+            if a <= 0 or a_highest - a > limit:  # over, whatever comes
+                if a_highest > limit:
+                    bad[a_start : a_last + 1] = True
+                a, a_highest, a_start, a_last = 0.0, 0.0, k + 1, -1
+            if b > b_highest:
+                b_highest, b_last = b, k
+            if b <= 0 or b_highest - b > limit:
+                if b_highest > limit:
+                    bad[b_start : b_last + 1] = True
+                b, b_highest, b_start, b_last = 0.0, 0.0, k + 1, -1
+    if a_highest > limit:
+        bad[a_start : a_last + 1] = True
+    if b_highest > limit:
+        bad[b_start : b_last + 1] = True
+
+
+@compiled
+def _mark_masked_runs(
+    counts: NDArray[np.float32],
+    levels: NDArray[np.float64],
+    ends: NDArray[np.int64],
+    masked: NDArray[np.bool_],
+    limit: float,
+    bad: NDArray[np.bool_],
+) -> None:
+    """Mark the runs of `RUN` and more masked pixels that together lack `DEFICIT` and more, beyond ``limit``."""
+    signal, expected, start, many = 0.0, 0.0, 0, len(counts)
     for block in range(len(levels)):
         for k in range(ends[block], ends[block + 1]):
-            ratio += counts[k] * each + levels[block] * rest
-            if ratio > highest:
-                highest, last = ratio, k
-            if ratio <= 0 or highest - ratio > limit:  # over, whatever comes
-                if highest > limit:
-                    bad[start : last + 1] = True
-                ratio, highest, start, last = 0.0, 0.0, k + 1, -1
-    if highest > limit:
-        bad[start : last + 1] = True
+            if masked[k]:
+                signal += counts[k]
+                expected += levels[block]
+                if k + 1 < many:
+                    continue
+            stop = k + 1 if masked[k] else k
+            too_little = stop - start >= RUN and signal < (1 - DEFICIT) * expected
+            if too_little and surprise(max(signal, 0.0), expected) > limit:
+                bad[start:stop] = True
+            signal, expected, start = 0.0, 0.0, k + 1
