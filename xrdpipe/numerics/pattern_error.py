@@ -146,27 +146,27 @@ def compare(
     longest = 1
     for row in range(len(rows)):
         longest = max(longest, ends[row + 1] - ends[row])
-    counts, keys = np.empty(longest, np.float32), np.empty(longest, np.int32)
+    counts, values, keys = (np.empty(longest, np.float32), np.empty(longest, np.float32), np.empty(longest, np.int32))
     bad, masked = np.empty(longest, np.bool_), np.empty(longest, np.bool_)
     pixel, entry = np.empty(longest, np.uint32), np.empty(longest, np.int64)
     for row in range(len(rows)):
         many = 0
         for i in range(ends[row], ends[row + 1]):
-            p, norm = at[i], np.float64(norms[i])
-            usable = mask[p] & KNOWN == 0 and abs(image[p]) < np.inf and abs(raw[p]) < np.inf
-            if usable and 0 < abs(norm) < np.inf:
-                counts[many], pixel[many], entry[many], masked[many] = raw[p], p, i, mask[p] != 0
-                many += 1
+            p, norm = at[i], abs(norms[i])
+            counts[many], values[many], pixel[many], entry[many] = raw[p], image[p], p, i
+            masked[many] = mask[p] != 0
+            finite = (abs(counts[many]) < np.inf) & (abs(values[many]) < np.inf) & (norm < np.inf)
+            many += int(finite & (norm > 0) & (mask[p] & KNOWN == 0))  # without a branch, pixels are read ahead
         if many == 0:
             continue
         noise = judge_ring(raw, columns, pixel[:many], counts[:many], masked[:many], bad[:many], keys)
         signal, share, square, level, variance, good = 0.0, 0.0, 0.0, 0.0, 0.0, 0
         left, left_share, left_square, common = 0.0, 0.0, 0.0, 0.0
         for k in range(many):
-            i, p = entry[k], pixel[k]
+            i = entry[k]
             w, norm = np.float64(weights[i]), np.float64(norms[i])
-            v = image[p] / norm
-            if mask[p] == 0:
+            v = values[k] / norm
+            if not masked[k]:
                 left += w * v
                 left_share += w
                 left_square += w * w
@@ -175,9 +175,9 @@ def compare(
                 share += w
                 square += w * w
                 level += counts[k]
-                variance += (abs(counts[k]) + abs(counts[k] - image[p])) / (norm * norm)
+                variance += (abs(counts[k]) + abs(counts[k] - values[k])) / (norm * norm)
                 good += 1
-                if mask[p] == 0:
+                if not masked[k]:
                     common += w * w
         if good == 0 or not share > 0:
             continue

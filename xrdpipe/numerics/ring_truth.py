@@ -178,29 +178,33 @@ def _follow_azimuth(
 
     Returns how much the blocks scatter around that: variance over what counts would give, 1 where there are few.
     """
-    total, good, many = 0.0, 0, len(counts)
+    total, size, many = 0.0, 0, len(counts)
     for k in range(many):
-        if not bad[k]:
-            total += counts[k]
-            good += 1
-    blocks = int(min(BLOCKS, max(1.0, min(total / COUNTS / wide, good / 6))))
+        good = not bad[k]
+        total += counts[k] * good
+        size += good
+    blocks = int(min(BLOCKS, max(1.0, min(total / COUNTS / wide, size / 6))))
     means, sizes, part = np.empty(blocks), np.zeros(blocks), np.empty(blocks)
     for block in range(BLOCKS + 1):
         ends[block] = min(block, blocks) * many // blocks
     for block in range(blocks):
-        signal = 0.0
+        signal, size = 0.0, 0
         for k in range(ends[block], ends[block + 1]):
-            if not bad[k]:
-                signal += counts[k]
-                sizes[block] += 1
-        means[block] = signal / sizes[block] if sizes[block] > 0 else np.nan
+            good = not bad[k]
+            signal += counts[k] * good
+            size += good
+        sizes[block] = size
+        means[block] = signal / size if size > 0 else np.nan
     reach = max(2, blocks // 6)
     window = min(blocks, 2 * reach + 1)
+    found, first = 0, 0
+    for other in range(window):
+        found = _insert(means[other], part, found)
     for block in range(blocks):
-        first = min(max(block - reach, 0), blocks - window)
-        found = 0
-        for other in range(first, first + window):
-            found = _insert(means[other], part, found)
+        if min(max(block - reach, 0), blocks - window) > first:  # by one
+            found = _remove(means[first], part, found)
+            found = _insert(means[first + window], part, found)
+            first += 1
         levels[block] = max(_middle(part, found), LEAST) if found else level
     if blocks < 6:
         return 1.0
@@ -222,6 +226,19 @@ def _insert(value: float, values: NDArray[np.float64], found: int) -> int:
         at -= 1
     values[at] = value
     return found + 1
+
+
+@compiled
+def _remove(value: float, values: NDArray[np.float64], found: int) -> int:
+    """Take a value out of the first ``found`` of sorted ``values``, unless it is NaN; return how many are left."""
+    if value != value:
+        return found
+    at = found - 1
+    while values[at] != value:
+        at -= 1
+    for k in range(at, found - 1):
+        values[k] = values[k + 1]
+    return found - 1
 
 
 @compiled
