@@ -102,6 +102,8 @@ class Plan:
         pipeline = Pipeline.of(groups, settings.stages)
         poni = geometry_file(settings)
         _check_inputs(settings, pipeline, poni, arrays)
+        if arrivals is not None and pipeline.combines_results:
+            raise ConfigError("output.format: nxs is made of all frames together, so not with source=watch")
         files.forget_files()  # stacks may have grown since an earlier run
         inputs = {
             _resolved(frame) for path in pipeline.inputs().values() for frame in files.list_frames(path).references
@@ -132,9 +134,6 @@ class Plan:
         if self.folder is not None:
             shared = self.together(self.collectors(self.folder))
             self.folder.check(self.identity, self.outputs(), self.settings.overwrite or self.resumes, shared)
-        collectors = self.collectors(self.folder or Folder(Path(".")))
-        if self.arrivals is not None and any(each.takes_results for each in collectors):
-            raise ConfigError("output.format: nxs is made of all frames together, so not with source=watch")
 
     @property
     def resumes(self) -> bool:
