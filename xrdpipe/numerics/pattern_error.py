@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
+from math import erf, exp, pi, sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,9 +31,6 @@ PARTS = 8  # of these bins, every eighth: how they differ says how sure the numb
 
 
 UNSEEN = 9.0  # variances: a pattern further from the mean of the sampled pixels has bad pixels outside the sample
-
-
-MEAN_OF_NORMAL = np.sqrt(2 / np.pi)  # the mean of the absolute value, of the standard deviation
 
 
 KNOWN = np.uint8(USER | DETECTOR | NOT_FINITE)  # masked for what is known of the pixel, not for what it counts
@@ -196,6 +194,15 @@ def compare(
 
 
 @compiled
+def folded_normal(bias: float, noise: float) -> float:
+    """Return the mean of abs(bias + x), x being normal with standard deviation ``noise``."""
+    if noise <= 0:
+        return abs(bias)
+    ratio = bias / noise
+    return noise * sqrt(2 / pi) * exp(-ratio * ratio / 2) + bias * erf(ratio / sqrt(2.0))
+
+
+@compiled
 def sum_errors(found: NDArray[np.float64], gain: float, stride: int, parts: NDArray[np.float64]) -> float:
     """Add the expected absolute errors of the bins to ``parts``, one after another; return the sum of the pattern.
 
@@ -206,12 +213,12 @@ def sum_errors(found: NDArray[np.float64], gain: float, stride: int, parts: NDAr
         if not abs(found[row, MEAN]) < np.inf:
             continue
         variance = found[row, VARIANCE] * gain
-        square = max(found[row, BIAS] ** 2 - found[row, UNSURE] * variance, 0.0) + found[row, SPREAD] * variance
+        bias, noise = max(found[row, BIAS] ** 2 - found[row, UNSURE] * variance, 0.0), found[row, SPREAD] * variance
         outside = found[row, OUTSIDE] ** 2
-        chance = (stride - 1) * found[row, SPREAD] * variance  # what the sample and the whole differ by anyway
+        chance = (stride - 1) * noise  # what the sample and the whole differ by anyway
         if outside > UNSEEN * chance:
-            square += outside - chance
-        parts[row % len(parts)] += MEAN_OF_NORMAL * np.sqrt(square)
+            bias += outside - chance
+        parts[row % len(parts)] += folded_normal(sqrt(bias), sqrt(noise))
         total += abs(found[row, MEAN])
     return total
 
