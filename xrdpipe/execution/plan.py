@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from numpy.typing import NDArray
@@ -57,6 +58,8 @@ class Plan:
         Results are written.
     arrivals
         Source of the frames that arrive during the run, if there is one.
+    merged
+        Files that another input contains, by their role: the run records them and does not read them.
     """
 
     settings: Settings
@@ -68,6 +71,7 @@ class Plan:
     folder: Folder | None
     write: bool
     arrivals: Arrivals | None = None
+    merged: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -77,6 +81,7 @@ class Plan:
         write: bool,
         names: Mapping[str, str],
         arrivals: Arrivals | None = None,
+        merged: Mapping[str, str] = MappingProxyType({}),
     ) -> Plan:
         """Check everything that can be checked without reading a frame.
 
@@ -92,6 +97,8 @@ class Plan:
             Names of images that are fixed, name -> path.
         arrivals
             Source of frames that arrive during the run. The plan waits for the first of them.
+        merged
+            Files that another input contains, by their role.
 
         Raises
         ------
@@ -101,13 +108,12 @@ class Plan:
         settings, groups = parse_settings(values)
         pipeline = Pipeline.of(groups, settings.stages)
         poni = geometry_file(settings)
-        _check_inputs(settings, pipeline, poni, arrays)
+        files_read = {**pipeline.inputs(), **merged}
+        _check_inputs(settings, pipeline, poni, arrays, files_read)
         if arrivals is not None and pipeline.combines_results:
             raise ConfigError("output.format: nxs is made of all frames together, so not with source=watch")
         files.forget_files()  # stacks may have grown since an earlier run
-        inputs = {
-            _resolved(frame) for path in pipeline.inputs().values() for frame in files.list_frames(path).references
-        }
+        inputs = {_resolved(frame) for path in files_read.values() for frame in files.list_frames(path).references}
         contents = _contents(settings, pipeline, poni, write, inputs, arrivals)
         references = {absolute_location(frame): frame for content in contents for frame in content.references}
         frames = [frame for frame in references.values() if not inputs or _resolved(frame) not in inputs]
@@ -119,7 +125,7 @@ class Plan:
         size = max(len(image.parts) for image in images)
         notes += [f"{image.name} is of {n} frames, not {size}" for image in images if (n := len(image.parts)) < size]
         left_out = [frame.location for frame in references.values() if inputs and _resolved(frame) in inputs]
-        plan = cls(settings, pipeline, poni, images, left_out, notes, folder, write, arrivals)
+        plan = cls(settings, pipeline, poni, images, left_out, notes, folder, write, arrivals, merged)
         plan._check_outputs()
         return plan
 
@@ -134,6 +140,11 @@ class Plan:
         if self.folder is not None:
             shared = self.together(self.collectors(self.folder))
             self.folder.check(self.identity, self.outputs(), self.settings.overwrite or self.resumes, shared)
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Files that the results depend on besides the frames and the geometry, by their role."""
+        return {**self.pipeline.inputs(), **self.merged}
 
     @property
     def resumes(self) -> bool:
@@ -218,10 +229,16 @@ class Plan:
         return "\n".join([*lines, f"  summary.csv, run.json, {report}xrdpipe.log, .hydra/"])
 
 
-def _check_inputs(settings: Settings, pipeline: Pipeline, poni: Poni, arrays: Mapping[str, NDArray[Any]]) -> None:
+def _check_inputs(
+    settings: Settings,
+    pipeline: Pipeline,
+    poni: Poni,
+    arrays: Mapping[str, NDArray[Any]],
+    files_read: Mapping[str, str],
+) -> None:
     if not settings.images and not arrays:
         raise ConfigError("images: missing; say which frames, images='data/*.tiff' or their paths")
-    for what, path in pipeline.inputs().items():
+    for what, path in files_read.items():
         file = split_path(path).file
         if not os.path.isfile(file):
             raise ConfigError(f"{what} file {path}: {'not a file' if os.path.exists(file) else 'no such file'}")

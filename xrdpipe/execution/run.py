@@ -106,8 +106,8 @@ def run(
         arrivals, values = _watch(source, settings, values, write, stack)
         if source.supplies and names is None:
             values = _supply_frames(source, settings, values, write, stack)
-        values = with_static_masks(values, arrays or {}, write, arrivals is not None, stack)
-        plan = Plan.of(values, arrays or {}, write, names or {}, arrivals)
+        values, merged = with_static_masks(values, arrays or {}, write, arrivals is not None, stack)
+        plan = Plan.of(values, arrays or {}, write, names or {}, arrivals, merged)
         stack.callback(files.forget_files)
         return _describe(plan) if settings.dry_run else _execute(plan, values, command, keep, job, stack)
 
