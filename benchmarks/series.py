@@ -1,8 +1,8 @@
 """What the mask of a series finds of pixels that are bad in every frame: `python -m benchmarks.series [--half odd]`.
 
 Each scene of `benchmarks.scenes` is exposed several times, with the same defects. The mask of the series is compared
-with what ``mask=robust`` masks in one of the frames. Cosmic rays are bad in one frame alone: they count for no mask of a
-frame, and as wrong for the mask of a series.
+with what ``mask=robust`` masks in one of the frames. Cosmic rays are bad in one frame alone: they do not count in the
+mask of a frame, and are wrong in the mask of a series.
 """
 
 from __future__ import annotations

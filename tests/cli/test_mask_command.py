@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import fabio
 import numpy as np
 import pytest
 import tifffile
-from command import FAST, call, results, tree
+from command import FAST, LIMIT, call, results, start, tree
 from conftest import TINY
 from scipy.ndimage import binary_dilation
 
@@ -224,3 +226,22 @@ def test_frames_that_arrive_have_no_series_mask(series: list[Path], poni: Path) 
     ended = call(f"poni={poni}", "source=watch", "source.folder=.", "mask=series", "source.frames=1", "output_dir=out")
     assert ended.status == 2
     assert "xrdpipe mask poni=... FRAMES... save=mask.npy" in ended.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [("mask", "save=bad.npy"), ("mask=series", "output_dir=out", *FAST)])
+def test_ctrl_c_in_the_first_pass_leaves_nothing(words: tuple[str, ...], series: list[Path], poni: Path) -> None:
+    many = 3000
+    for number in range(many):
+        os.link(series[number % 10], f"many_{number}.tiff")
+    before = tree(Path("."))
+    words = (*words, f"poni={poni}", "images=many_*.tiff", "parallel.n_jobs=1")
+    process = start(*words, cwd=Path("."))
+    assert process.stderr is not None
+    line = process.stderr.readline()  # the first pass has begun
+    assert "first pass" in line or "frames" in line, line
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=LIMIT)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert tree(Path(".")) == before
