@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .masks import masks
-from .scenes import KINDS, Scene, expose, scene
+from .scenes import KINDS, Recipe, Scene, expose, scene
 
-WEAK = 1.0  # counts a pixel: scenes with fewer are reported apart
+WEAK = 1.0  # counts a pixel: scenes with fewer are reported apart; so are spots, which are the same in all frames
 
 
 def compare(one: Scene, seed: int, frames: int, folder: Path) -> dict[str, tuple[float, float]]:
@@ -50,17 +51,22 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=600, help="the even seed to begin with")
     parser.add_argument("--frames", type=int, default=20)
     asked = parser.parse_args()
-    found: list[tuple[float, dict[str, tuple[float, float]]]] = []
+    found: list[tuple[Recipe, dict[str, tuple[float, float]]]] = []
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(asked.first + (asked.half == "odd"), asked.first + 2 * asked.scenes, 2):
             one = scene(seed)
-            found.append((one.recipe.counts, compare(one, seed, asked.frames, Path(folder))))
+            found.append((one.recipe, compare(one, seed, asked.frames, Path(folder))))
             print(seed, f"{one.recipe.counts:.2f}", found[-1][1], flush=True)
-    for name, weak in (("below", True), ("from", False)):
-        chosen = [each for counts, each in found if (counts < WEAK) == weak]
+    groups: dict[str, Callable[[Recipe], bool]] = {
+        f"smooth rings, below {WEAK:g} counts a pixel": lambda what: not what.grains and what.counts < WEAK,
+        f"smooth rings, from {WEAK:g} counts a pixel": lambda what: not what.grains and what.counts >= WEAK,
+        "spotty rings": lambda what: bool(what.grains),
+    }
+    for name, belongs in groups.items():
+        chosen = [each for what, each in found if belongs(what)]
         if not chosen:
             continue
-        print(f"{name} {WEAK:g} counts a pixel: {len(chosen)} scenes; recall and precision, median (mean)")
+        print(f"{name}: {len(chosen)} scenes; recall and precision, median (mean)")
         for kind in ("one frame", "series"):
             table = np.array([each[kind] for each in chosen])
             middle, mean = np.median(table, axis=0), table.mean(axis=0)
