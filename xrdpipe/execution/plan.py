@@ -108,10 +108,7 @@ class Plan:
         settings, groups = parse_settings(values)
         pipeline = Pipeline.of(groups, settings.stages)
         poni = geometry_file(settings)
-        files_read = {**pipeline.inputs(), **merged}
-        _check_inputs(settings, pipeline, poni, arrays, files_read)
-        if arrivals is not None and pipeline.combines_results:
-            raise ConfigError("output.format: nxs is made of all frames together, so not with source=watch")
+        files_read = _check_inputs(settings, pipeline, poni, arrays, merged)
         files.forget_files()  # stacks may have grown since an earlier run
         inputs = {_resolved(frame) for path in files_read.values() for frame in files.list_frames(path).references}
         contents = _contents(settings, pipeline, poni, write, inputs, arrivals)
@@ -122,8 +119,7 @@ class Plan:
         folder = Folder(Path(settings.output_dir)) if settings.output_dir and write else None
         named = assign_names(frames, {**names, **(folder.names if folder else {})})
         images = pipeline.source.merged([*named, *_array_references(arrays, named)])
-        size = max(len(image.parts) for image in images)
-        notes += [f"{image.name} is of {n} frames, not {size}" for image in images if (n := len(image.parts)) < size]
+        notes += _smaller_ones(images)
         left_out = [frame.location for frame in references.values() if inputs and _resolved(frame) in inputs]
         plan = cls(settings, pipeline, poni, images, left_out, notes, folder, write, arrivals, merged)
         plan._check_outputs()
@@ -234,10 +230,12 @@ def _check_inputs(
     pipeline: Pipeline,
     poni: Poni,
     arrays: Mapping[str, NDArray[Any]],
-    files_read: Mapping[str, str],
-) -> None:
+    merged: Mapping[str, str],
+) -> dict[str, str]:
+    """Return the files that the run depends on besides the frames and the geometry; ConfigError if it cannot begin."""
     if not settings.images and not arrays:
         raise ConfigError("images: missing; say which frames, images='data/*.tiff' or their paths")
+    files_read = {**pipeline.inputs(), **merged}
     for what, path in files_read.items():
         file = split_path(path).file
         if not os.path.isfile(file):
@@ -246,6 +244,13 @@ def _check_inputs(
     for name in pipeline.source.columns:
         reserved = name in RESERVED_COLUMNS or name.startswith("seconds_")
         require(not reserved, "source.columns", name, "a column of this name is there already, see docs/metrics.md")
+    return files_read
+
+
+def _smaller_ones(images: Sequence[Reference]) -> list[str]:
+    """Return a note for each image that is made of fewer frames than others."""
+    size = max(len(image.parts) for image in images)
+    return [f"{image.name} is of {n} frames, not {size}" for image in images if (n := len(image.parts)) < size]
 
 
 def _contents(
@@ -259,6 +264,8 @@ def _contents(
     """Return the frames of the configured images, or the first ones that arrive."""
     if arrivals is None:
         return [files.list_frames(path) for path in expand(settings.images or [])]
+    if pipeline.combines_results:
+        raise ConfigError("output.format: nxs is made of all frames together, so not with source=watch")
     folder = Folder(Path(settings.output_dir)) if settings.output_dir and write and not settings.overwrite else None
     if folder and folder.run.get("identity") != identity_of(pipeline, poni):
         folder = None

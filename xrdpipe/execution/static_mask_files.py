@@ -29,6 +29,10 @@ from .progress import Progress
 from .static_mask import make_static_mask
 
 NAME = "series_mask.npy"  # in the folder of a run
+NOT_WATCHED = (
+    "needs all frames before the first is done, so not with source=watch; make it before, "
+    "xrdpipe mask poni=... FRAMES... save=mask.npy, and say mask=robust mask.file=mask.npy"
+)
 
 
 def _npy(mask: NDArray[np.uint8]) -> bytes:
@@ -112,10 +116,7 @@ def with_static_masks(
         return values, {}
     group = found[0]
     if watched:
-        other = "make it before, xrdpipe mask poni=... FRAMES... save=mask.npy, and say mask=robust mask.file=mask.npy"
-        raise ConfigError(
-            f"{group}=series: needs all frames before the first is done, so not with source=watch; {other}"
-        )
+        raise ConfigError(f"{group}=series: {NOT_WATCHED}")
     own = _own_masks(values[group])
     merged = own if values[group].get("invert") else {}
     if kept := _kept(settings, write, own):
