@@ -7,6 +7,7 @@ import time
 import traceback
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,7 @@ def process_frame(recipe: Recipe, image: Reference, keep: bool, show: bool = Fal
         frame, steps, (size, mtime_ns) = pipeline(image)
         if show and recipe.folder is not None:
             write_preview(recipe.folder, frame)
-        estimate = _pattern_error(frame) if show or recipe.judged else ({}, [])
+        about = _about_pattern(frame, show or recipe.judged)
         outputs = {} if recipe.folder is None else _hashes(recipe.folder, pipeline.pipeline.outputs(image.name))
     except FrameError as error:
         return Outcome(replace(record, status="failed", error=str(error), seconds=time.monotonic() - clock))
@@ -63,9 +64,7 @@ def process_frame(recipe: Recipe, image: Reference, keep: bool, show: bool = Fal
         size=size,
         mtime_ns=mtime_ns,
         outputs=outputs,
-        metrics=metrics(frame) | estimate[0],
-        error_parts=estimate[1],
-        method="" if frame.pattern is None else frame.pattern.method,
+        **about,
         columns=pipeline.pipeline.source.values(frame.header),
         steps=steps,
         notes=list(frame.info.notes),
@@ -78,10 +77,13 @@ def _hashes(folder: Path, files: list[str]) -> dict[str, str]:
     return {file: file_hash(folder / file) for file in files if (folder / file).exists()}
 
 
-def _pattern_error(frame: Frame) -> tuple[dict[str, float], list[float]]:
-    """Return the metric ``pattern_error`` and its parts; empty where the frame cannot tell."""
-    if frame.results.pattern_error is None:
-        return {}, []
-    total, parts = frame.results.pattern_error()
-    metric = {"pattern_error": float(f"{total:.6g}")} if math.isfinite(total) else {}
-    return metric, [float(f"{part:.6g}") for part in parts]
+def _about_pattern(frame: Frame, judged: bool) -> dict[str, Any]:
+    """Return what the record says about the pattern; ``judged``: with its estimated error, where the frame can tell."""
+    estimate = frame.results.pattern_error if judged else None
+    total, parts = (math.nan, ()) if estimate is None else estimate()
+    error = {"pattern_error": float(f"{total:.6g}")} if math.isfinite(total) else {}
+    return {
+        "method": "" if frame.pattern is None else frame.pattern.method,
+        "metrics": metrics(frame) | error,
+        "error_parts": [float(f"{part:.6g}") for part in parts],
+    }
