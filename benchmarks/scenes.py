@@ -7,7 +7,7 @@ simulation of nickel. Even seeds are for development; odd ones are for the figur
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -73,7 +73,8 @@ class Scene:
 
     ``image`` and ``background`` (None: not measured) are what the detector delivers, uint16 or, above 100 counts a
     pixel, uint32. ``expected`` is the frame without noise and defects, ``net`` the same less the background where there
-    is one: what a pattern has to be the mean of. ``label`` (uint8) is the index in `KINDS` of what is wrong.
+    is one: what a pattern has to be the mean of. ``rate`` is what the detector counts on average, defects included.
+    ``label`` (uint8) is the index in `KINDS` of what is wrong with a pixel.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Scene:
     label: NDArray[np.uint8]
     expected: Floats
     net: Floats
+    rate: Floats
     q: Floats
 
     @cached_property
@@ -196,11 +198,12 @@ def build(name: str, what: Recipe, seed: int) -> Scene:
     current = np.zeros(q.shape)
     hot = label == KINDS.index("hot")
     current[hot] = np.exp(rng.uniform(np.log(5 + 3 * what.counts), np.log(6e4), hot.sum()))
-    image = rng.poisson((sample + air) * passes + current)
+    rate = (sample + air) * passes + current
+    image = rng.poisson(rate)
     background = rng.poisson(air * passes + current) if what.subtract else None
     _zingers(image, label, what.zingers, rng)
     dead = np.isin(label, [KINDS.index(kind) for kind in ("dead", "line", "gap")])
-    image[dead] = 0
+    image[dead] = rate[dead] = 0
     if background is not None:
         background[dead] = 0
     kind = np.uint16 if what.counts <= 100 else np.uint32
@@ -217,8 +220,19 @@ def build(name: str, what: Recipe, seed: int) -> Scene:
         label=label,
         expected=sample + air,
         net=sample if what.subtract else sample + air,
+        rate=rate,
         q=q,
     )
+
+
+def expose(one: Scene, seed: int) -> Scene:
+    """Another frame of the same scene: its noise and cosmic rays differ, its defects are the same."""
+    rng = np.random.default_rng([seed, 13])
+    image, label = rng.poisson(one.rate), one.label.copy()
+    label[label == KINDS.index("zinger")] = 0
+    _zingers(image, label, one.recipe.zingers, rng)
+    image[one.rate == 0] = 0
+    return replace(one, image=np.minimum(image, 65535).astype(np.uint16), label=label)
 
 
 def _distance(what: Recipe) -> float:
