@@ -1,4 +1,4 @@
-"""Compiled loops that reduce an image, a mask or a pattern to fewer numbers."""
+"""Compiled loops that reduce an image, a mask or a pattern: blocks, boxes, counts, peaks."""
 
 from __future__ import annotations
 
@@ -127,3 +127,42 @@ def find_peaks(values: NDArray[np.float64]) -> NDArray[np.float64]:
             found[peak, 2 + side] = position
         found[peak, 1] = prominence
     return found[:count]
+
+
+@compiled
+def box_mean(image: NDArray[np.float64], window: int, repeat: bool) -> NDArray[np.float64]:
+    """Return the mean of a square box around each pixel, as scipy.ndimage's `uniform_filter` to the last bit.
+
+    scipy.ndimage takes longer to import than a run needs for this.
+
+    Parameters
+    ----------
+    image
+        Values, (slow, fast).
+    window
+        Side of the box in pixels.
+    repeat
+        Repeat the values at the border outside the image; otherwise they are 0 there.
+    """
+    before = window // 2
+    means: NDArray[np.float64] = np.empty((image.shape[0], image.shape[1]))
+    means[...] = image  # which may be read-only, and of any layout
+    if window == 1:
+        return means
+    for _ in range(2):  # along the columns, then along the rows; each pass transposes
+        values = means
+        rows, columns = values.shape[0], values.shape[1]
+        means = np.empty((columns, rows))
+        for column in range(columns):
+            total = 0.0
+            for row in range(-before, window - before):
+                if repeat or 0 <= row < rows:
+                    total += values[min(max(row, 0), rows - 1), column]
+            means[column, 0] = total / window
+            for row in range(1, rows):
+                last, first = row - before + window - 1, row - before - 1
+                new = values[min(last, rows - 1), column] if repeat or last < rows else 0.0
+                old = values[max(first, 0), column] if repeat or first >= 0 else 0.0
+                total += new - old
+                means[column, row] = total / window
+    return means
