@@ -58,18 +58,20 @@ def paint(
         Output, (slow, fast, 4).
     """
     count = len(table) - 3
-    scale = count / (high - low) if high > low else 0.0
+    scale = count / (high - low)
     for row in range(values.shape[0]):
         for column in range(values.shape[1]):
             value = values[row, column]
             if np.isnan(value):
                 place = count + 2
+            elif not high > low:  # as in matplotlib
+                place = 0
             elif value < low:
                 place = count
             elif value > high:
                 place = count + 1
             else:
-                place = min(int((value - low) * scale), count - 1)
+                place = min(max(int((value - low) * scale), 0), count - 1)  # of inf - inf, too
             # The square root keeps a masked pixel visible when many pixels share one dot of the figure.
             weight = np.sqrt(share[row, column])
             for channel in range(3):
