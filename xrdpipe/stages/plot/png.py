@@ -27,7 +27,8 @@ def encode_png(pixels: NDArray[np.uint8], dpi: float) -> bytes:
     """
     height, width = pixels.shape[:2]
     rows = np.zeros((height, 1 + 3 * width), np.uint8)  # each row begins with the number of its filter, 0
-    rows[:, 1:].reshape(height, width, 3)[...] = pixels[..., :3]
+    for channel in range(3):  # five times as fast as all at once
+        rows[:, 1 + channel :: 3] = pixels[..., channel]
     dots = round(dpi / INCH)
     parts = {
         b"IHDR": struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0),  # 8 bits a colour, red green blue
