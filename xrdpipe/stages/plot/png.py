@@ -8,15 +8,14 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-LEVEL = 1  # of zlib: higher ones take several times as long for a tenth of the size
+LEVEL = 1  # of zlib: level 6 takes five times as long for three quarters of the size
 INCH = 0.0254  # m
 
 
 def encode_png(pixels: NDArray[np.uint8], dpi: float) -> bytes:
     """Return a PNG file.
 
-    Rows are not filtered: Pillow tries all filters, which takes longer than the compression and gains nothing for
-    figures.
+    Rows are not filtered. Pillow tries all filters, which takes longer than the compression; figures hardly gain.
 
     Parameters
     ----------
