@@ -43,14 +43,18 @@ def masks(what: Scene, folder: Path) -> dict[str, NDArray[np.bool_]]:
     return {name: Mask(**ROBUST, **keys).prepare(setup)(frame).masked for name, keys in MASKS.items()}
 
 
-def score(what: Scene, mask: NDArray[np.bool_]) -> dict[str, float]:
-    """Precision and recall of all bad pixels, of single ones, and of the regions that are significant; NaN: none."""
+def score(what: Scene, mask: NDArray[np.bool_], alone: NDArray[np.bool_]) -> dict[str, float]:
+    """Precision and recall of all bad pixels, of single ones, and of the regions that are significant; NaN: none.
+
+    The precision of regions leaves out what is masked pixel by pixel as well (``alone``), such as bright grains.
+    """
     significant, passes = np.zeros(mask.shape, np.bool_), {"shadow": 0.01, "arm": what.recipe.arm or 0.0}
     for kind in REGIONS:
         pixels = what.label == KINDS.index(kind)
         if (1 - passes.get(kind, 0.0)) * np.sqrt(what.expected[pixels].sum()) > SIGNIFICANT:
             significant |= pixels
     false, found = np.count_nonzero(mask & ~what.bad), np.count_nonzero(mask & significant)
+    added = np.count_nonzero(mask & ~what.bad & ~alone)
     single = what.bad & ~what.regions
 
     def share(part: float, whole: float) -> float:
@@ -62,7 +66,7 @@ def score(what: Scene, mask: NDArray[np.bool_]) -> dict[str, float]:
         "recall": share(np.count_nonzero(mask & what.bad), np.count_nonzero(what.bad)),
         "single recall": share(np.count_nonzero(mask & single), np.count_nonzero(single)),
         "region recall": share(found, np.count_nonzero(significant)),
-        "region precision": share(found, found + false) if any_region else np.nan,
+        "region precision": share(found, found + added) if any_region else np.nan,
         "false area": false / mask.size,
         "false area, no region": np.nan if what.regions.any() else false / mask.size,
     }
@@ -99,8 +103,9 @@ def main_scenes(seeds: range, folder: Path) -> None:
     table: dict[str, list[dict[str, float]]] = {name: [] for name in MASKS}
     for seed in seeds:
         what = scene(seed)
-        for name, mask in masks(what, folder).items():
-            table[name].append(score(what, mask))
+        found = masks(what, folder)
+        for name, mask in found.items():
+            table[name].append(score(what, mask, found["without regions"]))
         row = {key: round(float(value), 4) for key, value in table["robust"][-1].items()}
         print(seed, f"{what.recipe.counts:.2f}", row, flush=True)
     for name, rows in table.items():
@@ -108,6 +113,8 @@ def main_scenes(seeds: range, folder: Path) -> None:
         for key in rows[0]:
             values = np.array([row[key] for row in rows])
             values = values[np.isfinite(values)]
+            if not values.size:
+                continue
             low, middle, high = np.quantile(values, (0.1, 0.5, 0.9))
             print(f"  {key}: {len(values)} scenes, mean {values.mean():.4f}", end=", ")
             print(f"10 % {low:.4f}, median {middle:.4f}, 90 % {high:.4f}")

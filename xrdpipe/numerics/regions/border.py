@@ -11,6 +11,8 @@ from .sums import TILE, row_sums, spans, summed
 
 BLEND = 3  # half a window's pixels from which halfway between inside and outside decides, whatever the counts
 
+INWARD = 1.2  # times half of the depth, from which a window is in a shadow: depths come out low
+
 SQUARE = 64  # pixels along a side that are refined together
 
 MARGIN = 36  # pixels around it that are looked at
@@ -71,7 +73,7 @@ def refine(
                     if deep == 0 or closed[r // TILE, c // TILE]:
                         continue
                     y, x = r - r0, c - c0
-                    few, half_deep = halfway(deep), 0.5 * deep
+                    few, half_deep = INWARD * halfway(deep), INWARD * 0.5 * deep
                     way = direction[r // TILE, c // TILE]
                     for half in (0, 1, 2, 3, 4, 6, 8, 11, 16, 23):
                         a, b = max(0, y - half), min(h, y + half + 1)
