@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .compiled import compiled
+from .compiled import compiled, reordered
 from .constants import HIGHEST_KEY, INF, LOWEST_KEY
 
+EPSILON = 2.0**-52  # of float64
 _SAMPLE = 15  # keys in the sample that brackets a median
 
 
@@ -53,6 +54,60 @@ def ring_std(x: NDArray[np.float64]) -> float:
     for i in range(len(x)):
         x[i] = (x[i] - mean) * (x[i] - mean)
     return float(np.sqrt(ring_sum(x) / len(x)))
+
+
+@compiled
+def ring_variance(x: NDArray[np.float32], good: np.int64, middle: float) -> tuple[float, float]:
+    """Return the population variance of the values that are not NaN, and a bound of its error.
+
+    The square of `ring_std`, which adds in another order, is no further away.
+
+    Parameters
+    ----------
+    x
+        Values.
+    good
+        Number of the values that are not NaN.
+    middle
+        Value near the mean, such as the median, so that nothing cancels.
+    """
+    total, square = _moments(x, middle)
+    mean, square = total / good, square / good
+    # Rounding: of the sums here, at most 3 * good of EPSILON / 2; of numpy's mean, less than 1e-14 of the values.
+    error = (4 * good + 64) * EPSILON * square + 2e-28 * (square + middle * middle)
+    return square - mean * mean, error
+
+
+@reordered
+def _moments(x: NDArray[np.float32], middle: float) -> tuple[float, float]:
+    """Return the sums of ``x - middle`` and of its square without NaN."""
+    total, square = 0.0, 0.0
+    for i in range(len(x)):
+        away = np.float64(x[i]) - middle if x[i] == x[i] else 0.0
+        total += away
+        square += away * away
+    return total, square
+
+
+@compiled
+def good_range(middle: float, limit: float) -> tuple[np.float32, np.float32]:
+    """Return the lowest and highest float32 v that does not have ``|v - middle| > limit``, in float64."""
+    return _furthest(middle, limit, -1), _furthest(middle, limit, 1)
+
+
+@compiled
+def _furthest(middle: float, limit: float, side: int) -> np.float32:
+    bits = np.empty(2, np.int32)
+    value = bits.view(np.float32)
+    value[0] = np.float32(middle + side * limit)
+    while side * (np.float64(value[0]) - middle) > limit:
+        bits[0] = to_key(np.int32(to_key(bits[0]) - side))
+    while True:
+        bits[1] = to_key(np.int32(to_key(bits[0]) + side))
+        if not side * (np.float64(value[1]) - middle) <= limit:  # also beyond infinity, where NaN is
+            found: np.float32 = value[0]
+            return found
+        bits[0] = bits[1]
 
 
 @compiled
