@@ -248,6 +248,16 @@ class TestEveryOutlierRule:
             assert mask.tobytes() == whole.tobytes()
 
 
+@settings(max_examples=50, deadline=None)
+@given(frames(anything))
+def test_good_pixels_go_to_their_place_in_ring_order(frame: Frame) -> None:
+    image, bad, ring = frame
+    rings, values = Rings(ring), np.full(len(image), 7, F4)
+    kernels.scatter_good(image, bad, rings.slots, values)
+    expected = np.where((bad == 0) & np.isfinite(image), image, F4(np.nan))[rings.order]
+    assert np.array_equal(values, expected, equal_nan=True)
+
+
 def test_the_bit_in_the_mask_says_which_step_masked_a_pixel_first() -> None:
     image = np.array([1, np.nan, np.inf, -np.inf, -1, 200, np.nan, 99, 1, 1, 1, 1, 1, 1], F4)
     bad = np.zeros(14)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,12 +34,8 @@ class RingValues:
         """
         from ..numerics import kernels
 
-        thread = self._thread
-        if not hasattr(thread, "values"):
-            thread.values = np.empty(image.size, np.float32)
-        thread.frame = ()
-        kernels.scatter_to_rings(image, mask, lower, upper, self.rings.slots, thread.values)
-        values: Image = thread.values
+        values = self._room()
+        kernels.scatter_to_rings(image, mask, lower, upper, self.rings.slots, values)
         return values
 
     def keep(self, frame: Frame, mask: NDArray[np.uint8]) -> Frame:
@@ -53,9 +50,26 @@ class RingValues:
 
     def of(self, frame: Frame) -> Image:
         """Return the pixels of a frame in ring order, NaN if they are masked or not finite; to be read only."""
+        from ..numerics import kernels
+
         kept = getattr(self._thread, "frame", ())
         if kept and kept[0]() is frame.image and kept[1]() is frame.mask:
             values: Image = self._thread.values
             return values
-        mask = np.zeros(frame.image.size, np.uint8) if frame.mask is None else frame.mask.flatten()
-        return self.scatter(read_only(frame.image.ravel()), mask)
+        mask = self.no_mask if frame.mask is None else read_only(frame.mask.ravel())
+        values = self._room()
+        kernels.scatter_good(read_only(frame.image.ravel()), mask, self.rings.slots, values)
+        return values
+
+    def _room(self) -> Image:
+        """Return an array of this thread for the pixels of a frame."""
+        if not hasattr(self._thread, "values"):
+            self._thread.values = np.empty(self.rings.order.size, np.float32)
+        self._thread.frame = ()
+        values: Image = self._thread.values
+        return values
+
+    @cached_property
+    def no_mask(self) -> NDArray[np.uint8]:
+        """Flat mask of a frame without bad pixels, read-only."""
+        return read_only(np.zeros(self.rings.order.size, np.uint8))

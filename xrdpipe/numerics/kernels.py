@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .compiled import compiled, prefetch
-from .constants import BLOCK, GOOD, INF, LOWER, LOWEST_KEY, NAN, NOT_FINITE, OUTLIER, UPPER
+from .constants import GOOD, INF, LOWER, LOWEST_KEY, NAN, NOT_FINITE, OUTLIER, UPPER
 from .ring_statistics import (
     good_range,
     longest_ring,
@@ -52,10 +52,15 @@ def threshold(image: NDArray[np.float32], mask: NDArray[np.uint8], lower: float,
     """
     low, high = np.float32(lower), np.float32(upper)
     for i in range(len(image)):
-        v = image[i]
-        bit = LOWER if v < low else UPPER if v > high else GOOD
-        bit = bit if abs(v) < INF else NOT_FINITE
-        mask[i] |= bit if mask[i] == GOOD else GOOD
+        mask[i] = _by_threshold(image[i], mask[i], low, high)
+
+
+@compiled
+def _by_threshold(value: np.float32, before: np.uint8, low: np.float32, high: np.float32) -> np.uint8:
+    """Return the mask of a pixel from its mask before; without a branch."""
+    bit = LOWER if value < low else UPPER if value > high else GOOD
+    bit = bit if abs(value) < INF else NOT_FINITE
+    return before | (bit if before == GOOD else GOOD)
 
 
 @compiled
@@ -81,16 +86,23 @@ def scatter_to_rings(
     values
         Output, float32, all pixels of the frame. `mask_median` and `mask_mean` read it.
     """
-    block = np.empty(BLOCK, np.float32)
-    for first in range(0, len(image), BLOCK):
-        pixels, bits, to = image[first : first + BLOCK], mask[first : first + BLOCK], slots[first : first + BLOCK]
-        threshold(pixels, bits, lower, upper)
-        for i in range(len(pixels)):
-            block[i] = pixels[i] if bits[i] == GOOD else NAN
-        for i in range(len(pixels)):
-            at = np.uint64(to[i])
-            prefetch(values, at + np.uint64(AHEAD))
-            values[at] = block[i]
+    low, high = np.float32(lower), np.float32(upper)
+    for i in range(len(image)):
+        mask[i] = _by_threshold(image[i], mask[i], low, high)
+        at = np.uint64(slots[i])
+        prefetch(values, at + np.uint64(AHEAD))
+        values[at] = image[i] if mask[i] == GOOD else NAN
+
+
+@compiled
+def scatter_good(
+    image: NDArray[np.float32], mask: NDArray[np.uint8], slots: NDArray[np.uint32], values: NDArray[np.float32]
+) -> None:
+    """Copy the pixels into ring order as `scatter_to_rings` does without thresholds; the mask stays as it is."""
+    for i in range(len(image)):
+        at = np.uint64(slots[i])
+        prefetch(values, at + np.uint64(AHEAD))
+        values[at] = image[i] if (mask[i] == GOOD) & (abs(image[i]) < INF) else NAN
 
 
 @compiled

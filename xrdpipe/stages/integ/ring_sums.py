@@ -52,14 +52,13 @@ def ring_summation(cached: Arrays, geometry: Geometry) -> Callable[[Frame], Sums
 
     ring_values, matrix = geometry.ring_values, RingMatrix(*(cached[f"ring_{name}"] for name in RingMatrix._fields))
     starts, bins = ring_values.rings.starts, cached["radial"].size
-    no_mask = read_only(np.zeros(geometry.shape, np.uint8).ravel())
 
     def sum_bins(frame: Frame) -> Sums:
         two, sums = np.zeros((2, bins + 1)), np.zeros((5, bins))
         integration.sum_rings(ring_values.of(frame), starts, *matrix, two)
         sums[:2] = two[:, :bins]
         sums[4] = sums[1]
-        mask = no_mask if frame.mask is None else read_only(frame.mask.ravel())
+        mask = ring_values.no_mask if frame.mask is None else read_only(frame.mask.ravel())
         return read_only(frame.image.ravel()), mask, sums
 
     return sum_bins
