@@ -97,17 +97,29 @@ def good_range(middle: float, limit: float) -> tuple[np.float32, np.float32]:
 
 @compiled
 def _furthest(middle: float, limit: float, side: int) -> np.float32:
-    bits = np.empty(2, np.int32)
+    """Return the end of the range on one side: the rounded one or its neighbour, but for limits that round to 0."""
+    bits = np.empty(1, np.int32)
     value = bits.view(np.float32)
+    value[0] = -side * INF
+    inside = np.int64(to_key(bits[0]))  # the key of a good number
+    value[0] = side * INF
+    outside = np.int64(to_key(bits[0])) + side  # of NaN
     value[0] = np.float32(middle + side * limit)
-    while side * (np.float64(value[0]) - middle) > limit:
-        bits[0] = to_key(np.int32(to_key(bits[0]) - side))
-    while True:
-        bits[1] = to_key(np.int32(to_key(bits[0]) + side))
-        if not side * (np.float64(value[1]) - middle) <= limit:  # also beyond infinity, where NaN is
-            found: np.float32 = value[0]
-            return found
-        bits[0] = bits[1]
+    key, step = np.int64(to_key(bits[0])), np.int64(1)
+    while abs(outside - inside) > 1:
+        bits[0] = to_key(np.int32(key))
+        if side * (np.float64(value[0]) - middle) <= limit:
+            inside = key
+            key += side * step
+        else:
+            outside = key
+            key -= side * step
+        step = min(4 * step, np.int64(2**33))  # without overflow, which the compiler excludes
+        if not side * inside < side * key < side * outside:
+            key = (inside + outside) >> 1
+    bits[0] = to_key(np.int32(inside))
+    found: np.float32 = value[0]
+    return found
 
 
 @compiled
