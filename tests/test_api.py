@@ -141,6 +141,16 @@ def test_a_frame_that_fails_is_in_the_table_and_raises_nothing(here: Path) -> No
     ]
 
 
+def test_a_run_that_cannot_check_the_orientation_goes_on(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(*_: Any) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr("xrdpipe.execution.listeners.compare_orientations", no_room)
+    run = integrate(images="data/ni_*.tiff", poni="data/tiny.poni", output_dir="out", report=False, **NPT)
+    assert [record.status for record in run.frames] == ["done"] * 3
+    assert "MemoryError: no room" in Path("out", "xrdpipe.log").read_text()
+
+
 @pytest.mark.parametrize(
     "images",
     [

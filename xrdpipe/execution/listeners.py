@@ -168,7 +168,12 @@ class OrientationCheck(Listener):
             self._check.result()
 
     def _warn(self, image: Reference) -> None:
-        if warning := _orientation_warning(self._plan, image):
+        try:
+            warning = _orientation_warning(self._plan, image)
+        except (MemoryError, ImportError, OSError):  # a library that memory or a disk has no room for: the run goes on
+            log.warning("the orientation of %s is not checked", image.name, exc_info=True)
+            return
+        if warning:
             self._progress.say(warning)
             log.warning(warning)
 
