@@ -15,7 +15,8 @@ from PIL import Image
 from xrdpipe.model.errors import ConfigError
 from xrdpipe.model.frame import Frame, Results
 from xrdpipe.model.pattern import Pattern
-from xrdpipe.stages.plot.figures import MASK_COLOUR, pattern_png, shrink_image
+from xrdpipe.stages.plot.figures import pattern_png, shrink_image
+from xrdpipe.stages.plot.paint import MASK_COLOUR
 from xrdpipe.stages.plot.plot import Plot
 from xrdpipe.stages.stage import Setup
 

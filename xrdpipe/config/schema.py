@@ -36,14 +36,12 @@ def validated(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         If a key is unknown, with the nearest one, or if a value has the wrong type.
     """
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
     prefix = f"{where}." if where else ""
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     _refuse_unknown(values, fields, prefix)
-    checked = OmegaConf.structured(cls)
     hints = get_type_hints(cls)
-    unmerged = {}  # OmegaConf would interpolate ${...} in these
+    merged, unmerged = {}, {}  # in the latter, OmegaConf would interpolate ${...}
     for key, value in values.items():
         if hints[key] is Any or (isinstance(value, str) and hints[key] in (str, str | None)):
             unmerged[key] = value
@@ -51,14 +49,8 @@ def validated(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         if (nested := _dataclass_in(hints[key])) is not None and isinstance(value, Mapping):
             unmerged[key] = validated(nested, {k: v for k, v in value.items() if v is not None}, f"{prefix}{key}")
             continue
-        expected = str(fields[key].type).replace(" | None", " or null")
-        try:
-            checked = OmegaConf.merge(checked, {key: value})
-            OmegaConf.to_container(checked, resolve=True)
-        except OmegaConfBaseException as error:
-            raise ConfigError(f"{prefix}{key}={value}: {expected} expected") from error
-        if value == "???":  # OmegaConf takes it for a missing value
-            raise ConfigError(f"{prefix}{key}={value}: {expected} expected")
+        merged[key] = value
+    checked = _merged(cls, merged, prefix)
     missing = sorted(OmegaConf.missing_keys(checked) - set(unmerged))
     if missing:
         raise ConfigError(f"{prefix}{missing[0]}: missing; it has no default")
@@ -68,6 +60,30 @@ def validated(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         return cls(**{str(key): value for key, value in plain.items()} | unmerged)
     except ConfigError as error:
         raise ConfigError(f"{prefix}{error}") from error
+
+
+def _merged(cls: type[Any], values: Mapping[str, Any], prefix: str) -> Any:
+    """Return the OmegaConf schema of a dataclass with values; raise ConfigError if one has the wrong type."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:  # all at once, which is quick; one after another if one of them is wrong
+        checked = OmegaConf.merge(OmegaConf.structured(cls), values)
+        OmegaConf.to_container(checked, resolve=True)
+        right = True
+    except OmegaConfBaseException:
+        checked, right = OmegaConf.structured(cls), False
+    for key, value in values.items():
+        expected = str(cls.__dataclass_fields__[key].type).replace(" | None", " or null")
+        try:
+            if not right:
+                checked = OmegaConf.merge(checked, {key: value})
+                OmegaConf.to_container(checked, resolve=True)
+        except OmegaConfBaseException as error:
+            raise ConfigError(f"{prefix}{key}={value}: {expected} expected") from error
+        if value == "???":  # OmegaConf takes it for a missing value
+            raise ConfigError(f"{prefix}{key}={value}: {expected} expected")
+    return checked
 
 
 def _refuse_unknown(values: Mapping[str, Any], fields: Mapping[str, Any], prefix: str) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..numerics.reduction import box_mean
+
 SECTORS = 24  # of the azimuth; each is predicted from the others
 REACH = 5  # sectors that predict each other where rings are partial
 BLOCKS = 40  # the frame has about so many blocks a side, whose spread tells how sure a difference is
@@ -139,16 +141,9 @@ def _tiles(
             half, *high = np.quantile(values, (0.5, 0.84, 0.975, 0.99))
             above = [(value - half) / sigmas for value, sigmas in zip(high, (1, 2, 3), strict=True)]
             middle[tile], sharp[tile] = half, 1 / next((value for value in above if value > 0), np.inf)
-    middle, sharp = (_box(image, window) for image in (middle, sharp))  # no edges of tiles
+    middle, sharp = (box_mean(image, window, True) for image in (middle, sharp))  # no edges of tiles
     with np.errstate(divide="ignore"):
         return middle, 1 / np.maximum(sharp, 0)
-
-
-def _box(image: NDArray[np.float64], window: int) -> NDArray[np.float64]:
-    from scipy.ndimage import uniform_filter
-
-    box: NDArray[np.float64] = uniform_filter(image, window, mode="nearest")
-    return box
 
 
 def _grown(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -165,16 +160,10 @@ class _Near:
 
     def __init__(self, known: NDArray[np.bool_], window: int) -> None:
         self.known, self.window = known, window
-        self.share = self._box(known.astype(np.float64))
-
-    def _box(self, image: NDArray[np.float64]) -> NDArray[np.float64]:
-        from scipy.ndimage import uniform_filter
-
-        box: NDArray[np.float64] = uniform_filter(image, self.window, mode="constant")
-        return box
+        self.share = box_mean(known.astype(np.float64), window, False)
 
     def mean(self, image: NDArray[np.float64]) -> NDArray[np.float64]:
-        total = self._box(np.where(self.known, image, 0))
+        total = box_mean(np.where(self.known, image, 0), self.window, False)
         return np.divide(total, self.share, out=np.zeros(image.shape), where=self.known)
 
     def less_mean(self, image: NDArray[np.float64]) -> NDArray[np.float64]:

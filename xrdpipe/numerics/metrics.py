@@ -97,19 +97,18 @@ def peaks(radial: NDArray[np.float64], intensity: NDArray[np.float64]) -> Mappin
     Returns
     -------
     Mapping
-        Both metrics; empty without a peak. Heights are prominences (`scipy.signal.find_peaks`).
+        Both metrics; empty without a peak. Heights are prominences, see `reduction.find_peaks`.
     """
-    from scipy.signal import find_peaks, peak_widths
+    from .reduction import find_peaks
 
     if intensity.size < 3:
         return {}
-    top, properties = find_peaks(intensity, prominence=0)
-    order = np.argsort(properties["prominences"])[::-1][:STRONGEST]
+    top, prominence, left, right = find_peaks(intensity).T
+    order = np.argsort(prominence)[::-1][:STRONGEST]
     if order.size == 0:
         return {}
-    strongest, height = top[order], properties["prominences"][order]
-    floor = np.maximum(np.abs(intensity[strongest] - height), 1e-3 * height)
-    width = peak_widths(intensity, strongest)
+    strongest, height = intensity[top[order].astype(int)], prominence[order]
+    floor = np.maximum(np.abs(strongest - height), 1e-3 * height)
     positions = np.arange(radial.size)
-    spans = np.interp(width[3], positions, radial) - np.interp(width[2], positions, radial)
+    spans = np.interp(right[order], positions, radial) - np.interp(left[order], positions, radial)
     return {"signal_to_background": float(np.median(height / floor)), "peak_width": float(np.median(spans))}

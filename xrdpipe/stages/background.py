@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -197,19 +198,21 @@ class Average(NamedTuple):
 
 
 def _average(setup: Setup, what: str, files: list[str], weights: list[float] | None = None) -> Average | None:
-    # One frame is in memory at a time. A single frame is returned unchanged, to the last bit.
+    # Two frames are in memory at a time. A single frame is returned unchanged, to the last bit.
     if not files:
         return None
+    weighted = zip(files, weights or [1.0] * len(files), strict=True)
+    images = ((image, each) for path, each in weighted for image in _images(setup, what, path))
+    first, second = next(images, None), next(images, None)
+    if first is None:
+        raise ConfigError(f"the {what} {files[0]} holds no frame")
+    if second is None:
+        return Average(first[0], setup.noise(first[0]))
     total, noise, weight = np.zeros(setup.geometry.shape), np.zeros(setup.geometry.shape), 0.0
-    count = 0
-    for path, each in zip(files, weights or [1.0] * len(files), strict=True):
-        for image in _images(setup, what, path):
-            total += each * image
-            noise += each**2 * setup.noise(image)
-            weight += each
-            count += 1
-    if count == 1:
-        return Average(image, setup.noise(image))
+    for image, each in chain((first, second), images):
+        total += each * image
+        noise += each**2 * setup.noise(image)
+        weight += each
     return Average((total / weight).astype(np.float32), (noise / weight**2).astype(np.float32))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
@@ -11,10 +10,12 @@ from numpy.typing import NDArray
 from ...model.arrays import read_only
 from ...model.frame import Frame
 from ...model.pattern import Pattern
+from .paint import MASK_COLOUR, colour_table, paint
+from .png import encode_png
 
-MASK_COLOUR = (232, 56, 79)  # red: not in the default colour map
 PIXELS = 680  # size of the image in the figure: more pixels are not visible
 DPI = 150
+PLACING = {"interpolation", "aspect", "origin", "extent"}  # keys of an image that change no colours
 
 
 def pattern_png(pattern: Pattern) -> bytes:
@@ -50,8 +51,6 @@ class Picture:
         axis
             Axis of matplotlib whose tick labels change; the layout is computed anew if their width changes.
         """
-        from PIL import Image as Picture
-
         label_widths = tuple(sorted({len(label.get_text()) for label in axis.get_ticklabels()}))
         if label_widths != self.label_widths:
             for artist in self.moving:
@@ -61,13 +60,18 @@ class Picture:
             self.figure.set_layout_engine("none")
             self.canvas.draw()
             self.background, self.label_widths = self.canvas.copy_from_bbox(self.figure.bbox), label_widths
+            self.arrange()
         self.canvas.restore_region(self.background)
+        self.draw_moving()
+        return encode_png(np.asarray(self.canvas.buffer_rgba()), DPI)
+
+    def arrange(self) -> None:
+        """Prepare what depends on the layout."""
+
+    def draw_moving(self) -> None:
+        """Draw the artists that change."""
         for artist in self.moving:
             self.figure.draw_artist(artist)
-        buffer = io.BytesIO()
-        pixels = np.asarray(self.canvas.buffer_rgba())[..., :3]
-        Picture.fromarray(pixels).save(buffer, format="png", compress_level=1, dpi=(DPI, DPI))
-        return buffer.getvalue()
 
 
 class ImageFigure(Picture):
@@ -89,6 +93,8 @@ class ImageFigure(Picture):
         self.colours = ScalarMappable(options.pop("norm", None), options.pop("cmap", None))
         self.options = {"interpolation": "nearest"} | options
         self.picture: Any = None
+        self.table = colour_table(self.colours)
+        self.dots: NDArray[np.intp] | None = None
 
     def draw(self, frame: Frame) -> bytes:
         """Return a PNG of a frame: the colours span the good pixels, the masked ones are red."""
@@ -104,20 +110,59 @@ class ImageFigure(Picture):
                 low = float(values.min(where=values > 0, initial=max(high, 1.0)))
                 high = max(high, 10 * low)
         self.colours.set_clim(low, high)
-        rgba = self.colours.to_rgba(values, bytes=True)
-        # The square root keeps a masked pixel visible when many pixels share one dot of the figure.
-        weight = np.sqrt(share)[..., np.newaxis]
-        rgba[..., :3] = rgba[..., :3] * (1 - weight) + np.array(MASK_COLOUR) * weight
-        rgba[..., 3] = 255
+        rgba = self._rgba(values, share)
         if self.picture is None:
             self.picture = self.axes.matshow(rgba, **self.options)
             self.axes.set(xticks=[], yticks=[])
             bar = self.figure.colorbar(self.colours, ax=self.axes, label="Intensity (counts)", pad=0.02)
             self.axis = bar.ax.yaxis
             self.moving += [self.picture, self.axis]
+        self.rgba = rgba
         self.picture.set_data(rgba)
         self.axes.set_title(f"{frame.name}  ({100 * masked.mean():.1f} % masked, red)", fontsize=9)
         return self.png(self.axis)
+
+    def _rgba(self, values: NDArray[np.float32], share: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Return the colours of the values; masked ones are red."""
+        if self.table is not None:
+            rgba = np.empty((*values.shape, 4), np.uint8)
+            low, high = self.colours.get_clim()
+            paint(values, share, float(low), float(high), self.table, MASK_COLOUR, rgba)
+            return rgba
+        rgba = self.colours.to_rgba(values, bytes=True)
+        weight = np.sqrt(share)[..., np.newaxis]  # as in `paint`
+        rgba[..., :3] = rgba[..., :3] * (1 - weight) + np.array(MASK_COLOUR) * weight
+        rgba[..., 3] = 255
+        return rgba
+
+    def arrange(self) -> None:
+        """Find out which pixel of the image each dot of the figure shows, with an image of numbered pixels."""
+        self.dots = None
+        if self.options["interpolation"] != "nearest" or not self.options.keys() <= PLACING:
+            return
+        numbers = np.arange(self.rgba[..., 0].size, dtype="<u4").reshape(self.rgba.shape[:2])
+        drawn = []
+        for code in (numbers, numbers ^ 0xFFFFFF):  # every dot of the image differs between the two
+            self.picture.set_data((code | np.uint32(0xFF000000)).view(np.uint8).reshape(self.rgba.shape))
+            self.canvas.restore_region(self.background)
+            self.figure.draw_artist(self.picture)
+            drawn.append(np.array(self.canvas.buffer_rgba()).view("<u4")[..., 0] & 0xFFFFFF)
+        inside = (drawn[0] ^ drawn[1]) == 0xFFFFFF
+        rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+        self.picture.set_data(self.rgba)
+        if rows.size and inside[box := np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]].all():
+            self.box, self.dots = box, drawn[0][box].astype(np.intp)
+
+    def draw_moving(self) -> None:
+        """Draw the artists that change; the image is copied dot by dot, faster than by matplotlib."""
+        if self.dots is None:
+            super().draw_moving()
+            return
+        canvas = np.asarray(self.canvas.buffer_rgba()).view("<u4")[..., 0]
+        canvas[self.box] = self.rgba.view("<u4").ravel()[self.dots]
+        for artist in self.moving:
+            if artist is not self.picture:
+                self.figure.draw_artist(artist)
 
 
 class PatternFigure(Picture):
