@@ -63,13 +63,13 @@ ROWS = [
     Row("peak memory: 500 frames / 50 frames", "memory:500", "memory:50", 1.1, 1.05),
     Row("sweep of 12 mask settings on one frame / one such run", "sweep", "one-frame", 4, 2),
 ]
-# Memory traffic of the kernels of xrdpipe for a float32 frame, in bytes per pixel. A matrix entry is a float32 weight
-# and a 16-bit bin; full splitting has 2.26 entries per pixel.
+# Memory traffic of the kernels of xrdpipe for a float32 frame, in bytes per pixel. Full splitting has 3.71 float32
+# weights per pixel, ring by ring.
 TRAFFIC = {
     "file to memory (read, write), hash": 4 + 4 + 4,
     "background (read two, write one)": 4 + 4 + 4,
     "mask (image, ring order, values by ring twice, mask twice)": 4 + 4 + 8 + 2,
-    "integration (image, mask, matrix)": 4 + 1 + 4 + 2.26 * (4 + 2),
+    "integration (values by ring, weights by ring)": 4 + 3.71 * 4,
 }
 
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from xrdpipe.numerics import integration
+from xrdpipe.model.arrays import read_only
+from xrdpipe.numerics import integration, sparse_matrix
 
 Matrix = tuple[NDArray[np.uint32], NDArray[Any], NDArray[np.float32]]
 
@@ -107,6 +108,42 @@ def test_the_sums_are_the_matrix_product_for_any_matrix(seed: int, pixels: int, 
     for row, pixel in keys:
         expected[:, row] += dense[row, pixel].astype(float) * np.array([image[pixel], 1])
     np.testing.assert_allclose(sums_of(image, matrix, bins)[:2], expected, rtol=1e-12, atol=1e-12)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 6), st.sampled_from([1, 5, 12]))
+def test_ring_by_ring_the_sums_are_the_matrix_product(seed: int, pixels: int, rings: int, bins: int) -> None:
+    """Also with empty rings, rings of many bins, pixels without a bin, and pixels that do not count."""
+    rng = np.random.default_rng(seed)
+    dense = np.where(rng.random((bins, pixels)) < 0.3, rng.random((bins, pixels)), 0).astype(F4)
+    rows, columns = np.nonzero(dense)
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=bins))]).astype(np.int32)
+    matrix = transposed(indptr, columns.astype(np.int32), dense[rows, columns], pixels)
+    ring = rng.integers(0, rings, pixels)
+    order = np.argsort(ring, kind="stable").astype(np.uint32)
+    starts = np.concatenate([[0], np.cumsum(np.bincount(ring, minlength=rings))])
+    by_rings = sparse_matrix.RingMatrix.of(sparse_matrix.Matrix(*matrix), order, starts)
+    if by_rings is None:
+        assert bins > sparse_matrix.WIDEST
+        return
+    image = np.where(rng.random(pixels) < 0.2, np.nan, rng.normal(size=pixels)).astype(F4)
+    sums = np.zeros((2, bins + 1))
+    integration.sum_rings(image[order], read_only(starts), *map(read_only, by_rings), sums)
+    good = np.isfinite(image)
+    expected = dense.astype(float) @ np.array([np.where(good, image, 0), good]).T
+    np.testing.assert_allclose(sums[:, :bins], expected.T, rtol=1e-12, atol=1e-12)
+    assert not sums[:, bins].any()
+
+
+def test_the_matrix_of_some_pixels_gives_their_sums() -> None:
+    rng = np.random.default_rng(3)
+    counts = rng.integers(0, 4, 50)
+    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.uint32)
+    matrix = sparse_matrix.Matrix(starts, rng.integers(0, 9, starts[-1]).astype(np.uint16), rng.random(starts[-1], F4))
+    image, pixels = rng.random(50, F4), np.array([7, 3, 4, 49])
+    others = np.setdiff1d(np.arange(50), pixels)
+    whole = sums_of(np.where(np.isin(np.arange(50), others), F4(np.nan), image), matrix, 9)
+    np.testing.assert_allclose(sums_of(image[pixels], matrix.of_pixels(pixels), 9), whole, rtol=1e-12)
 
 
 def test_fixed_slices_give_the_same_bytes_from_any_number_of_threads(integrator: Any, frame: Any) -> None:

@@ -149,6 +149,50 @@ def test_long_rings_are_masked_as_numpy_masks_them(kind: str, alpha: float) -> N
     )
 
 
+def test_where_the_last_bits_of_the_deviation_decide_numpy_decides() -> None:
+    """A pixel at alpha * std, and those one float32 away on both sides, in rings whose sum numpy rounds."""
+    rng = np.random.default_rng(2)
+    image = rng.normal(100, 10, 400).astype(F4)
+    zero = np.zeros(400, int)
+    v = image.astype(np.float64)
+    for far in np.sort(np.abs(v - np.median(v)))[-40:]:
+        for alpha in np.nextafter(far / np.std(v), [0, 1, 9]):
+            expected = by_definition(image, zero, zero, -np.inf, np.inf, alpha)
+            assert np.array_equal(automatic_mask(image, zero, zero, alpha=alpha) != 0, expected)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.floats(width=32, allow_nan=False, allow_infinity=False),
+    st.one_of(st.floats(0, 1e39), st.integers(-9, 9).map(lambda i: -1 - i * 2.0**-53)),
+    st.booleans(),
+)
+def test_the_good_range_ends_at_the_last_good_float32(middle: float, limit: float, between: bool) -> None:
+    if between:  # the median of an even number may lie between two float32
+        middle = (middle + float(np.nextafter(F4(middle), F4(0)))) / 2
+    if limit < 0:  # a range that ends near 0, where a difference rounds off far more than a float32
+        limit *= -abs(middle)
+    low, high = ring_statistics.good_range(middle, limit)
+    with np.errstate(over="ignore"):
+        outside = np.nextafter(low, F4(-np.inf)), np.nextafter(high, F4(np.inf))
+    assert middle - float(low) <= limit
+    assert float(high) - middle <= limit
+    assert low == -np.inf or middle - float(outside[0]) > limit
+    assert high == np.inf or float(outside[1]) - middle > limit
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 3000), st.sampled_from([0, 1, 1e4, 2.0**26]), st.booleans())
+def test_the_variance_of_a_ring_is_as_near_to_numpys_as_it_says(seed: int, n: int, level: float, flat: bool) -> None:
+    rng = np.random.default_rng(seed)
+    x = (np.full(n, level) if flat else rng.normal(level, 1 + level**0.5, n)).astype(F4)
+    x[rng.random(n) < 0.05] *= F4(1 + 1e-6)
+    good = x[x == x].astype(np.float64)
+    variance, error = ring_statistics.ring_variance(np.append(x, F4(np.nan)), np.int64(n), float(np.median(good)))
+    assert abs(np.std(good) ** 2 - variance) <= error
+    assert error <= 1e-11 * variance + 1e-27 * float(np.abs(good).max()) ** 2
+
+
 def test_integer_frames_are_masked_as_the_float32_frame_they_become() -> None:
     counts = np.array([2**24, 2**24 + 1, 2**24 + 2, 2**32 - 1, 5, 5, 5, 5], np.uint32)
     image, zero = counts.astype(F4), np.zeros(8, int)
@@ -170,6 +214,13 @@ class TestEveryOutlierRule:
     def test_takes_a_frame_where_everything_is_masked(self, outliers: Any) -> None:
         ones = np.ones(50, int)
         assert (automatic_mask(ones.astype(F4), ones, ones, alpha=2, outliers=outliers) == constants.USER).all()
+
+    def test_leaves_the_good_pixels_in_ring_order(self, outliers: Any) -> None:
+        image, bad, ring = powder(size=5000)
+        rings, mask, values = Rings(ring), bad.copy(), np.empty_like(image)
+        kernels.scatter_to_rings(image, mask, 0, np.inf, rings.slots, values)
+        outliers(values, rings.order, rings.starts, 2.0, mask)
+        assert np.array_equal(values, np.where(mask == 0, image, F4(np.nan))[rings.order], equal_nan=True)
 
     @pytest.mark.parametrize("alpha", [np.nan, -1.0])
     def test_without_a_valid_alpha_masks_nothing(self, outliers: Any, alpha: float) -> None:
@@ -197,6 +248,16 @@ class TestEveryOutlierRule:
                 list(pool.map(lay_out, pixels[:-1], pixels[1:]))
                 list(pool.map(find, shares[:-1], shares[1:]))
             assert mask.tobytes() == whole.tobytes()
+
+
+@settings(max_examples=50, deadline=None)
+@given(frames(anything))
+def test_good_pixels_go_to_their_place_in_ring_order(frame: Frame) -> None:
+    image, bad, ring = frame
+    rings, values = Rings(ring), np.full(len(image), 7, F4)
+    kernels.scatter_good(image, bad, rings.slots, values)
+    expected = np.where((bad == 0) & np.isfinite(image), image, F4(np.nan))[rings.order]
+    assert np.array_equal(values, expected, equal_nan=True)
 
 
 def test_the_bit_in_the_mask_says_which_step_masked_a_pixel_first() -> None:

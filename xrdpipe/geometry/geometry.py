@@ -16,6 +16,7 @@ from ..model.errors import ConfigError
 from ..model.identity import content_hash, versions
 from .cache import Arrays, is_cached, load, store
 from .poni import Poni, fits
+from .ring_values import RingValues
 from .rings import Arcs, Cells, Rings, fine_rings, ring_numbers
 
 LAYOUT = 4  # version of the arrays on disk; raise it whenever their meaning changes
@@ -79,6 +80,11 @@ class Geometry:
     def rings(self) -> Rings:
         """Pixels sorted by ring, see `Rings`."""
         return Rings(**self.cached("rings", {}, self._rings))
+
+    @cached_property
+    def ring_values(self) -> RingValues:
+        """Pixels of a frame sorted by ring, see `RingValues`."""
+        return RingValues(self.rings)
 
     @cached_property
     def arcs(self) -> Arcs:

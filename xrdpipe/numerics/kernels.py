@@ -21,9 +21,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .compiled import compiled
-from .constants import BLOCK, GOOD, INF, LOWER, LOWEST_KEY, NAN, NOT_FINITE, OUTLIER, UPPER
-from .ring_statistics import longest_ring, median_of_keys, ring_std, running_sums, sort_items, to_key
+from .compiled import compiled, prefetch
+from .constants import GOOD, INF, LOWER, LOWEST_KEY, NAN, NOT_FINITE, OUTLIER, UPPER
+from .ring_statistics import (
+    good_range,
+    longest_ring,
+    median_of_keys,
+    ring_std,
+    ring_variance,
+    running_sums,
+    sort_items,
+    to_key,
+)
+
+AHEAD = 8  # pixels of a ring, half a cache line
 
 
 @compiled
@@ -41,10 +52,15 @@ def threshold(image: NDArray[np.float32], mask: NDArray[np.uint8], lower: float,
     """
     low, high = np.float32(lower), np.float32(upper)
     for i in range(len(image)):
-        v = image[i]
-        bit = LOWER if v < low else UPPER if v > high else GOOD
-        bit = bit if abs(v) < INF else NOT_FINITE
-        mask[i] |= bit if mask[i] == GOOD else GOOD
+        mask[i] = _by_threshold(image[i], mask[i], low, high)
+
+
+@compiled
+def _by_threshold(value: np.float32, before: np.uint8, low: np.float32, high: np.float32) -> np.uint8:
+    """Return the mask of a pixel from its mask before; without a branch."""
+    bit = LOWER if value < low else UPPER if value > high else GOOD
+    bit = bit if abs(value) < INF else NOT_FINITE
+    return before | (bit if before == GOOD else GOOD)
 
 
 @compiled
@@ -58,7 +74,8 @@ def scatter_to_rings(
 ) -> None:
     """Apply `threshold`, then copy the pixels into ring order: ``values[slots] = image``, NaN if masked.
 
-    Sequential reads with scattered writes are more than twice as fast as the reverse, which misses the TLB.
+    Sequential reads with scattered writes are more than twice as fast as the reverse, which misses the TLB. The next
+    pixels of a ring follow in the next rows of the frame, so that their cache line is fetched in time.
 
     Parameters
     ----------
@@ -69,14 +86,23 @@ def scatter_to_rings(
     values
         Output, float32, all pixels of the frame. `mask_median` and `mask_mean` read it.
     """
-    block = np.empty(BLOCK, np.float32)
-    for first in range(0, len(image), BLOCK):
-        pixels, bits, to = image[first : first + BLOCK], mask[first : first + BLOCK], slots[first : first + BLOCK]
-        threshold(pixels, bits, lower, upper)
-        for i in range(len(pixels)):
-            block[i] = pixels[i] if bits[i] == GOOD else NAN
-        for i in range(len(pixels)):
-            values[to[i]] = block[i]
+    low, high = np.float32(lower), np.float32(upper)
+    for i in range(len(image)):
+        mask[i] = _by_threshold(image[i], mask[i], low, high)
+        at = np.uint64(slots[i])
+        prefetch(values, at + np.uint64(AHEAD))
+        values[at] = image[i] if mask[i] == GOOD else NAN
+
+
+@compiled
+def scatter_good(
+    image: NDArray[np.float32], mask: NDArray[np.uint8], slots: NDArray[np.uint32], values: NDArray[np.float32]
+) -> None:
+    """Copy the pixels into ring order as `scatter_to_rings` does without thresholds; the mask stays as it is."""
+    for i in range(len(image)):
+        at = np.uint64(slots[i])
+        prefetch(values, at + np.uint64(AHEAD))
+        values[at] = image[i] if (mask[i] == GOOD) & (abs(image[i]) < INF) else NAN
 
 
 @compiled
@@ -89,12 +115,12 @@ def mask_median(
 ) -> None:
     """Mask the pixels with ``|v - median| > alpha * std``, ring by ring.
 
-    Median and population standard deviation are float64 and equal numpy's bit for bit.
+    Median and population standard deviation are float64; the mask is the one that numpy's, bit for bit, give.
 
     Parameters
     ----------
     values
-        Pixels in ring order, NaN if masked; see `scatter_to_rings`.
+        Pixels in ring order, NaN if masked; see `scatter_to_rings`. Outliers become NaN too.
     order, starts
         The rings.
     alpha
@@ -105,26 +131,39 @@ def mask_median(
     if not alpha >= 0:
         return
     size = longest_ring(starts)
-    work, keys, outliers = np.empty(size, np.float64), np.empty(size, np.int32), np.empty(size, np.uint32)
+    work, keys = np.empty(size, np.float64), np.empty(size, np.int32)
+    far, found = np.empty(size + 8, np.uint8), np.empty(size + 8, np.uint32)
+    words = far[: len(far) // 8 * 8].view(np.uint64)
     for ring in range(len(starts) - 1):
         v, pixels = values[starts[ring] : starts[ring + 1]], order[starts[ring] : starts[ring + 1]]
-        good = np.int64(0)  # a literal 0 would compile `median_of_keys` a second time
-        for i in range(len(v)):  # branch-free: the next value overwrites a NaN
-            work[good] = v[i]
+        good, bits = np.int64(0), v.view(np.int32)
+        for i in range(len(v)):
+            keys[i] = to_key(bits[i])
             good += v[i] == v[i]
         if good == 0:
             continue
-        limit = alpha * ring_std(work[:good])
-        bits = v.view(np.int32)
-        for i in range(len(v)):
-            keys[i] = to_key(bits[i])
         median = median_of_keys(keys[: len(v)], good)
-        count = 0
+        variance, error = ring_variance(v, good, median)
+        low, high = good_range(median, alpha * np.sqrt(max(variance - error, 0.0)))
+        lowest, highest = good_range(median, alpha * np.sqrt(max(variance + error, 0.0)))
+        if low != lowest or high != highest:  # the last bits of the standard deviation decide, and numpy's count
+            good = np.int64(0)
+            for i in range(len(v)):  # branch-free: the next value overwrites a NaN
+                work[good] = v[i]
+                good += v[i] == v[i]
+            low, high = good_range(median, alpha * ring_std(work[:good]))
         for i in range(len(v)):
-            outliers[count] = i
-            count += abs(v[i] - median) > limit
-        for i in range(count):
-            mask[pixels[outliers[i]]] |= OUTLIER
+            far[i] = (v[i] < low) | (v[i] > high)
+        far[len(v) : len(v) + 8] = 0
+        count = np.uint64(0)
+        for word in range((len(v) + 7) // 8):  # most words have no outlier
+            if words[word] != 0:
+                for i in range(8 * word, 8 * word + 8):
+                    found[count] = i
+                    count += np.uint64(far[i])
+        for k in range(count):
+            mask[pixels[found[k]]] |= OUTLIER
+            v[found[k]] = NAN
 
 
 @compiled
@@ -184,4 +223,5 @@ def mask_mean(
                     first -= 1
                 at = low if np.uint32(items[low]) < np.uint32(items[first]) else high
             mask[pixels[np.uint32(items[at])]] |= OUTLIER
+            v[np.uint32(items[at])] = NAN
             low, high = low + (at == low), high - (at != low)

@@ -15,6 +15,7 @@ from .compiled import compiled
 from .integration import transpose
 
 FULL_TURN, HALF_TURN = 360.0, 180.0
+WIDEST = 8  # bins of a ring, on average: 32 bytes a pixel
 
 
 class Matrix(NamedTuple):
@@ -42,6 +43,14 @@ class Matrix(NamedTuple):
         """Pixels that add to a bin, bool, shape (pixels,)."""
         return np.diff(self.starts.astype(np.int64)) > 0
 
+    def of_pixels(self, pixels: NDArray[np.integer[Any]]) -> Matrix:
+        """Return the matrix of some pixels, in their order."""
+        starts = self.starts.astype(np.int64)
+        counts = starts[pixels + 1] - starts[pixels]
+        ends = np.concatenate([[0], np.cumsum(counts)])
+        entries = np.repeat(starts[pixels] - ends[:-1], counts) + np.arange(ends[-1])
+        return Matrix(ends.astype(np.uint32), self.bins[entries], self.coefs[entries])
+
     def sectors(self, chosen: NDArray[np.bool_], npt: int) -> Matrix:
         """Return a matrix for the bins of n patterns, one pattern after another.
 
@@ -58,6 +67,60 @@ class Matrix(NamedTuple):
         np.cumsum(counts, out=matrix.starts[1:], dtype=np.uint32)
         _repeat(*self, np.ascontiguousarray(chosen.T), npt, *matrix)
         return matrix
+
+
+class RingMatrix(NamedTuple):
+    """The same matrix, ring by ring, as `integration.sum_rings` reads it.
+
+    Ring r, of n pixels, adds to an even number of adjacent bins from ``first[r]`` on. Their weights are
+    ``weights[ends[r]:ends[r + 1]]``: n for the first bin, n for the second, and so on; 0 where a pixel does not add.
+    """
+
+    weights: NDArray[np.float32]
+    ends: NDArray[np.int64]
+    first: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, matrix: Matrix, order: NDArray[np.uint32], starts: NDArray[np.int64]) -> RingMatrix | None:
+        """Arrange a matrix by rings; None if the rings have so many bins that this does not pay.
+
+        ``order`` and ``starts`` are the pixels of the rings, see `geometry.rings.Rings`.
+        """
+        rings = starts.size - 1
+        first, ends = np.zeros(rings, np.int64), np.zeros(rings + 1, np.int64)
+        arrays = matrix.starts, matrix.bins, matrix.coefs, order, starts
+        _fill_rings(*arrays, first, ends, np.empty(0, np.float32))
+        np.cumsum(ends, out=ends)
+        if ends[-1] > WIDEST * order.size:
+            return None
+        weights = np.zeros(ends[-1], np.float32)
+        _fill_rings(*arrays, first, ends, weights)
+        return cls(weights, ends, first)
+
+
+@compiled
+def _fill_rings(
+    matrix_starts: NDArray[np.uint32],
+    bins: NDArray[Any],
+    coefs: NDArray[np.float32],
+    order: NDArray[np.uint32],
+    starts: NDArray[np.int64],
+    first: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    weights: NDArray[np.float32],
+) -> None:
+    """Find the first bin of each ring and its number of weights, ``ends[1:]``; if ``weights`` has room, fill it."""
+    for ring in range(len(starts) - 1):
+        low, high, size = np.int64(2**62), np.int64(-1), starts[ring + 1] - starts[ring]
+        for k in range(size):
+            pixel = order[starts[ring] + k]
+            for i in range(matrix_starts[pixel], matrix_starts[pixel + 1]):
+                number = np.int64(bins[i])
+                low, high = min(low, number), max(high, number)
+                if len(weights):
+                    weights[ends[ring] + (number - first[ring]) * size + k] += coefs[i]
+        if len(weights) == 0 and high >= 0:
+            first[ring], ends[ring + 1] = low, (high - low + 2) // 2 * 2 * size
 
 
 @compiled

@@ -106,6 +106,8 @@ class Mask(Stage):
         static = self._static_mask(setup)
         mask_by_value = self._mask_by_value(setup.geometry)
         mask_regions = _region_mask(setup.geometry) if self.regions else None
+        by_ring = self.alpha is not None and self.auto_type in ("median", "mean")
+        in_rings = by_ring and not self.regions and not self.grow  # the values in ring order know the whole mask
         warning = None if self.lower_thresh is None else ThresholdWarning(setup.geometry, self.lower_thresh)
 
         def mask(frame: Frame) -> Frame:
@@ -127,7 +129,8 @@ class Mask(Stage):
             notes: tuple[str, ...] = (f"{100 * share:.0f} % of the pixels are masked",) if share > 0.5 else ()
             if warning is not None:
                 notes += warning.notes(out.ravel())
-            return replace(frame, mask=out).with_info(notes=frame.info.notes + notes)
+            frame = setup.geometry.ring_values.keep(frame, out) if in_rings else replace(frame, mask=out)
+            return frame.with_info(notes=frame.info.notes + notes)
 
         return mask
 
@@ -144,17 +147,15 @@ class Mask(Stage):
             return lambda image, variance, flat: kernels.threshold(image, flat, *limits)
         if self.auto_type == "mad":
             return self._mad(geometry, alpha, limits)
-        rings, per_thread = geometry.rings, threading.local()
+        rings, ring_values = geometry.rings, geometry.ring_values
         one_pass = {"median": kernels.mask_median, "mean": kernels.mask_mean}.get(self.auto_type)
 
         def find(image: Image, variance: Image, flat: NDArray[np.uint8]) -> None:
-            if not hasattr(per_thread, "values"):
-                per_thread.values = np.empty(image.size, np.float32)
-            kernels.scatter_to_rings(image, flat, *limits, rings.slots, per_thread.values)
+            values = ring_values.scatter(image, flat, *limits)
             if one_pass is not None:
-                one_pass(per_thread.values, rings.order, rings.starts, alpha, flat)
+                one_pass(values, rings.order, rings.starts, alpha, flat)
             else:
-                outliers.mask_sigma_clip(per_thread.values, rings.order, rings.starts, alpha, self.max_iter, flat)
+                outliers.mask_sigma_clip(values, rings.order, rings.starts, alpha, self.max_iter, flat)
 
         return find
 

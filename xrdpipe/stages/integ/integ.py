@@ -23,6 +23,7 @@ from ..scalar_lookup import ScalarLookup, table_files
 from ..stage import NOTHING, Makes, Needs, Setup, Stage, Step
 from .methods import MEANING, ascending_edges, integration_method, needs_wavelength, radial_unit, sector_pixels
 from .quality import noise_quality, pattern_quality
+from .ring_sums import Sums, by_ring, ring_summation, scatter_summation
 
 SAMPLE = 1 << 15  # pixels from which the scatter in the rings is estimated
 USUAL_UNITS = {
@@ -36,7 +37,6 @@ USUAL_METHODS = [[split, "csr", "cython"] for split in ("full", "bbox", "no")]
 MEANING |= {"numpy": "python", "ocl": "opencl", "cpu": "opencl", "gpu": "opencl"}
 ERROR_MODELS = ("poisson", "azimuthal", "hybrid")
 Result = TypeVar("Result", Pattern, Cake)
-Sums = tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -143,26 +143,28 @@ class Integ(Stage):
         return normalize(self._integrator(setup), self._divisors())
 
     def _integrator(self, setup: Setup) -> Step:
-        from ...numerics import integration
         from ...numerics.pattern_error import pattern_error
 
         geometry = setup.geometry
-        cached = geometry.cached("pattern", self._settings(), lambda: self._make_arrays(geometry))
+        stride = -(-geometry.shape[0] * geometry.shape[1] // SAMPLE) | 1  # odd: the sampled runs reach all columns
+        if self.error_model is None and not self._corrects:
+            make = lambda: by_ring(self._make_arrays(geometry), geometry, stride)  # noqa: E731
+            cached = geometry.cached("pattern_by_ring", self._settings(), make)
+        else:
+            cached = geometry.cached("pattern", self._settings(), lambda: self._make_arrays(geometry))
         about = json.loads(cached["about"].tobytes())
         if "bins" not in cached or self.error_model == "hybrid":
             return self._with_pyfai(geometry, about)
-        norm, starts, bins, coefs = (cached[name] for name in ("norm", "starts", "bins", "coefs"))
-        npt = cached["radial"].size
-        sum_bins = self._summation(cached, npt)
-        stride = -(-(starts.size - 1) // SAMPLE) | 1  # odd, so that the sampled runs reach all columns
+        by_rings, npt = "ring_weights" in cached, cached["radial"].size
+        sum_bins = ring_summation(cached, geometry) if by_rings else self._summation(cached, npt)
+        sum_scatter = scatter_summation(cached, stride)
         noise = noise_quality(setup, cached, stride)
 
         def integrate(frame: Frame) -> Frame:
             image, mask, sums = sum_bins(frame)
             intensity, sigma = self._means(sums)
             pattern = self._pattern(cached["radial"], intensity, sigma, sums[1], about)
-            scatter = np.zeros((3, npt))
-            integration.scatter(image, mask, norm, starts, bins, coefs, intensity, stride, scatter)
+            scatter = sum_scatter(image, mask, intensity)
             raw = image if frame.info.raw is None else read_only(frame.info.raw.ravel())
             error = partial(pattern_error, image, raw, mask, frame.image.shape[1], intensity, cached)
             quality = {**pattern_quality(sums, scatter, stride), **pattern.quality}
@@ -263,8 +265,12 @@ class Integ(Stage):
             norm *= integrator.solidAngleArray(shape)
         if self.polarization_factor is not None:
             norm *= integrator.polarization(shape, self.polarization_factor)
-        needed = self.correctSolidAngle or self.polarization_factor is not None
-        return norm.astype(np.float32).ravel() if needed else np.empty(0, np.float32)
+        return norm.astype(np.float32).ravel() if self._corrects else np.empty(0, np.float32)
+
+    @property
+    def _corrects(self) -> bool:
+        """Whether solid angle or polarization is corrected."""
+        return self.correctSolidAngle or self.polarization_factor is not None
 
     def _with_pyfai(self, geometry: Geometry, about: Mapping[str, str]) -> Step:
         method, integrator = integration_method(self.method), geometry.integrator
