@@ -49,15 +49,15 @@ DISC = RADIUS < 25
 @pytest.mark.parametrize(("counts", "passing"), [(0.3, 0.1), (3.0, 0.1), (3.0, 0.6), (300.0, 0.1), (3000.0, 0.85)])
 def test_an_arm_is_found_at_any_count_rate(counts: float, passing: float) -> None:
     found = regions(exposed(counts, np.where(ARM, passing, 1.0)))
-    assert np.count_nonzero(found & ARM) > 0.85 * np.count_nonzero(ARM)
-    assert np.count_nonzero(found & ~ARM) < 0.2 * np.count_nonzero(ARM)
+    assert np.count_nonzero(found & ARM) > 0.75 * np.count_nonzero(ARM)
+    assert np.count_nonzero(found & ~ARM) < 0.15 * np.count_nonzero(ARM)
 
 
 @pytest.mark.parametrize("counts", [0.3, 30.0])
 def test_a_beamstop_that_fills_its_rings_is_found(counts: float) -> None:
     found = regions(exposed(counts, np.where(DISC, 0.01, 1.0)))
-    assert np.count_nonzero(found & DISC) > 0.95 * np.count_nonzero(DISC)
-    assert np.count_nonzero(found & ~DISC) < 0.05 * np.count_nonzero(DISC)
+    assert np.count_nonzero(found & DISC) > 0.9 * np.count_nonzero(DISC)
+    assert np.count_nonzero(found & ~DISC) < 0.02 * np.count_nonzero(DISC)
 
 
 def test_dead_lines_and_gaps_are_found_where_no_single_pixel_tells() -> None:
