@@ -16,6 +16,7 @@ from ..model.errors import FrameError
 from ..model.pattern import Pattern
 from ..model.plugins import FORMATS as GROUP
 from ..model.plugins import plugins
+from .text.table import rows_text
 
 Header = Mapping[str, Any]  # provenance of a pattern: name -> text or JSON value
 Floats = NDArray[np.float64]
@@ -63,29 +64,32 @@ def chi_text(pattern: Pattern, header: Header) -> str:
     """
     names = _names(pattern)
     columns = " ".join(f"{name:>14}" for name in names).removeprefix("  ")  # replaced by "# "
-    return _comments("#", header, columns) + _rows(pattern, len(names), "%14.6e")
+    return _comments("#", header, columns) + _rows(pattern, len(names), 14, 6)
 
 
 def xy_text(pattern: Pattern, header: Header) -> str:
     """Return two columns under the same ``#`` header."""
     columns = " ".join(f"{name:>15}" for name in _names(pattern)[:2]).removeprefix("  ")
-    return _comments("#", header, columns) + _rows(pattern, 2, "%15.7e")
+    return _comments("#", header, columns) + _rows(pattern, 2, 15, 7)
 
 
 def xye_text(pattern: Pattern, header: Header) -> str:
     """Return three columns without a header, which every program that knows xye can read."""
-    return _rows(pattern, 3, "%15.7e")
+    return _rows(pattern, 3, 15, 7)
 
 
 def xye_topas_text(pattern: Pattern, header: Header) -> str:
     """Return three columns under a header of ``'`` lines, the comments of TOPAS."""
-    return _comments("'", header, " ".join(_names(pattern))) + _rows(pattern, 3, "%15.7e")
+    return _comments("'", header, " ".join(_names(pattern))) + _rows(pattern, 3, 15, 7)
 
 
 def csv_text(pattern: Pattern, header: Header) -> str:
     """Return a line of column names, then comma-separated numbers (RFC 4180, lines end in LF)."""
     names = _names(pattern)
-    return ",".join(names) + "\n" + _rows(pattern, len(names), "%.7e", ",")
+    rows = _columns(pattern, len(names)).T[~np.isnan(pattern.intensity)]
+    rows = rows[np.argsort(rows[:, 0], kind="stable")]
+    line = ",".join(["%.7e"] * len(names)) + "\n"
+    return ",".join(names) + "\n" + (line * len(rows)) % tuple(rows.ravel().tolist())
 
 
 def fit2d_text(pattern: Pattern, header: Header) -> str:
@@ -93,7 +97,7 @@ def fit2d_text(pattern: Pattern, header: Header) -> str:
 
     Blanks in the title become underscores, because GSAS-II takes "q " in these lines for an axis in q.
     """
-    rows = _rows(pattern, 2, "%15.7e")
+    rows = _rows(pattern, 2, 15, 7)
     axis = FIT2D_AXES.get(pattern.unit, pattern.unit)
     return f"{'_'.join(_title(header).split())}\n{axis}\nIntensity\n{rows.count(chr(10)):8d}\n{rows}"
 
@@ -152,11 +156,10 @@ def _columns(pattern: Pattern, count: int) -> Floats:
     return np.stack([pattern.radial, pattern.intensity, *sigma][:count])
 
 
-def _rows(pattern: Pattern, count: int, form: str, separator: str = " ") -> str:
+def _rows(pattern: Pattern, count: int, width: int, precision: int) -> str:
     """Return the bins that have a pixel, one line each, in the order of the axis."""
-    rows = _columns(pattern, count).T[~np.isnan(pattern.intensity)]
-    rows = rows[np.argsort(rows[:, 0], kind="stable")]
-    return ((separator.join([form] * count) + "\n") * len(rows)) % tuple(rows.ravel().tolist())
+    radial, *others = _columns(pattern, count)
+    return rows_text(radial, others, width, precision)
 
 
 def _hashed(text: str) -> tuple[str, Floats]:

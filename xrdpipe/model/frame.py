@@ -51,6 +51,9 @@ class Info:
         Scale factors of this frame alone, name -> value; they are recorded in its results.
     notes
         Messages for the user.
+    outputs
+        Files that were written for the frame, relative to the results folder -> content hash. Others that a stage
+        declares are hashed after the last stage.
     """
 
     file: str = ""
@@ -60,6 +63,7 @@ class Info:
     raw: Image | None = None
     factors: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    outputs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..io.writing import file_hash
 from ..model.errors import FrameError
+from ..model.frame import Frame
 from ..model.pattern import Pattern
 from ..model.record import Outcome, pending_record
 from ..model.reference import Reference
@@ -41,7 +42,7 @@ def process_frame(recipe: Recipe, image: Reference, keep: bool, show: bool = Fal
         frame, steps, (size, mtime_ns) = pipeline(image)
         if show and recipe.folder is not None:
             write_preview(recipe.folder, frame)
-        outputs = {} if recipe.folder is None else _hashes(recipe.folder, pipeline.pipeline.outputs(image.name))
+        outputs = {} if recipe.folder is None else _hashes(recipe.folder, pipeline.pipeline.outputs(image.name), frame)
     except FrameError as error:
         return Outcome(replace(record, status="failed", error=str(error), seconds=time.monotonic() - clock))
     except Exception as error:  # a full disk or a bug in a stage: the other frames go on
@@ -72,8 +73,13 @@ def process_frame(recipe: Recipe, image: Reference, keep: bool, show: bool = Fal
     return Outcome(done, frame.pattern, mask, frame.results.sectors, frame.results.cake)
 
 
-def _hashes(folder: Path, files: list[str]) -> dict[str, str]:
-    return {file: file_hash(folder / file) for file in files if (folder / file).exists()}
+def _hashes(folder: Path, files: list[str], frame: Frame) -> dict[str, str]:
+    known = frame.info.outputs
+    return {
+        file: known[file] if file in known else file_hash(folder / file)
+        for file in files
+        if file in known or (folder / file).exists()
+    }
 
 
 def _about_pattern(pattern: Pattern | None) -> dict[str, Any]:
