@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -16,6 +17,7 @@ REASONS = (  # the bits of a mask, lowest first
     *("user", "detector", "edge", "lower", "upper", "outlier", "not_finite", "grown"),
 )
 
+FIRST_REASON = np.array([[bits & -bits == 1 << bit for bits in range(256)] for bit in range(len(REASONS))], np.int64)
 
 METRICS = (  # all metrics, which `sweep.rank` accepts
     "pattern_error",
@@ -50,7 +52,7 @@ def metrics(frame: Frame) -> dict[str, float]:
     values = masked_by(frame.mask) if frame.mask is not None else {}
     if frame.pattern is not None:
         values |= pattern_metrics(frame.pattern)
-    return {name: float(f"{value:.6g}") for name, value in values.items() if np.isfinite(value)} | dict(
+    return {name: float(f"{value:.6g}") for name, value in values.items() if math.isfinite(value)} | dict(
         frame.info.factors
     )
 
@@ -59,10 +61,8 @@ def masked_by(mask: NDArray[np.uint8]) -> dict[str, float]:
     """Return the share of pixels that each step masked; a pixel counts for the first step that masked it."""
     from .reduction import histogram
 
-    counts = histogram(mask.ravel())
-    bits = np.arange(256)
-    shares = {name: counts[(bits & -bits) == 1 << bit].sum() / mask.size for bit, name in enumerate(REASONS)}
-    return {f"masked_{name}": float(share) for name, share in shares.items()}
+    counts = (FIRST_REASON @ histogram(mask.ravel())).tolist()
+    return {f"masked_{name}": count / mask.size for name, count in zip(REASONS, counts, strict=True)}
 
 
 def pattern_metrics(pattern: Pattern) -> dict[str, float]:
@@ -76,10 +76,15 @@ def pattern_metrics(pattern: Pattern) -> dict[str, float]:
     if pattern.sigma is not None:
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = pattern.sigma / np.abs(pattern.intensity)
-        values["sigma_over_intensity"] = (
-            float(np.median(ratio[np.isfinite(ratio)])) if np.isfinite(ratio).any() else np.nan
-        )
+        values["sigma_over_intensity"] = median(ratio[np.isfinite(ratio)]) if np.isfinite(ratio).any() else np.nan
     return {**values, **peaks(pattern.radial[filled], pattern.intensity[filled])}
+
+
+def median(values: NDArray[np.float64]) -> float:
+    """Return ``np.median`` of values without NaN, which takes longer for few of them."""
+    low, high = (values.size - 1) // 2, values.size // 2
+    ordered = np.partition(values, (low, high))
+    return float((ordered[low] + ordered[high]) / 2)
 
 
 def peaks(radial: NDArray[np.float64], intensity: NDArray[np.float64]) -> Mapping[str, float]:
@@ -99,17 +104,20 @@ def peaks(radial: NDArray[np.float64], intensity: NDArray[np.float64]) -> Mappin
     Mapping
         Both metrics; empty without a peak. Heights are prominences (`scipy.signal.find_peaks`).
     """
-    from scipy.signal import find_peaks, peak_widths
+    from .patterns.peaks import find_peaks, half_height
 
     if intensity.size < 3:
         return {}
-    top, properties = find_peaks(intensity, prominence=0)
-    order = np.argsort(properties["prominences"])[::-1][:STRONGEST]
+    x = np.ascontiguousarray(intensity, np.float64)
+    top, prominence = np.empty(x.size // 2, np.int64), np.empty(x.size // 2)
+    count = find_peaks(x, top, prominence)
+    order = np.argsort(prominence[:count])[::-1][:STRONGEST]
     if order.size == 0:
         return {}
-    strongest, height = top[order], properties["prominences"][order]
-    floor = np.maximum(np.abs(intensity[strongest] - height), 1e-3 * height)
-    width = peak_widths(intensity, strongest)
+    strongest, height = top[order], prominence[order]
+    floor = np.maximum(np.abs(x[strongest] - height), 1e-3 * height)
+    left, right = np.empty(order.size), np.empty(order.size)
+    half_height(x, strongest, left, right)
     positions = np.arange(radial.size)
-    spans = np.interp(width[3], positions, radial) - np.interp(width[2], positions, radial)
-    return {"signal_to_background": float(np.median(height / floor)), "peak_width": float(np.median(spans))}
+    spans = np.interp(right, positions, radial) - np.interp(left, positions, radial)
+    return {"signal_to_background": median(height / floor), "peak_width": median(spans)}

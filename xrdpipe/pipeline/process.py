@@ -14,7 +14,7 @@ from ..io.writing import file_hash
 from ..model.errors import FrameError
 from ..model.frame import Frame
 from ..model.pattern import Pattern
-from ..model.record import Outcome, pending_record
+from ..model.record import Outcome, Record, pending_record
 from ..model.reference import Reference
 from ..numerics.metrics import metrics
 from ..stages.plot.preview import write_preview
@@ -53,13 +53,16 @@ def process_frame(recipe: Recipe, image: Reference, keep: bool, show: bool = Fal
             reason = f"not enough memory{f' ({error})' if str(error) else ''}; lower parallel.n_jobs"
         failed = replace(record, status="failed", error=reason, seconds=time.monotonic() - clock)
         return Outcome(failed, trace=traceback.format_exc())
-    masked = frame.masked
-    done = replace(
-        record,
+    n_masked = np.count_nonzero(frame.masked if frame.mask is None else frame.mask)
+    done = Record(
+        record.file,
+        record.name,
         status="done",
-        masked_fraction=round(np.count_nonzero(masked) / masked.size, 6),
+        masked_fraction=round(n_masked / frame.image.size, 6),
         seconds=round(time.monotonic() - clock, 4),
         hash=frame.info.digest,
+        path=record.path,
+        parts=record.parts,
         size=size,
         mtime_ns=mtime_ns,
         outputs=outputs,
@@ -69,7 +72,7 @@ def process_frame(recipe: Recipe, image: Reference, keep: bool, show: bool = Fal
         steps=steps,
         notes=list(frame.info.notes),
     )
-    mask = np.packbits(pipeline.pipeline.source.to_raw(masked)) if keep else None
+    mask = np.packbits(pipeline.pipeline.source.to_raw(frame.masked)) if keep else None
     return Outcome(done, frame.pattern, mask, frame.results.sectors, frame.results.cake)
 
 
