@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     import h5py
 
 _PACKED = 2000  # largest credible compression ratio
+_OPEN = 64  # datasets that stay open
+_datasets: dict[tuple[Path, str], tuple[h5py.File, h5py.Dataset, chunks.Layout | None]] = {}
 
 
 @dataclass(frozen=True)
@@ -144,6 +149,7 @@ def _stack(path: Path, inside: str, state: tuple[int, int]) -> Stack:
 def forget() -> None:
     """Close all files, and forget their contents."""
     opened.close()
+    _datasets.clear()
     for cached in (_stack, _pixel_mask, _small_values):
         cached.cache_clear()
 
@@ -161,18 +167,46 @@ def image(path: Path, inside: str, index: int | None) -> NDArray[Any]:
     """Return one image as it is stored; raise FrameError if it cannot be read."""
     with access(path):
         piece, at = locate(path, inside, index)
-        dataset = follow(piece.file, piece.inside)[1]
+        dataset, layout = _dataset(piece)
         if dataset.shape[-2:] != piece.shape[-2:]:
             raise FrameError(f"{inside} has changed its shape")
-        try:
+        with _readable(inside):
             corner = tuple(map(int, np.unravel_index(at, piece.shape[:-2]))) if len(piece.shape) > 2 else ()
-            chunks.check(dataset, corner)
-            pixels = dataset[corner]
-        except FrameError:
-            raise
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
-            raise FrameError(f"{inside} cannot be read ({str(error).splitlines()[0][:200]})") from error
-    return np.asarray(pixels)
+            stored = None if layout is None else chunks.stored(dataset, layout, corner)
+            if stored is None:
+                chunks.check(dataset, corner)
+                return np.asarray(dataset[corner])
+            file = chunks.descriptor(dataset)
+    try:  # outside of the lock of the file and of that of HDF5, for all threads at once
+        with _readable(inside):
+            return stored.read(file)
+    finally:
+        os.close(file)
+
+
+@contextmanager
+def _readable(inside: str) -> Iterator[None]:
+    """Turn an error of HDF5 or of the system into FrameError."""
+    try:
+        yield
+    except FrameError:
+        raise
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise FrameError(f"{inside} cannot be read ({str(error).splitlines()[0][:200]})") from error
+
+
+def _dataset(piece: Piece) -> tuple[h5py.Dataset, chunks.Layout | None]:
+    """Return an open dataset and its layout, from the last calls if its file is still open."""
+    with access(piece.file) as file:
+        key = piece.file, piece.inside
+        holder, dataset, layout = _datasets.get(key, (None, None, None))
+        if holder is not file or not dataset:  # closed with its file
+            dataset = follow(piece.file, piece.inside)[1]
+            layout = chunks.layout(dataset)
+            while len(_datasets) >= _OPEN:
+                _datasets.pop(next(iter(_datasets)))
+            _datasets[key] = file, dataset, layout
+        return dataset, layout
 
 
 def _piece(file: Path, node: Any) -> Piece:

@@ -102,22 +102,18 @@ def peaks(radial: NDArray[np.float64], intensity: NDArray[np.float64]) -> Mappin
     Returns
     -------
     Mapping
-        Both metrics; empty without a peak. Heights are prominences (`scipy.signal.find_peaks`).
+        Both metrics; empty without a peak. Heights are prominences, see `reduction.find_peaks`.
     """
-    from .patterns.peaks import find_peaks, half_height
+    from .reduction import find_peaks
 
     if intensity.size < 3:
         return {}
-    x = np.ascontiguousarray(intensity, np.float64)
-    top, prominence = np.empty(x.size // 2, np.int64), np.empty(x.size // 2)
-    count = find_peaks(x, top, prominence)
-    order = np.argsort(prominence[:count])[::-1][:STRONGEST]
+    top, prominence, left, right = find_peaks(intensity).T
+    order = np.argsort(prominence)[::-1][:STRONGEST]
     if order.size == 0:
         return {}
-    strongest, height = top[order], prominence[order]
-    floor = np.maximum(np.abs(x[strongest] - height), 1e-3 * height)
-    left, right = np.empty(order.size), np.empty(order.size)
-    half_height(x, strongest, left, right)
+    strongest, height = intensity[top[order].astype(int)], prominence[order]
+    floor = np.maximum(np.abs(strongest - height), 1e-3 * height)
     positions = np.arange(radial.size)
-    spans = np.interp(right, positions, radial) - np.interp(left, positions, radial)
+    spans = np.interp(right[order], positions, radial) - np.interp(left[order], positions, radial)
     return {"signal_to_background": median(height / floor), "peak_width": median(spans)}

@@ -1,4 +1,4 @@
-"""Compiled loops that reduce an image or a mask to fewer numbers."""
+"""Compiled loops that reduce an image, a mask or a pattern to fewer numbers."""
 
 from __future__ import annotations
 
@@ -73,3 +73,57 @@ def histogram(mask: NDArray[np.uint8]) -> NDArray[np.int64]:
     counts[0, 0] += good
     total: NDArray[np.int64] = counts.sum(axis=0)
     return total
+
+
+@compiled
+def find_peaks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Find all peaks of a curve, as scipy.signal's `find_peaks` and `peak_widths` define them.
+
+    scipy.signal takes longer to import than everything else that a run needs.
+
+    Parameters
+    ----------
+    values
+        Curve, at least three values, none of them NaN.
+
+    Returns
+    -------
+    ndarray
+        A row per peak: index of its top (the middle of a plateau), its prominence, and the positions on its left and
+        right where the curve falls to half of the prominence; (peaks, 4).
+    """
+    found, count, last = np.empty((len(values) // 2, 4)), 0, len(values) - 1
+    start = 1
+    while start < last:
+        if values[start - 1] < values[start]:
+            end = start + 1
+            while end < last and values[end] == values[start]:
+                end += 1
+            if values[end] < values[start]:
+                found[count, 0] = (start + end - 1) // 2
+                count += 1
+                start = end
+        start += 1
+    for peak in range(count):
+        top = int(found[peak, 0])
+        height, base = values[top], np.empty(2)
+        ends = np.empty(2, np.int64)
+        for side in range(2):  # the lowest value on the way to a higher one
+            at, step = top, 2 * side - 1
+            base[side], ends[side] = height, top
+            while 0 <= at <= last and values[at] <= height:
+                if values[at] < base[side]:
+                    base[side], ends[side] = values[at], at
+                at += step
+        prominence = height - max(base[0], base[1])
+        half = height - 0.5 * prominence
+        for side in range(2):
+            at, step = top, 2 * side - 1
+            while at != ends[side] and half < values[at]:
+                at += step
+            position = float(at)
+            if values[at] < half:
+                position -= step * ((half - values[at]) / (values[at - step] - values[at]))
+            found[peak, 2 + side] = position
+        found[peak, 1] = prominence
+    return found[:count]
