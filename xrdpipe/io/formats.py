@@ -149,17 +149,24 @@ def _comments(mark: str, header: Header, *last: str) -> str:
     )  # a name may hold a line break
 
 
-def _columns(pattern: Pattern, count: int) -> Floats:
-    if count == 3 and pattern.sigma is None:
+def _require_sigma(pattern: Pattern) -> None:
+    if pattern.sigma is None:
         raise FrameError("the pattern has no sigma; say integ.error_model=poisson or output.format=xy")
+
+
+def _columns(pattern: Pattern, count: int) -> Floats:
+    if count == 3:
+        _require_sigma(pattern)
     sigma = [] if pattern.sigma is None else [pattern.sigma]
     return np.stack([pattern.radial, pattern.intensity, *sigma][:count])
 
 
 def _rows(pattern: Pattern, count: int, width: int, precision: int) -> str:
     """Return the bins that have a pixel, one line each, in the order of the axis."""
-    radial, *others = _columns(pattern, count)
-    return rows_text(radial, others, width, precision)
+    if count == 3:
+        _require_sigma(pattern)
+    columns = [each for each in (pattern.intensity, pattern.sigma) if each is not None]
+    return rows_text(pattern.radial, columns[: count - 1], width, precision)
 
 
 def _hashed(text: str) -> tuple[str, Floats]:
