@@ -35,27 +35,29 @@ Wavelength: 1.0e-10
 """
 
 
-def make(folder: Path, count: int) -> None:
-    """Write `count` frames of rings with Poisson noise, as TIFF files and as a stack."""
-    rng = np.random.default_rng(0)
-    slow, fast = np.mgrid[:SIDE, :SIDE]
-    radius = np.hypot(slow - 508, fast - 503)
-    mean = 0.3 + sum(8 * np.exp(-(((radius - ring) / 2.5) ** 2)) for ring in (120, 190, 260, 330, 410))
-    (folder / "geometry.poni").write_text(PONI)
+def make(folder: Path, count: int, side: int = SIDE, tiff: bool = True) -> None:
+    """Write `count` frames of rings with Poisson noise as a stack, and as TIFF files."""
+    rng, zoom = np.random.default_rng(0), side / SIDE
+    slow, fast = np.mgrid[:side, :side]
+    radius = np.hypot(slow - 508 * zoom, fast - 503 * zoom)
+    rings = [ring * zoom for ring in (120, 190, 260, 330, 410)]
+    mean = 0.3 + sum(8 * np.exp(-(((radius - ring) / 2.5) ** 2)) for ring in rings)
+    (folder / "geometry.poni").write_text(PONI.replace("7.5e-05", str(7.5e-05 / zoom)))
     with h5py.File(folder / "scan_master.h5", "w") as master:
         group = master.create_group("entry/data")
         for start in range(0, count, 100):
             name = f"data_{start // 100 + 1:06d}"
             group[name] = h5py.ExternalLink(f"scan_{name}.h5", "/entry/data/data")
             with h5py.File(folder / f"scan_{name}.h5", "w") as file:
-                shape = (min(100, count - start), SIDE, SIDE)
+                shape = (min(100, count - start), side, side)
                 data = file.create_dataset(
-                    "entry/data/data", shape, np.uint32, chunks=(1, SIDE, SIDE), **hdf5plugin.Bitshuffle(cname="lz4")
+                    "entry/data/data", shape, np.uint32, chunks=(1, side, side), **hdf5plugin.Bitshuffle(cname="lz4")
                 )
                 for at in range(shape[0]):
                     image = rng.poisson(mean).astype(np.uint32)
                     data[at] = image
-                    tifffile.imwrite(folder / f"one_{start + at:04d}.tif", image)
+                    if tiff:
+                        tifffile.imwrite(folder / f"one_{start + at:04d}.tif", image)
 
 
 def measure(folder: Path, images: str, name: str) -> tuple[float, float, int]:
