@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,15 @@ FIT2D_AXES = {  # axis titles of Fit2D; other units keep pyFAI's name
 }
 
 UNEVEN = 1e-3  # relative deviation that makes steps unequal
+
+
+class Shared(dict[str, Any]):
+    """A value of a header that all frames share and nobody changes; its JSON is made once."""
+
+    @cached_property
+    def json(self) -> str:
+        """The mapping as JSON."""
+        return json.dumps(self)
 
 
 @dataclass(frozen=True)
@@ -143,7 +152,8 @@ def _names(pattern: Pattern) -> list[str]:
 
 
 def _comments(mark: str, header: Header, *last: str) -> str:
-    lines = [f"{key}: {value if isinstance(value, str) else json.dumps(value)}" for key, value in header.items()]
+    values = {key: value.json if isinstance(value, Shared) else value for key, value in header.items()}
+    lines = [f"{key}: {value if isinstance(value, str) else json.dumps(value)}" for key, value in values.items()]
     return "".join(
         f"{mark} {' '.join(line.splitlines())}\n" for line in [*lines, *last]
     )  # a name may hold a line break

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..io.formats import Format, find_format, format_names
+from ..io.formats import Format, Shared, find_format, format_names
 from ..io.writing import encoded, write_bytes, write_whole
 from ..model.cake import Cake
 from ..model.errors import ConfigError, choice, require
@@ -133,10 +133,11 @@ class Output(Stage):
 
         folder = setup.folder
         forms = self._text_formats
+        shared = {key: Shared(value) if isinstance(value, dict) else value for key, value in setup.provenance.items()}
 
         def header(frame: Frame, result: Pattern | Cake) -> dict[str, Any]:
             source = {"method": result.method, "image": f"{frame.info.file} {frame.info.digest}"}
-            return {**setup.provenance, **frame.info.factors, **source}
+            return {**shared, **frame.info.factors, **source}
 
         def texts(frame: Frame) -> dict[str, bytes]:
             found: dict[str, str] = {}
