@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from xrdpipe.io.text.decimals import POWERS, write_decimals
-from xrdpipe.io.text.table import rows_text
+from xrdpipe.io.text.table import read_rows, rows_text
 
 FORMS = [(14, 6), (15, 7)]
 TIES = st.integers(-(10**10), 10**10).map(lambda number: number / 16)  # many are in the middle between two texts
@@ -47,3 +47,26 @@ def test_patterns_on_different_axes_do_not_mix() -> None:
     for axis in (np.array([1.0, 2, 3]), np.array([3.0, 2, 1]), np.array([1.0, 2, 4])):
         for width, precision in FORMS:
             assert rows_text(axis, [values], width, precision) == text(axis, values, width, precision)
+
+
+@settings(deadline=None)
+@given(values=arrays(np.float64, st.integers(1, 40), elements=st.floats(-1e20, 1e20) | TIES))
+def test_a_table_is_read_as_numpy_reads_it(values: NDArray[np.float64]) -> None:
+    for width, precision in FORMS:
+        text = rows_text(np.arange(values.size, dtype=float), [values], width, precision)
+        expected = np.loadtxt(text.splitlines(), ndmin=2)
+        found = read_rows(text)
+        assert found is None or np.array_equal(found, expected)
+        small = (np.abs(values) > 1e-9) | (values == 0)
+        assert found is not None or not small.all()
+
+
+OTHER = [
+    *("", "\n", "1.0e+00", "1.0e+00 2.0e+00\n1.0e+00\n", "nan 1.0e+00\n", "# 1.0e+00\n", "1,5e+00\n", "1.0e+00\n\n"),
+    *("1e\n", "1.0e+0\n", "1.0.0e+00\n", "-\n", "e+00\n", "1.0e+000\n", "1.0e+99\n", "1234567890123456.0e+00\n", "é\n"),
+]
+
+
+@pytest.mark.parametrize("text", OTHER)
+def test_other_text_is_left_to_numpy(text: str) -> None:
+    assert read_rows(text) is None

@@ -16,7 +16,7 @@ from ..model.errors import FrameError
 from ..model.pattern import Pattern
 from ..model.plugins import FORMATS as GROUP
 from ..model.plugins import plugins
-from .text.table import rows_text
+from .text.table import read_rows, rows_text
 
 Header = Mapping[str, Any]  # provenance of a pattern: name -> text or JSON value
 Floats = NDArray[np.float64]
@@ -211,6 +211,8 @@ def _bare(text: str) -> tuple[str, Floats]:
 def _table(text: str, separator: str | None = None) -> Floats:
     if not text.strip():
         raise ValueError("no rows")
+    if separator is None and (table := read_rows(text)) is not None:
+        return table
     return np.loadtxt(text.splitlines(), delimiter=separator, ndmin=2)
 
 

@@ -1,4 +1,4 @@
-"""Compiled loop that writes numbers as text, digit for digit as ``%.6e`` does."""
+"""Compiled loops that write numbers as text, digit for digit as ``%.6e`` does, and read such text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from ...numerics.compiled import compiled
 _LARGEST = 60  # exponent of the largest power of ten in the table
 _SPLIT = 134217729.0  # 2**27 + 1: cuts a float64 in two halves whose products are exact
 _UNSURE = 1e-12  # distance from the middle between two texts within which rounding errors might decide
-_ZERO, _POINT, _E, _PLUS, _MINUS, _BLANK = (ord(each) for each in "0.e+- ")
+_EXACT = 22  # largest power of ten that a float64 holds exactly
+_ZERO, _POINT, _E, _PLUS, _MINUS, _BLANK, _LINE_FEED = (ord(each) for each in "0.e+- \n")
 
 
 def _powers() -> NDArray[np.float64]:
@@ -116,3 +117,73 @@ def _significant(value: float, precision: int, powers: NDArray[np.float64]) -> t
     if digits >= np.int64(10 * lowest):
         return np.int64(lowest), exponent + 1
     return digits, exponent
+
+
+@compiled
+def read_decimals(text: NDArray[np.uint8], powers: NDArray[np.float64], out: NDArray[np.float64]) -> tuple[int, int]:
+    """Read the numbers of a table, each as near to its text as a float64 can be.
+
+    Parameters
+    ----------
+    text
+        ASCII; each line ends in a line feed.
+    powers
+        `POWERS`.
+    out
+        Output, the numbers line by line.
+
+    Returns
+    -------
+    count, columns : int
+        Number of numbers, and of those in a line; (0, 0) if something else than numbers like ``-1.5e+01`` of up to 15
+        digits stands there, or if lines differ in length.
+    """
+    count, columns, first, at = 0, 0, 0, 0
+    while at < len(text):
+        if text[at] == _BLANK:
+            at += 1
+        elif text[at] == _LINE_FEED:
+            columns = count if columns == 0 else columns
+            if count - first != columns or columns == 0:
+                return 0, 0
+            first = count
+            at += 1
+        else:
+            at, value = _number(text, at, powers)
+            if at < 0 or count == len(out):
+                return 0, 0
+            out[count] = value
+            count += 1
+    return (count, columns) if first == count and columns > 0 else (0, 0)
+
+
+@compiled
+def _number(text: NDArray[np.uint8], at: int, powers: NDArray[np.float64]) -> tuple[int, float]:
+    """Return the end of a number and its value; a negative end if the value is not certain."""
+    negative = text[at] == _MINUS
+    at += int(negative)
+    digits, many, after = np.int64(0), 0, -1  # `after`: number of digits after the point
+    while at < len(text) and (_ZERO <= text[at] <= _ZERO + 9 or text[at] == _POINT):
+        if text[at] == _POINT:
+            if after >= 0:
+                return -1, 0.0
+            after = 0
+        else:
+            digits = 10 * digits + (text[at] - _ZERO)
+            many += 1
+            after += int(after >= 0)
+        at += 1
+    if not 0 < many <= 15 or at + 3 >= len(text) or text[at] != _E or text[at + 1] not in (_PLUS, _MINUS):
+        return -1, 0.0
+    sign = -1 if text[at + 1] == _MINUS else 1
+    tens, ones = np.int64(text[at + 2]) - _ZERO, np.int64(text[at + 3]) - _ZERO
+    at += 4
+    ends = at < len(text) and (text[at] == _BLANK or text[at] == _LINE_FEED)
+    if not (ends and 0 <= tens <= 9 and 0 <= ones <= 9):
+        return -1, 0.0
+    power = sign * (10 * tens + ones) - max(after, 0)
+    if abs(power) > _EXACT:
+        return -1, 0.0
+    scale = powers[abs(power) + _LARGEST, 0]
+    value = digits * scale if power >= 0 else digits / scale  # both are exact, so this is rounded once
+    return at, -value if negative else value

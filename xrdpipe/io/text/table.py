@@ -54,3 +54,13 @@ def _texts(values: Floats, width: int, precision: int) -> Text:
         for row in np.flatnonzero(texts[:, 0] == 0):
             texts[row] = np.frombuffer(b"%*.*e" % (width, precision, values[row]), np.uint8)
     return texts
+
+
+def read_rows(text: str) -> Floats | None:
+    """Return the table that `rows_text` wrote, (rows, columns); None if the text has another form."""
+    from .decimals import POWERS, read_decimals
+
+    content = np.frombuffer(text.encode(), np.uint8)
+    numbers = np.empty(content.size // 7)  # a blank and 1e+00 at least
+    count, columns = read_decimals(content, POWERS, numbers)
+    return numbers[:count].reshape(-1, columns) if count else None
