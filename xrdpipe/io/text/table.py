@@ -26,7 +26,8 @@ def rows_text(radial: Floats, columns: list[Floats], width: int, precision: int)
         precision + 8.
     """
     order, axis = _axis(np.ascontiguousarray(radial).tobytes(), width, precision)
-    columns = [column[order] for column in columns]
+    if order is not None:
+        columns = [column[order] for column in columns]
     filled = ~np.isnan(columns[0])
     if not filled.all():
         axis, columns = axis[filled], [column[filled] for column in columns]
@@ -39,11 +40,15 @@ def rows_text(radial: Floats, columns: list[Floats], width: int, precision: int)
 
 
 @lru_cache(maxsize=_FEW)
-def _axis(radial: bytes, width: int, precision: int) -> tuple[NDArray[np.intp], Text]:
-    """Return the order of the bins and their positions as text; the frames of a run have the same."""
+def _axis(radial: bytes, width: int, precision: int) -> tuple[NDArray[np.intp] | None, Text]:
+    """Return the order of the bins, None if they are in order, and their positions as text.
+
+    All frames of a run have the same.
+    """
     values = np.frombuffer(radial)
     order = np.argsort(values, kind="stable")
-    return order, _texts(values[order], width, precision)
+    in_order = bool((order == np.arange(order.size)).all())
+    return None if in_order else order, _texts(values[order], width, precision)
 
 
 def _texts(values: Floats, width: int, precision: int) -> Text:
