@@ -37,18 +37,9 @@ def process_in_threads(
 
     def work() -> None:
         try:
-            while waiting:
+            while waiting and not stop.is_set():
                 room.acquire()
-                outcomes, clock = list[Outcome](), time.monotonic()
-                while waiting and not stop.is_set() and (not outcomes or time.monotonic() - clock < BATCH):
-                    try:
-                        image = waiting.popleft()
-                    except IndexError:  # another thread was faster
-                        break
-                    outcomes.append(process(image))
-                finished.put(outcomes)
-                if stop.is_set():
-                    break
+                finished.put(_next_batch(waiting, process, stop))
         except BaseException as error:  # the thread that waits for outcomes raises it
             finished.put(error)
 
@@ -70,3 +61,16 @@ def process_in_threads(
         for thread in threads:
             if thread.ident is not None:
                 thread.join()
+
+
+def _next_batch(
+    waiting: deque[Reference], process: Callable[[Reference], Outcome], stop: threading.Event
+) -> list[Outcome]:
+    outcomes, clock = list[Outcome](), time.monotonic()
+    while not stop.is_set() and (not outcomes or time.monotonic() - clock < BATCH):
+        try:
+            image = waiting.popleft()
+        except IndexError:  # nothing is left, or another thread was faster
+            break
+        outcomes.append(process(image))
+    return outcomes
