@@ -7,7 +7,7 @@ simulation of nickel. Even seeds are for development; odd ones are for the figur
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -32,7 +32,8 @@ class Recipe:
     peaks, ``air`` the share of all counts that stays without the sample, ``counts`` the mean of all pixels.
     ``texture`` is the amplitude of a smooth azimuthal variation, ``grains`` the number of grains in a tenth of a ring
     (0: smooth rings). ``disc`` is the radius of the beamstop in pixels (0: none), ``arm`` the transmission of its arm
-    (None: no arm) and ``arm_width`` in pixels. Shares of pixels: ``dead``, ``hot``, ``zingers``.
+    (None: no arm) and ``arm_width`` in pixels. Shares of pixels: ``dead``, ``hot``, ``zingers``. ``broadening`` is the
+    width that a peak gains per q, ``sub`` the number of points, along rows and columns, that a pixel is the mean of.
     """
 
     size: int = 512
@@ -57,6 +58,8 @@ class Recipe:
     dead: float = 3e-4
     hot: float = 3e-4
     zingers: float = 1e-5
+    broadening: float = 0.004
+    sub: int = 1
 
 
 ISSUE = Recipe(
@@ -68,19 +71,21 @@ ISSUE = Recipe(
 class Scene:
     """A frame and its truth; arrays are (slow, fast).
 
-    ``image`` and ``background`` (None: not measured) are what the detector delivers, uint16. ``expected`` is the frame
-    without noise and defects, ``net`` the same less the background where there is one: what a pattern has to be the
-    mean of. ``label`` (uint8) is the index in `KINDS` of what is wrong with a pixel.
+    ``image`` and ``background`` (None: not measured) are what the detector delivers, uint16 or, above 100 counts a
+    pixel, uint32. ``expected`` is the frame without noise and defects, ``net`` the same less the background where there
+    is one: what a pattern has to be the mean of. ``rate`` is what the detector counts on average, defects included.
+    ``label`` (uint8) is the index in `KINDS` of what is wrong with a pixel.
     """
 
     name: str
     recipe: Recipe
-    image: NDArray[np.uint16]
-    background: NDArray[np.uint16] | None
+    image: NDArray[np.unsignedinteger[Any]]
+    background: NDArray[np.unsignedinteger[Any]] | None
     poni_text: str
     label: NDArray[np.uint8]
     expected: Floats
     net: Floats
+    rate: Floats
     q: Floats
 
     @cached_property
@@ -144,6 +149,33 @@ def recipe(seed: int) -> Recipe:
     )
 
 
+def narrow_scene(seed: int, fwhm: float) -> Scene:
+    """A scene of single bad pixels whose peaks are ``fwhm`` pixels wide, before the pixel widens them."""
+    rng = np.random.default_rng([seed, 13])
+    centre = rng.uniform(0.4, 0.6, 2) if rng.random() < 0.7 else rng.uniform(-0.1, 0.1, 2)
+    tilt, size, q_max = rng.choice([0.0, 0.02, 0.3]), 384, rng.uniform(5, 20)
+    what = Recipe(
+        size=size,
+        centre=(float(centre[0]), float(centre[1])),
+        rot=(float(rng.normal(0, tilt)), float(rng.normal(0, tilt)), 0.0),
+        q_max=float(q_max),
+        peaks=int(rng.integers(5, 30)),
+        fwhm=fwhm * q_max / size / float(np.hypot(*np.maximum(centre, 1 - centre))),
+        broadening=0.0,
+        strength=float(rng.uniform(0.05, 0.6)),
+        subtract=bool(rng.random() < 0.5),
+        counts=float(np.exp(rng.uniform(0, np.log(1e4)))),
+        texture=float(rng.choice([0.0, 0.3])),
+        disc=0.0,
+        arm=None,
+        dead=2e-3,
+        hot=2e-3,
+        zingers=2e-4,
+        sub=6,
+    )
+    return build(f"narrow_{seed}", what, seed)
+
+
 def scene(seed: int) -> Scene:
     """The scene of this seed, always the same."""
     return build(f"scene_{seed}", recipe(seed), seed)
@@ -154,31 +186,53 @@ def build(name: str, what: Recipe, seed: int) -> Scene:
     rng = np.random.default_rng([seed, 12])
     poni = _poni(what)
     q, chi, weight = _pixels(what)
-    sample, air = _expected(what, q, chi, rng)
+    if what.sub == 1:
+        sample, air = _expected(what, q, chi, rng)
+    else:
+        blocks = (what.size, what.sub, what.size, what.sub)
+        fine = _expected(what, *_pixels(what, what.sub)[:2], rng)
+        sample, air = (each.reshape(blocks).mean(axis=(1, 3)) for each in fine)
     scale = what.counts / ((sample + air) * weight).mean()
     sample, air = sample * weight * scale, air * weight * scale
     label, passes = _defects(what, q, rng)
     current = np.zeros(q.shape)
     hot = label == KINDS.index("hot")
     current[hot] = np.exp(rng.uniform(np.log(5 + 3 * what.counts), np.log(6e4), hot.sum()))
-    image = rng.poisson((sample + air) * passes + current)
+    rate = (sample + air) * passes + current
+    image = rng.poisson(rate)
     background = rng.poisson(air * passes + current) if what.subtract else None
     _zingers(image, label, what.zingers, rng)
     dead = np.isin(label, [KINDS.index(kind) for kind in ("dead", "line", "gap")])
-    image[dead] = 0
+    image[dead] = rate[dead] = 0
     if background is not None:
         background[dead] = 0
+    kind = np.uint16 if what.counts <= 100 else np.uint32
+
+    def stored(counts: NDArray[np.int64]) -> NDArray[np.unsignedinteger[Any]]:
+        return np.minimum(counts, np.iinfo(kind).max).astype(kind)
+
     return Scene(
         name=name,
         recipe=what,
-        image=np.minimum(image, 65535).astype(np.uint16),
-        background=None if background is None else np.minimum(background, 65535).astype(np.uint16),
+        image=stored(image),
+        background=None if background is None else stored(background),
         poni_text=poni,
         label=label,
         expected=sample + air,
         net=sample if what.subtract else sample + air,
+        rate=rate,
         q=q,
     )
+
+
+def expose(one: Scene, seed: int) -> Scene:
+    """Another frame of the same scene: its noise and cosmic rays differ, its defects are the same."""
+    rng = np.random.default_rng([seed, 13])
+    image, label = rng.poisson(one.rate), one.label.copy()
+    label[label == KINDS.index("zinger")] = 0
+    _zingers(image, label, one.recipe.zingers, rng)
+    image[one.rate == 0] = 0
+    return replace(one, image=np.minimum(image, 65535).astype(np.uint16), label=label)
 
 
 def _distance(what: Recipe) -> float:
@@ -196,19 +250,20 @@ def _poni(what: Recipe) -> str:
     return "\n".join([*lines, f"Wavelength: {WAVELENGTH!r}", ""])
 
 
-def _pixels(what: Recipe) -> tuple[Floats, Floats, Floats]:
-    """q (1/angstrom), azimuth (rad), and polarization times solid angle of every pixel."""
+def _pixels(what: Recipe, sub: int = 1) -> tuple[Floats, Floats, Floats]:
+    """q (1/angstrom), azimuth (rad), polarization times solid angle of every pixel, or of ``sub**2`` parts of it."""
     from pyFAI.detectors import Detector
     from pyFAI.integrator.azimuthal import AzimuthalIntegrator
 
-    detector = Detector(PIXEL, PIXEL, max_shape=(what.size, what.size), orientation=3)
+    size, pixel = what.size * sub, PIXEL / sub
+    detector = Detector(pixel, pixel, max_shape=(size, size), orientation=3)
     poni = [c * what.size * PIXEL for c in what.centre]
     ai = AzimuthalIntegrator(_distance(what), *poni, *what.rot, detector=detector, wavelength=WAVELENGTH)
     z, y, x = ai.calc_pos_zyx()
     theta2, chi = np.arctan2(np.hypot(x, y), z), np.arctan2(y, x)
     cosine = np.cos(theta2) ** 2
     weight = 0.5 * (1 + cosine - what.polarization * np.cos(2 * chi) * (1 - cosine))
-    rows = (np.arange(what.size) + 0.5) * PIXEL
+    rows = (np.arange(size) + 0.5) * pixel
     slant = np.hypot(np.hypot(rows[:, None] - poni[0], rows[None, :] - poni[1]), _distance(what))
     return 4e-10 * np.pi / WAVELENGTH * np.sin(theta2 / 2), chi, weight * (_distance(what) / slant) ** 3
 
@@ -223,7 +278,7 @@ def _expected(what: Recipe, q: Floats, chi: Floats, rng: np.random.Generator) ->
     rings = np.zeros(q.size)
     phase, fourth = rng.uniform(0, 2 * np.pi, (2, what.peaks))
     for k, (centre, height) in enumerate(zip(centres, heights, strict=True)):
-        width = np.hypot(what.fwhm, 0.004 * centre)
+        width = np.hypot(what.fwhm, what.broadening * centre)
         low, high = np.searchsorted(sorted_q, [centre - 25 * width, centre + 25 * width])
         x2, angle = 4 * ((sorted_q[low:high] - centre) / width) ** 2, sorted_chi[low:high]
         around = 1 + what.texture * (0.8 * np.cos(2 * angle + phase[k]) + 0.2 * np.cos(4 * angle + fourth[k]))

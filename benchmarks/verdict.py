@@ -1,6 +1,7 @@
 """How well the verdict of a sweep over masks agrees with the truth, on random scenes: `benchmarks.scenes`.
 
-``python -m benchmarks.verdict --half dev``: even seeds; ``--half held-out``: odd seeds; ``--issue``: one named scene.
+``python -m benchmarks.verdict --half dev``: even seeds; ``--half held-out``: odd seeds; ``--issue``: one named scene,
+with texture too, and with a twentieth of the counts.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from xrdpipe.stages.integ.integ import Integ
 from xrdpipe.stages.mask import Mask
 from xrdpipe.stages.stage import Setup
 
-from .scenes import ISSUE, Scene, build, scene
+from .scenes import ISSUE, Recipe, Scene, build, scene
 
 NONE = Mask(edge=None, lower_thresh=None, alpha=None, detector=False)
 OPEN = Mask(edge=None, lower_thresh=None)  # median, from no limit
@@ -30,7 +31,8 @@ CLIP = Mask(edge=None, lower_thresh=None, alpha=5.0, auto_type="sigma_clip")
 
 MASKS: Mapping[str, Mask] = {
     "robust, alpha 3": replace(ROBUST, alpha=3.0),
-    "robust": ROBUST,
+    "robust": replace(ROBUST, regions=True),
+    "robust, no regions": ROBUST,
     "robust, alpha 6": replace(ROBUST, alpha=6.0),
     "default": Mask(),
     "default, alpha 3, no lower limit": Mask(alpha=3.0, lower_thresh=None),
@@ -42,6 +44,12 @@ MASKS: Mapping[str, Mask] = {
     **{f"robust, alpha {alpha:g}": replace(ROBUST, alpha=alpha) for alpha in (2.0, 2.5, 3.5, 4.0, 5.0, 8.0, 12.0)},
     **{f"median, alpha {alpha:g}": replace(OPEN, alpha=alpha) for alpha in (2.0, 4.0, 6.0)},
     **{f"sigma_clip, alpha {alpha:g}": replace(CLIP, alpha=alpha) for alpha in (3.0, 4.0, 8.0)},
+}
+
+VARIANTS = {
+    "as it is": ISSUE,
+    "texture": replace(ISSUE, texture=0.5),
+    "a twentieth of the counts": replace(ISSUE, counts=ISSUE.counts / 20),
 }
 
 
@@ -56,8 +64,8 @@ class Trial:
     @property
     def score(self) -> float:
         """What the verdict ranks by."""
-        assert self.frame.pattern is not None
-        return self.frame.pattern.quality["pattern_error"]
+        assert self.frame.results.pattern_error is not None
+        return self.frame.results.pattern_error()[0]
 
 
 class Bench:
@@ -121,6 +129,16 @@ def judge(one: Scene) -> tuple[float, float, str, str]:
     return errors[first] / errors[best], rank_correlation(scores, errors), trials[first].mask, trials[best].mask
 
 
+def _show(name: str, what: Recipe) -> None:
+    """Print the masks of a scene, that with the least error first, and where the verdict places each."""
+    trials = sorted(Bench(build("issue", what, 0)).trials(), key=lambda trial: trial.error)
+    order = sorted(trials, key=lambda trial: trial.score)
+    print(name)
+    for trial in trials:
+        errors = f"error {100 * trial.error:7.3f} %  pattern_error {100 * trial.score:7.3f} %"
+        print(f"  {trial.mask:34s} {errors}  rank {order.index(trial) + 1:2d}")
+
+
 def main() -> None:
     """Print the figures of one half of the scenes, and the worst of them."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -129,9 +147,8 @@ def main() -> None:
     parser.add_argument("--issue", action="store_true", help="the named scene instead")
     asked = parser.parse_args()
     if asked.issue:
-        trials = sorted(Bench(build("issue", ISSUE, 0)).trials(), key=lambda trial: trial.error)
-        for trial in trials:
-            print(f"{trial.mask:34s} error {100 * trial.error:7.3f} %  pattern_error {100 * trial.score:7.3f} %")
+        for name, what in VARIANTS.items():
+            _show(name, what)
         return
     found = []
     for seed in range(int(asked.half == "held-out"), 2 * asked.scenes, 2):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import fabio
 import numpy as np
 import pytest
 import tifffile
-from command import FAST, call, results, tree
+from command import FAST, LIMIT, call, results, start, tree
 from conftest import TINY
 from scipy.ndimage import binary_dilation
 
@@ -184,6 +186,31 @@ def test_users_masks_are_part_of_the_static_mask_inverted_or_not(series: list[Pa
     for folder in ("one", "two"):
         assert np.load(f"{folder}/masks/weak_3.npy")[:, :20].all()
     assert results(Path("one"), "masks/*.npy") == results(Path("two"), "masks/*.npy")
+    inputs = json.loads(Path("two/run.json").read_text())["inputs"]
+    assert inputs["mask_2"]["path"] == str(Path("good.npy").absolute())
+    assert call("replay", "two").status == 0
+
+
+def test_a_static_mask_in_the_folder_does_not_stay_where_the_users_masks_change(series: list[Path], poni: Path) -> None:
+    good = np.ones(TINY.shape, np.uint8)
+    words = (f"poni={poni}", *series[:3], "mask=series", "output_dir=out", *FAST)
+    inverted = (*words, "mask.file=good.npy", "mask.invert=true", "resume=true")
+    np.save("good.npy", good)
+    assert call(*inverted).status == 0
+    assert call(*inverted).status == 0
+    good[0, 0] = 0
+    np.save("good.npy", good)
+    for told in (call(*inverted), call(*words, "resume=true")):
+        assert told.status == 2
+        assert "made with other masks (mask.file)" in told.err
+
+
+def test_a_users_mask_among_the_frames_is_no_frame_inverted_or_not(series: list[Path], poni: Path) -> None:
+    tifffile.imwrite("weak_good.tiff", np.ones(TINY.shape, np.float32))
+    words = ("mask.file=weak_good.tiff", "mask.invert=true", "output_dir=out", *FAST)
+    ended = call(f"poni={poni}", "weak_*.tiff", "mask=series", *words)
+    assert ended.status == 0, ended.err
+    assert "10 of 10" in ended.err + ended.out
 
 
 def test_where_nothing_is_written_and_in_a_dry_run_the_folder_stays_empty(series: list[Path], poni: Path) -> None:
@@ -199,3 +226,22 @@ def test_frames_that_arrive_have_no_series_mask(series: list[Path], poni: Path) 
     ended = call(f"poni={poni}", "source=watch", "source.folder=.", "mask=series", "source.frames=1", "output_dir=out")
     assert ended.status == 2
     assert "xrdpipe mask poni=... FRAMES... save=mask.npy" in ended.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [("mask", "save=bad.npy"), ("mask=series", "output_dir=out", *FAST)])
+def test_ctrl_c_in_the_first_pass_leaves_nothing(words: tuple[str, ...], series: list[Path], poni: Path) -> None:
+    many = 3000
+    for number in range(many):
+        os.link(series[number % 10], f"many_{number}.tiff")
+    before = tree(Path("."))
+    words = (*words, f"poni={poni}", "images=many_*.tiff", "parallel.n_jobs=1")
+    process = start(*words, cwd=Path("."))
+    assert process.stderr is not None
+    line = process.stderr.readline()  # the first pass has begun
+    assert "first pass" in line or "frames" in line, line
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=LIMIT)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert tree(Path(".")) == before

@@ -26,14 +26,46 @@ from xrdpipe.stages.stage import Setup
 F4 = np.float32
 
 
-def by_mad(v: NDArray[np.float32], w: NDArray[np.float32], alpha: float) -> NDArray[np.bool_]:
+def surface(y: NDArray[np.float64], across: NDArray[np.float64], along: NDArray[np.float64]) -> Any:
+    """The polynomial of degree two that fits and its part along the arc; None where an estimate says: no use."""
+    legendre = {3.0: (across, along), 9.0: (across * along,), 11.25: (across**2 - 1 / 3, along**2 - 1 / 3)}
+    explained = sum(weight * (y @ term) ** 2 for weight, terms in legendre.items() for term in terms)
+    if explained <= 0.15 * (y.size * (y @ y) - y.sum() ** 2):
+        return None
+    x = np.stack([np.ones(y.size), across, along, across**2, across * along, along**2], axis=1)
+    c = np.linalg.solve(x.T @ x + 1e-6 * y.size * np.eye(6), x.T @ y)
+    return x @ c, c[2] * along + c[5] * (along**2 - 1 / 3)
+
+
+def by_mad(
+    v: NDArray[np.float32],
+    w: NDArray[np.float32],
+    alpha: float,
+    across: NDArray[np.float64],
+    along: NDArray[np.float64],
+) -> NDArray[np.bool_]:
     """The definition for one arc, good pixels only."""
+    noise = F4(np.median(w.astype(float)))
+
+    def std(distance: NDArray[np.float32]) -> float:
+        return 1.4826 * float(np.median(distance.astype(float)))
 
     def far(x: NDArray[np.float32]) -> NDArray[np.bool_]:
-        distance = np.abs(x - F4(np.median(x.astype(float))))
-        mad = np.median(distance.astype(float))
-        s2 = np.maximum(np.maximum((1.4826 * mad) ** 2, F4(np.median(w.astype(float)))), w.astype(float))
-        return distance.astype(float) ** 2 > alpha * alpha * s2
+        middle = F4(np.median(x.astype(float)))
+        distance, least = np.abs(x - middle), np.maximum(noise, w.astype(float))
+        spread = std(distance)
+        if x.size >= 24 and spread**2 > 4 * noise > 0 and (distance.astype(float) ** 2 > alpha * alpha * least).any():
+            y = x.astype(float) - middle
+            fitted = surface(np.clip(y, -alpha * spread, alpha * spread), across, along)
+            left = distance if fitted is None else np.abs(y - fitted[0]).astype(F4)
+            if not (left.astype(float) ** 2 > alpha * alpha * least).any():
+                return np.zeros(x.size, bool)
+            if fitted is not None and std(left) < 0.9 * spread:
+                away = np.minimum(np.abs(y), np.abs(y - fitted[0] + fitted[1]))
+                s2 = np.maximum((1.3 * std(left)) ** 2, least) + (0.1 * fitted[0]) ** 2
+                off = left.astype(float) ** 2 > alpha * alpha * s2
+                return off | (away**2 > alpha * alpha * np.maximum(spread**2, least))
+        return distance.astype(float) ** 2 > alpha * alpha * np.maximum(spread**2, least)
 
     return far(v) | far(w)
 
@@ -57,20 +89,26 @@ def laid_out(ring: NDArray[Any]) -> tuple[NDArray[np.uint32], NDArray[np.int64],
     return order, np.concatenate([[0], np.cumsum(np.bincount(ring))]), slots
 
 
-def scene(seed: int, size: int, rings: int, mean: float) -> tuple[Any, ...]:
+def scene(seed: int, size: int, rings: int, mean: float, steep: float) -> tuple[Any, ...]:
     rng = np.random.default_rng(seed)
     ring = np.sort(rng.integers(0, rings, size))[rng.permutation(size)]
-    raw = rng.poisson(mean * (1 + ring), size).astype(F4)
+    offset = rng.integers(0, 256, size).astype(np.uint8)
+    raw = rng.poisson(mean * (1 + ring) * (1 + steep * (offset / 256) ** 2), size).astype(F4)
     raw[rng.random(size) < 0.03] *= F4(rng.choice([0, 3, 50]))
     image = raw - rng.poisson(mean, size).astype(F4)
     variance = np.maximum(raw, 1) + F4(mean)
     image[rng.random(size) < 0.02] = rng.choice([np.nan, np.inf])
     variance[rng.random(size) < 0.01] = np.nan
-    return image, variance, (rng.random(size) < 0.05).astype(np.uint8), ring
+    return image, variance, (rng.random(size) < 0.05).astype(np.uint8), ring, offset
 
 
 scenes = st.builds(
-    scene, st.integers(0, 2**32 - 1), st.integers(1, 400), st.integers(1, 6), st.sampled_from([0.3, 2.0, 40.0, 2e4])
+    scene,
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 400),
+    st.integers(1, 6),
+    st.sampled_from([0.3, 2.0, 40.0, 2e4]),
+    st.sampled_from([0.0, 0.0, 1.0, 20.0]),
 )
 
 
@@ -78,7 +116,7 @@ scenes = st.builds(
 @settings(max_examples=80, deadline=None)
 @given(scenes, st.sampled_from([1.5, 3.0, 4.5]))
 def test_robust_is_the_definition_pixel_for_pixel(given_scene: Any, alpha: float) -> None:
-    image, variance, bad, ring = given_scene
+    image, variance, bad, ring, offset = given_scene
     order, starts, slots = laid_out(ring)
     mask, pairs, level = bad.copy(), np.empty((image.size, 2), F4), np.empty(starts.size - 1, F4)
     lines, found = np.zeros((starts.size - 1, calm.LINE), F4), np.empty(starts.size - 1, np.bool_)
@@ -86,16 +124,19 @@ def test_robust_is_the_definition_pixel_for_pixel(given_scene: Any, alpha: float
     assert calm.is_calm(lines, alpha, found) == np.count_nonzero(~found)
     other, levels = mask.copy(), level.copy()
     calm.gather(image, variance, other, order, starts, np.ones(starts.size - 1, np.bool_), pairs)
-    outliers.mask_mad(pairs, order, starts, alpha, other, levels, found)
+    outliers.mask_mad(pairs, order, starts, alpha, other, levels, found, offset[order])
     outliers.scatter_pairs_to_rings(image, variance, mask, -np.inf, np.inf, slots, pairs)
-    outliers.mask_mad(pairs, order, starts, alpha, mask, level, np.zeros(starts.size - 1, np.bool_))
+    outliers.mask_mad(pairs, order, starts, alpha, mask, level, np.zeros(starts.size - 1, np.bool_), offset[order])
     assert np.array_equal(mask, other)
     assert np.array_equal(level, levels, equal_nan=True)
     expected = (bad != 0) | ~np.isfinite(image) | ~np.isfinite(variance)
     for number in range(starts.size - 1):
-        good = np.flatnonzero((ring == number) & ~((bad != 0) | ~np.isfinite(image) | ~np.isfinite(variance)))
+        arc = np.flatnonzero(ring == number)
+        nth = np.flatnonzero((bad[arc] == 0) & np.isfinite(image[arc]) & np.isfinite(variance[arc]))
+        good = arc[nth]
         if good.size:
-            expected[good] = by_mad(image[good], variance[good], alpha)
+            across, along = (offset[good] - 127.5) / 128, (2 * nth + 1 - arc.size) / arc.size
+            expected[good] = by_mad(image[good], variance[good], alpha, across, along)
             assert level[number] == F4(np.median(variance[good].astype(float)))
         else:
             assert np.isnan(level[number])
@@ -106,7 +147,7 @@ def test_robust_is_the_definition_pixel_for_pixel(given_scene: Any, alpha: float
 @settings(max_examples=60, deadline=None)
 @given(scenes, st.sampled_from([1.0, 2.0, 3.0, 5.0]), st.integers(1, 6))
 def test_sigma_clip_is_the_definition_pixel_for_pixel(given_scene: Any, alpha: float, rounds: int) -> None:
-    image, _, bad, ring = given_scene
+    image, _, bad, ring, _ = given_scene
     order, starts, slots = laid_out(ring)
     mask, values = bad.copy(), np.empty(image.size, F4)
     kernels.scatter_to_rings(image, mask, -np.inf, np.inf, slots, values)
@@ -171,6 +212,29 @@ def test_arcs_are_the_pixels_of_a_ring_side_by_side(seed: int, size: int, rings:
         assert (np.diff(chi.ravel()[pixels]) >= -1e-6).all()
         assert chi.ravel()[pixels[0]] >= last.get(number, -np.inf) - 1e-6
         last[number] = chi.ravel()[pixels[-1]]
+
+
+def test_arcs_know_where_in_its_ring_a_pixel_is() -> None:
+    place = np.random.default_rng(0).uniform(0, 5, (20, 30))
+    arcs = Arcs.of(place, np.linspace(-3, 3, 600).reshape(20, 30))
+    assert (
+        np.abs(np.repeat(arcs.ring, np.diff(arcs.starts)) + arcs.offset / 256 - place.ravel()[arcs.order]).max()
+        < 1 / 256
+    )
+
+
+@pytest.mark.parametrize("hidden", [0.0, 1.6])
+def test_a_bad_pixel_does_not_hide_in_a_steep_arc(hidden: float) -> None:
+    rng = np.random.default_rng(5)
+    offset = rng.integers(0, 256, 90).astype(np.uint8)
+    counts = 1000 + 9000 * (offset / 256) ** 2
+    v = rng.poisson(counts).astype(F4)
+    at = int(np.abs(counts - 4500).argmin())
+    v[at] *= F4(hidden)
+    starts, mask = np.array([0, 90]), np.zeros(90, np.uint8)
+    none, loud = np.empty(0, F4), np.zeros(1, np.bool_)
+    outliers.mask_mad(np.stack([v, v], axis=1), np.arange(90, dtype=np.uint32), starts, 4.5, mask, none, loud, offset)
+    assert np.flatnonzero(mask).tolist() == [at]
 
 
 def test_fine_rings_are_a_third_of_a_pixel_wide() -> None:

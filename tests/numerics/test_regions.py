@@ -14,13 +14,14 @@ from xrdpipe.geometry.rings import Cells
 from xrdpipe.model.arrays import read_only
 from xrdpipe.numerics.constants import DETECTOR, GOOD, OUTLIER
 from xrdpipe.numerics.regions import levels, search, sums
-from xrdpipe.numerics.regions.find import find_regions
+from xrdpipe.numerics.regions.find import RegionFinder
 
 F4 = np.float32
 SIZE = 300
 ROWS, COLUMNS = np.mgrid[:SIZE, :SIZE].astype(float)
 RADIUS, CHI = np.hypot(ROWS - 140.3, COLUMNS - 150.2), np.arctan2(ROWS - 140.3, COLUMNS - 150.2)
 CELLS = Cells.of(RADIUS.astype(np.int64), CHI, levels.SECTORS)
+FINDER = RegionFinder(CELLS.cell, CELLS.rings, (SIZE, SIZE))
 
 
 def pattern(texture: float = 0.0) -> NDArray[np.float64]:
@@ -34,7 +35,7 @@ def pattern(texture: float = 0.0) -> NDArray[np.float64]:
 
 def regions(image: NDArray[Any], mask: NDArray[np.uint8] | None = None) -> NDArray[np.bool_]:
     flat = np.zeros(image.size, np.uint8) if mask is None else mask.ravel()
-    return find_regions(read_only(image.astype(F4).ravel()), flat, CELLS.cell, CELLS.rings, image.shape)
+    return FINDER(read_only(image.astype(F4).ravel()), flat)
 
 
 def exposed(counts: float, passes: NDArray[np.float64], texture: float = 0.0, seed: int = 1) -> NDArray[np.int64]:
@@ -115,20 +116,77 @@ cases = st.builds(case, st.integers(0, 2**32 - 1), st.integers(1, 40), st.intege
 def test_sums_of_cells_and_tiles_are_their_definition(given_case: Any) -> None:
     image, mask, cell, table, slow, fast = given_case
     found = np.zeros((20, 3))
-    levels.add_cells(image, mask, cell, found)
+    inner = np.random.default_rng(slow).random(slow) < 0.3
+    for sampled in (True, False):
+        levels.add_cells(image, mask, cell, fast, inner, sampled, found)
     good = mask == GOOD
     expected = [np.bincount(cell[good], image[good].astype(float) ** power, 20) for power in (0, 1, 2)]
     assert np.allclose(found, np.transpose(expected))
 
     tiles = np.zeros((-(-slow // 4), -(-fast // 4), 2), F4)
-    sums.tile_sums(image, mask, cell, table, fast, tiles)
+    sums.tile_sums(image, mask, cell, table, fast, False, tiles)
     deviation = image * table[cell, 0] - table[cell, 1]
     use = good | (mask == sums.SHADE) | ((mask == OUTLIER) & (deviation < 0))
+    half = np.empty_like(tiles)
+    sums.tile_sums(np.where(np.arange(slow * fast) // fast % 2, F4(1e6), image), mask, cell, table, fast, True, half)
+    sums.tile_sums(image, np.where(mask == OUTLIER, DETECTOR, mask), cell, table, fast, True, tiles)
+    assert np.array_equal(half, tiles)  # odd rows and outliers do not count
+    sums.tile_sums(image, mask, cell, table, fast, False, tiles)
     for part, values in enumerate((deviation, table[cell, 1])):
         whole = np.zeros((4 * tiles.shape[0], 4 * tiles.shape[1]))
         whole[:slow, :fast] = np.where(use, values, 0).reshape(slow, fast)
         expected = whole.reshape(tiles.shape[0], 4, tiles.shape[1], 4).sum((1, 3))
         assert np.allclose(tiles[..., part], expected, rtol=1e-4, atol=1e-4)
+
+
+def best_piece(ratio: NDArray[np.float64]) -> float:
+    """The largest sum of neighbours, 0 if none is positive."""
+    sums = np.concatenate([[0], np.cumsum(ratio)])
+    return float(max((sums[i:].max() - sums[i] for i in range(len(sums))), default=0.0))
+
+
+@settings(max_examples=40, deadline=None)
+@given(cases)
+def test_pieces_of_rows_and_columns_are_their_definition(given_case: Any) -> None:
+    image, mask, cell, table, slow, fast = given_case
+    tiles = np.empty((-(-slow // 4), -(-fast // 4), 2), F4)
+    rows, columns = np.empty((slow, 3), F4), np.empty((fast, 3), F4)
+    sums.tiles_and_pieces(image, mask, cell, table, fast, 0.8, 1.0, tiles, rows, columns)
+    alone = np.empty_like(tiles)
+    sums.tile_sums(image, mask, cell, table, fast, False, alone)
+    assert np.array_equal(tiles, alone)
+    deviation = image * table[cell, 0] - table[cell, 1]
+    use = np.isin(mask, (GOOD, sums.SHADE)) | ((mask == OUTLIER) & (deviation < 0))
+    ratio = np.where(use, (deviation + table[cell, 1]) * np.log(0.2) + 0.8 * table[cell, 1], 0)
+    for pieces, lines in ((rows, ratio.reshape(slow, fast)), (columns, ratio.reshape(slow, fast).T)):
+        for (first, end, total), line in zip(pieces, lines, strict=True):
+            best = best_piece(line)
+            if best > 1.0 or pieces is columns:
+                assert total == pytest.approx(best, rel=1e-4, abs=1e-4)
+            assert line[int(first) : int(end)].sum() == pytest.approx(total, rel=1e-4, abs=1e-4)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 30))
+def test_tiles_are_closed_where_the_mask_leaves_nothing_to_decide(seed: int, slow: int, fast: int) -> None:
+    rng = np.random.default_rng(seed)
+    tiles = (-(-slow // 4), -(-fast // 4))
+    whole = rng.random(tiles) < 0.5
+    mask = np.where(whole.repeat(4, 0).repeat(4, 1)[:slow, :fast], OUTLIER, GOOD).astype(np.uint8)
+    depth = (rng.random(tiles) < 0.2).astype(F4)
+    before, closed = depth.copy(), np.empty(tiles, np.bool_)
+    sums.close_tiles(mask.ravel(), fast, 0.1, depth, closed)
+    near = np.pad(before, 1)
+    near = np.max([near[i : i + tiles[0], j : j + tiles[1]] for i in range(3) for j in range(3)], axis=0) > 0
+    assert np.array_equal(closed, whole & near)
+    assert np.array_equal(depth, np.where(closed & (before == 0), F4(0.1), before))
+
+
+def test_the_information_of_a_pixel_is_its_counts() -> None:
+    counts = np.zeros((levels.SECTORS * CELLS.rings, 3))
+    image = exposed(9.0, np.ones((SIZE, SIZE))).astype(F4).ravel()
+    levels.add_cells(image, np.zeros(SIZE**2, np.uint8), CELLS.cell, SIZE, np.ones(SIZE, np.bool_), True, counts)
+    assert levels.information(counts.reshape(levels.SECTORS, CELLS.rings, 3)) == pytest.approx(9, rel=0.1)
 
 
 @settings(max_examples=30, deadline=None)

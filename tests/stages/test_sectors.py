@@ -119,10 +119,11 @@ def test_a_wrapped_range_with_any_method_agrees(of: Callable[..., Pattern]) -> N
 
 
 @pytest.mark.slow
-def test_a_sector_that_the_detector_does_not_see_is_refused_and_one_all_masked_fails(
-    setup: Setup, frame: Frame
+@pytest.mark.parametrize("model", [None, "hybrid"])
+def test_a_frame_with_a_sector_without_good_pixels_fails_and_says_which(
+    model: str | None, setup: Setup, frame: Frame
 ) -> None:
-    stage = Sectors(npt=20, sectors=[[-10, 10]])
+    stage = Sectors(npt=20, sectors=[[-10, 10]], error_model=model)
     degrees = setup.geometry.integrator.center_array(frame.image.shape, unit="chi_deg")
     gone = replace(frame, mask=(abs(degrees) < 60).astype(np.uint8))
     with pytest.raises(FrameError, match="sector_-10_10: no good pixel"):

@@ -81,6 +81,18 @@ def test_every_metric_of_a_run_can_be_ranked_by(here: Path) -> None:
     assert set(METRICS) - set(run.frames[0].metrics) == {"masked_fraction", "seconds"}
 
 
+def test_a_run_that_is_no_sweep_estimates_the_error_of_frames_with_a_picture_alone(here: Path) -> None:
+    image = tifffile.imread("data/ni_1.tiff")
+    words = {"integ": {"npt": 50}, "output_dir": None}
+    run = integrate("data/tiny.poni", {f"frame_{number}": image for number in range(7)}, **words)
+    known = ["pattern_error" in frame.metrics for frame in run.frames]
+    assert known.count(True) == 5
+    assert known[0]
+    assert known[-1]
+    none = integrate("data/tiny.poni", "data/ni_1.tiff", overrides=["report=false"], **words)
+    assert "pattern_error" not in none.frames[0].metrics
+
+
 def test_a_job_has_the_median_of_its_frames_and_those_that_failed_do_not_count() -> None:
     images = [
         {"status": "done", "masked_fraction": x, "seconds": 1.0, "metrics": {"pattern_error": x}} for x in (1, 2, 9)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from numpy.typing import NDArray
@@ -57,6 +58,8 @@ class Plan:
         Results are written.
     arrivals
         Source of the frames that arrive during the run, if there is one.
+    merged
+        Files that another input contains, by their role: the run records them and does not read them.
     """
 
     settings: Settings
@@ -68,6 +71,7 @@ class Plan:
     folder: Folder | None
     write: bool
     arrivals: Arrivals | None = None
+    merged: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -77,6 +81,7 @@ class Plan:
         write: bool,
         names: Mapping[str, str],
         arrivals: Arrivals | None = None,
+        merged: Mapping[str, str] = MappingProxyType({}),
     ) -> Plan:
         """Check everything that can be checked without reading a frame.
 
@@ -92,6 +97,8 @@ class Plan:
             Names of images that are fixed, name -> path.
         arrivals
             Source of frames that arrive during the run. The plan waits for the first of them.
+        merged
+            Files that another input contains, by their role.
 
         Raises
         ------
@@ -101,11 +108,9 @@ class Plan:
         settings, groups = parse_settings(values)
         pipeline = Pipeline.of(groups, settings.stages)
         poni = geometry_file(settings)
-        _check_inputs(settings, pipeline, poni, arrays)
+        files_read = _check_inputs(settings, pipeline, poni, arrays, merged)
         files.forget_files()  # stacks may have grown since an earlier run
-        inputs = {
-            _resolved(frame) for path in pipeline.inputs().values() for frame in files.list_frames(path).references
-        }
+        inputs = {_resolved(frame) for path in files_read.values() for frame in files.list_frames(path).references}
         contents = _contents(settings, pipeline, poni, write, inputs, arrivals)
         references = {absolute_location(frame): frame for content in contents for frame in content.references}
         frames = [frame for frame in references.values() if not inputs or _resolved(frame) not in inputs]
@@ -114,10 +119,9 @@ class Plan:
         folder = Folder(Path(settings.output_dir)) if settings.output_dir and write else None
         named = assign_names(frames, {**names, **(folder.names if folder else {})})
         images = pipeline.source.merged([*named, *_array_references(arrays, named)])
-        size = max(len(image.parts) for image in images)
-        notes += [f"{image.name} is of {n} frames, not {size}" for image in images if (n := len(image.parts)) < size]
+        notes += _smaller_ones(images)
         left_out = [frame.location for frame in references.values() if inputs and _resolved(frame) in inputs]
-        plan = cls(settings, pipeline, poni, images, left_out, notes, folder, write, arrivals)
+        plan = cls(settings, pipeline, poni, images, left_out, notes, folder, write, arrivals, merged)
         plan._check_outputs()
         return plan
 
@@ -132,9 +136,11 @@ class Plan:
         if self.folder is not None:
             shared = self.together(self.collectors(self.folder))
             self.folder.check(self.identity, self.outputs(), self.settings.overwrite or self.resumes, shared)
-        collectors = self.collectors(self.folder or Folder(Path(".")))
-        if self.arrivals is not None and any(each.takes_results for each in collectors):
-            raise ConfigError("output.format: nxs is made of all frames together, so not with source=watch")
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Files that the results depend on besides the frames and the geometry, by their role."""
+        return {**self.pipeline.inputs(), **self.merged}
 
     @property
     def resumes(self) -> bool:
@@ -219,10 +225,18 @@ class Plan:
         return "\n".join([*lines, f"  summary.csv, run.json, {report}xrdpipe.log, .hydra/"])
 
 
-def _check_inputs(settings: Settings, pipeline: Pipeline, poni: Poni, arrays: Mapping[str, NDArray[Any]]) -> None:
+def _check_inputs(
+    settings: Settings,
+    pipeline: Pipeline,
+    poni: Poni,
+    arrays: Mapping[str, NDArray[Any]],
+    merged: Mapping[str, str],
+) -> dict[str, str]:
+    """Return the files that the run depends on besides the frames and the geometry; ConfigError if it cannot begin."""
     if not settings.images and not arrays:
         raise ConfigError("images: missing; say which frames, images='data/*.tiff' or their paths")
-    for what, path in pipeline.inputs().items():
+    files_read = {**pipeline.inputs(), **merged}
+    for what, path in files_read.items():
         file = split_path(path).file
         if not os.path.isfile(file):
             raise ConfigError(f"{what} file {path}: {'not a file' if os.path.exists(file) else 'no such file'}")
@@ -230,6 +244,13 @@ def _check_inputs(settings: Settings, pipeline: Pipeline, poni: Poni, arrays: Ma
     for name in pipeline.source.columns:
         reserved = name in RESERVED_COLUMNS or name.startswith("seconds_")
         require(not reserved, "source.columns", name, "a column of this name is there already, see docs/metrics.md")
+    return files_read
+
+
+def _smaller_ones(images: Sequence[Reference]) -> list[str]:
+    """Return a note for each image that is made of fewer frames than others."""
+    size = max(len(image.parts) for image in images)
+    return [f"{image.name} is of {n} frames, not {size}" for image in images if (n := len(image.parts)) < size]
 
 
 def _contents(
@@ -243,6 +264,8 @@ def _contents(
     """Return the frames of the configured images, or the first ones that arrive."""
     if arrivals is None:
         return [files.list_frames(path) for path in expand(settings.images or [])]
+    if pipeline.combines_results:
+        raise ConfigError("output.format: nxs is made of all frames together, so not with source=watch")
     folder = Folder(Path(settings.output_dir)) if settings.output_dir and write and not settings.overwrite else None
     if folder and folder.run.get("identity") != identity_of(pipeline, poni):
         folder = None

@@ -106,8 +106,8 @@ def run(
         arrivals, values = _watch(source, settings, values, write, stack)
         if source.supplies and names is None:
             values = _supply_frames(source, settings, values, write, stack)
-        values = with_static_masks(values, arrays or {}, write, arrivals is not None, stack)
-        plan = Plan.of(values, arrays or {}, write, names or {}, arrivals)
+        values, merged = with_static_masks(values, arrays or {}, write, arrivals is not None, stack)
+        plan = Plan.of(values, arrays or {}, write, names or {}, arrivals, merged)
         stack.callback(files.forget_files)
         return _describe(plan) if settings.dry_run else _execute(plan, values, command, keep, job, stack)
 
@@ -200,7 +200,7 @@ def _execute(
     started, clock = datetime.now(UTC), time.monotonic()
     shape, shape_from, unreadable = run_shape(plan)
     target = plan.folder or (Folder(new_folder()) if plan.write else None)
-    recipe, process = _start_engine(plan, shape, shape_from, target, stack)
+    recipe, process = _start_engine(plan, shape, shape_from, target, job is not None, stack)
     if target is not None and plan.folder is None:
         stack.enter_context(locked_folder(target.path))
     raw_shape = plan.pipeline.source.to_raw(np.empty(shape or (0, 0), np.bool_)).shape
@@ -315,7 +315,7 @@ def _conclude(state: _State, result: Run, record: dict[str, Any], clock: float) 
 
 
 def _start_engine(
-    plan: Plan, shape: tuple[int, int] | None, shape_from: str, target: Folder | None, stack: ExitStack
+    plan: Plan, shape: tuple[int, int] | None, shape_from: str, target: Folder | None, judged: bool, stack: ExitStack
 ) -> tuple[Recipe | None, Process | None]:
     """Prepare the recipe and start the workers; return (None, None) if no frame can be read.
 
@@ -327,7 +327,8 @@ def _start_engine(
         target.check_shape(plan.identity, shape)
     path = target.path if target else None
     config = json.dumps(plan.pipeline.config)
-    recipe = Recipe(config, tuple(plan.pipeline.stages), plan.poni, shape, shape_from, path, plan.settings.cache)
+    order, cache = tuple(plan.pipeline.stages), plan.settings.cache
+    recipe = Recipe(config, order, plan.poni, shape, shape_from, path, cache, judged)
     try:
         prepared(recipe)
         preflight.check_space(plan, shape, path)

@@ -29,7 +29,7 @@ def run_json(
     """Return the content of ``run.json`` that is known before the first frame."""
     inputs = {
         what: {"path": os.path.abspath(path), "given": path, "hash": files.input_hash(path)}
-        for what, path in plan.pipeline.inputs().items()
+        for what, path in plan.inputs.items()
     }
     if (poni := plan.settings.poni) is not None:
         path, inside = split_poni_path(poni)

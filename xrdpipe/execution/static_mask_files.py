@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config.settings import Settings, parse_settings
+from ..config.settings import Settings, as_list, parse_settings
+from ..io.files import input_hash
 from ..io.writing import write_json, write_whole
 from ..model.errors import ConfigError, nearest
 from ..model.static_mask import StaticMask
@@ -28,6 +29,10 @@ from .progress import Progress
 from .static_mask import make_static_mask
 
 NAME = "series_mask.npy"  # in the folder of a run
+NOT_WATCHED = (
+    "needs all frames before the first is done, so not with source=watch; make it before, "
+    "xrdpipe mask poni=... FRAMES... save=mask.npy, and say mask=robust mask.file=mask.npy"
+)
 
 
 def _npy(mask: NDArray[np.uint8]) -> bytes:
@@ -77,8 +82,8 @@ def write_static_mask(save: Path, found: StaticMask, plan: Plan) -> None:
 
 def with_static_masks(
     values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], write: bool, watched: bool, stack: ExitStack
-) -> Mapping[str, Any]:
-    """Make the static mask of a run with ``mask=series``, and return the configuration of an ordinary run that uses it.
+) -> tuple[Mapping[str, Any], dict[str, str]]:
+    """Make the static mask of a run with ``mask=series``, for an ordinary run that uses it.
 
     Parameters
     ----------
@@ -93,6 +98,13 @@ def with_static_masks(
     stack
         Holds the folder, where it is made here.
 
+    Returns
+    -------
+    values
+        The configuration of the ordinary run.
+    merged
+        The user's masks that this run does not read, because the static mask contains them, by their role.
+
     Raises
     ------
     ConfigError
@@ -101,24 +113,23 @@ def with_static_masks(
     settings, groups = parse_settings(values)
     found = [name for name in settings.stages if _is_series(groups.get(name))]
     if not found:
-        return values
+        return values, {}
     group = found[0]
     if watched:
-        other = "make it before, xrdpipe mask poni=... FRAMES... save=mask.npy, and say mask=robust mask.file=mask.npy"
-        raise ConfigError(
-            f"{group}=series: needs all frames before the first is done, so not with source=watch; {other}"
-        )
-    if kept := _kept(settings, write):
-        return _ordinary(values, group, kept)
+        raise ConfigError(f"{group}=series: {NOT_WATCHED}")
+    own = _own_masks(values[group])
+    merged = own if values[group].get("invert") else {}
+    if kept := _kept(settings, write, own):
+        return _ordinary(values, group, kept), merged
     plan = Plan.of(values, arrays, False, {})
     if settings.dry_run:
         print(f"would first make {NAME}, the static mask of all {len(plan.images)} frames, and use it as {group}.file")
-        return _ordinary(values, group, None)
+        return _ordinary(values, group, None), {}
     if write and settings.output_dir and not settings.overwrite:
         _refuse_results(Folder(Path(settings.output_dir)))
     folder = _made(plan, write, stack)
     changed = {**values, "output_dir": str(folder)} if write else values
-    return _ordinary(changed, group, folder / NAME)
+    return _ordinary(changed, group, folder / NAME), merged
 
 
 def _made(plan: Plan, write: bool, stack: ExitStack) -> Path:
@@ -140,14 +151,27 @@ def _is_series(values: Any) -> bool:
     return isinstance(values, dict) and values.get("_target_") == f"{SeriesMask.__module__}.{SeriesMask.__qualname__}"
 
 
-def _kept(settings: Settings, write: bool) -> Path | None:
-    """Return the static mask of the run in the folder, which stays if more frames come or a run is resumed."""
+def _own_masks(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return the masks of the user by the role that they have in a run whose first mask is the static one."""
+    return {f"mask_{number}": path for number, path in enumerate(as_list(values.get("file")), 2)}
+
+
+def _kept(settings: Settings, write: bool, own: Mapping[str, str]) -> Path | None:
+    """Return the static mask of the run in the folder, which stays if more frames come or a run is resumed.
+
+    ConfigError where it was made with other masks of the user than ``own``.
+    """
     if not write or not settings.output_dir or settings.overwrite:
         return None
     path = Path(settings.output_dir) / NAME
     inputs = Folder(path.parent).run.get("inputs", {})
-    paths = [each.get("path") for each in inputs.values()] if isinstance(inputs, dict) else []
-    return path if path.is_file() and os.path.abspath(path) in paths else None
+    then = inputs if isinstance(inputs, dict) else {}
+    if not path.is_file() or os.path.abspath(path) not in [each.get("path") for each in then.values()]:
+        return None
+    hashes = {role: each.get("hash") for role, each in then.items() if role.startswith("mask_")}
+    if all(map(os.path.isfile, own.values())) and hashes != {role: input_hash(each) for role, each in own.items()}:
+        raise ConfigError(f"output_dir={path.parent}: {NAME} there is made with other masks (mask.file); {WAYS_OUT}")
+    return path
 
 
 def _refuse_results(folder: Folder) -> None:
@@ -172,8 +196,7 @@ def _ordinary(values: Mapping[str, Any], group: str, file: Path | None) -> dict[
     """Return the configuration with an ordinary mask, and the static mask before the user's own."""
     mask = {**values[group], "_target_": f"{Mask.__module__}.{Mask.__qualname__}"}
     if file is not None:
-        own = mask.get("file") or []
         # A mask that is inverted is in the static one already; which of the files is inverted cannot be said.
-        mask["file"] = [str(file), *([] if mask.get("invert") else [own] if isinstance(own, str) else own)]
+        mask["file"] = [str(file), *([] if mask.get("invert") else as_list(mask.get("file")))]
         mask["invert"] = False
     return {**values, group: mask}

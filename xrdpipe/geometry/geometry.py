@@ -18,7 +18,7 @@ from .cache import Arrays, is_cached, load, store
 from .poni import Poni, fits
 from .rings import Arcs, Cells, Rings, fine_rings, ring_numbers
 
-LAYOUT = 3  # version of the arrays on disk; raise it whenever their meaning changes
+LAYOUT = 4  # version of the arrays on disk; raise it whenever their meaning changes
 MAX_CACHED = 4  # sets of arrays in memory, some 50 MB each; a sweep over npt makes many
 
 
@@ -148,17 +148,17 @@ class Geometry:
     def _arcs(self) -> Arrays:
         rings, chi = self._fine_rings()
         arcs = Arcs.of(rings, chi)
-        return {"order": arcs.order, "starts": arcs.starts, "slots": arcs.slots, "ring": arcs.ring}
+        return vars(arcs)
 
     def _cells(self) -> Arrays:
         from ..numerics.regions.levels import SECTORS
 
         rings, chi = self._fine_rings()
-        cells = Cells.of(rings // 3, chi, SECTORS)
+        cells = Cells.of(rings.astype(np.int64) // 3, chi, SECTORS)
         return {"cell": cells.cell, "rings": np.array([cells.rings])}
 
-    def _fine_rings(self) -> tuple[NDArray[np.int64], NDArray[np.floating[Any]]]:
-        """Return the ring of every pixel, a third of a pixel wide and counted from the beam, and its azimuth (rad)."""
+    def _fine_rings(self) -> tuple[NDArray[np.float64], NDArray[np.floating[Any]]]:
+        """Return the ring of every pixel, see `fine_rings`, and its azimuth (rad)."""
         integrator = self.integrator
         two_theta, chi = (
             integrator.center_array(self.shape, unit=unit, scale=False) for unit in ("2th_rad", "chi_rad")

@@ -51,23 +51,28 @@ class Arcs(Rings):
     ----------
     ring
         Ring of each arc, counted from the beam, int32, shape (arcs,).
+    offset
+        Where in its ring each pixel in ``order`` is, from the inner edge (0) to the outer one (256), uint8, shape
+        (pixels,).
     """
 
     ring: NDArray[np.int32]
+    offset: NDArray[np.uint8]
 
     @classmethod
-    def of(cls, numbers: NDArray[np.integer[Any]], chi: NDArray[np.floating[Any]] | None = None) -> Arcs:
+    def of(cls, numbers: NDArray[Any], chi: NDArray[np.floating[Any]] | None = None) -> Arcs:
         """Sort the pixels by ring number and, within the ring, by azimuth.
 
         Parameters
         ----------
         numbers
-            Ring number of each pixel.
+            Ring number of each pixel; decimals say where in the ring the pixel is.
         chi
             Azimuth of each pixel in rad. A ring of n pixels has ``max(1, n // 64)`` arcs of equal size, up to one
             pixel.
         """
         assert chi is not None
+        numbers, decimals = numbers.astype(np.int64), numbers % 1
         key = numbers + (chi - chi.min()) / (np.ptp(chi) + 1)  # a single key takes half the time of np.lexsort
         order = np.argsort(key, axis=None, kind="stable").astype(np.uint32)
         slots = np.empty_like(order)
@@ -77,7 +82,8 @@ class Arcs(Rings):
         ring = np.repeat(np.arange(counts.size), pieces)
         nth = np.arange(ring.size) - np.repeat(np.cumsum(pieces) - pieces, pieces) + 1
         ends = (np.cumsum(counts) - counts)[ring] + nth * counts[ring] // pieces[ring]
-        return cls(order, np.concatenate([[0], ends]), slots, ring.astype(np.int32))
+        offset = (256 * decimals.ravel()[order]).astype(np.uint8)
+        return cls(order, np.concatenate([[0], ends]), slots, ring.astype(np.int32), offset)
 
     def of_pixels(self) -> NDArray[np.uint32]:
         """Return the number of the arc of every pixel, uint32, shape (pixels,)."""
@@ -105,8 +111,8 @@ class Cells:
         return cls((sector * rings + ring.ravel()).astype(np.uint32), rings)
 
 
-def fine_rings(two_theta: NDArray[np.floating[Any]], width: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
-    """Return the ring of each pixel, counted from the beam; rings are a third of a pixel wide.
+def fine_rings(two_theta: NDArray[np.floating[Any]], width: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Return the ring of each pixel, counted from the beam, with decimals; rings are a third of a pixel wide.
 
     A ring at some angle is half as wide as the mean of the pixels there; the widths add up from 0.
 
@@ -125,7 +131,7 @@ def fine_rings(two_theta: NDArray[np.floating[Any]], width: NDArray[np.floating[
     filled = np.flatnonzero(counts)
     mean = np.interp(np.arange(count), filled, sums[filled] / counts[filled])
     distance = np.concatenate([[0], np.cumsum(2 * step / mean)])
-    rings: NDArray[np.int64] = np.interp(two_theta, edges, distance).astype(np.int64)
+    rings: NDArray[np.float64] = np.interp(two_theta, edges, distance)
     return rings
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 SINGLE = "patterns"  # name of the series of all frames that are no part of a stack
 STATUS = "S8"  # type of a status: waiting, done, failed or `EMPTY`
-EMPTY = "empty"  # done, but without this part: a sector without pixels
+EMPTY = "empty"  # done, but without this part, which a stage may leave out
 HASH = "S71"  # type of a hash, algorithm:hex; sha256 is the longest
 OTHER_AXIS = "another axis than that of the frames before"
 BLOCK = 1 << 24  # bytes that are copied at a time

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -28,11 +28,15 @@ class Results:
         Patterns of parts of the frame by the suffix of their files.
     cake
         Intensity over radial and azimuthal angle.
+    pattern_error
+        Returns the estimated error of the pattern and that of its parts, see `numerics.pattern_error`; None where there
+        is no estimate. It takes time, so it is called only for the frames whose masks are judged.
     """
 
     pattern: Pattern | None = None
     sectors: Mapping[str, Pattern] = field(default_factory=dict)
     cake: Cake | None = None
+    pattern_error: Callable[[], tuple[float, tuple[float, ...]]] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

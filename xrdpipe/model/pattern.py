@@ -41,7 +41,6 @@ class Pattern:
     method: str = ""
     quality: Mapping[str, float] = field(default_factory=dict)
     azimuth_range: tuple[float, float] | None = None
-    error_parts: tuple[float, ...] = ()  # `pattern_error` of every eighth of its bins
 
     def _repr_png_(self) -> bytes | None:  # for notebooks
         return None if draw is None else draw(self)

@@ -68,7 +68,7 @@ class Record:
     metrics: dict[str, float] = field(default_factory=dict)
     columns: dict[str, Any] = field(default_factory=dict)
     steps: dict[str, float] = field(default_factory=dict)
-    error_parts: list[float] = field(default_factory=list)  # see `Pattern.error_parts`
+    error_parts: list[float] = field(default_factory=list)  # `pattern_error` of every eighth of the bins
     notes: list[str] = field(default_factory=list)
 
 

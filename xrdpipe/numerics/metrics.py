@@ -42,7 +42,7 @@ METRICS = (  # all metrics, which `sweep.rank` accepts
 NAMES = (
     *(f"masked_{reason}" for reason in REASONS),
     *("negative_bins", "empty_bins", "total_intensity", "ring_scatter", "spottiness", "sigma_over_intensity"),
-    *("signal_to_background", "peak_width"),
+    *("signal_to_background", "peak_width", "pattern_error"),
     *("reduced_chi2", "local_chi2", "flat_scatter", "mask_change", "oversubtracted_bins"),
 )
 

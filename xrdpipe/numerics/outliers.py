@@ -11,12 +11,19 @@ from numpy.typing import NDArray
 from .compiled import compiled
 from .constants import LOWER, NOT_FINITE, OUTLIER, UPPER
 from .kernels import threshold
-from .ring_statistics import longest_ring, median_of_keys, ring_std, ring_sum, to_key
+from .ring_statistics import fit_surface, longest_ring, median_of_keys, ring_std, ring_sum, to_key, varies
 
 GROWN = np.uint8(1 << 7)  # last bit of a mask: neighbours of pixels that the frame's own values mask
 AUTOMATIC = np.uint8(LOWER | UPPER | OUTLIER | NOT_FINITE)
 MAD_TO_STD = 1.4826  # standard deviation over median absolute deviation of a normal distribution
 BLOCK = 1024  # pixels that fit into the first-level cache
+
+# Where a surface takes the place of an arc's median
+ENOUGH = 24  # pixels, at least
+STEEP = 4.0  # least variance of the arc, in that of counts
+BETTER = 0.9  # largest share of the scatter that may be left
+CAUTION = 1.3  # factor for the scatter about the surface, which is smaller than that of other pixels and has long tails
+DOUBT = 0.1  # error of the surface as a share of its distance from the median
 GOOD, NAN = np.uint8(0), np.float32(np.nan)
 
 
@@ -68,6 +75,7 @@ def mask_mad(
     mask: NDArray[np.uint8],
     level: NDArray[np.float32],
     calm: NDArray[np.bool_],
+    offset: NDArray[np.uint8],
 ) -> None:
     """Mask, arc by arc, the pixels whose value or variance is far from that of the arc.
 
@@ -76,12 +84,18 @@ def mask_mad(
     x the values and for x the variances. A variance is counts, so its own noise is its root. It shows pixels that a
     subtraction hides, because they count nothing or too much in both frames.
 
+    An arc whose scatter is more than twice that of counts has a surface instead, a polynomial of degree two in the
+    places across and along the arc, if that leaves less scatter: where a peak is narrower than a pixel, counts change
+    within a third of a pixel. Then m is the value of the surface, and ``s**2 = max((1.3 * 1.4826 * MAD)**2, median(w),
+    w) + (0.1 * d)**2``, d being the distance of the surface from the median. What is far from the median stays masked
+    where only the variation along the arc explains it: that may be a shadow.
+
     Parameters
     ----------
     pairs
         Values and variances in arc order, see `scatter_pairs_to_rings`.
-    order, starts
-        The arcs.
+    order, starts, offset
+        The arcs, see `geometry.rings.Arcs`.
     alpha
         Limit in standard deviations.
     mask
@@ -92,24 +106,31 @@ def mask_mad(
         Arcs that have no outlier, see `calm.is_calm`.
     """
     size = longest_ring(starts)
-    v, w = np.empty(size, np.float32), np.empty(size, np.float32)
-    far, keys = np.empty(size, np.float32), np.empty(size, np.int32)
-    at = np.empty(size, np.uint32)
+    v, w, far = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
+    keys, at = np.empty(size, np.int32), np.empty(size, np.int64)
+    across, along, surface = np.empty(size), np.empty(size), np.zeros(size)
     for arc in range(len(starts) - 1):
-        has_level = arc < len(level)
+        has_level, first, last = arc < len(level), starts[arc], starts[arc + 1]
         if calm[arc] and not has_level:
             continue
-        good = np.int64(0)
-        for i in range(starts[arc], starts[arc + 1]):  # branch-free: the next value overwrites a NaN
-            v[good], w[good], at[good] = pairs[i, 0], pairs[i, 1], order[i]
-            good += pairs[i, 0] == pairs[i, 0]
+        good, differ = np.int64(0), np.int64(0)
+        for i in range(first, last):  # branch-free: the next value overwrites a NaN
+            v[good], w[good], at[good] = pairs[i, 0], pairs[i, 1], i
+            valid = np.int64(pairs[i, 0] == pairs[i, 0])
+            differ += valid & np.int64(pairs[i, 0] != pairs[i, 1])
+            good += valid
         if has_level:
             level[arc] = np.float32(_median(w, good, keys)) if good else NAN
         if good == 0 or calm[arc]:
             continue
         noise = level[arc] if has_level else np.float32(_median(w, good, keys))
-        _mask_far(v, w, np.float32(_median(v, good, keys)), noise, good, alpha, far, keys, at, mask)
-        _mask_far(w, w, noise, noise, good, alpha, far, keys, at, mask)
+        span = (first, last)
+        if differ:
+            middle = np.float32(_median(v, good, keys))
+            _mask_far(
+                v, w, middle, noise, good, alpha, far, keys, at, span, offset, across, along, surface, order, mask
+            )
+        _mask_far(w, w, noise, noise, good, alpha, far, keys, at, span, offset, across, along, surface, order, mask)
 
 
 @compiled
@@ -122,23 +143,52 @@ def _mask_far(
     alpha: float,
     far: NDArray[np.float32],
     keys: NDArray[np.int32],
-    at: NDArray[np.uint32],
+    at: NDArray[np.int64],
+    span: tuple[np.int64, np.int64],
+    offset: NDArray[np.uint8],
+    across: NDArray[np.float64],
+    along: NDArray[np.float64],
+    surface: NDArray[np.float64],
+    order: NDArray[np.uint32],
     mask: NDArray[np.uint8],
 ) -> None:
-    """Mask pixels far from the ``middle`` of ``x``, see `mask_mad`; compute MAD only if it matters."""
-    candidates = 0
+    """Mask pixels far from the ``middle`` of ``x``, see `mask_mad`; compute MAD and surface only if they matter."""
+    limit, candidates = alpha * alpha, 0
     for i in range(good):
         far[i] = abs(x[i] - middle)
         distance = np.float64(far[i])
-        candidates += int(distance * distance > alpha * alpha * np.float64(max(noise, w[i])))
+        candidates += int(distance * distance > limit * np.float64(max(noise, w[i])))
     if candidates == 0:
         return
     spread = MAD_TO_STD * _median(far, good, keys)
+    steep = good >= ENOUGH and spread * spread > STEEP * noise > 0
+    if steep and varies(x, np.float64(middle), alpha * spread, good, at, span, offset, across, along, surface):
+        fit_surface(good, across, along, surface)
+        candidates = 0
+        for i in range(good):
+            far[i] = abs(x[i] - middle - surface[i])
+            distance = np.float64(far[i])
+            candidates += int(distance * distance > limit * np.float64(max(noise, w[i])))
+        if candidates == 0:
+            return
+        left = MAD_TO_STD * _median(far, good, keys)
+        if left < BETTER * spread:
+            inner, outer = max(CAUTION * CAUTION * left * left, np.float64(noise)), spread * spread
+            for i in range(good):
+                distance, doubt, own = np.float64(far[i]), DOUBT * surface[i], np.float64(w[i])
+                flat = x[i] - middle - surface[i] + along[i]
+                away = min(abs(np.float64(x[i]) - middle), abs(flat))
+                near_surface = distance * distance <= limit * (max(inner, own) + doubt * doubt)
+                if not near_surface or away * away > limit * max(outer, own):
+                    mask[order[at[i]]] |= OUTLIER
+            return
+        for i in range(good):
+            far[i] = abs(x[i] - middle)
     least = max(spread * spread, np.float64(noise))
     for i in range(good):
         distance = np.float64(far[i])
-        if distance * distance > alpha * alpha * max(least, np.float64(w[i])):
-            mask[at[i]] |= OUTLIER
+        if distance * distance > limit * max(least, np.float64(w[i])):
+            mask[order[at[i]]] |= OUTLIER
 
 
 @compiled

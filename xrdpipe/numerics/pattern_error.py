@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
+from math import erf, exp, pi, sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,9 +31,6 @@ PARTS = 8  # of these bins, every eighth: how they differ says how sure the numb
 
 
 UNSEEN = 9.0  # variances: a pattern further from the mean of the sampled pixels has bad pixels outside the sample
-
-
-MEAN_OF_NORMAL = np.sqrt(2 / np.pi)  # the mean of the absolute value, of the standard deviation
 
 
 KNOWN = np.uint8(USER | DETECTOR | NOT_FINITE)  # masked for what is known of the pixel, not for what it counts
@@ -146,26 +144,27 @@ def compare(
     longest = 1
     for row in range(len(rows)):
         longest = max(longest, ends[row + 1] - ends[row])
-    counts, keys, bad = np.empty(longest, np.float32), np.empty(longest, np.int32), np.empty(longest, np.bool_)
+    counts, values, keys = (np.empty(longest, np.float32), np.empty(longest, np.float32), np.empty(longest, np.int32))
+    bad, masked = np.empty(longest, np.bool_), np.empty(longest, np.bool_)
     pixel, entry = np.empty(longest, np.uint32), np.empty(longest, np.int64)
     for row in range(len(rows)):
         many = 0
         for i in range(ends[row], ends[row + 1]):
-            p, norm = at[i], np.float64(norms[i])
-            usable = mask[p] & KNOWN == 0 and abs(image[p]) < np.inf and abs(raw[p]) < np.inf
-            if usable and 0 < abs(norm) < np.inf:
-                counts[many], pixel[many], entry[many] = raw[p], p, i
-                many += 1
+            p, norm = at[i], abs(norms[i])
+            counts[many], values[many], pixel[many], entry[many] = raw[p], image[p], p, i
+            masked[many] = mask[p] != 0
+            finite = (abs(counts[many]) < np.inf) & (abs(values[many]) < np.inf) & (norm < np.inf)
+            many += int(finite & (norm > 0) & (mask[p] & KNOWN == 0))  # without a branch, pixels are read ahead
         if many == 0:
             continue
-        noise = judge_ring(raw, columns, pixel[:many], counts[:many], bad[:many], keys)
+        noise = judge_ring(raw, columns, pixel[:many], counts[:many], masked[:many], bad[:many], keys)
         signal, share, square, level, variance, good = 0.0, 0.0, 0.0, 0.0, 0.0, 0
         left, left_share, left_square, common = 0.0, 0.0, 0.0, 0.0
         for k in range(many):
-            i, p = entry[k], pixel[k]
+            i = entry[k]
             w, norm = np.float64(weights[i]), np.float64(norms[i])
-            v = image[p] / norm
-            if mask[p] == 0:
+            v = values[k] / norm
+            if not masked[k]:
                 left += w * v
                 left_share += w
                 left_square += w * w
@@ -174,9 +173,9 @@ def compare(
                 share += w
                 square += w * w
                 level += counts[k]
-                variance += (abs(counts[k]) + abs(counts[k] - image[p])) / (norm * norm)
+                variance += (abs(counts[k]) + abs(counts[k] - values[k])) / (norm * norm)
                 good += 1
-                if mask[p] == 0:
+                if not masked[k]:
                     common += w * w
         if good == 0 or not share > 0:
             continue
@@ -195,6 +194,15 @@ def compare(
 
 
 @compiled
+def folded_normal(bias: float, noise: float) -> float:
+    """Return the mean of abs(bias + x), x being normal with standard deviation ``noise``."""
+    if noise <= 0:
+        return abs(bias)
+    ratio = bias / noise
+    return noise * sqrt(2 / pi) * exp(-ratio * ratio / 2) + bias * erf(ratio / sqrt(2.0))
+
+
+@compiled
 def sum_errors(found: NDArray[np.float64], gain: float, stride: int, parts: NDArray[np.float64]) -> float:
     """Add the expected absolute errors of the bins to ``parts``, one after another; return the sum of the pattern.
 
@@ -205,12 +213,12 @@ def sum_errors(found: NDArray[np.float64], gain: float, stride: int, parts: NDAr
         if not abs(found[row, MEAN]) < np.inf:
             continue
         variance = found[row, VARIANCE] * gain
-        square = max(found[row, BIAS] ** 2 - found[row, UNSURE] * variance, 0.0) + found[row, SPREAD] * variance
+        bias, noise = max(found[row, BIAS] ** 2 - found[row, UNSURE] * variance, 0.0), found[row, SPREAD] * variance
         outside = found[row, OUTSIDE] ** 2
-        chance = (stride - 1) * found[row, SPREAD] * variance  # what the sample and the whole differ by anyway
+        chance = (stride - 1) * noise  # what the sample and the whole differ by anyway
         if outside > UNSEEN * chance:
-            square += outside - chance
-        parts[row % len(parts)] += MEAN_OF_NORMAL * np.sqrt(square)
+            bias += outside - chance
+        parts[row % len(parts)] += folded_normal(sqrt(bias), sqrt(noise))
         total += abs(found[row, MEAN])
     return total
 

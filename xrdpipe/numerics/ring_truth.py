@@ -28,6 +28,15 @@ ALONE = 12.0  # log-likelihood ratio from which on a single pixel is no part of 
 TOGETHER = 8.0  # the same for a run of pixels that count too little
 
 
+BELIEVED = 1.0  # the same where the mask masks that run
+
+
+DEFICIT = 0.08  # of what is expected: what such a run lacks, at least; texture alone may lack less
+
+
+RUN = 3  # pixels of such a run, at least
+
+
 PASSES = (0.15, 0.7)  # shares of the beam that a shadow lets pass: a beamstop or gap, and a translucent arm
 
 
@@ -84,6 +93,7 @@ def judge_ring(
     columns: int,
     at: NDArray[np.uint32],
     counts: NDArray[np.float32],
+    masked: NDArray[np.bool_],
     bad: NDArray[np.bool_],
     keys: NDArray[np.int32],
 ) -> float:
@@ -97,6 +107,9 @@ def judge_ring(
         How long a row of the frame is.
     at, counts
         The pixels of the ring by azimuth, at least one, and what they count.
+    masked
+        True where the mask that is judged masks a pixel. It decides only where a run of pixels counts too little, but
+        not so clearly that the ring alone shows it: a mask that looks at several rings together may know better.
     bad
         True where a pixel is bad; overwritten.
     keys
@@ -125,8 +138,8 @@ def judge_ring(
     for _ in range(2):
         _mark_single_pixels(raw, columns, at, counts, levels, ends, wide * ALONE, bad)
         ripple = _follow_azimuth(counts, bad, wide, level, levels, ends)
-        for share in PASSES:
-            _mark_runs(counts, levels, ends, share, max(wide, ripple) * TOGETHER, bad)
+        _mark_runs(counts, levels, ends, max(wide, ripple) * TOGETHER, bad)
+    _mark_masked_runs(counts, levels, ends, masked, wide * BELIEVED, bad)
     return noise
 
 
@@ -165,40 +178,73 @@ def _follow_azimuth(
 
     Returns how much the blocks scatter around that: variance over what counts would give, 1 where there are few.
     """
-    total, good, many = 0.0, 0, len(counts)
+    total, size, many = 0.0, 0, len(counts)
     for k in range(many):
-        if not bad[k]:
-            total += counts[k]
-            good += 1
-    blocks = int(min(BLOCKS, max(1.0, min(total / COUNTS / wide, good / 6))))
+        good = not bad[k]
+        total += counts[k] * good
+        size += good
+    blocks = int(min(BLOCKS, max(1.0, min(total / COUNTS / wide, size / 6))))
     means, sizes, part = np.empty(blocks), np.zeros(blocks), np.empty(blocks)
     for block in range(BLOCKS + 1):
         ends[block] = min(block, blocks) * many // blocks
     for block in range(blocks):
-        signal = 0.0
+        signal, size = 0.0, 0
         for k in range(ends[block], ends[block + 1]):
-            if not bad[k]:
-                signal += counts[k]
-                sizes[block] += 1
-        means[block] = signal / sizes[block] if sizes[block] > 0 else np.nan
+            good = not bad[k]
+            signal += counts[k] * good
+            size += good
+        sizes[block] = size
+        means[block] = signal / size if size > 0 else np.nan
     reach = max(2, blocks // 6)
     window = min(blocks, 2 * reach + 1)
+    found, first = 0, 0
+    for other in range(window):
+        found = _insert(means[other], part, found)
     for block in range(blocks):
-        first = min(max(block - reach, 0), blocks - window)
-        found = 0
-        for other in range(first, first + window):
-            if means[other] == means[other]:
-                part[found] = means[other]
-                found += 1
-        levels[block] = max(np.median(part[:found]), LEAST) if found else level
+        if min(max(block - reach, 0), blocks - window) > first:  # by one
+            found = _remove(means[first], part, found)
+            found = _insert(means[first + window], part, found)
+            first += 1
+        levels[block] = max(_middle(part, found), LEAST) if found else level
     if blocks < 6:
         return 1.0
     found = 0
     for block in range(blocks):
         if sizes[block] > 0:
-            part[found] = abs(means[block] - levels[block]) / sqrt(levels[block] / sizes[block])
-            found += 1
-    return float((1.4826 * np.median(part[:found])) ** 2) if found else 1.0
+            found = _insert(abs(means[block] - levels[block]) / sqrt(levels[block] / sizes[block]), part, found)
+    return float((1.4826 * _middle(part, found)) ** 2) if found else 1.0
+
+
+@compiled
+def _insert(value: float, values: NDArray[np.float64], found: int) -> int:
+    """Put a value at its place among the first ``found`` of sorted ``values``, unless it is NaN; return how many."""
+    if value != value:
+        return found
+    at = found
+    while at > 0 and values[at - 1] > value:
+        values[at] = values[at - 1]
+        at -= 1
+    values[at] = value
+    return found + 1
+
+
+@compiled
+def _remove(value: float, values: NDArray[np.float64], found: int) -> int:
+    """Take a value out of the first ``found`` of sorted ``values``, unless it is NaN; return how many are left."""
+    if value != value:
+        return found
+    at = found - 1
+    while values[at] != value:
+        at -= 1
+    for k in range(at, found - 1):
+        values[k] = values[k + 1]
+    return found - 1
+
+
+@compiled
+def _middle(values: NDArray[np.float64], found: int) -> float:
+    """Return the median of the first ``found`` of sorted ``values``."""
+    return float((values[(found - 1) // 2] + values[found // 2]) / 2)
 
 
 @compiled
@@ -206,25 +252,60 @@ def _mark_runs(
     counts: NDArray[np.float32],
     levels: NDArray[np.float64],
     ends: NDArray[np.int64],
-    share: float,
     limit: float,
     bad: NDArray[np.bool_],
 ) -> None:
-    """Mark the runs of pixels that are explained by a shadow that lets ``share`` of the beam pass.
+    """Mark the runs of pixels that are explained by a shadow that lets one of the `PASSES` of the beam pass.
 
     The log-likelihood ratio of shadow and ring is added up pixel by pixel, and from 0 again where it is below; a run
     ends where it was highest.
     """
-    each, rest = log(share), 1 - share
-    ratio, highest, start, last = 0.0, 0.0, 0, -1
+    dark, dim = log(PASSES[0]), log(PASSES[1])
+    a, a_highest, a_start, a_last = 0.0, 0.0, 0, -1  # of the dark shadow
+    b, b_highest, b_start, b_last = 0.0, 0.0, 0, -1  # of the dim one
+    for block in range(len(levels)):
+        a_each, b_each = (1 - PASSES[0]) * levels[block], (1 - PASSES[1]) * levels[block]
+        for k in range(ends[block], ends[block + 1]):
+            a += counts[k] * dark + a_each
+            b += counts[k] * dim + b_each
+            if a > a_highest:
+                a_highest, a_last = a, k
+            if a <= 0 or a_highest - a > limit:  # over, whatever comes
+                if a_highest > limit:
+                    bad[a_start : a_last + 1] = True
+                a, a_highest, a_start, a_last = 0.0, 0.0, k + 1, -1
+            if b > b_highest:
+                b_highest, b_last = b, k
+            if b <= 0 or b_highest - b > limit:
+                if b_highest > limit:
+                    bad[b_start : b_last + 1] = True
+                b, b_highest, b_start, b_last = 0.0, 0.0, k + 1, -1
+    if a_highest > limit:
+        bad[a_start : a_last + 1] = True
+    if b_highest > limit:
+        bad[b_start : b_last + 1] = True
+
+
+@compiled
+def _mark_masked_runs(
+    counts: NDArray[np.float32],
+    levels: NDArray[np.float64],
+    ends: NDArray[np.int64],
+    masked: NDArray[np.bool_],
+    limit: float,
+    bad: NDArray[np.bool_],
+) -> None:
+    """Mark the runs of `RUN` and more masked pixels that together lack `DEFICIT` and more, beyond ``limit``."""
+    signal, expected, start, many = 0.0, 0.0, 0, len(counts)
     for block in range(len(levels)):
         for k in range(ends[block], ends[block + 1]):
-            ratio += counts[k] * each + levels[block] * rest
-            if ratio > highest:
-                highest, last = ratio, k
-            if ratio <= 0 or highest - ratio > limit:  # over, whatever comes
-                if highest > limit:
-                    bad[start : last + 1] = True
-                ratio, highest, start, last = 0.0, 0.0, k + 1, -1
-    if highest > limit:
-        bad[start : last + 1] = True
+            if masked[k]:
+                signal += counts[k]
+                expected += levels[block]
+                if k + 1 < many:
+                    continue
+            stop = k + 1 if masked[k] else k
+            too_little = stop - start >= RUN and signal < (1 - DEFICIT) * expected
+            if too_little and surprise(max(signal, 0.0), expected) > limit:
+                bad[start:stop] = True
+            signal, expected, start = 0.0, 0.0, k + 1

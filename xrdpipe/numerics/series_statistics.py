@@ -212,7 +212,7 @@ def spread_outliers(
     scatter_pairs_to_rings(summed.spread, summed.spread_variance, found, -np.inf, np.inf, arcs.slots, pairs)
     judged = found == GOOD
     undecided = np.zeros(len(arcs.starts) - 1, np.bool_)
-    mask_mad(pairs, arcs.order, arcs.starts, alpha, found, np.empty(0, np.float32), undecided)
+    mask_mad(pairs, arcs.order, arcs.starts, alpha, found, np.empty(0, np.float32), undecided, arcs.offset)
     odd = judged & (found != GOOD)
     middle = np.float32(np.median(summed.spread[judged])) if judged.any() else np.float32(1)
     return odd & (summed.spread < middle), odd & (summed.spread >= middle)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from ..config.schema import build
@@ -93,6 +94,12 @@ class Pipeline:
         """Return the collectors of the stages, which combine all frames; those that take results come first."""
         collectors = [collector for stage in self.stages.values() for collector in stage.collect(series)]
         return sorted(collectors, key=lambda collector: not collector.takes_results)
+
+    @property
+    def combines_results(self) -> bool:
+        """True if a stage writes a file from the results of all frames together."""
+        nothing = Series(Path(), {}, {}, "", None, "")
+        return any(collector.takes_results for collector in self.collectors(nothing))
 
     def identity(self) -> dict[str, Any]:
         """Return the configuration that determines the numbers, with files by base name."""

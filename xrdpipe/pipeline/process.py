@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import traceback
 from dataclasses import replace
@@ -13,7 +14,6 @@ import numpy as np
 from ..io.writing import file_hash
 from ..model.errors import FrameError
 from ..model.frame import Frame
-from ..model.pattern import Pattern
 from ..model.record import Outcome, Record, pending_record
 from ..model.reference import Reference
 from ..numerics.metrics import metrics
@@ -33,7 +33,7 @@ def process_frame(recipe: Recipe, image: Reference, keep: bool, show: bool = Fal
     keep
         Return pattern and mask (packed bits in the raw orientation).
     show
-        Write a preview picture for the report into the folder.
+        Write a preview picture for the report into the folder, and estimate the error of the pattern.
     """
     clock = time.monotonic()
     record = pending_record(image)
@@ -42,6 +42,7 @@ def process_frame(recipe: Recipe, image: Reference, keep: bool, show: bool = Fal
         frame, steps, (size, mtime_ns) = pipeline(image)
         if show and recipe.folder is not None:
             write_preview(recipe.folder, frame)
+        about = _about_pattern(frame, show or recipe.judged)
         outputs = {} if recipe.folder is None else _hashes(recipe.folder, pipeline.pipeline.outputs(image.name), frame)
     except FrameError as error:
         return Outcome(replace(record, status="failed", error=str(error), seconds=time.monotonic() - clock))
@@ -66,8 +67,7 @@ def process_frame(recipe: Recipe, image: Reference, keep: bool, show: bool = Fal
         size=size,
         mtime_ns=mtime_ns,
         outputs=outputs,
-        metrics=metrics(frame),
-        **_about_pattern(frame.pattern),
+        **about,
         columns=pipeline.pipeline.source.values(frame.header),
         steps=steps,
         notes=list(frame.info.notes),
@@ -85,7 +85,13 @@ def _hashes(folder: Path, files: list[str], frame: Frame) -> dict[str, str]:
     }
 
 
-def _about_pattern(pattern: Pattern | None) -> dict[str, Any]:
-    if pattern is None:
-        return {}
-    return {"method": pattern.method, "error_parts": [float(f"{part:.6g}") for part in pattern.error_parts]}
+def _about_pattern(frame: Frame, judged: bool) -> dict[str, Any]:
+    """Return what the record says about the pattern; ``judged``: with its estimated error, where the frame can tell."""
+    estimate = frame.results.pattern_error if judged else None
+    total, parts = (math.nan, ()) if estimate is None else estimate()
+    error = {"pattern_error": float(f"{total:.6g}")} if math.isfinite(total) else {}
+    return {
+        "method": "" if frame.pattern is None else frame.pattern.method,
+        "metrics": metrics(frame) | error,
+        "error_parts": [float(f"{part:.6g}") for part in parts],
+    }

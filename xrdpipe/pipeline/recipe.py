@@ -41,6 +41,8 @@ class Recipe:
         Results folder; None if nothing is written.
     cache
         Keep arrays of the geometry in the cache on disk.
+    judged
+        Estimate the error of every pattern, to compare it with those of other masks.
     """
 
     config: str
@@ -50,6 +52,7 @@ class Recipe:
     shape_from: str
     folder: Path | None
     cache: bool = False
+    judged: bool = False
 
 
 @dataclass(frozen=True)

@@ -182,7 +182,7 @@ class Mask(Stage):
                 gather(image, variance, flat, arcs.order, arcs.starts, wanted, per_thread.pairs)
             else:
                 outliers.scatter_pairs_to_rings(image, variance, flat, *limits, arcs.slots, per_thread.pairs)
-            outliers.mask_mad(per_thread.pairs, arcs.order, arcs.starts, alpha, flat, level, calm)
+            outliers.mask_mad(per_thread.pairs, arcs.order, arcs.starts, alpha, flat, level, calm, arcs.offset)
             dark = np.searchsorted(ring, outliers.find_shadow(level, ring, alpha))
             pixels = arcs.order[: arcs.starts[dark]]
             flat[pixels] |= np.where(flat[pixels] == 0, OUTLIER, np.uint8(0))
@@ -226,15 +226,16 @@ def _region_mask(geometry: Geometry) -> Callable[[Frame, NDArray[np.uint8]], Non
     and a shadow does not show there.
     """
     from ..numerics.constants import GOOD, OUTLIER
-    from ..numerics.regions.find import find_regions
+    from ..numerics.regions.find import RegionFinder
 
     cells = geometry.cells
+    find_regions = RegionFinder(cells.cell, cells.rings, geometry.shape)
 
     def mask_regions(frame: Frame, mask: NDArray[np.uint8]) -> None:
         raw = frame.info.raw if "background_scale" in frame.info.factors else None
         image = frame.image if raw is None else raw
-        region = find_regions(read_only(image.ravel()), mask.ravel(), cells.cell, cells.rings, mask.shape)
-        mask[region & (mask == GOOD)] = OUTLIER
+        region = find_regions(read_only(image.ravel()), mask.ravel())
+        mask |= (region & (mask == GOOD)) * OUTLIER
 
     return mask_regions
 

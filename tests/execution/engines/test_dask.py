@@ -125,6 +125,16 @@ def test_a_stopped_run_ends_with_whole_results_and_goes_on(here: Path, crew: Cre
 
 
 @pytest.mark.slow
+def test_the_static_mask_of_the_first_pass_reaches_workers_that_stand_elsewhere(here: Path, crew: Crew) -> None:
+    words = (*WORDS, "mask=series", "mask.lower_thresh=0")
+    assert call(*words, "parallel=serial", "output_dir=serial").status == 0
+    assert call(*words, "parallel=dask", f"parallel.address={crew.address}", "output_dir=out").status == 0
+    assert results(here / "out") == results(here / "serial")
+    assert (here / "out/series_mask.npy").read_bytes() == (here / "serial/series_mask.npy").read_bytes()
+    assert len(results(here / "out", "masks/*.npy")) == 30
+
+
+@pytest.mark.slow
 def test_with_tls_the_certificates_are_those_of_dasks_configuration(here: Path) -> None:
     if (openssl := shutil.which("openssl")) is None:
         pytest.skip("no openssl that makes certificates")

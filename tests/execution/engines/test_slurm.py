@@ -141,6 +141,15 @@ def test_a_stopped_run_records_what_tasks_had_in_hand(here: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_static_mask_of_the_first_pass_reaches_the_jobs(here: Path) -> None:
+    assert call(*WORDS, "mask=series", "parallel=serial", "output_dir=serial").status == 0
+    told = call(*WORDS, "mask=series", *LOCAL, "output_dir=out")
+    assert told.status == 0, told.err
+    assert results(here / "out") == results(here / "serial")
+    assert (here / "out/series_mask.npy").read_bytes() == (here / "serial/series_mask.npy").read_bytes()
+
+
+@pytest.mark.slow
 def test_in_python_patterns_come_back_and_a_nexus_file_is_made(here: Path) -> None:
     given = {
         "plot": "none",

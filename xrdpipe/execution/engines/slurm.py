@@ -31,7 +31,6 @@ from ...model.cores import available_cores
 from ...model.errors import ConfigError
 from ...model.record import Outcome, Record, pending_record
 from ...model.reference import Reference
-from ...model.series import Series
 from ...pipeline.pipeline import Pipeline
 from ...pipeline.recipe import Recipe
 from ...results.journal import ARRAY
@@ -238,7 +237,8 @@ def follow(
     remote_recipe = portable_recipe(recipe)
     assert remote_recipe.folder is not None
     pictured = frozenset(image.name for image in images if image.name in shown)
-    task = Task(remote_recipe, pictured, keep, keep or _collects_results(recipe), n_jobs, deciding_versions())
+    combines = Pipeline.of(json.loads(recipe.config), list(recipe.order)).combines_results  # in this process
+    task = Task(remote_recipe, pictured, keep, keep or combines, n_jobs, deciding_versions())
     array = Array(queue, remote_recipe.folder / ARRAY, task)
     make_private(array.folder)
     cuts = [len(images) * number // tasks for number in range(tasks + 1)]
@@ -366,13 +366,6 @@ class Array:
                 time.sleep(1 if self.chunks else 0)
         if self.chunks:
             log.warning("jobs %s did not end", ", ".join(chunk.job for chunk in self.chunks))
-
-
-def _collects_results(recipe: Recipe) -> bool:
-    """Return True if a stage combines all patterns, which happens in this process."""
-    pipeline = Pipeline.of(json.loads(recipe.config), list(recipe.order))
-    series = Series(recipe.folder or Path(), {}, {}, "", None, "")
-    return any(collector.takes_results for collector in pipeline.collectors(series))
 
 
 def _failed(image: Reference, reason: str) -> Outcome:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ..compiled import compiled
 from .search import SLOPES
-from .sums import TILE, row_sums, summed
+from .sums import TILE, row_sums, spans, summed
 
 BLEND = 3  # half a window's pixels from which halfway between inside and outside decides, whatever the counts
 
@@ -31,14 +31,16 @@ def refine(
     table: NDArray[np.float32],
     fast: int,
     depth: NDArray[np.float32],
+    closed: NDArray[np.bool_],
     direction: NDArray[np.int16],
     sure: float,
     region: NDArray[np.uint8],
 ) -> None:
     """Decide for every pixel near a shadow whether it is in it, and set ``region`` (slow, fast).
 
-    The smallest window around the pixel that can tell decides: one where half of the depth is ``sure`` standard
-    deviations. The pixel is in the shadow where the window is darker than halfway.
+    Pixels of ``closed`` tiles, which the mask covers already, are. For others the smallest window around the pixel that
+    can tell decides: one where half of the depth is ``sure`` standard deviations. The pixel is in the shadow where the
+    window is darker than halfway.
     """
     slow = len(image) // fast
     side = SQUARE + 2 * MARGIN
@@ -47,8 +49,13 @@ def refine(
     step = SQUARE // TILE
     for top in range(0, slow, SQUARE):
         for left in range(0, fast, SQUARE):
-            near = depth[top // TILE : top // TILE + step, left // TILE : left // TILE + step]
-            if near.max() == 0:
+            opened = False
+            for i in range(top // TILE, min(top // TILE + step, depth.shape[0])):
+                for j in range(left // TILE, min(left // TILE + step, depth.shape[1])):
+                    opened |= depth[i, j] > 0 and not closed[i, j]
+                    if closed[i, j] and depth[i, j] > 0:
+                        region[TILE * i : TILE * i + TILE, TILE * j : TILE * j + TILE] = 1
+            if not opened:
                 continue
             r0, r1 = max(0, top - MARGIN), min(slow, top + SQUARE + MARGIN)
             c0, c1 = max(0, left - MARGIN), min(fast, left + SQUARE + MARGIN)
@@ -61,7 +68,7 @@ def refine(
             for r in range(top, min(top + SQUARE, slow)):
                 for c in range(left, min(left + SQUARE, fast)):
                     deep = np.float64(depth[r // TILE, c // TILE])
-                    if deep == 0:
+                    if deep == 0 or closed[r // TILE, c // TILE]:
                         continue
                     y, x = r - r0, c - c0
                     few, half_deep = halfway(deep), 0.5 * deep
@@ -125,22 +132,25 @@ def deepen(
     The mean of the tiles' deviations, weighted by these themselves and freed of their noise: what lies in the region
     but is not dark does not make it shallower.
     """
-    slow = len(image) // fast
+    slow, many = len(image) // fast, 0
     tiles = np.zeros((depth.shape[0], depth.shape[1], 2), np.float32)
-    d, e = np.empty(fast, np.float32), np.empty(fast, np.float32)
+    d, e, runs = np.empty(fast, np.float32), np.empty(fast, np.float32), np.empty((depth.shape[1], 2), np.int64)
     for i in range(slow):
-        if not region[i].any():
-            continue
-        at = i * fast
-        row_sums(image[at:], mask[at:], cell[at:], table, d, e)
-        for j in range(fast):
-            if region[i, j]:
-                tiles[i // TILE, j // TILE, 0] += d[j]
-                tiles[i // TILE, j // TILE, 1] += e[j]
+        if i % TILE == 0:
+            many = spans(depth[i // TILE], fast, runs)
+        for k in range(many):
+            f, g = runs[k, 0], runs[k, 1]
+            at = i * fast + f
+            row_sums(image[at:], mask[at:], cell[at:], table, d[f:g], e[f:g])
+            for j in range(f, g):
+                if region[i, j]:
+                    tiles[i // TILE, j // TILE, 0] += d[j]
+                    tiles[i // TILE, j // TILE, 1] += e[j]
     for i in range(depth.shape[0]):
         for j in range(depth.shape[1]):
-            lost, n = -tiles[i, j, 0], tiles[i, j, 1]
-            tiles[i, j, 0], tiles[i, j, 1] = lost, (lost * lost + lost) / n - 1 if n > 0 else 0.0
+            if depth[i, j] > 0:
+                lost, n = -tiles[i, j, 0], tiles[i, j, 1]
+                tiles[i, j, 0], tiles[i, j, 1] = lost, (lost * lost + lost) / n - 1 if n > 0 else 0.0
     sd, se = np.empty((depth.shape[0] + 1, depth.shape[1] + 1)), np.empty((depth.shape[0] + 1, depth.shape[1] + 1))
     summed(tiles[:, :, 0], sd)
     summed(tiles[:, :, 1], se)
@@ -163,33 +173,43 @@ def settle(
     table: NDArray[np.float32],
     fast: int,
     depth: NDArray[np.float32],
+    closed: NDArray[np.bool_],
     bond: float,
     rounds: int,
     region: NDArray[np.uint8],
 ) -> None:
     """Let the border of ``region`` settle: a pixel follows its own counts and its eight neighbours (ICM)."""
-    slow = len(image) // fast
-    d, e = np.empty(fast, np.float32), np.empty(fast, np.float32)
+    slow, many = len(image) // fast, 0
+    d, e, runs = np.empty(fast, np.float32), np.empty(fast, np.float32), np.empty((depth.shape[1], 2), np.int64)
     old = np.zeros((slow + 2, fast + 2), np.uint8)
     for _ in range(rounds):
-        old[1:-1, 1:-1] = region
         for i in range(slow):
-            if not depth[i // TILE].any():
-                continue
-            at = i * fast
-            row_sums(image[at:], mask[at:], cell[at:], table, d, e)
-            for j in range(fast):
-                deep = min(np.float64(depth[i // TILE, j // TILE]), 0.95)
-                if deep == 0:
-                    continue
-                near = 0
-                for a in range(3):
-                    for b in range(3):
-                        near += old[i + a, j + b]
-                near -= old[i + 1, j + 1]
-                lost = np.log(1 - deep)
-                ratio = (d[j] + e[j]) * lost + deep * e[j]
-                region[i, j] = ratio + bond * (2 * near - 8) > 0
+            if i % TILE == 0:
+                many = spans(depth[i // TILE], fast, runs)
+            for k in range(many):
+                f, g = runs[k, 0], runs[k, 1]
+                old[i + 1, f + 1 : g + 1] = region[i, f:g]
+        for i in range(slow):
+            if i % TILE == 0:
+                many = spans(depth[i // TILE], fast, runs)
+            for k in range(many):
+                f, g = runs[k, 0], runs[k, 1]
+                at = i * fast + f
+                row_sums(image[at:], mask[at:], cell[at:], table, d[f:g], e[f:g])
+                deep, lost = 0.0, 0.0
+                for j in range(f, g):
+                    if j % TILE == 0:
+                        deep = min(np.float64(depth[i // TILE, j // TILE]), 0.95)
+                        lost = np.log(1 - deep)
+                    if closed[i // TILE, j // TILE]:
+                        continue
+                    near = 0
+                    for a in range(3):
+                        for b in range(3):
+                            near += old[i + a, j + b]
+                    near -= old[i + 1, j + 1]
+                    ratio = (d[j] + e[j]) * lost + deep * e[j]
+                    region[i, j] = ratio + bond * (2 * near - 8) > 0
 
 
 @compiled
@@ -198,21 +218,27 @@ def drop_faint(
     mask: NDArray[np.uint8],
     cell: NDArray[np.uint32],
     table: NDArray[np.float32],
+    depth: NDArray[np.float32],
     significance: float,
     region: NDArray[np.uint8],
 ) -> None:
     """Clear the connected parts of ``region`` whose own sum is not lower by ``significance`` standard deviations."""
     slow, fast = region.shape
-    flat = region.ravel()
-    many = 0
-    for i in range(len(flat)):
-        many += flat[i] != 0
+    flat, many = region.ravel(), 0
+    pixels = np.empty(np.count_nonzero(depth) * TILE * TILE, np.int64)
+    runs = np.empty((depth.shape[1], 2), np.int64)
+    for t in range(depth.shape[0]):
+        for k in range(spans(depth[t], fast, runs)):
+            for i in range(TILE * t, min(TILE * t + TILE, slow)):
+                for at in range(i * fast + runs[k, 0], i * fast + runs[k, 1]):
+                    pixels[many] = at
+                    many += flat[at] != 0
     stack = np.empty(many, np.int64)
     d, e = np.empty(1, np.float32), np.empty(1, np.float32)
-    for i in range(len(flat)):
-        if flat[i] != 1:
+    for m in range(many):
+        if flat[pixels[m]] != 1:
             continue
-        flat[i], stack[0] = 2, i
+        flat[pixels[m]], stack[0] = 2, pixels[m]
         end, done = 1, 0
         s, n = 0.0, 0.0
         while done < end:
@@ -231,5 +257,5 @@ def drop_faint(
         if not (s < 0 and s * s > significance * significance * n):
             for k in range(end):
                 flat[stack[k]] = 0
-    for i in range(len(flat)):
-        flat[i] = flat[i] != 0
+    for m in range(many):
+        flat[pixels[m]] = flat[pixels[m]] != 0

@@ -16,26 +16,66 @@ HARMONICS = 4  # cosines and sines of chi to 4 chi: slower variation is no regio
 
 TERMS = 2 * HARMONICS + 1
 
+WAVES = 4 * HARMONICS + 1  # those that products of two harmonics consist of
+
 POOLED = 8  # rings on either side that decide together whether a group of sectors is shadowed
 
 FITS = 3  # of a ring, each without what the last one found too low or too high
+
+INNER = 64  # rings about the beam, of which no row is left out
+
+SAMPLED = 8  # one of so many rows is enough for the levels of other rings where counts are many
 
 STIFF = 20.0  # rings from the beam within which only the first harmonic is free
 
 TOGETHER = 30.0  # pixels that vary together where a ring varies more than counts do
 
 
+def inner_rows(cell: NDArray[np.uint32], rings: int, fast: int) -> NDArray[np.bool_]:
+    """Return the rows that hold a pixel of the innermost `INNER` rings: these rings are small, so all pixels count."""
+    near = ((cell % np.uint32(rings)) < INNER).reshape(-1, fast)
+    rows: NDArray[np.bool_] = np.logical_or.reduce(near, axis=1)
+    return rows
+
+
 @compiled
 def add_cells(
-    image: NDArray[np.float32], mask: NDArray[np.uint8], cell: NDArray[np.uint32], sums: NDArray[np.float64]
+    image: NDArray[np.float32],
+    mask: NDArray[np.uint8],
+    cell: NDArray[np.uint32],
+    fast: int,
+    inner: NDArray[np.bool_],
+    sampled: bool,
+    sums: NDArray[np.float64],
 ) -> None:
-    """Add number, value and square of the good pixels to ``sums`` of their cells, float64, (cells, 3)."""
-    for i in range(len(image)):
-        if mask[i] == GOOD:
-            c, v = cell[i], np.float64(image[i])
-            sums[c, 0] += 1.0
-            sums[c, 1] += v
-            sums[c, 2] += v * v
+    """Add number, value and square of the good pixels to ``sums`` of their cells, float64, (cells, 3).
+
+    If ``sampled``, the ``inner`` rows and one of `SAMPLED` others count; if not, all the rest.
+    """
+    for row in range(len(inner)):
+        if (inner[row] or row % SAMPLED == 0) != sampled:
+            continue
+        for i in range(row * fast, row * fast + fast):
+            if mask[i] == GOOD:
+                c, v = cell[i], np.float64(image[i])
+                sums[c, 0] += 1.0
+                sums[c, 1] += v
+                sums[c, 2] += v * v
+
+
+@compiled
+def information(sums: NDArray[np.float64]) -> float:
+    """Return the mean over pixels of (level / noise)**2, which is the counts of a pixel where counts alone decide."""
+    rings = sums.shape[1]
+    n, m, variance = np.zeros((GROUPS, rings)), np.zeros((GROUPS, rings)), np.zeros((rings, 2))
+    _groups(sums, n, m, variance)
+    total, pixels = 0.0, 0.0
+    for g in range(GROUPS):
+        for r in range(rings):
+            pixels += n[g, r]
+            if variance[r, 0] > 0:
+                total += n[g, r] * m[g, r] * m[g, r] / variance[r, 0]
+    return total / max(pixels, 1.0)
 
 
 @compiled
@@ -70,151 +110,207 @@ def _solve(a: NDArray[np.float64], b: NDArray[np.float64]) -> None:
 
 
 @compiled
-def fit_rings(sums: NDArray[np.float64], coefficients: NDArray[np.float64], variance: NDArray[np.float64]) -> float:
+def fit_rings(sums: NDArray[np.float64], coefficients: NDArray[np.float64], variance: NDArray[np.float64]) -> None:
     """Fit the harmonics to every ring, robustly; ``sums`` is (sectors, rings, 3).
 
     ``coefficients`` (rings, terms) are in counts; ``variance`` (rings, 2) gets that of a pixel about its ring and the
     relative one of groups of sectors beyond it (texture that the harmonics do not describe).
     """
-    rings, many = sums.shape[1], SECTORS // GROUPS
-    design, middle = _design(), np.zeros((GROUPS, TERMS))
-    for s in range(SECTORS):
-        for k in range(TERMS):
-            middle[s // many, k] += design[s, k] / many
-    normal, products = np.empty(TERMS * (TERMS + 1) // 2), np.empty((GROUPS, TERMS * (TERMS + 1) // 2))
-    for g in range(GROUPS):
-        i = 0
-        for row in range(TERMS):
-            for column in range(row + 1):
-                products[g, i] = middle[g, row] * middle[g, column]
-                i += 1
-    n, m = np.zeros((rings, GROUPS)), np.zeros((rings, GROUPS))
-    wt, z = np.zeros((rings, GROUPS)), np.zeros((rings, GROUPS))
+    rings = sums.shape[1]
+    n, m, z, pooled = (
+        np.zeros((GROUPS, rings)),
+        np.zeros((GROUPS, rings)),
+        np.zeros((GROUPS, rings)),
+        np.zeros((GROUPS, rings)),
+    )
+    _groups(sums, n, m, variance)
+    waves, damp = np.empty((GROUPS, WAVES)), np.empty(HARMONICS + 1)
+    _waves(waves, damp)
+    weight, value, level = n.copy(), np.empty((GROUPS, rings)), np.empty(rings)
+    normal, right = np.empty((WAVES, rings)), np.empty((TERMS, rings))
+    fit, e, inverse = np.empty((TERMS, rings)), np.empty(rings), np.zeros(rings)
     for r in range(rings):
-        within, free = 0.0, 0.0
-        for s in range(SECTORS):
-            count = sums[s, r, 0]
-            if count > 0:
-                n[r, s // many] += count
-                m[r, s // many] += sums[s, r, 1]
-                within += sums[s, r, 2] - sums[s, r, 1] * sums[s, r, 1] / count
-                free += count - 1
-        variance[r, 0] = max(within, 0.0) / free if free > 0 else 0.0
-        for g in range(GROUPS):
-            if n[r, g] > 0:
-                m[r, g] /= n[r, g]
-            wt[r, g] = n[r, g]
+        inverse[r] = 1 / variance[r, 0] if variance[r, 0] > 0 else 0.0
     a, b = np.empty((TERMS, TERMS)), np.empty(TERMS)
-    size, pooled = np.empty(GROUPS), np.empty((rings, GROUPS))
+    few = np.empty(GROUPS)
     for again in range(FITS):
+        for g in range(GROUPS):
+            for r in range(rings):
+                value[g, r] = weight[g, r] * m[g, r]
+        _moments(weight, waves, normal)
+        _moments(value, waves, right)
+        fit[:] = 0.0
         for r in range(rings):
-            v = variance[r, 0]
-            total, level = 0.0, 0.0
-            for g in range(GROUPS):
-                total += wt[r, g]
-                level += wt[r, g] * m[r, g]
-            coefficients[r] = 0.0
-            if not total > 0:
+            if not normal[0, r] > 0:
                 continue
-            level = abs(level / total)
-            normal[:] = 0.0
-            b[:] = 0.0
-            for g in range(GROUPS):
-                w = wt[r, g]
-                if w > 0:
-                    for i in range(len(normal)):
-                        normal[i] += w * products[g, i]
-                    w *= m[r, g]
-                    for i in range(TERMS):
-                        b[i] += w * middle[g, i]
-            i = 0
-            for row in range(TERMS):
-                for column in range(row + 1):
-                    a[row, column] = normal[i]
-                    i += 1
-            for k in range(1, TERMS):
-                size_k = 0.5 if k < 5 else 0.2
-                a[k, k] += (1e-6 if k < 3 else (STIFF / (r + 1.0)) ** 2) * total + (
-                    v / (size_k * level) ** 2 if level > 0 else total
-                )
+            _set_normal(normal[:, r], damp, a)
+            level[r] = abs(right[0, r] / normal[0, r])
+            for k in range(TERMS):
+                b[k] = damp[(k + 1) // 2] * right[k, r]
+                if k > 0:
+                    size = (0.5 if k < 5 else 0.2) * level[r]
+                    a[k, k] += (1e-6 if k < 3 else (STIFF / (r + 1.0)) ** 2) * normal[0, r] + (
+                        variance[r, 0] / (size * size) if level[r] > 0 else normal[0, r]
+                    )
             _solve(a, b)
-            coefficients[r] = b
-            for g in range(GROUPS):
-                e = 0.0
-                for k in range(TERMS):
-                    e += middle[g, k] * b[k]
-                z[r, g] = (m[r, g] - e) * np.sqrt(n[r, g] / v) if n[r, g] > 0 and v > 0 else 0.0
+            fit[:, r] = b
+        for g in range(GROUPS):
+            e[:] = fit[0]
+            for k in range(1, TERMS):
+                wave = damp[(k + 1) // 2] * waves[g, k]
+                for r in range(rings):
+                    e[r] += wave * fit[k, r]
+            for r in range(rings):
+                z[g, r] = (m[g, r] - e[r]) * np.sqrt(n[g, r] * inverse[r])
         if again == FITS - 1:
             break
         _pool(z, n, pooled)
         for r in range(rings):
-            own = _spread(z[r], n[r], size)
-            near = _spread(pooled[r], n[r], size)
+            own, near = 3 * _spread(z[:, r], n[:, r], few), 3 * _spread(pooled[:, r], n[:, r], few)
             for g in range(GROUPS):
-                u, q = z[r, g] / (3 * own), pooled[r, g] / (3 * near)
-                wt[r, g] = n[r, g] / ((1 + u * u) * (1 + u * u)) / ((1 + q * q) * (1 + q * q))
+                u, q = z[g, r] / own, pooled[g, r] / near
+                weight[g, r] = n[g, r] / ((1 + u * u) * (1 + u * u) * (1 + q * q) * (1 + q * q))
     for r in range(rings):
-        own, total, level = _spread(z[r], n[r], size), 0.0, coefficients[r, 0]
+        own, ring, total = _spread(z[:, r], n[:, r], few), fit[0, r], 0.0
         for g in range(GROUPS):
-            total += n[r, g]
+            total += n[g, r]
+        for k in range(TERMS):
+            coefficients[r, k] = fit[k, r]
         excess = (own * own - 1) * variance[r, 0] / max(total / GROUPS, 1.0)
-        variance[r, 1] = excess / (level * level) if own > 1.3 and level > 0 else 0.0
-    return _grainy(n, coefficients, variance)
+        variance[r, 1] = excess / (ring * ring) if own > 1.3 and ring > 0 else 0.0
+
+
+@compiled
+def _groups(
+    sums: NDArray[np.float64], n: NDArray[np.float64], m: NDArray[np.float64], variance: NDArray[np.float64]
+) -> None:
+    """Set number and mean of the pixels of each group (groups, rings), and the variance of a pixel about its sector."""
+    rings, many = sums.shape[1], SECTORS // GROUPS
+    within, free = np.zeros(rings), np.zeros(rings)
+    for s in range(SECTORS):
+        for r in range(rings):
+            count, total = sums[s, r, 0], sums[s, r, 1]
+            if count > 0:
+                n[s // many, r] += count
+                m[s // many, r] += total
+                within[r] += sums[s, r, 2] - total * total / count
+                free[r] += count - 1
+    for r in range(rings):
+        variance[r, 0] = max(within[r], 0.0) / free[r] if free[r] > 0 else 0.0
+    for g in range(GROUPS):
+        for r in range(rings):
+            m[g, r] /= max(n[g, r], 1.0)
+
+
+@compiled
+def _waves(waves: NDArray[np.float64], damp: NDArray[np.float64]) -> None:
+    """Set ``waves`` to 1, cos chi, sin chi, cos 2 chi .. in the middle of each group, ``damp`` to their mean over it.
+
+    The mean of cos(k chi) over a group is ``damp[k]`` times that in its middle.
+    """
+    many = SECTORS // GROUPS
+    for g in range(GROUPS):
+        chi = (g + 0.5) / GROUPS * 2 * np.pi
+        waves[g, 0] = 1.0
+        for k in range(1, WAVES // 2 + 1):
+            waves[g, 2 * k - 1], waves[g, 2 * k] = np.cos(k * chi), np.sin(k * chi)
+    for k in range(HARMONICS + 1):
+        damp[k] = 0.0
+        for s in range(many):
+            damp[k] += np.cos(k * (s - (many - 1) / 2) / SECTORS * 2 * np.pi) / many
+
+
+@compiled
+def _moments(values: NDArray[np.float64], waves: NDArray[np.float64], out: NDArray[np.float64]) -> None:
+    """Set ``out`` (waves, rings) to the sums of values (groups, rings) times waves."""
+    out[:] = 0.0
+    rings = out.shape[1]
+    for start in range(0, rings, 128):  # so many stay in the first-level cache
+        stop = min(start + 128, rings)
+        for g in range(GROUPS):
+            for k in range(out.shape[0]):
+                wave = waves[g, k]
+                for r in range(start, stop):
+                    out[k, r] += wave * values[g, r]
+
+
+@compiled
+def _set_normal(moments: NDArray[np.float64], damp: NDArray[np.float64], a: NDArray[np.float64]) -> None:
+    """Set the lower half of the matrix of the normal equations from the moments of the weights.
+
+    The product of two waves is half the sum or difference of two waves, so a moment for each wave is enough.
+    """
+    for i in range(TERMS):
+        k, sine = (i + 1) // 2, i > 0 and i % 2 == 0
+        for j in range(i + 1):
+            p, sine_too = (j + 1) // 2, j > 0 and j % 2 == 0
+            up, down = k + p, k - p  # down >= 0, because j <= i
+            if sine == sine_too:
+                low = moments[2 * down - 1] if down > 0 else moments[0]
+                high = moments[2 * up - 1] if up > 0 else moments[0]
+                product = (low - high) / 2 if sine else (low + high) / 2
+            else:
+                low = moments[2 * down] if down > 0 else 0.0
+                product = (moments[2 * up] + low) / 2 if sine else (moments[2 * up] - low) / 2
+            a[i, j] = damp[k] * damp[p] * product
 
 
 @compiled
 def _pool(z: NDArray[np.float64], n: NDArray[np.float64], pooled: NDArray[np.float64]) -> None:
     """Set ``pooled`` to the sum of z over the rings within `POOLED`, over the root of their number."""
-    rings = len(z)
+    rings = z.shape[1]
     for g in range(GROUPS):
         total, many = 0.0, 0
         for r in range(-POOLED, rings):
-            if r + POOLED < rings and n[r + POOLED, g] > 0:
-                total += min(max(z[r + POOLED, g], -5.0), 5.0)
+            if r + POOLED < rings and n[g, r + POOLED] > 0:
+                total += min(max(z[g, r + POOLED], -5.0), 5.0)
                 many += 1
             gone = r - POOLED - 1
-            if gone >= 0 and n[gone, g] > 0:
-                total -= min(max(z[gone, g], -5.0), 5.0)
+            if gone >= 0 and n[g, gone] > 0:
+                total -= min(max(z[g, gone], -5.0), 5.0)
                 many -= 1
             if r >= 0:
-                pooled[r, g] = total / np.sqrt(max(many, 1))
+                pooled[g, r] = total / np.sqrt(max(many, 1))
 
 
 @compiled
 def _spread(z: NDArray[np.float64], n: NDArray[np.float64], size: NDArray[np.float64]) -> float:
-    """Return the standard deviation of z from its median distance to 0, at least 1."""
+    """Return the standard deviation of z from its median distance to 0, at least 1; ``size`` is scratch."""
     many = 0
     for g in range(GROUPS):
         if n[g] > 0:
             size[many] = abs(z[g])
             many += 1
-    return max(1.0, 1.4826 * np.median(size[:many])) if many > 2 else 1.0
+    if many <= 2:
+        return 1.0
+    low, high = np.inf, np.inf  # the smallest values that so many are not above: counting takes less time than sorting
+    for i in range(many):
+        below = 0
+        for j in range(many):
+            below += int(size[j] <= size[i])
+        if below > (many - 1) // 2:
+            low = min(low, size[i])
+        if below > many // 2:
+            high = min(high, size[i])
+    return max(1.0, 1.4826 * (low + high) / 2)
 
 
-@compiled
-def _grainy(n: NDArray[np.float64], coefficients: NDArray[np.float64], variance: NDArray[np.float64]) -> float:
+def add_grain(sums: NDArray[np.float64], coefficients: NDArray[np.float64], variance: NDArray[np.float64]) -> float:
     """Add to a ring's variance what it has beyond counts, for as many pixels as vary together.
 
     Spots and steep flanks vary over several pixels, counts do not. What counts alone have, over their level, is that of
-    the middle ring.
+    the middle ring, which is returned; 1 if there are too few rings to tell.
     """
-    rings = len(n)
-    ratio, many = np.empty(rings), 0
-    for r in range(rings):
-        if variance[r, 0] > 0 and coefficients[r, 0] ** 2 * n[r].sum() > 200 * variance[r, 0]:
-            ratio[many] = variance[r, 0] / coefficients[r, 0]
-            many += 1
-    if many < 8:
+    total, level, spread = sums[:, :, 0].sum(axis=0), coefficients[:, 0], variance[:, 0]
+    clear = (spread > 0) & (level * level * total > 200 * spread)
+    if np.count_nonzero(clear) < 8:
         return 1.0
-    gain = np.quantile(ratio[:many], 0.2)
-    for r in range(rings):
-        total, level = 0.0, coefficients[r, 0]
-        for g in range(GROUPS):
-            total += n[r, g]
-        if level > 0 and total > 0:
-            usual = gain * level * (1 + 3 * np.sqrt((2 + gain / level) / total))
-            variance[r, 0] += TOGETHER * max(variance[r, 0] - usual, 0.0)
-    return float(gain)
+    gain = float(np.quantile(spread[clear] / level[clear], 0.2))
+    lit = (level > 0) & (total > 0)
+    e, n = level[lit], total[lit]
+    usual = gain * e * (1 + 3 * np.sqrt((2 + gain / e) / n))
+    spread[lit] += TOGETHER * np.maximum(spread[lit] - usual, 0)
+    return gain
 
 
 @compiled

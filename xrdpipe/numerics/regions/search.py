@@ -12,6 +12,8 @@ EXCESS = 3.0  # times what the frame's windows are brighter by, a region is dark
 
 LINE = 0.8  # of the level, that a dead line lacks
 
+WINDOWS = 128  # along a side, that say what is usual in a frame
+
 SLOPES = 24  # directions within 45 degrees of the rows, and as many about the columns
 
 
@@ -30,6 +32,13 @@ def seeds(tiles: NDArray[np.float32], least: float, significance: float, depth: 
     for k in (1, 2, 3, 4, 6, 8, 12, 16):
         limit = max(significance, EXCESS * _usual(d, e, k))
         for i in range(slow - k + 1):
+            d0, d1, e0, e1, any_dark = d[i], d[i + k], e[i], e[i + k], np.int32(0)
+            for j in range(fast - k + 1):  # without a branch, so that the compiler vectorizes it
+                n = e1[j + k] - e0[j + k] - e1[j] + e0[j]
+                s = d1[j + k] - d0[j + k] - d1[j] + d0[j]
+                any_dark += np.int32((s < -least * n) & (s * s > limit * limit * n))
+            if any_dark == 0:
+                continue
             for j in range(fast - k + 1):
                 n = e[i + k, j + k] - e[i, j + k] - e[i + k, j] + e[i, j]
                 s = d[i + k, j + k] - d[i, j + k] - d[i + k, j] + d[i, j]
@@ -49,7 +58,7 @@ def _usual(d: NDArray[np.float64], e: NDArray[np.float64], k: int) -> float:
     Counts alone give 1.6; where the frame has structure of its own, brighter and darker, it is more.
     """
     counts, many = np.zeros(1001, np.int64), 0
-    step = max(1, k // 2)
+    step = max(1, k // 2, max(d.shape) // WINDOWS)
     for i in range(0, d.shape[0] - k, step):
         for j in range(0, d.shape[1] - k, step):
             n = e[i + k, j + k] - e[i, j + k] - e[i + k, j] + e[i, j]
@@ -134,73 +143,53 @@ def lines(
     cell: NDArray[np.uint32],
     table: NDArray[np.float32],
     fast: int,
+    rows: NDArray[np.float32],
+    columns: NDArray[np.float32],
     least: float,
     shortest: int,
     region: NDArray[np.uint8],
-) -> None:
-    """Set ``region`` on the pieces of rows and columns that are dead: at most one of each row and one of each column.
+) -> int:
+    """Set ``region`` on the pieces of rows and columns (see `tiles_and_pieces`) that are dead; return how many are.
 
-    The piece is that of the largest sum of log likelihood ratios, of a line that lacks `LINE` of its level against one
-    that lacks nothing; it has to be at least ``least``.
+    The sum of a piece has to be at least ``least``, and much larger than that of the same piece of the lines beside.
     """
-    slow = len(image) // fast
-    d, e = np.empty(fast, np.float32), np.empty(fast, np.float32)
-    ratio, zero = np.empty(fast, np.float32), np.float32(0)
-    rows, score = np.empty((slow, 2), np.int32), np.empty(slow, np.float32)
-    total, best = np.zeros(fast, np.float32), np.zeros(fast, np.float32)
-    begin, first, last = np.zeros(fast, np.int32), np.zeros(fast, np.int32), np.zeros(fast, np.int32)
-    a = np.float32(np.log(1 - LINE))
-    b = a + np.float32(LINE)
-    for i in range(slow):
-        at = i * fast
-        row_sums(image[at:], mask[at:], cell[at:], table, d, e)
-        run, most, start, f, g = zero, zero, 0, 0, 0
-        for j in range(fast):
-            ratio[j] = a * d[j] + b * e[j]
-        for j in range(fast):
-            t = total[j] + ratio[j]
-            up = t > zero
-            begin[j] = begin[j] if up else i + 1
-            total[j] = t if up else zero
-            if t > best[j]:
-                best[j], first[j], last[j] = t, begin[j], i + 1
-        for j in range(fast):
-            run += ratio[j]
-            if run <= zero:
-                run, start = zero, j + 1
-            elif run > most:
-                most, f, g = run, start, j + 1
-        rows[i, 0], rows[i, 1], score[i] = f, g, most
-    columns = np.empty((fast, 2), np.int32)
-    columns[:, 0], columns[:, 1] = first, last
+    found = 0
     for steep in range(2):
-        ends, many, sums = (columns, fast, best) if steep else (rows, slow, score)
-        i = 0
+        pieces = columns if steep else rows
+        many, i = len(pieces), 0
         while i < many:
-            if not (sums[i] > least and ends[i, 1] - ends[i, 0] >= shortest):
+            if not _is_piece(pieces[i], least, shortest):
                 i += 1
                 continue
+            f, g = int(pieces[i, 0]), int(pieces[i, 1])
             j = i + 1
             while (
                 j < many
-                and sums[j] > least
-                and ends[j, 1] - ends[j, 0] >= shortest
-                and (2 * (min(ends[i, 1], ends[j, 1]) - max(ends[i, 0], ends[j, 0])) > ends[i, 1] - ends[i, 0])
+                and _is_piece(pieces[j], least, shortest)
+                and 2 * (min(g, int(pieces[j, 1])) - max(f, int(pieces[j, 0]))) > g - f
             ):
                 j += 1
             middle = (i + j - 1) // 2
-            f, g = ends[middle, 0], ends[middle, 1]
+            f, g = int(pieces[middle, 0]), int(pieces[middle, 1])
             beside = 0.0
             for k in (i - 1, j):
                 if 0 <= k < many:
                     beside = max(beside, _ratio(image, mask, cell, table, fast, k, f, g, steep == 1))
-            if beside < 0.3 * sums[middle] and g - f >= 4 * (j - i):
+            if beside < 0.3 * pieces[middle, 2] and g - f >= 4 * (j - i):
+                found += j - i
                 for k in range(i, j):
+                    first, end = int(pieces[k, 0]), int(pieces[k, 1])
                     if steep:
-                        region[ends[k, 0] : ends[k, 1], k] = 1
+                        region[first:end, k] = 1
                     else:
-                        region[k, ends[k, 0] : ends[k, 1]] = 1
+                        region[k, first:end] = 1
             i = j
+    return found
+
+
+@compiled
+def _is_piece(piece: NDArray[np.float32], least: float, shortest: int) -> bool:
+    return bool(piece[2] > least and piece[1] - piece[0] >= shortest)
 
 
 @compiled

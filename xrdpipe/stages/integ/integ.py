@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -163,10 +164,10 @@ class Integ(Stage):
             scatter = np.zeros((3, npt))
             integration.scatter(image, mask, norm, starts, bins, coefs, intensity, stride, scatter)
             raw = image if frame.info.raw is None else read_only(frame.info.raw.ravel())
-            error = pattern_error(image, raw, mask, frame.image.shape[1], intensity, cached)
-            quality = {**pattern_quality(sums, scatter, stride), "pattern_error": error.total, **pattern.quality}
+            error = partial(pattern_error, image, raw, mask, frame.image.shape[1], intensity, cached)
+            quality = {**pattern_quality(sums, scatter, stride), **pattern.quality}
             quality |= noise(frame, intensity, sigma)
-            return frame.with_results(pattern=replace(pattern, quality=quality, error_parts=error.parts))
+            return frame.with_results(pattern=replace(pattern, quality=quality), pattern_error=error)
 
         return integrate
 

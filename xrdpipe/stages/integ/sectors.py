@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import Any
@@ -80,9 +82,13 @@ class Sectors(Integ):
             steps = {name: stage._integrator(setup) for name, stage in single.items()}
 
             def one_by_one(frame: Frame) -> Frame:
-                results = {name: step(frame).pattern for name, step in steps.items()}
-                patterns = {name: pattern for name, pattern in results.items() if pattern}
-                return whole(frame).with_results(sectors=self._add_ranges(patterns))
+                frame, patterns = whole(frame), dict[str, Pattern]()
+                for name, step in steps.items():
+                    with _named(name):
+                        pattern = step(frame).pattern
+                    if pattern is not None:
+                        patterns[name] = pattern
+                return frame.with_results(sectors=self._add_ranges(patterns))
 
             return one_by_one
         npt = cached["radial"].size
@@ -93,10 +99,8 @@ class Sectors(Integ):
             patterns: dict[str, Pattern] = {}
             for number, name in enumerate(single):
                 part = sums[:, number * npt : (number + 1) * npt]
-                try:
+                with _named(name):
                     patterns[name] = self._pattern(cached["radial"], *self._means(part), part[1], about)
-                except FrameError as error:
-                    raise FrameError(f"{name}: {error}") from error
             return frame.with_results(sectors=self._add_ranges(patterns))
 
         return integrate
@@ -128,6 +132,15 @@ class Sectors(Integ):
             return sector_pixels(geometry, method, limits)
         except ConfigError as error:
             raise ConfigError(str(error).replace("azimuth_range", "sectors")) from error
+
+
+@contextmanager
+def _named(sector: str) -> Iterator[None]:
+    """Put the name of the sector before the reason why a frame fails."""
+    try:
+        yield
+    except FrameError as error:
+        raise FrameError(f"{sector}: {error}") from error
 
 
 def _is_range(limits: Any) -> bool:
