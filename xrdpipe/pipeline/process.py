@@ -14,7 +14,7 @@ import numpy as np
 from ..io.writing import file_hash
 from ..model.errors import FrameError
 from ..model.frame import Frame
-from ..model.record import Outcome, Record, pending_record
+from ..model.record import Outcome, pending_record
 from ..model.reference import Reference
 from ..numerics.metrics import metrics
 from ..stages.plot.preview import write_preview
@@ -55,15 +55,12 @@ def process_frame(recipe: Recipe, image: Reference, keep: bool, show: bool = Fal
         failed = replace(record, status="failed", error=reason, seconds=time.monotonic() - clock)
         return Outcome(failed, trace=traceback.format_exc())
     n_masked = np.count_nonzero(frame.masked if frame.mask is None else frame.mask)
-    done = Record(
-        record.file,
-        record.name,
+    done = replace(
+        record,
         status="done",
         masked_fraction=round(n_masked / frame.image.size, 6),
         seconds=round(time.monotonic() - clock, 4),
         hash=frame.info.digest,
-        path=record.path,
-        parts=record.parts,
         size=size,
         mtime_ns=mtime_ns,
         outputs=outputs,
