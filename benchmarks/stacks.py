@@ -34,8 +34,8 @@ Wavelength: 1.0e-10
 """
 
 
-def make(folder: Path, count: int, side: int, kind: str) -> None:
-    """Write `count` frames of rings with Poisson noise, as TIFF files and as a stack."""
+def make(folder: Path, count: int, side: int, kind: str = "uint32", tiff: bool = True) -> None:
+    """Write `count` frames of rings with Poisson noise as a stack, and as TIFF files."""
     rng = np.random.default_rng(0)
     slow, fast = 1024 / side * np.mgrid[:side, :side]
     radius = np.hypot(slow - 508, fast - 503)
@@ -54,7 +54,8 @@ def make(folder: Path, count: int, side: int, kind: str) -> None:
                 for at in range(shape[0]):
                     image = rng.poisson(mean).astype(kind)
                     data[at] = image
-                    tifffile.imwrite(folder / f"one_{start + at:04d}.tif", image)
+                    if tiff:
+                        tifffile.imwrite(folder / f"one_{start + at:04d}.tif", image)
 
 
 def measure(folder: Path, images: str, name: str) -> tuple[float, float, int]:

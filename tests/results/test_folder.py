@@ -357,7 +357,7 @@ def test_after_half_a_line_the_journal_goes_on_with_a_line_of_its_own(
     folder = Folder(path)
     folder.begin({"program": "xrdpipe", "identity": A, "status": "running"}, {})
     with monkeypatch.context() as patch:
-        patch.setattr("xrdpipe.results.folder.asdict", lambda record: full_disk(path / "run.jsonl"))
+        patch.setattr("xrdpipe.results.folder._line", lambda record: full_disk(path / "run.jsonl"))
         folder.note(Record("a.tif", "a", "done"))
     folder.note(Record("b.tif", "b", "done"))
     assert [row["name"] for row in journal(path)] == ["b"]

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xrdpipe.io.writing import file_hash, write_json, write_text, write_whole
+from xrdpipe.io.writing import _indented, file_hash, write_json, write_text, write_whole
 from xrdpipe.model.identity import content_hash, versions
 
 
@@ -67,6 +67,20 @@ def test_text_comes_back(text: str) -> None:
         assert Path(folder, "a").read_bytes().decode() == text
         write_json(Path(folder, "b"), {text: [text, 1, None]})
         assert json.loads(Path(folder, "b").read_text(encoding="utf-8")) == {text: [text, 1, None]}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text() | st.integers(), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(JSON)
+def test_json_files_have_the_layout_of_the_library(values: object) -> None:
+    text = json.dumps(values, indent=1, ensure_ascii=False, default=str)
+    assert _indented(values, 0) == text
+    assert _indented([values, Path("a")], 0) == json.dumps([values, "a"], indent=1, ensure_ascii=False)
 
 
 def test_a_file_name_that_is_no_text_can_be_recorded(tmp_path: Path) -> None:

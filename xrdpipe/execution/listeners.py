@@ -76,6 +76,8 @@ class CollectorFeed(Listener):
 
     def frame(self, outcome: Outcome, image: Reference) -> Outcome:
         """Pass the results to the collectors and return the outcome with the updated record."""
+        if not self._collectors:
+            return outcome
         return replace(outcome, record=feed_collectors(self._collectors, outcome.record, outcome.results))
 
     def end(self, records: Mapping[str, Record]) -> None:

@@ -18,7 +18,7 @@ from ..model.limits import check_image
 from ..model.naming import assign_names
 from ..model.reference import Reference
 from . import hdf5
-from .frame_count import _count, _kind
+from .frame_count import _count, _kind, _kind_in_state
 from .handles import file_state
 from .image_file import PACKED, UNPACKED, _by_fabio, _first_line, _tiffs, as_image, read_file
 from .paths import split_path
@@ -223,6 +223,7 @@ def input_hash(path: str | Path) -> str:
 def forget_files() -> None:
     """Close all files that stay open, and forget their contents."""
     hdf5.forget()
+    _kind_in_state.cache_clear()
     for each in (_tiffs, _by_fabio):
         each.close()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from ..model.errors import FrameError
 from ..model.pattern import Pattern
 from ..model.plugins import FORMATS as GROUP
 from ..model.plugins import plugins
+from .text.table import read_rows, rows_text
 
 Header = Mapping[str, Any]  # provenance of a pattern: name -> text or JSON value
 Floats = NDArray[np.float64]
@@ -29,6 +30,15 @@ FIT2D_AXES = {  # axis titles of Fit2D; other units keep pyFAI's name
 }
 
 UNEVEN = 1e-3  # relative deviation that makes steps unequal
+
+
+class Shared(dict[str, Any]):
+    """A value of a header that all frames share and nobody changes; its JSON is made once."""
+
+    @cached_property
+    def json(self) -> str:
+        """The mapping as JSON."""
+        return json.dumps(self)
 
 
 @dataclass(frozen=True)
@@ -63,29 +73,32 @@ def chi_text(pattern: Pattern, header: Header) -> str:
     """
     names = _names(pattern)
     columns = " ".join(f"{name:>14}" for name in names).removeprefix("  ")  # replaced by "# "
-    return _comments("#", header, columns) + _rows(pattern, len(names), "%14.6e")
+    return _comments("#", header, columns) + _rows(pattern, len(names), 14, 6)
 
 
 def xy_text(pattern: Pattern, header: Header) -> str:
     """Return two columns under the same ``#`` header."""
     columns = " ".join(f"{name:>15}" for name in _names(pattern)[:2]).removeprefix("  ")
-    return _comments("#", header, columns) + _rows(pattern, 2, "%15.7e")
+    return _comments("#", header, columns) + _rows(pattern, 2, 15, 7)
 
 
 def xye_text(pattern: Pattern, header: Header) -> str:
     """Return three columns without a header, which every program that knows xye can read."""
-    return _rows(pattern, 3, "%15.7e")
+    return _rows(pattern, 3, 15, 7)
 
 
 def xye_topas_text(pattern: Pattern, header: Header) -> str:
     """Return three columns under a header of ``'`` lines, the comments of TOPAS."""
-    return _comments("'", header, " ".join(_names(pattern))) + _rows(pattern, 3, "%15.7e")
+    return _comments("'", header, " ".join(_names(pattern))) + _rows(pattern, 3, 15, 7)
 
 
 def csv_text(pattern: Pattern, header: Header) -> str:
     """Return a line of column names, then comma-separated numbers (RFC 4180, lines end in LF)."""
     names = _names(pattern)
-    return ",".join(names) + "\n" + _rows(pattern, len(names), "%.7e", ",")
+    rows = _columns(pattern, len(names)).T[~np.isnan(pattern.intensity)]
+    rows = rows[np.argsort(rows[:, 0], kind="stable")]
+    line = ",".join(["%.7e"] * len(names)) + "\n"
+    return ",".join(names) + "\n" + (line * len(rows)) % tuple(rows.ravel().tolist())
 
 
 def fit2d_text(pattern: Pattern, header: Header) -> str:
@@ -93,7 +106,7 @@ def fit2d_text(pattern: Pattern, header: Header) -> str:
 
     Blanks in the title become underscores, because GSAS-II takes "q " in these lines for an axis in q.
     """
-    rows = _rows(pattern, 2, "%15.7e")
+    rows = _rows(pattern, 2, 15, 7)
     axis = FIT2D_AXES.get(pattern.unit, pattern.unit)
     return f"{'_'.join(_title(header).split())}\n{axis}\nIntensity\n{rows.count(chr(10)):8d}\n{rows}"
 
@@ -139,24 +152,31 @@ def _names(pattern: Pattern) -> list[str]:
 
 
 def _comments(mark: str, header: Header, *last: str) -> str:
-    lines = [f"{key}: {value if isinstance(value, str) else json.dumps(value)}" for key, value in header.items()]
+    values = {key: value.json if isinstance(value, Shared) else value for key, value in header.items()}
+    lines = [f"{key}: {value if isinstance(value, str) else json.dumps(value)}" for key, value in values.items()]
     return "".join(
         f"{mark} {' '.join(line.splitlines())}\n" for line in [*lines, *last]
     )  # a name may hold a line break
 
 
-def _columns(pattern: Pattern, count: int) -> Floats:
-    if count == 3 and pattern.sigma is None:
+def _require_sigma(pattern: Pattern) -> None:
+    if pattern.sigma is None:
         raise FrameError("the pattern has no sigma; say integ.error_model=poisson or output.format=xy")
+
+
+def _columns(pattern: Pattern, count: int) -> Floats:
+    if count == 3:
+        _require_sigma(pattern)
     sigma = [] if pattern.sigma is None else [pattern.sigma]
     return np.stack([pattern.radial, pattern.intensity, *sigma][:count])
 
 
-def _rows(pattern: Pattern, count: int, form: str, separator: str = " ") -> str:
+def _rows(pattern: Pattern, count: int, width: int, precision: int) -> str:
     """Return the bins that have a pixel, one line each, in the order of the axis."""
-    rows = _columns(pattern, count).T[~np.isnan(pattern.intensity)]
-    rows = rows[np.argsort(rows[:, 0], kind="stable")]
-    return ((separator.join([form] * count) + "\n") * len(rows)) % tuple(rows.ravel().tolist())
+    if count == 3:
+        _require_sigma(pattern)
+    columns = [each for each in (pattern.intensity, pattern.sigma) if each is not None]
+    return rows_text(pattern.radial, columns[: count - 1], width, precision)
 
 
 def _hashed(text: str) -> tuple[str, Floats]:
@@ -191,6 +211,8 @@ def _bare(text: str) -> tuple[str, Floats]:
 def _table(text: str, separator: str | None = None) -> Floats:
     if not text.strip():
         raise ValueError("no rows")
+    if separator is None and (table := read_rows(text)) is not None:
+        return table
     return np.loadtxt(text.splitlines(), delimiter=separator, ndmin=2)
 
 

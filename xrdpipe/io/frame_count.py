@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,12 @@ from .image_file import _NPY, _TIFF, _by_fabio, _count_tiff
 
 
 def _kind(path: Path) -> str:
-    """Return the kind of a file from its first bytes or else from its suffix."""
-    file_state(path)
+    """Return the kind of a file from its first bytes or else from its suffix; cached as long as it does not change."""
+    return _kind_in_state(path, file_state(path))
+
+
+@lru_cache(maxsize=256)
+def _kind_in_state(path: Path, state: tuple[int, int]) -> str:
     try:
         with open(path, "rb", buffering=0) as file:
             start = file.read(8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import threading
 from collections import OrderedDict
@@ -37,13 +38,13 @@ class FileHandles(Generic[File]):
     def __init__(self, opening: Callable[[Path], File], most: int = 16) -> None:
         self._opening, self._most = opening, most
         self._lock = threading.RLock()  # no thread closes a file, or seeks in it, while another one reads it
-        self._files: OrderedDict[Path, tuple[tuple[int, int], File]] = OrderedDict()
+        self._files: OrderedDict[str, tuple[tuple[int, int], File]] = OrderedDict()  # by absolute path
 
     @contextmanager
     def access(self, path: Path) -> Iterator[File]:
         """Yield the open file; open it again if it has changed. Raise FrameError if it is missing."""
         with self._lock:
-            key, current = path.absolute(), file_state(path)
+            key, current = os.path.abspath(path), file_state(path)
             state, file = self._files.pop(key, (None, None))
             if file is not None and state != current:
                 file.close()
@@ -71,7 +72,7 @@ def file_state(path: Path) -> tuple[int, int]:
         If it is missing or not a regular file.
     """
     try:
-        status = path.stat()
+        status = os.stat(path)
     except FileNotFoundError as error:
         raise FrameError("no such file") from error
     except OSError as error:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from .arrays import Image
 from .cake import Cake
 from .pattern import Pattern
+
+Plain = TypeVar("Plain", "Frame", "Results", "Info")
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,9 @@ class Info:
         Scale factors of this frame alone, name -> value; they are recorded in its results.
     notes
         Messages for the user.
+    outputs
+        Files that were written for the frame, relative to the results folder -> content hash. Others that a stage
+        declares are hashed after the last stage.
     """
 
     file: str = ""
@@ -64,6 +69,7 @@ class Info:
     raw: Image | None = None
     factors: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    outputs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -112,8 +118,17 @@ class Frame:
 
     def with_results(self, **changes: Any) -> Frame:
         """Return the frame with some of its `Results` replaced."""
-        return replace(self, results=replace(self.results, **changes))
+        return changed(self, results=changed(self.results, **changes))
 
     def with_info(self, **changes: Any) -> Frame:
         """Return the frame with some of its `Info` replaced."""
-        return replace(self, info=replace(self.info, **changes))
+        return changed(self, info=changed(self.info, **changes))
+
+
+def changed(before: Plain, **changes: Any) -> Plain:
+    """Return a copy with some attributes replaced, as `dataclasses.replace` does in ten times the time."""
+    if unknown := changes.keys() - vars(before).keys():
+        raise TypeError(f"{type(before).__name__} has no {', '.join(sorted(unknown))}")
+    after = object.__new__(type(before))
+    vars(after).update(vars(before), **changes)
+    return after

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -16,6 +17,7 @@ REASONS = (  # the bits of a mask, lowest first
     *("user", "detector", "edge", "lower", "upper", "outlier", "not_finite", "grown"),
 )
 
+FIRST_REASON = np.array([[bits & -bits == 1 << bit for bits in range(256)] for bit in range(len(REASONS))], np.int64)
 
 METRICS = (  # all metrics, which `sweep.rank` accepts
     "pattern_error",
@@ -50,7 +52,7 @@ def metrics(frame: Frame) -> dict[str, float]:
     values = masked_by(frame.mask) if frame.mask is not None else {}
     if frame.pattern is not None:
         values |= pattern_metrics(frame.pattern)
-    return {name: float(f"{value:.6g}") for name, value in values.items() if np.isfinite(value)} | dict(
+    return {name: float(f"{value:.6g}") for name, value in values.items() if math.isfinite(value)} | dict(
         frame.info.factors
     )
 
@@ -59,10 +61,8 @@ def masked_by(mask: NDArray[np.uint8]) -> dict[str, float]:
     """Return the share of pixels that each step masked; a pixel counts for the first step that masked it."""
     from .reduction import histogram
 
-    counts = histogram(mask.ravel())
-    bits = np.arange(256)
-    shares = {name: counts[(bits & -bits) == 1 << bit].sum() / mask.size for bit, name in enumerate(REASONS)}
-    return {f"masked_{name}": float(share) for name, share in shares.items()}
+    counts = (FIRST_REASON @ histogram(mask.ravel())).tolist()
+    return {f"masked_{name}": count / mask.size for name, count in zip(REASONS, counts, strict=True)}
 
 
 def pattern_metrics(pattern: Pattern) -> dict[str, float]:
@@ -76,10 +76,15 @@ def pattern_metrics(pattern: Pattern) -> dict[str, float]:
     if pattern.sigma is not None:
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = pattern.sigma / np.abs(pattern.intensity)
-        values["sigma_over_intensity"] = (
-            float(np.median(ratio[np.isfinite(ratio)])) if np.isfinite(ratio).any() else np.nan
-        )
+        values["sigma_over_intensity"] = median(ratio[np.isfinite(ratio)]) if np.isfinite(ratio).any() else np.nan
     return {**values, **peaks(pattern.radial[filled], pattern.intensity[filled])}
+
+
+def median(values: NDArray[np.float64]) -> float:
+    """Return ``np.median`` of values without NaN, which takes longer for few of them."""
+    low, high = (values.size - 1) // 2, values.size // 2
+    ordered = np.partition(values, (low, high))
+    return float((ordered[low] + ordered[high]) / 2)
 
 
 def peaks(radial: NDArray[np.float64], intensity: NDArray[np.float64]) -> Mapping[str, float]:
@@ -111,4 +116,4 @@ def peaks(radial: NDArray[np.float64], intensity: NDArray[np.float64]) -> Mappin
     floor = np.maximum(np.abs(strongest - height), 1e-3 * height)
     positions = np.arange(radial.size)
     spans = np.interp(right[order], positions, radial) - np.interp(left[order], positions, radial)
-    return {"signal_to_background": float(np.median(height / floor)), "peak_width": float(np.median(spans))}
+    return {"signal_to_background": median(height / floor), "peak_width": median(spans)}

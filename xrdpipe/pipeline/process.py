@@ -43,7 +43,7 @@ def process_frame(recipe: Recipe, image: Reference, keep: bool, show: bool = Fal
         if show and recipe.folder is not None:
             write_preview(recipe.folder, frame)
         about = _about_pattern(frame, show or recipe.judged)
-        outputs = {} if recipe.folder is None else _hashes(recipe.folder, pipeline.pipeline.outputs(image.name))
+        outputs = {} if recipe.folder is None else _hashes(recipe.folder, pipeline.pipeline.outputs(image.name), frame)
     except FrameError as error:
         return Outcome(replace(record, status="failed", error=str(error), seconds=time.monotonic() - clock))
     except Exception as error:  # a full disk or a bug in a stage: the other frames go on
@@ -54,11 +54,11 @@ def process_frame(recipe: Recipe, image: Reference, keep: bool, show: bool = Fal
             reason = f"not enough memory{f' ({error})' if str(error) else ''}; lower parallel.n_jobs"
         failed = replace(record, status="failed", error=reason, seconds=time.monotonic() - clock)
         return Outcome(failed, trace=traceback.format_exc())
-    masked = frame.masked
+    n_masked = np.count_nonzero(frame.masked if frame.mask is None else frame.mask)
     done = replace(
         record,
         status="done",
-        masked_fraction=round(np.count_nonzero(masked) / masked.size, 6),
+        masked_fraction=round(n_masked / frame.image.size, 6),
         seconds=round(time.monotonic() - clock, 4),
         hash=frame.info.digest,
         size=size,
@@ -69,12 +69,17 @@ def process_frame(recipe: Recipe, image: Reference, keep: bool, show: bool = Fal
         steps=steps,
         notes=list(frame.info.notes),
     )
-    mask = np.packbits(pipeline.pipeline.source.to_raw(masked)) if keep else None
+    mask = np.packbits(pipeline.pipeline.source.to_raw(frame.masked)) if keep else None
     return Outcome(done, frame.pattern, mask, frame.results.sectors, frame.results.cake)
 
 
-def _hashes(folder: Path, files: list[str]) -> dict[str, str]:
-    return {file: file_hash(folder / file) for file in files if (folder / file).exists()}
+def _hashes(folder: Path, files: list[str], frame: Frame) -> dict[str, str]:
+    known = frame.info.outputs
+    return {
+        file: known[file] if file in known else file_hash(folder / file)
+        for file in files
+        if file in known or (folder / file).exists()
+    }
 
 
 def _about_pattern(frame: Frame, judged: bool) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from ..io.files import read_steady, require_unchanged
 from ..io.header import with_check
 from ..model.arrays import Image
 from ..model.errors import ConfigError, FrameError
-from ..model.frame import Frame
+from ..model.frame import Frame, changed
 from ..model.reference import Reference
 from ..stages.stage import Setup, Step
 from .pipeline import Pipeline
@@ -95,7 +95,7 @@ class Prepared:
         if reference.array is None:
             frame, state = first = read_steady(reference, self.read)
             header = with_check(frame.header, lambda: require_unchanged(reference, first[1]))
-            frame = replace(frame, header=header)
+            frame = changed(frame, header=header)
             if self.pipeline.source.columns:
                 len(header)  # reads the lazy header before any file is written
         else:

@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -151,9 +151,10 @@ class Folder:
         for file in set(together) - set(self.together):
             if (self.path / file).exists():
                 raise ConfigError(f"output_dir={self.path}: {file} is already there, of no run of xrdpipe; {WAYS_OUT}")
+        known = self.path.exists()
         for name, files in outputs.items():
             done = name in self.records and self.records[name].status == "done"
-            existing = [file for file in files if (self.path / file).exists()]
+            existing = [file for file in files if os.path.exists(f"{self.path}/{file}")] if known else []
             if done or existing:
                 result = existing[0] if existing else f"{name} (see run.json)"
                 raise ConfigError(f"output_dir={self.path}: {result} is already there; {WAYS_OUT}")
@@ -204,9 +205,11 @@ class Folder:
             outdated += [file for record in self.records.values() for file in record.outputs]  # of a killed run
             outdated += self.together
             self.records, self.run = {}, {}
+        home = self.path.resolve()
         for file in outdated:
-            if (self.path / file).resolve().is_relative_to(self.path.resolve()):  # run.json is not trusted
-                (self.path / file).unlink(missing_ok=True)
+            path = os.path.join(self.path, file)
+            if os.path.lexists(path) and Path(path).resolve().is_relative_to(home):  # run.json is not trusted
+                os.unlink(path)
         for part in self.parts():
             part.unlink(missing_ok=True)
         self._write_run(run)
@@ -216,12 +219,12 @@ class Folder:
         """Return the partial files that killed processes left."""
         return [part for place in (".", "masks", "figures", "previews") for part in (self.path / place).glob(".*.part")]
 
-    def note(self, record: Record) -> None:
-        """Append the record of one frame to the journal, so that a killed run can be resumed."""
-        self.records[record.name] = record
+    def note(self, *records: Record) -> None:
+        """Append records of frames to the journal, so that a killed run can be resumed."""
+        self.records.update((record.name, record) for record in records)
         try:
-            with open(self.path / JOURNAL, "a", encoding="utf-8") as journal:
-                journal.write("\n" * self._torn + json.dumps(asdict(record)) + "\n")
+            with open(self.path / JOURNAL, "ab") as journal:
+                journal.write(b"\n" * self._torn + b"".join(map(_line, records)))
             self._torn = False
         except OSError as error:  # a full disk; the record stays in memory until `record` writes it
             self._torn = True
@@ -245,11 +248,13 @@ class Folder:
         new = {record.name: record for record in records}
         self.records = {name: record for name, record in self.records.items() if name not in new} | new
         rows = [_table_row(record) for record in self.records.values()]
-        columns = list(dict.fromkeys([*COLUMNS, *(key for row in rows for key in row)]))
+        columns = dict.fromkeys(COLUMNS)
+        for row in rows:
+            columns |= dict.fromkeys(row)
         text = io.StringIO()
-        table = csv.DictWriter(text, columns, lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(columns)
+        table.writerows([row.get(column, "") for column in columns] for row in rows)
         write_text(self.path / "summary.csv", text.getvalue())
         self._write_run(run)
         self._remove_journals()
@@ -261,7 +266,7 @@ class Folder:
     def _write_run(self, run: Mapping[str, Any]) -> None:
         outputs = {**self.run.get("outputs", {}), **run.get("outputs", {})}
         together = dict.fromkeys([*self.together, *run.get("together", [])])
-        rows = [asdict(record) for record in self.records.values()]
+        rows = [vars(record) for record in self.records.values()]
         write_json(self.path / "run.json", {**run, "outputs": outputs, "together": list(together), "images": rows})
 
     def _read_run(self) -> dict[str, Any]:
@@ -308,6 +313,11 @@ class _Log(logging.FileHandler):
         """Close the file, if it can be flushed."""
         with suppress(OSError):
             super().close()
+
+
+def _line(record: Record) -> bytes:
+    """Return a line of the journal."""
+    return json.dumps(vars(record)).encode() + b"\n"
 
 
 def _table_row(record: Record) -> dict[str, Any]:

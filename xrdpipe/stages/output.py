@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..io.formats import Format, find_format, format_names
-from ..io.writing import write_text, write_whole
+from ..io.formats import Format, Shared, find_format, format_names
+from ..io.writing import encoded, write_bytes, write_whole
 from ..model.cake import Cake
 from ..model.errors import ConfigError, choice, require
 from ..model.frame import Frame
@@ -132,40 +133,53 @@ class Output(Stage):
 
         folder = setup.folder
         forms = self._text_formats
+        shared = {key: Shared(value) if isinstance(value, dict) else value for key, value in setup.provenance.items()}
 
         def header(frame: Frame, result: Pattern | Cake) -> dict[str, Any]:
             source = {"method": result.method, "image": f"{frame.info.file} {frame.info.digest}"}
-            return {**setup.provenance, **frame.info.factors, **source}
+            return {**shared, **frame.info.factors, **source}
+
+        def texts(frame: Frame) -> dict[str, bytes]:
+            found: dict[str, str] = {}
+            for suffix, pattern in frame.results.sectors.items():
+                values = {**header(frame, pattern), "azimuth_range": pattern.azimuth_range}
+                found |= {f"{frame.name}_{suffix}{form.suffix}": form.text(pattern, values) for form in forms}
+            if frame.pattern is not None:
+                values = header(frame, frame.pattern)
+                found |= {f"{frame.name}{form.suffix}": form.text(frame.pattern, values) for form in forms}
+            return {name: encoded(text) for name, text in found.items()}
+
+        def masks(frame: Frame) -> dict[str, bytes]:
+            found: dict[str, bytes] = {}
+            if self.mask:
+                found[f"masks/{frame.name}.npy"] = _npy(setup.to_raw(frame.masked))
+            if self.mask == "reasons":
+                bits = frame.masked * NOT_FINITE if frame.mask is None else frame.mask
+                found[reasons_file(frame.name)] = _npy(setup.to_raw(bits))
+            return found
 
         def write(frame: Frame) -> Frame:
             if folder is None:
                 return frame
             # A format may refuse a pattern; texts come first, so that nothing of such a frame is written.
-            texts: dict[str, str] = {}
-            for suffix, pattern in frame.results.sectors.items():
-                values = {**header(frame, pattern), "azimuth_range": pattern.azimuth_range}
-                texts |= {f"{frame.name}_{suffix}{form.suffix}": form.text(pattern, values) for form in forms}
-            if frame.pattern is not None:
-                values = header(frame, frame.pattern)
-                texts |= {f"{frame.name}{form.suffix}": form.text(frame.pattern, values) for form in forms}
-            # The pattern comes last: if it is there, all other files of the frame are.
-            if self.mask:
-                raw = np.ascontiguousarray(setup.to_raw(frame.masked), dtype=np.uint8)
-                write_whole(folder / "masks" / f"{frame.name}.npy", lambda file: np.save(file, raw))
-            if self.mask == "reasons":
-                bits = frame.masked * NOT_FINITE if frame.mask is None else frame.mask
-                reasons = np.ascontiguousarray(setup.to_raw(bits), dtype=np.uint8)
-                write_whole(folder / reasons_file(frame.name), lambda file: np.save(file, reasons))
+            patterns = texts(frame)
+            outputs = {name: write_bytes(folder, name, content) for name, content in masks(frame).items()}
             if frame.results.cake is not None:
                 arrays = cake_arrays(frame.results.cake, header(frame, frame.results.cake))
                 write_whole(
                     folder / f"{frame.name}_cake.npz", lambda file: np.savez(file, allow_pickle=False, **arrays)
                 )
-            for name, text in texts.items():
-                write_text(folder / name, text)
-            return frame
+            # The pattern comes last: if it is there, all other files of the frame are.
+            outputs |= {name: write_bytes(folder, name, content) for name, content in patterns.items()}
+            return frame.with_info(outputs={**frame.info.outputs, **outputs})
 
         return write
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(array, dtype=np.uint8))
+    return buffer.getvalue()
 
 
 def reasons_file(name: str) -> str:

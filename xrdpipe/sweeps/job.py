@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -98,5 +98,5 @@ class Job:
             done = len(result.frames) - len(result.failed)
             varied = " ".join(text for text in overrides if text.partition("=")[0] in self.varied)
             print(f"xrdpipe: job {number}, {varied}: {done} of {len(result.frames)} done", file=sys.stderr, flush=True)
-        total = score(median_metrics([asdict(record) for record in result.frames]), self.rank)
+        total = score(median_metrics([vars(record) for record in result.frames]), self.rank)
         return total if math.isfinite(total) else math.inf

@@ -14,6 +14,7 @@ from collections.abc import Container, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -29,7 +30,8 @@ from .. import interruption
 from .engine import Engine, Process, until_stopped
 from .remote import deciding_versions, portable_recipe, portable_reference, version_difference
 
-PER_THREAD = 3  # frames submitted per thread of the workers: one in progress, the others in the queue
+PER_THREAD = 3  # batches submitted per thread of the workers: one in progress, the others in the queue
+BATCH, LARGEST = 0.05, 64  # a batch takes so many seconds, and has so many frames at most
 COUNT_INTERVAL = 1.0  # seconds between two counts of the workers
 POLL = 0.2  # seconds between two checks for a stop request
 ANSWER_TIMEOUT = 10.0  # seconds in which a scheduler answers
@@ -144,12 +146,12 @@ def outcomes(
 ) -> Generator[Outcome]:
     """Process frames on the workers of ``client``, see `engine.Process`.
 
-    At most `PER_THREAD` frames per thread of the workers are submitted at a time. A frame whose workers die repeatedly
-    is processed once more at the end, alone, because another frame may have killed them.
+    Small frames are submitted in batches, at most `PER_THREAD` per thread of the workers at a time. A frame whose
+    workers die repeatedly is processed once more at the end, alone, because another frame may have killed them.
     """
     remote_recipe, ours = portable_recipe(recipe), deciding_versions()
-    waiting, suspects, alone = iter(images), list[Reference](), False
-    submitted: dict[str, tuple[Any, Reference]] = {}
+    waiting, suspects, alone, size = iter(images), list[Reference](), False, 1
+    submitted: dict[str, tuple[Any, list[Reference]]] = {}
     finished: SimpleQueue[Any] = SimpleQueue()
     threads, last_count = 0, -COUNT_INTERVAL
     try:
@@ -159,11 +161,11 @@ def outcomes(
                 if previous and not threads:
                     log.warning("no worker is left; waiting for a new one")
             while len(submitted) < (1 if alone else PER_THREAD * max(1, threads)) and client.status == "running":
-                if (image := next(waiting, None)) is None:
+                if not (batch := list(islice(waiting, 1 if alone else size))):
                     break
-                arguments = remote_recipe, portable_reference(image), keep, image.name in shown, ours
-                future = client.submit(_process_on_worker, *arguments, pure=False)
-                submitted[future.key] = future, image
+                tasks = [(portable_reference(image), image.name in shown) for image in batch]
+                future = client.submit(_process_on_worker, remote_recipe, tasks, keep, ours, pure=False)
+                submitted[future.key] = future, batch
                 future.add_done_callback(finished.put)
             if not submitted:
                 if not suspects:
@@ -171,20 +173,28 @@ def outcomes(
                 waiting, suspects, alone = iter(suspects), [], True
                 continue
             try:
-                future, image = submitted.pop(finished.get(timeout=POLL).key)
+                future, batch = submitted.pop(finished.get(timeout=POLL).key)
             except Empty:
                 if interruption.stop_requested():  # even if no worker ever starts
                     raise KeyboardInterrupt from None
                 continue
             if not alone and _is_killed(future):
-                suspects.append(image)
-            else:
-                yield _outcome(future, image)
+                suspects += batch
+                continue
+            found = _outcomes(future, batch)
+            yield from found
+            size = _batch_size(found)
         for image in waiting:  # the scheduler is gone
             yield _failed(image, SCHEDULER_GONE)
     except (KeyboardInterrupt, GeneratorExit):
         _drain(client, [future for future, _ in submitted.values()])
         raise
+
+
+def _batch_size(outcomes: Sequence[Outcome]) -> int:
+    """Return the number of frames like these that take about `BATCH` seconds, from 1 to `LARGEST`."""
+    longest = max((outcome.record.seconds or BATCH for outcome in outcomes), default=BATCH)
+    return max(1, min(LARGEST, int(BATCH / longest)))
 
 
 def _is_killed(future: Any) -> bool:
@@ -193,20 +203,27 @@ def _is_killed(future: Any) -> bool:
     return future.status == "error" and isinstance(future.exception(), KilledWorker)
 
 
-def _outcome(future: Any, image: Reference) -> Outcome:
+def _outcomes(future: Any, images: Sequence[Reference]) -> list[Outcome]:
     from distributed import KilledWorker
     from distributed.client import FutureCancelledError
 
     try:
-        outcome: Outcome = future.result()
+        outcomes: list[Outcome] = future.result()
     except KilledWorker as error:
         last = error.last_worker.address
-        return _failed(image, f"every worker that had it in hand died, the last was {last}; out of memory?")
+        reason = f"every worker that had it in hand died, the last was {last}; out of memory?"
     except FutureCancelledError:
-        return _failed(image, SCHEDULER_GONE)
+        reason = SCHEDULER_GONE
     except Exception as error:  # raised before `process_frame` began
-        return _failed(image, f"{type(error).__name__}: {error}")
-    local = pending_record(image)  # with the paths of this computer, as the user wrote them
+        reason = f"{type(error).__name__}: {error}"
+    else:
+        return [_as_written_here(outcome, image) for outcome, image in zip(outcomes, images, strict=True)]
+    return [_failed(image, reason) for image in images]
+
+
+def _as_written_here(outcome: Outcome, image: Reference) -> Outcome:
+    """Return the outcome with the paths of this computer, as the user wrote them."""
+    local = pending_record(image)
     return replace(outcome, record=replace(outcome.record, file=local.file, path=local.path, parts=local.parts))
 
 
@@ -229,8 +246,10 @@ def _drain(client: Any, futures: list[Any]) -> None:
         client.cancel(remaining)
 
 
-def _process_on_worker(recipe: Recipe, image: Reference, keep: bool, show: bool, ours: dict[str, str]) -> Outcome:
-    """Process one frame in a worker, whose threads prepare the pipeline only once."""
+def _process_on_worker(
+    recipe: Recipe, tasks: Sequence[tuple[Reference, bool]], keep: bool, ours: dict[str, str]
+) -> list[Outcome]:
+    """Process a batch of frames in a worker, whose threads prepare the pipeline only once."""
     if difference := version_difference(ours, deciding_versions()):
         raise ConfigError(f"its worker has {difference}")
     with _preparing:
@@ -238,4 +257,4 @@ def _process_on_worker(recipe: Recipe, image: Reference, keep: bool, show: bool,
             prepared(recipe)
         except Exception:  # `process_frame` reports it for this frame
             log.debug("cannot be prepared", exc_info=True)
-    return process_frame(recipe, image, keep, show)
+    return [process_frame(recipe, image, keep, show) for image, show in tasks]

@@ -20,6 +20,7 @@ from ...pipeline.process import process_frame
 from ...pipeline.recipe import Recipe
 from .. import interruption
 from .engine import Engine, Process, until_stopped
+from .threads import process_in_threads
 
 log = logging.getLogger("xrdpipe")
 
@@ -65,23 +66,22 @@ def process_all(
             process_frame(recipe, image, keep, image.name in shown) for image in images if recipe not in _stopped
         )
         return
+    arrays, folder = any(image.array is not None for image in images), os.getcwd()
+    if parallel.backend in ("auto", "threading") or arrays:
+        yield from process_in_threads(
+            n_jobs, lambda image: _process_unless_stopped(recipe, image, keep, image.name in shown, folder), images
+        )
+        return
     import joblib
 
-    arrays = any(image.array is not None for image in images)
-    backend = "threading" if parallel.backend == "auto" or arrays else parallel.backend
-    folder = os.getcwd()
-
     def process_parallel(batch: Iterable[Reference]) -> Generator[Outcome]:
-        with interruption.ignore_signals(backend == "loky"):
-            return joblib.Parallel(n_jobs=n_jobs, backend=backend, return_as="generator_unordered")(  # type: ignore[no-any-return]
+        with interruption.ignore_signals():
+            return joblib.Parallel(n_jobs=n_jobs, backend=parallel.backend, return_as="generator_unordered")(  # type: ignore[no-any-return]
                 joblib.delayed(_process_unless_stopped)(recipe, image, keep, image.name in shown, folder)
                 for image in batch
             )
 
-    if backend == "threading":
-        yield from process_parallel(images)
-    else:
-        yield from _retry_after_worker_death(process_parallel, images)
+    yield from _retry_after_worker_death(process_parallel, images)
 
 
 def _retry_after_worker_death(

@@ -19,7 +19,7 @@ import re
 import time
 from collections.abc import Container, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from itertools import count, pairwise
 from pathlib import Path
@@ -98,7 +98,7 @@ class Task:
         def note(outcome: Outcome) -> None:
             local, number = pending[outcome.record.name]
             record = replace(outcome.record, file=local.file, path=local.path, parts=local.parts)
-            row = asdict(record) | {"trace": outcome.trace}
+            row = vars(record) | {"trace": outcome.trace}
             if self.return_results:
                 row["back"] = f"{journal.stem}_{number}.pkl"
                 write_whole(journal.parent / row["back"], lambda file: pickle.dump(outcome, file))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ...geometry.cache import Arrays
 from ...model.arrays import read_only
 from ...model.frame import Frame
+from ...numerics.metrics import median
 from ..stage import Setup
 
 
@@ -39,7 +40,7 @@ def pattern_quality(sums: NDArray[np.float64], scatter: NDArray[np.float64], str
     relative = relative[np.isfinite(relative)]
     return {
         "total_intensity": float(signal.sum()),
-        "ring_scatter": float(np.median(relative)) if relative.size else np.nan,
+        "ring_scatter": median(relative) if relative.size else np.nan,
         "spottiness": float(np.sqrt(proportion.mean())),
     }
 

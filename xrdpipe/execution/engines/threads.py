@@ -1,0 +1,76 @@
+"""Frames in threads of this process, handed over in batches."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from queue import SimpleQueue
+
+from ...model.record import Outcome
+from ...model.reference import Reference
+
+BATCH = 0.05  # seconds after which a thread hands over what it has processed
+AHEAD = 2  # batches per thread that may wait to be recorded
+
+
+def process_in_threads(
+    n_jobs: int, process: Callable[[Reference], Outcome], images: Sequence[Reference]
+) -> Generator[Outcome]:
+    """Process frames in threads and yield their outcomes as they finish.
+
+    Many small frames cost one hand-over together. A frame that takes longer than `BATCH` is handed over at once.
+
+    Parameters
+    ----------
+    n_jobs
+        Number of threads.
+    process
+        Function that processes one frame.
+    images
+        Frames to process. The threads begin them in this order.
+    """
+    waiting, stop = deque(images), threading.Event()
+    finished: SimpleQueue[list[Outcome] | BaseException] = SimpleQueue()
+    room = threading.Semaphore(AHEAD * n_jobs)  # so that the memory for results is limited
+
+    def work() -> None:
+        try:
+            while waiting and not stop.is_set():
+                room.acquire()
+                finished.put(_next_batch(waiting, process, stop))
+        except BaseException as error:  # the thread that waits for outcomes raises it
+            finished.put(error)
+
+    threads = [threading.Thread(target=work, name=f"frames-{number}", daemon=True) for number in range(n_jobs)]
+    left = len(waiting)
+    try:
+        for thread in threads:
+            thread.start()
+        while left:
+            outcomes = finished.get()
+            if isinstance(outcomes, BaseException):
+                raise outcomes
+            room.release()
+            left -= len(outcomes)
+            yield from outcomes
+    finally:
+        stop.set()
+        room.release(n_jobs)
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
+
+
+def _next_batch(
+    waiting: deque[Reference], process: Callable[[Reference], Outcome], stop: threading.Event
+) -> list[Outcome]:
+    outcomes, clock = list[Outcome](), time.monotonic()
+    while not stop.is_set() and (not outcomes or time.monotonic() - clock < BATCH):
+        try:
+            image = waiting.popleft()
+        except IndexError:  # nothing is left, or another thread was faster
+            break
+        outcomes.append(process(image))
+    return outcomes
