@@ -47,6 +47,7 @@ def test_after_the_end_no_frame_begins() -> None:
 
     def process(image: Reference) -> Outcome:
         begun.append(image.name)
+        time.sleep(0.001)
         return done(image)
 
     outcomes = process_in_threads(2, process, IMAGES * 20)
