@@ -85,12 +85,6 @@ class Arcs(Rings):
         offset = (256 * decimals.ravel()[order]).astype(np.uint8)
         return cls(order, np.concatenate([[0], ends]), slots, ring.astype(np.int32), offset)
 
-    def of_pixels(self) -> NDArray[np.uint32]:
-        """Return the number of the arc of every pixel, uint32, shape (pixels,)."""
-        arc = np.empty_like(self.order)
-        arc[self.order] = np.repeat(np.arange(self.ring.size, dtype=np.uint32), np.diff(self.starts))
-        return arc
-
 
 @dataclass(frozen=True)
 class Cells:

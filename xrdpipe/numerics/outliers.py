@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .compiled import compiled
+from .compiled import compiled, prefetch, reordered
 from .constants import LOWER, NOT_FINITE, OUTLIER, UPPER
 from .kernels import threshold
 from .ring_statistics import fit_surface, longest_ring, median_of_keys, ring_std, ring_sum, to_key, varies
@@ -16,7 +16,7 @@ from .ring_statistics import fit_surface, longest_ring, median_of_keys, ring_std
 GROWN = np.uint8(1 << 7)  # last bit of a mask: neighbours of pixels that the frame's own values mask
 AUTOMATIC = np.uint8(LOWER | UPPER | OUTLIER | NOT_FINITE)
 MAD_TO_STD = 1.4826  # standard deviation over median absolute deviation of a normal distribution
-BLOCK = 1024  # pixels that fit into the first-level cache
+AHEAD = 16  # numbers that are fetched ahead in each arc
 
 # Where a surface takes the place of an arc's median
 ENOUGH = 24  # pixels, at least
@@ -54,16 +54,12 @@ def scatter_pairs_to_rings(
     """
     threshold(image, mask, lower, upper)
     threshold(variance, mask, -np.inf, np.inf)
-    block = np.empty((BLOCK, 2), np.float32)
-    for first in range(0, len(image), BLOCK):
-        count = min(BLOCK, len(image) - first)
-        for i in range(count):
-            block[i, 0] = image[first + i] if mask[first + i] == GOOD else NAN
-            block[i, 1] = variance[first + i]
-        for i in range(count):
-            to = slots[first + i]
-            pairs[to, 0] = block[i, 0]
-            pairs[to, 1] = block[i, 1]
+    flat = pairs.reshape(-1)
+    for i in range(len(image)):
+        at = np.uint64(2) * np.uint64(slots[i])
+        prefetch(flat, at + np.uint64(AHEAD))
+        flat[at] = image[i] if mask[i] == GOOD else NAN
+        flat[at + np.uint64(1)] = variance[i]
 
 
 @compiled
@@ -74,7 +70,6 @@ def mask_mad(
     alpha: float,
     mask: NDArray[np.uint8],
     level: NDArray[np.float32],
-    calm: NDArray[np.bool_],
     offset: NDArray[np.uint8],
 ) -> None:
     """Mask, arc by arc, the pixels whose value or variance is far from that of the arc.
@@ -102,8 +97,6 @@ def mask_mad(
         Mask to update, shape (pixels,).
     level
         Output, float32: median(w) of as many arcs as it is long, NaN for an arc without a good pixel.
-    calm
-        Arcs that have no outlier, see `calm.is_calm`.
     """
     size = longest_ring(starts)
     v, w, far = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
@@ -111,19 +104,18 @@ def mask_mad(
     across, along, surface = np.empty(size), np.empty(size), np.zeros(size)
     for arc in range(len(starts) - 1):
         has_level, first, last = arc < len(level), starts[arc], starts[arc + 1]
-        if calm[arc] and not has_level:
-            continue
-        good, differ = np.int64(0), np.int64(0)
-        for i in range(first, last):  # branch-free: the next value overwrites a NaN
-            v[good], w[good], at[good] = pairs[i, 0], pairs[i, 1], i
-            valid = np.int64(pairs[i, 0] == pairs[i, 0])
-            differ += valid & np.int64(pairs[i, 0] != pairs[i, 1])
-            good += valid
+        good = _good_pairs(pairs[first:last], v, w)
         if has_level:
             level[arc] = np.float32(_median(w, good, keys)) if good else NAN
-        if good == 0 or calm[arc]:
+        if good == 0 or _is_calm(v[:good], w[:good], alpha, far):
             continue
         noise = level[arc] if has_level else np.float32(_median(w, good, keys))
+        count, differ = np.int64(0), np.int64(0)
+        for i in range(first, last):  # branch-free: the next place overwrites that of a NaN
+            at[count] = i
+            valid = np.int64(pairs[i, 0] == pairs[i, 0])
+            differ += valid & np.int64(pairs[i, 0] != pairs[i, 1])
+            count += valid
         span = (first, last)
         if differ:
             middle = np.float32(_median(v, good, keys))
@@ -131,6 +123,61 @@ def mask_mad(
                 v, w, middle, noise, good, alpha, far, keys, at, span, offset, across, along, surface, order, mask
             )
         _mask_far(w, w, noise, noise, good, alpha, far, keys, at, span, offset, across, along, surface, order, mask)
+
+
+@compiled
+def _good_pairs(pairs: NDArray[np.float32], v: NDArray[np.float32], w: NDArray[np.float32]) -> np.int64:
+    """Copy values and variances of the good pixels of an arc; return their number."""
+    good = np.int32(0)
+    for i in range(len(pairs)):
+        v[i], w[i] = pairs[i, 0], pairs[i, 1]
+        good += np.int32(v[i] == v[i])
+    if good == len(pairs):
+        return np.int64(good)
+    left = np.int64(0)
+    for i in range(len(pairs)):
+        value = v[i]
+        v[left], w[left] = value, w[i]
+        left += np.int64(value == value)
+    return left
+
+
+@compiled
+def _is_calm(v: NDArray[np.float32], w: NDArray[np.float32], alpha: float, scratch: NDArray[np.float32]) -> bool:
+    """Say whether no pixel of an arc can be an outlier, whatever the medians are; most arcs of most frames are calm.
+
+    A median is within one standard deviation of the mean. So nothing is further from the median of x than it is from
+    the mean and that; and median(w), which s**2 is never below, is at least mean - standard deviation.
+    """
+    noise, std, reach = _reach(w, scratch)
+    least = noise - std
+    limit = alpha * alpha * least
+    if not (least > 0 and reach * reach < limit):
+        return False
+    reach = _reach(v, scratch)[2]
+    return bool(reach * reach < limit)
+
+
+@reordered
+def _reach(x: NDArray[np.float32], scratch: NDArray[np.float32]) -> tuple[float, float, float]:
+    """Return mean and standard deviation, and how far a value may be from the median; rounded up for float32 sums."""
+    first, total, square = x[0], np.float32(0), np.float32(0)
+    for i in range(len(x)):
+        d = x[i] - first
+        total += d
+        square += d * d
+    mean = total / np.float32(len(x))
+    for i in range(len(x)):
+        d = x[i] - first - mean
+        scratch[i] = d * d
+    bits, most = scratch.view(np.int32), np.int32(0)  # of the same order, as squares are not negative
+    for i in range(len(x)):
+        most = max(most, bits[i])
+    bits[0] = most
+    furthest = np.float64(scratch[0])
+    spread = np.float64(square) / len(x) - np.float64(mean) * np.float64(mean)
+    std = np.sqrt(max(spread, 0.0) + 1e-4 * furthest)
+    return np.float64(first) + np.float64(mean), std, 1.001 * np.sqrt(furthest) + std
 
 
 @compiled

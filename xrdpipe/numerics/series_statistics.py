@@ -211,8 +211,7 @@ def spread_outliers(
     pairs = np.empty((mask.size, 2), np.float32)
     scatter_pairs_to_rings(summed.spread, summed.spread_variance, found, -np.inf, np.inf, arcs.slots, pairs)
     judged = found == GOOD
-    undecided = np.zeros(len(arcs.starts) - 1, np.bool_)
-    mask_mad(pairs, arcs.order, arcs.starts, alpha, found, np.empty(0, np.float32), undecided, arcs.offset)
+    mask_mad(pairs, arcs.order, arcs.starts, alpha, found, np.empty(0, np.float32), arcs.offset)
     odd = judged & (found != GOOD)
     middle = np.float32(np.median(summed.spread[judged])) if judged.any() else np.float32(1)
     return odd & (summed.spread < middle), odd & (summed.spread >= middle)

@@ -18,7 +18,6 @@ from .stage import Needs, Setup, Stage, Step
 
 AUTO_TYPES = ("median", "mean", "mad", "sigma_clip")
 BEAMSTOP = 400  # largest shadow of a beamstop, in rings of `Geometry.arcs`: about 130 pixels
-GATHERED = 0.3  # if more of the arcs may have outliers, the whole frame is put in arc order
 SAMPLE = 1 << 16  # pixels that `ThresholdWarning` examines
 Outliers = Callable[[Image, Image, NDArray[np.uint8]], None]
 
@@ -161,13 +160,11 @@ class Mask(Stage):
 
     def _mad(self, geometry: Geometry, alpha: float, limits: tuple[float, float]) -> Outliers:
         from ..numerics import outliers
-        from ..numerics.calm import LINE, gather, is_calm, summarize
         from ..numerics.constants import OUTLIER
 
         arcs, per_thread = geometry.arcs, threading.local()
         inner = int(np.searchsorted(arcs.ring, 2 * BEAMSTOP + 4))
         ring = read_only(arcs.ring[:inner])
-        arc = read_only(arcs.of_pixels())
 
         def find(image: Image, variance: Image, flat: NDArray[np.uint8]) -> None:
             if not hasattr(per_thread, "pairs"):
@@ -175,15 +172,8 @@ class Mask(Stage):
             if variance is image:
                 variance = read_only(np.maximum(image, np.float32(1)))
             level = np.empty(inner, np.float32)
-            lines, calm = np.zeros((arcs.ring.size, LINE), np.float32), np.empty(arcs.ring.size, np.bool_)
-            summarize(image, variance, flat, *limits, arc, lines)
-            if is_calm(lines, alpha, calm) < GATHERED * calm.size:
-                wanted = ~calm
-                wanted[:inner] = True
-                gather(image, variance, flat, arcs.order, arcs.starts, wanted, per_thread.pairs)
-            else:
-                outliers.scatter_pairs_to_rings(image, variance, flat, *limits, arcs.slots, per_thread.pairs)
-            outliers.mask_mad(per_thread.pairs, arcs.order, arcs.starts, alpha, flat, level, calm, arcs.offset)
+            outliers.scatter_pairs_to_rings(image, variance, flat, *limits, arcs.slots, per_thread.pairs)
+            outliers.mask_mad(per_thread.pairs, arcs.order, arcs.starts, alpha, flat, level, arcs.offset)
             dark = np.searchsorted(ring, outliers.find_shadow(level, ring, alpha))
             pixels = arcs.order[: arcs.starts[dark]]
             flat[pixels] |= np.where(flat[pixels] == 0, OUTLIER, np.uint8(0))
