@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,15 @@ def test_an_empty_frame_and_a_masked_one_have_no_region() -> None:
 def test_a_region_is_the_same_bytes_every_time() -> None:
     image = exposed(2.0, np.where(ARM | DISC, 0.1, 1.0))
     assert np.array_equal(regions(image), regions(image))
+
+
+def test_threads_that_share_a_finder_find_what_one_finds() -> None:
+    images = [exposed(counts, np.where(ARM | DISC, 0.1, 1.0), seed=seed) for seed, counts in enumerate((0.3, 2, 9, 80))]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(regions, images * 2))
+    for image, one, two in zip(images, found[:4], found[4:], strict=True):
+        assert np.array_equal(one, two)
+        assert np.array_equal(one, regions(image))
 
 
 def case(seed: int, slow: int, fast: int) -> tuple[Any, ...]:
