@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from ..config.schema import build
 from ..config.settings import Settings, parse_settings
 from ..io import files
 from ..model.errors import ConfigError
-from ..model.record import Outcome, Record, pending_record
+from ..model.record import Outcome, Record, failed_outcome, pending_record
 from ..model.reference import Reference
 from ..pipeline.recipe import Recipe, prepared
 from ..report.report import try_report
@@ -358,7 +358,7 @@ def _outcomes(
             yield from process(recipe, batch, plan.shown, keep)
         return
     for image in plan.waiting:
-        yield Outcome(replace(pending_record(image), status="failed", error=unreadable[image.name]))
+        yield failed_outcome(image, unreadable[image.name])
 
 
 def _remove_partial_files(target: Folder | None) -> None:

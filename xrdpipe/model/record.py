@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -112,3 +112,8 @@ def pending_record(image: Reference) -> Record:
         path=absolute_location(image),
         parts=[absolute_location(part) for part in image.parts],
     )
+
+
+def failed_outcome(image: Reference, reason: str) -> Outcome:
+    """Return the outcome of a frame that cannot be processed."""
+    return Outcome(replace(pending_record(image), status="failed", error=reason))

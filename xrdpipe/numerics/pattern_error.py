@@ -22,17 +22,9 @@ from .ring_truth import judge_ring
 from .sparse_matrix import Matrix
 
 BINS = 256  # that are looked at, evenly spread
-
-
 SAMPLE = 1 << 16  # pixels that are looked at in them, evenly spread
-
-
 PARTS = 8  # of these bins, every eighth: how they differ says how sure the number is
-
-
 UNSEEN = 9.0  # variances: a pattern further from the mean of the sampled pixels has bad pixels outside the sample
-
-
 KNOWN = np.uint8(USER | DETECTOR | NOT_FINITE)  # masked for what is known of the pixel, not for what it counts
 
 

@@ -17,32 +17,14 @@ from .compiled import compiled
 from .ring_statistics import median_of_keys, to_key
 
 BLOCKS = 32  # parts of a ring, at most, whose means show how the ring varies with azimuth
-
-
 COUNTS = 16.0  # in such a part, at least
-
-
 ALONE = 12.0  # log-likelihood ratio from which on a single pixel is no part of its ring: about five sigma
-
-
 TOGETHER = 8.0  # the same for a run of pixels that count too little
-
-
 BELIEVED = 1.0  # the same where the mask masks that run
-
-
 DEFICIT = 0.08  # of what is expected: what such a run lacks, at least; texture alone may lack less
-
-
 RUN = 3  # pixels of such a run, at least
-
-
 PASSES = (0.15, 0.7)  # shares of the beam that a shadow lets pass: a beamstop or gap, and a translucent arm
-
-
 SPOT = 0.1  # of the excess of a pixel: what its neighbours have in three of four directions where it is a spot
-
-
 LEAST = 0.02  # counts: no ring is expected to count less
 
 

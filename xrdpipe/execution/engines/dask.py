@@ -22,13 +22,13 @@ from typing import Any
 from ...config.parallel import Parallel
 from ...model.cores import available_cores
 from ...model.errors import ConfigError
-from ...model.record import Outcome, pending_record
+from ...model.record import Outcome, failed_outcome, pending_record
 from ...model.reference import Reference
 from ...pipeline.process import process_frame
 from ...pipeline.recipe import Recipe, prepared
 from .. import interruption
 from .engine import Engine, Process, until_stopped
-from .remote import deciding_versions, portable_recipe, portable_reference, version_difference
+from .remote import deciding_versions, portable_recipe, portable_reference, version_difference, with_paths_of
 
 PER_THREAD = 3  # batches submitted per thread of the workers: one in progress, the others in the queue
 BATCH, LARGEST = 0.05, 64  # a batch takes so many seconds, and has so many frames at most
@@ -185,7 +185,7 @@ def outcomes(
             yield from found
             size = _batch_size(found)
         for image in waiting:  # the scheduler is gone
-            yield _failed(image, SCHEDULER_GONE)
+            yield failed_outcome(image, SCHEDULER_GONE)
     except (KeyboardInterrupt, GeneratorExit):
         _drain(client, [future for future, _ in submitted.values()])
         raise
@@ -217,18 +217,11 @@ def _outcomes(future: Any, images: Sequence[Reference]) -> list[Outcome]:
     except Exception as error:  # raised before `process_frame` began
         reason = f"{type(error).__name__}: {error}"
     else:
-        return [_as_written_here(outcome, image) for outcome, image in zip(outcomes, images, strict=True)]
-    return [_failed(image, reason) for image in images]
-
-
-def _as_written_here(outcome: Outcome, image: Reference) -> Outcome:
-    """Return the outcome with the paths of this computer, as the user wrote them."""
-    local = pending_record(image)
-    return replace(outcome, record=replace(outcome.record, file=local.file, path=local.path, parts=local.parts))
-
-
-def _failed(image: Reference, reason: str) -> Outcome:
-    return Outcome(replace(pending_record(image), status="failed", error=reason))
+        return [
+            replace(outcome, record=with_paths_of(outcome.record, pending_record(image)))
+            for outcome, image in zip(outcomes, images, strict=True)
+        ]
+    return [failed_outcome(image, reason) for image in images]
 
 
 def _drain(client: Any, futures: list[Any]) -> None:

@@ -8,13 +8,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from ...config.parallel import Parallel
 from ...model.cores import available_cores
-from ...model.record import Outcome, pending_record
+from ...model.record import Outcome, failed_outcome, pending_record
 from ...model.reference import Reference
 from ...pipeline.process import process_frame
 from ...pipeline.recipe import Recipe
@@ -120,7 +119,7 @@ def _retry_after_worker_death(
                 if deaths < MAX_DEATHS:
                     waiting.appendleft((image, deaths + 1))
                 else:
-                    yield Outcome(replace(pending_record(image), status="failed", error=WORKER_DIED))
+                    yield failed_outcome(image, WORKER_DIED)
 
 
 def drain(recipe: Recipe) -> None:

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from ...model.identity import relocate, versions
+from ...model.record import Record
 from ...model.reference import Reference
 from ...pipeline.pipeline import Pipeline
 from ...pipeline.recipe import Recipe
@@ -26,6 +27,11 @@ def portable_recipe(recipe: Recipe) -> Recipe:
 def portable_reference(image: Reference) -> Reference:
     """Return the reference with absolute paths, for a process with another working directory."""
     return replace(image, path=Path(os.path.abspath(image.path)), parts=tuple(map(portable_reference, image.parts)))
+
+
+def with_paths_of(record: Record, local: Record) -> Record:
+    """Return a record of another computer with the paths of this one, as the user wrote them."""
+    return replace(record, file=local.file, path=local.path, parts=local.parts)
 
 
 @cache

@@ -29,7 +29,7 @@ from ...config.parallel import Parallel
 from ...io.writing import write_json, write_whole
 from ...model.cores import available_cores
 from ...model.errors import ConfigError
-from ...model.record import Outcome, Record, pending_record
+from ...model.record import Outcome, Record, failed_outcome, pending_record
 from ...model.reference import Reference
 from ...pipeline.pipeline import Pipeline
 from ...pipeline.recipe import Recipe
@@ -38,7 +38,7 @@ from .. import interruption
 from .engine import Engine, Process
 from .local import drain, process_all
 from .queues import Local, Slurm, check_private, log_tail, make_private, needs_submitit
-from .remote import deciding_versions, portable_recipe, portable_reference, version_difference
+from .remote import deciding_versions, portable_recipe, portable_reference, version_difference, with_paths_of
 
 log = logging.getLogger("xrdpipe")
 
@@ -97,7 +97,7 @@ class Task:
 
         def note(outcome: Outcome) -> None:
             local, number = pending[outcome.record.name]
-            record = replace(outcome.record, file=local.file, path=local.path, parts=local.parts)
+            record = with_paths_of(outcome.record, local)
             row = vars(record) | {"trace": outcome.trace}
             if self.return_results:
                 row["back"] = f"{journal.stem}_{number}.pkl"
@@ -112,7 +112,7 @@ class Task:
         images = [image for image in images if image.name not in done]
         if difference := version_difference(self.versions, deciding_versions()):
             for image in images:
-                note(_failed(image, f"its node has {difference}"))
+                note(failed_outcome(image, f"its node has {difference}"))
             return
         n_jobs = available_cores() if self.n_jobs == -1 else self.n_jobs
         for outcome in process_all(Parallel(n_jobs, "threading"), self.recipe, images, self.shown, self.keep):
@@ -179,7 +179,7 @@ class Chunk:
                 outcome: Outcome = pickle.load(file)
             path.unlink()
         except (OSError, EOFError, pickle.UnpicklingError) as error:
-            return _failed(image, f"its results did not come back ({error})")
+            return failed_outcome(image, f"its results did not come back ({error})")
         return replace(outcome, record=record)
 
 
@@ -299,7 +299,7 @@ class Array:
         try:
             jobs = self.queue.submit(self.folder, [partial(self.task, *chunk.arguments) for chunk in chunks])
         except OSError as error:
-            yield from (_failed(image, str(error)) for chunk in chunks for image in chunk.images.values())
+            yield from (failed_outcome(image, str(error)) for chunk in chunks for image in chunk.images.values())
             return
         for chunk, chunk.job in zip(chunks, jobs, strict=True):
             self.chunks.append(chunk)
@@ -335,7 +335,7 @@ class Array:
             log.warning("%d frames: %s; the end of its log:\n%s", len(lost.images), reason, tail)
             if lost.retried:
                 message = f"{reason}, the second one; see xrdpipe.log"
-                yield from (_failed(image, message) for image in lost.images.values())
+                yield from (failed_outcome(image, message) for image in lost.images.values())
             else:
                 batches.append([*reversed(lost.images.values())])  # the frame that may have killed it comes last
         if batches:
@@ -366,10 +366,6 @@ class Array:
                 time.sleep(1 if self.chunks else 0)
         if self.chunks:
             log.warning("jobs %s did not end", ", ".join(chunk.job for chunk in self.chunks))
-
-
-def _failed(image: Reference, reason: str) -> Outcome:
-    return Outcome(replace(pending_record(image), status="failed", error=reason))
 
 
 def _rows(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:

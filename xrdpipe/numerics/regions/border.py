@@ -134,20 +134,17 @@ def deepen(
     The mean of the tiles' deviations, weighted by these themselves and freed of their noise: what lies in the region
     but is not dark does not make it shallower.
     """
-    slow, many = len(image) // fast, 0
+    slow = len(image) // fast
     tiles = np.zeros((depth.shape[0], depth.shape[1], 2), np.float32)
-    d, e, runs = np.empty(fast, np.float32), np.empty(fast, np.float32), np.empty((depth.shape[1], 2), np.int64)
-    for i in range(slow):
-        if i % TILE == 0:
-            many = spans(depth[i // TILE], fast, runs)
-        for k in range(many):
-            f, g = runs[k, 0], runs[k, 1]
+    d, e = np.empty(fast, np.float32), np.empty(fast, np.float32)
+    for t, f, g in spans(depth, fast):
+        for i in range(TILE * t, min(TILE * t + TILE, slow)):
             at = i * fast + f
             row_sums(image[at:], mask[at:], cell[at:], table, d[f:g], e[f:g])
             for j in range(f, g):
                 if region[i, j]:
-                    tiles[i // TILE, j // TILE, 0] += d[j]
-                    tiles[i // TILE, j // TILE, 1] += e[j]
+                    tiles[t, j // TILE, 0] += d[j]
+                    tiles[t, j // TILE, 1] += e[j]
     for i in range(depth.shape[0]):
         for j in range(depth.shape[1]):
             if depth[i, j] > 0:
@@ -181,29 +178,23 @@ def settle(
     region: NDArray[np.uint8],
 ) -> None:
     """Let the border of ``region`` settle: a pixel follows its own counts and its eight neighbours (ICM)."""
-    slow, many = len(image) // fast, 0
-    d, e, runs = np.empty(fast, np.float32), np.empty(fast, np.float32), np.empty((depth.shape[1], 2), np.int64)
+    slow, runs = len(image) // fast, spans(depth, fast)
+    d, e = np.empty(fast, np.float32), np.empty(fast, np.float32)
     old = np.zeros((slow + 2, fast + 2), np.uint8)
     for _ in range(rounds):
-        for i in range(slow):
-            if i % TILE == 0:
-                many = spans(depth[i // TILE], fast, runs)
-            for k in range(many):
-                f, g = runs[k, 0], runs[k, 1]
+        for t, f, g in runs:
+            for i in range(TILE * t, min(TILE * t + TILE, slow)):
                 old[i + 1, f + 1 : g + 1] = region[i, f:g]
-        for i in range(slow):
-            if i % TILE == 0:
-                many = spans(depth[i // TILE], fast, runs)
-            for k in range(many):
-                f, g = runs[k, 0], runs[k, 1]
+        for t, f, g in runs:
+            for i in range(TILE * t, min(TILE * t + TILE, slow)):
                 at = i * fast + f
                 row_sums(image[at:], mask[at:], cell[at:], table, d[f:g], e[f:g])
                 deep, lost = 0.0, 0.0
                 for j in range(f, g):
                     if j % TILE == 0:
-                        deep = min(np.float64(depth[i // TILE, j // TILE]), 0.95)
+                        deep = min(np.float64(depth[t, j // TILE]), 0.95)
                         lost = np.log(1 - deep)
-                    if closed[i // TILE, j // TILE]:
+                    if closed[t, j // TILE]:
                         continue
                     near = 0
                     for a in range(3):
@@ -228,13 +219,11 @@ def drop_faint(
     slow, fast = region.shape
     flat, many = region.ravel(), 0
     pixels = np.empty(np.count_nonzero(depth) * TILE * TILE, np.int64)
-    runs = np.empty((depth.shape[1], 2), np.int64)
-    for t in range(depth.shape[0]):
-        for k in range(spans(depth[t], fast, runs)):
-            for i in range(TILE * t, min(TILE * t + TILE, slow)):
-                for at in range(i * fast + runs[k, 0], i * fast + runs[k, 1]):
-                    pixels[many] = at
-                    many += flat[at] != 0
+    for t, f, g in spans(depth, fast):
+        for i in range(TILE * t, min(TILE * t + TILE, slow)):
+            for at in range(i * fast + f, i * fast + g):
+                pixels[many] = at
+                many += flat[at] != 0
     stack = np.empty(many, np.int64)
     d, e = np.empty(1, np.float32), np.empty(1, np.float32)
     for m in range(many):

@@ -148,20 +148,23 @@ def close_tiles(
 
 
 @compiled
-def spans(depth: NDArray[np.float32], fast: int, found: NDArray[np.int64]) -> int:
-    """Return how many spans of pixels a row of tiles with a depth has; ``found`` (spans, 2) gets first and end."""
-    many, inside = 0, False
-    for j in range(len(depth)):
-        if depth[j] > 0 and not inside:
-            found[many, 0] = TILE * j
-        elif inside and not depth[j] > 0:
-            found[many, 1] = TILE * j
+def spans(depth: NDArray[np.float32], fast: int) -> NDArray[np.int64]:
+    """Return the spans of tiles with a depth, (spans, 3): row of tiles, first pixel and end along the row."""
+    slow, wide = depth.shape
+    found, many = np.empty((slow * (wide // 2 + 1), 3), np.int64), 0
+    for t in range(slow):
+        inside = False
+        for j in range(wide):
+            if depth[t, j] > 0 and not inside:
+                found[many, 0], found[many, 1] = t, TILE * j
+            elif inside and not depth[t, j] > 0:
+                found[many, 2] = TILE * j
+                many += 1
+            inside = depth[t, j] > 0
+        if inside:
+            found[many, 2] = fast
             many += 1
-        inside = depth[j] > 0
-    if inside:
-        found[many, 1] = fast
-        many += 1
-    return many
+    return found[:many]
 
 
 @compiled
