@@ -8,15 +8,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .compiled import compiled, prefetch, reordered
-from .constants import LOWER, NOT_FINITE, OUTLIER, UPPER
+from .compiled import add_pixel, compiled
+from .constants import GOOD, INF, LOWER, NAN, NOT_FINITE, OUTLIER, UPPER
 from .kernels import threshold
-from .ring_statistics import fit_surface, longest_ring, median_of_keys, ring_std, ring_sum, to_key, varies
+from .ring_statistics import EPSILON, fit_surface, longest_ring, median_of_keys, ring_std, ring_sum, to_key, varies
 
 GROWN = np.uint8(1 << 7)  # last bit of a mask: neighbours of pixels that the frame's own values mask
 AUTOMATIC = np.uint8(LOWER | UPPER | OUTLIER | NOT_FINITE)
 MAD_TO_STD = 1.4826  # standard deviation over median absolute deviation of a normal distribution
-AHEAD = 16  # numbers that are fetched ahead in each arc
+CHUNK = 1024  # pixels whose numbers stay in the first-level cache
+ROUNDING = 1e-6  # of float32, with room for a few of them
 
 # Where a surface takes the place of an arc's median
 ENOUGH = 24  # pixels, at least
@@ -24,55 +25,23 @@ STEEP = 4.0  # least variance of the arc, in that of counts
 BETTER = 0.9  # largest share of the scatter that may be left
 CAUTION = 1.3  # factor for the scatter about the surface, which is smaller than that of other pixels and has long tails
 DOUBT = 0.1  # error of the surface as a share of its distance from the median
-GOOD, NAN = np.uint8(0), np.float32(np.nan)
 
 
 @compiled
-def scatter_pairs_to_rings(
+def mask_mad(
     image: NDArray[np.float32],
     variance: NDArray[np.float32],
     mask: NDArray[np.uint8],
     lower: float,
     upper: float,
-    slots: NDArray[np.uint32],
-    pairs: NDArray[np.float32],
-) -> None:
-    """Apply `threshold`, then copy ``image, variance`` into ring order, NaN if masked.
-
-    A pixel whose variance is not finite is masked as one that is not finite itself.
-
-    Parameters
-    ----------
-    image, mask, lower, upper
-        As in `threshold`.
-    variance
-        Variance in counts**2, float32, shape (pixels,).
-    slots
-        Position of each pixel in ring order.
-    pairs
-        Output, float32, shape (pixels, 2). `mask_mad` reads it.
-    """
-    threshold(image, mask, lower, upper)
-    threshold(variance, mask, -np.inf, np.inf)
-    flat = pairs.reshape(-1)
-    for i in range(len(image)):
-        at = np.uint64(2) * np.uint64(slots[i])
-        prefetch(flat, at + np.uint64(AHEAD))
-        flat[at] = image[i] if mask[i] == GOOD else NAN
-        flat[at + np.uint64(1)] = variance[i]
-
-
-@compiled
-def mask_mad(
-    pairs: NDArray[np.float32],
     order: NDArray[np.uint32],
     starts: NDArray[np.int64],
-    alpha: float,
-    mask: NDArray[np.uint8],
-    level: NDArray[np.float32],
+    arc_of: NDArray[np.uint32],
     offset: NDArray[np.uint8],
+    alpha: float,
+    level: NDArray[np.float32],
 ) -> None:
-    """Mask, arc by arc, the pixels whose value or variance is far from that of the arc.
+    """Apply `threshold`, then mask the pixels whose value or variance is far from that of their arc.
 
     With m the median of x over the good pixels of an arc (float32), MAD the median of ``|x - m|`` (float32) and w the
     variance, a pixel is masked where ``|x - m| > alpha * s`` with ``s**2 = max((1.4826 * MAD)**2, median(w), w)``, for
@@ -85,37 +54,44 @@ def mask_mad(
     w) + (0.1 * d)**2``, d being the distance of the surface from the median. What is far from the median stays masked
     where only the variation along the arc explains it: that may be a shadow.
 
+    One pass through the frame finds the arcs in which no pixel can be an outlier, which most are. The pixels of the
+    others are gathered.
+
     Parameters
     ----------
-    pairs
-        Values and variances in arc order, see `scatter_pairs_to_rings`.
-    order, starts, offset
+    image, mask, lower, upper
+        As in `threshold`.
+    variance
+        Variance in counts**2, float32, shape (pixels,). A pixel whose variance is not finite is masked as one that is
+        not finite itself.
+    order, starts, arc_of, offset
         The arcs, see `geometry.rings.Arcs`.
     alpha
         Limit in standard deviations.
-    mask
-        Mask to update, shape (pixels,).
     level
         Output, float32: median(w) of as many arcs as it is long, NaN for an arc without a good pixel.
     """
-    size = longest_ring(starts)
+    arcs, size = len(starts) - 1, longest_ring(starts)
+    calm = _find_calm(image, variance, mask, lower, upper, starts, arc_of, alpha)
     v, w, far = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
     keys, at = np.empty(size, np.int32), np.empty(size, np.int64)
     across, along, surface = np.empty(size), np.empty(size), np.zeros(size)
-    for arc in range(len(starts) - 1):
+    for arc in range(arcs):
         has_level, first, last = arc < len(level), starts[arc], starts[arc + 1]
-        good = _good_pairs(pairs[first:last], v, w)
-        if has_level:
-            level[arc] = np.float32(_median(w, good, keys)) if good else NAN
-        if good == 0 or _is_calm(v[:good], w[:good], alpha, far):
+        if calm[arc] and not has_level:
             continue
-        noise = level[arc] if has_level else np.float32(_median(w, good, keys))
-        count, differ = np.int64(0), np.int64(0)
-        for i in range(first, last):  # branch-free: the next place overwrites that of a NaN
-            at[count] = i
-            valid = np.int64(pairs[i, 0] == pairs[i, 0])
-            differ += valid & np.int64(pairs[i, 0] != pairs[i, 1])
-            count += valid
+        good, differ = np.int64(0), np.int64(0)
+        for i in range(first, last):  # branch-free: the next pixel overwrites a masked one
+            pixel = order[i]
+            v[good], w[good], at[good] = image[pixel], variance[pixel], i
+            valid = np.int64(mask[pixel] == GOOD)
+            differ += valid & np.int64(v[good] != w[good])
+            good += valid
+        noise = np.float32(_median(w, good, keys)) if good else NAN
+        if has_level:
+            level[arc] = noise
+        if good == 0 or calm[arc]:
+            continue
         span = (first, last)
         if differ:
             middle = np.float32(_median(v, good, keys))
@@ -126,58 +102,90 @@ def mask_mad(
 
 
 @compiled
-def _good_pairs(pairs: NDArray[np.float32], v: NDArray[np.float32], w: NDArray[np.float32]) -> np.int64:
-    """Copy values and variances of the good pixels of an arc; return their number."""
-    good = np.int32(0)
-    for i in range(len(pairs)):
-        v[i], w[i] = pairs[i, 0], pairs[i, 1]
-        good += np.int32(v[i] == v[i])
-    if good == len(pairs):
-        return np.int64(good)
-    left = np.int64(0)
-    for i in range(len(pairs)):
-        value = v[i]
-        v[left], w[left] = value, w[i]
-        left += np.int64(value == value)
-    return left
+def _find_calm(
+    image: NDArray[np.float32],
+    variance: NDArray[np.float32],
+    mask: NDArray[np.uint8],
+    lower: float,
+    upper: float,
+    starts: NDArray[np.int64],
+    arc_of: NDArray[np.uint32],
+    alpha: float,
+) -> NDArray[np.bool_]:
+    """Apply `threshold`, and say of every arc whether no pixel of it can be an outlier, whatever the medians are."""
+    arcs = len(starts) - 1
+    sums, lowest, missing = np.zeros(4 * arcs), np.full(4 * arcs, INF), np.zeros(arcs, np.int32)
+    pixel = np.empty(4 * CHUNK, np.float32)
+    for start in range(0, len(image), CHUNK):
+        stop = min(start + CHUNK, len(image))
+        bits = mask[start:stop]
+        threshold(image[start:stop], bits, lower, upper)
+        threshold(variance[start:stop], bits, -np.inf, np.inf)
+        _set_pixels(image[start:stop], variance[start:stop], np.float32(alpha), pixel)
+        if not _any_masked(bits):
+            for i in range(start, stop):
+                add_pixel(pixel, i - start, sums, lowest, np.int64(arc_of[i]))
+        else:
+            for i in range(start, stop):
+                if mask[i] == GOOD:
+                    add_pixel(pixel, i - start, sums, lowest, np.int64(arc_of[i]))
+                else:
+                    missing[arc_of[i]] += 1
+    calm = np.empty(arcs, np.bool_)
+    for arc in range(arcs):
+        good = starts[arc + 1] - starts[arc] - missing[arc]
+        part = slice(4 * arc, 4 * arc + 4)
+        calm[arc] = good == 0 or _is_calm(good, sums[part], lowest[part], alpha)
+    return calm
 
 
 @compiled
-def _is_calm(v: NDArray[np.float32], w: NDArray[np.float32], alpha: float, scratch: NDArray[np.float32]) -> bool:
-    """Say whether no pixel of an arc can be an outlier, whatever the medians are; most arcs of most frames are calm.
+def _set_pixels(
+    image: NDArray[np.float32], variance: NDArray[np.float32], alpha: np.float32, pixel: NDArray[np.float32]
+) -> None:
+    """Set ``pixel`` to v, w, ``alpha * sqrt(w) - v`` and -w of each pixel in turn."""
+    zero = np.float32(0)
+    for i in range(len(image)):
+        v, w = image[i], variance[i]
+        pixel[4 * i], pixel[4 * i + 1] = v, w
+        pixel[4 * i + 2], pixel[4 * i + 3] = alpha * np.sqrt(w if w > zero else zero) - v, -w
 
-    A median is within one standard deviation of the mean. So nothing is further from the median of x than it is from
-    the mean and that; and median(w), which s**2 is never below, is at least mean - standard deviation.
+
+@compiled
+def _any_masked(mask: NDArray[np.uint8]) -> bool:
+    bits = GOOD
+    for i in range(len(mask)):
+        bits |= mask[i]
+    return bool(bits != GOOD)
+
+
+@compiled
+def _is_calm(good: np.int64, sums: NDArray[np.float64], lowest: NDArray[np.float32], alpha: float) -> bool:
+    """Say whether no pixel of an arc can be an outlier, from what `add_pixel` has of it.
+
+    A median is within one standard deviation of the mean. Here a value is never further from its median than ``alpha``
+    times the least root of median(w), or than that of its own w where that tells: above the median.
     """
-    noise, std, reach = _reach(w, scratch)
-    least = noise - std
-    limit = alpha * alpha * least
-    if not (least > 0 and reach * reach < limit):
+    low, low_w = np.float64(lowest[0]), np.float64(lowest[1])
+    high, high_w = -np.float64(lowest[2]), -np.float64(lowest[3])  # the highest v - alpha * sqrt(w), and w
+    own = alpha * np.sqrt(max(high_w, 0.0))
+    least, most = _median_range(sums[1], sums[3], good, max(abs(low_w), abs(high_w)))
+    limit = (1 - ROUNDING) * alpha * np.sqrt(max(least, 0.0))
+    if not (least > 0 and most - low_w < limit and high_w - (1 - ROUNDING) * own < least):
         return False
-    reach = _reach(v, scratch)[2]
-    return bool(reach * reach < limit)
+    least, most = _median_range(sums[0], sums[2], good, max(abs(low), abs(high) + own))
+    return bool(most - low < limit and high < least)
 
 
-@reordered
-def _reach(x: NDArray[np.float32], scratch: NDArray[np.float32]) -> tuple[float, float, float]:
-    """Return mean and standard deviation, and how far a value may be from the median; rounded up for float32 sums."""
-    first, total, square = x[0], np.float32(0), np.float32(0)
-    for i in range(len(x)):
-        d = x[i] - first
-        total += d
-        square += d * d
-    mean = total / np.float32(len(x))
-    for i in range(len(x)):
-        d = x[i] - first - mean
-        scratch[i] = d * d
-    bits, most = scratch.view(np.int32), np.int32(0)  # of the same order, as squares are not negative
-    for i in range(len(x)):
-        most = max(most, bits[i])
-    bits[0] = most
-    furthest = np.float64(scratch[0])
-    spread = np.float64(square) / len(x) - np.float64(mean) * np.float64(mean)
-    std = np.sqrt(max(spread, 0.0) + 1e-4 * furthest)
-    return np.float64(first) + np.float64(mean), std, 1.001 * np.sqrt(furthest) + std
+@compiled
+def _median_range(total: float, square: float, good: np.int64, size: float) -> tuple[float, float]:
+    """Return bounds of a median of values up to ``size``, with room for rounding, from their sum and that of squares.
+
+    The room is for the bounds, and for all that is computed in float32.
+    """
+    mean, square = total / good, square / good
+    reach = np.sqrt(max(square - mean * mean, 0.0) + 4 * good * EPSILON * square) + ROUNDING * size
+    return mean - reach, mean + reach
 
 
 @compiled

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -162,18 +161,16 @@ class Mask(Stage):
         from ..numerics import outliers
         from ..numerics.constants import OUTLIER
 
-        arcs, per_thread = geometry.arcs, threading.local()
+        arcs = geometry.arcs
+        where = arcs.order, arcs.starts, arcs.arc_of, arcs.offset
         inner = int(np.searchsorted(arcs.ring, 2 * BEAMSTOP + 4))
         ring = read_only(arcs.ring[:inner])
 
         def find(image: Image, variance: Image, flat: NDArray[np.uint8]) -> None:
-            if not hasattr(per_thread, "pairs"):
-                per_thread.pairs = np.empty((image.size, 2), np.float32)
             if variance is image:
                 variance = read_only(np.maximum(image, np.float32(1)))
             level = np.empty(inner, np.float32)
-            outliers.scatter_pairs_to_rings(image, variance, flat, *limits, arcs.slots, per_thread.pairs)
-            outliers.mask_mad(per_thread.pairs, arcs.order, arcs.starts, alpha, flat, level, arcs.offset)
+            outliers.mask_mad(image, variance, flat, *limits, *where, alpha, level)
             dark = np.searchsorted(ring, outliers.find_shadow(level, ring, alpha))
             pixels = arcs.order[: arcs.starts[dark]]
             flat[pixels] |= np.where(flat[pixels] == 0, OUTLIER, np.uint8(0))
