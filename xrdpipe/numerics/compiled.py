@@ -53,30 +53,33 @@ def prefetch(typing: Any, array: Any, index: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def add_pixel(typing: Any, pixel: Any, nth: Any, sums: Any, lowest: Any, arc: Any) -> Any:
-    """Add a pixel to the sums and lowest values of its arc, all of them at once, which numba does one by one.
+def add_pixel(typing: Any, pixels: Any, nth: Any, table: Any, line: Any) -> Any:
+    """Add four numbers to a line of a table, all of them at once, which compiled code does one by one.
 
-    With a, b, c, d the numbers from ``pixel[4 * nth]`` on (float32), those of ``sums`` (float64) from ``4 * arc`` on grow
-    by a, b, a**2, b**2, and those of ``lowest`` (float32) are at most a, b, c, d after it. Arrays are flat.
+    With a, b, c, d the numbers in ``pixels`` (float32, flat) from ``4 * nth`` on, the first four in ``table`` (float64,
+    flat) from ``8 * line`` on grow by a, b, a**2 and b**2. The next two hold four float32, the lowest a, b, c, d so far.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        def pointer(array: int, row: int, kind: Any) -> Any:
+        four_floats, four = ir.VectorType(ir.FloatType(), 4), ir.VectorType(ir.DoubleType(), 4)
+
+        def pointer(array: int, row: int, length: int, kind: Any) -> Any:
             data = context.make_array(signature.args[array])(context, builder, arguments[array]).data
-            first = builder.mul(arguments[row], ir.Constant(arguments[row].type, 4))
-            return builder.bitcast(builder.gep(data, [first]), ir.VectorType(kind, 4).as_pointer())
+            first = builder.mul(arguments[row], ir.Constant(arguments[row].type, length))
+            return builder.bitcast(builder.gep(data, [first]), kind.as_pointer())
 
         def shuffled(one: Any, other: Any, *lanes: int) -> Any:
             return builder.shuffle_vector(one, other, ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes))
 
-        values = builder.load(pointer(0, 1, ir.FloatType()), align=4)
-        at = pointer(3, 4, ir.FloatType())
-        before = builder.load(at, align=4)
-        builder.store(builder.select(builder.fcmp_ordered("<", values, before), values, before), at, align=4)
+        values, sums = builder.load(pointer(0, 1, 4, four_floats), align=4), pointer(2, 3, 8, four)
+        lowest = builder.bitcast(builder.gep(sums, [ir.Constant(ir.IntType(64), 1)]), four_floats.as_pointer())
+        kind = ir.FunctionType(four_floats, [four_floats, four_floats])
+        minimum = cgutils.get_or_insert_function(builder.module, kind, "llvm.minnum.v4f32")
+        least = builder.call(minimum, [values, builder.load(lowest, align=8)], fastmath=("nnan", "nsz"))
+        builder.store(least, lowest, align=8)
         two = builder.fpext(shuffled(values, values, 0, 1), ir.VectorType(ir.DoubleType(), 2))
-        four = shuffled(two, builder.fmul(two, two), 0, 1, 2, 3)
-        at = pointer(2, 4, ir.DoubleType())
-        builder.store(builder.fadd(builder.load(at, align=8), four), at, align=8)
+        added = shuffled(two, builder.fmul(two, two), 0, 1, 2, 3)
+        builder.store(builder.fadd(builder.load(sums, align=8), added), sums, align=8)
         return context.get_dummy_value()
 
-    return types.none(pixel, nth, sums, lowest, arc), generate
+    return types.none(pixels, nth, table, line), generate

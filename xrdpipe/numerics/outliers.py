@@ -8,14 +8,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .compiled import add_pixel, compiled
-from .constants import GOOD, INF, LOWER, NAN, NOT_FINITE, OUTLIER, UPPER
-from .kernels import threshold
-from .ring_statistics import EPSILON, fit_surface, longest_ring, median_of_keys, ring_std, ring_sum, to_key, varies
+from .compiled import add_pixel, compiled, prefetch
+from .constants import GOOD, HIGHEST_KEY, INF, LOWER, NAN, NOT_FINITE, OUTLIER, UPPER
+from .ring_statistics import EPSILON, fit_surface, longest_ring, median_near, ring_std, ring_sum, to_key, varies
 
 GROWN = np.uint8(1 << 7)  # last bit of a mask: neighbours of pixels that the frame's own values mask
 AUTOMATIC = np.uint8(LOWER | UPPER | OUTLIER | NOT_FINITE)
 MAD_TO_STD = 1.4826  # standard deviation over median absolute deviation of a normal distribution
+BLOCK = 64  # keys of a median: loops over whole blocks have no remainder, which takes as long as they
 CHUNK = 1024  # pixels whose numbers stay in the first-level cache
 ROUNDING = 1e-6  # of float32, with room for a few of them
 
@@ -24,6 +24,7 @@ ENOUGH = 24  # pixels, at least
 STEEP = 4.0  # least variance of the arc, in that of counts
 BETTER = 0.9  # largest share of the scatter that may be left
 CAUTION = 1.3  # factor for the scatter about the surface, which is smaller than that of other pixels and has long tails
+HALF = np.float32(0.5)  # standard deviations from what is expected, within which a median is looked for first
 DOUBT = 0.1  # error of the surface as a share of its distance from the median
 
 
@@ -72,37 +73,44 @@ def mask_mad(
         Output, float32: median(w) of as many arcs as it is long, NaN for an arc without a good pixel.
     """
     arcs, size = len(starts) - 1, longest_ring(starts)
-    calm = _find_calm(image, variance, mask, lower, upper, starts, arc_of, alpha)
+    missing = np.zeros(arcs, np.int32)
+    loud = _find_loud(image, variance, mask, lower, upper, starts, arc_of, alpha, len(level), missing)
     v, w, far = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
-    keys, at = np.empty(size, np.int32), np.empty(size, np.int64)
-    across, along, surface = np.empty(size), np.empty(size), np.zeros(size)
-    for arc in range(arcs):
+    keys, at = np.empty(size + BLOCK, np.int32), np.empty(size, np.int64)
+    fit = np.empty(size), np.empty(size), np.zeros(size)
+    ends, noise, middle = np.empty(3, np.int32), np.float32(0), np.float32(0)
+    for nth in range(len(loud)):
+        arc, following = loud[nth], loud[min(nth + 1, len(loud) - 1)]
+        for i in range(starts[following], starts[following + 1]):
+            prefetch(image, np.uint64(order[i]))
+            prefetch(variance, np.uint64(order[i]))
         has_level, first, last = arc < len(level), starts[arc], starts[arc + 1]
-        if calm[arc] and not has_level:
-            continue
         good, differ = np.int64(0), np.int64(0)
+        any_missing = missing[arc] > 0
         for i in range(first, last):  # branch-free: the next pixel overwrites a masked one
-            pixel = order[i]
+            pixel = np.uint64(order[i])
             v[good], w[good], at[good] = image[pixel], variance[pixel], i
-            valid = np.int64(mask[pixel] == GOOD)
+            valid = np.int64(mask[pixel] == GOOD) if any_missing else np.int64(1)
             differ += valid & np.int64(v[good] != w[good])
             good += valid
-        noise = np.float32(_median(w, good, keys)) if good else NAN
+        if good == 0:
+            if has_level:
+                level[arc] = NAN
+            continue
+        noise = np.float32(_median(w, good, keys, noise, HALF * np.sqrt(noise), ends))
         if has_level:
             level[arc] = noise
-        if good == 0 or calm[arc]:
-            continue
         span = (first, last)
         if differ:
-            middle = np.float32(_median(v, good, keys))
-            _mask_far(
-                v, w, middle, noise, good, alpha, far, keys, at, span, offset, across, along, surface, order, mask
-            )
-        _mask_far(w, w, noise, noise, good, alpha, far, keys, at, span, offset, across, along, surface, order, mask)
+            middle = np.float32(_median(v, good, keys, middle, HALF * np.sqrt(noise), ends))
+            if _any_far(v[:good], w, middle, noise, alpha * alpha, far):
+                _mask_far(v, w, middle, noise, good, alpha, far, keys, ends, at, span, offset, *fit, order, mask)
+        if _any_far(w[:good], w, noise, noise, alpha * alpha, far):
+            _mask_far(w, w, noise, noise, good, alpha, far, keys, ends, at, span, offset, *fit, order, mask)
 
 
 @compiled
-def _find_calm(
+def _find_loud(
     image: NDArray[np.float32],
     variance: NDArray[np.float32],
     mask: NDArray[np.uint8],
@@ -111,44 +119,73 @@ def _find_calm(
     starts: NDArray[np.int64],
     arc_of: NDArray[np.uint32],
     alpha: float,
-) -> NDArray[np.bool_]:
-    """Apply `threshold`, and say of every arc whether no pixel of it can be an outlier, whatever the medians are."""
+    always: int,
+    missing: NDArray[np.int32],
+) -> NDArray[np.int64]:
+    """Apply `threshold`, and return the first ``always`` arcs and those in which a pixel may be an outlier.
+
+    ``missing`` grows by the number of masked pixels of each arc.
+    """
     arcs = len(starts) - 1
-    sums, lowest, missing = np.zeros(4 * arcs), np.full(4 * arcs, INF), np.zeros(arcs, np.int32)
-    pixel = np.empty(4 * CHUNK, np.float32)
+    table = _new_table(arcs)
+    pixels = np.empty(4 * CHUNK, np.float32)
     for start in range(0, len(image), CHUNK):
         stop = min(start + CHUNK, len(image))
-        bits = mask[start:stop]
-        threshold(image[start:stop], bits, lower, upper)
-        threshold(variance[start:stop], bits, -np.inf, np.inf)
-        _set_pixels(image[start:stop], variance[start:stop], np.float32(alpha), pixel)
+        v, w, bits, to = image[start:stop], variance[start:stop], mask[start:stop], arc_of[start:stop]
+        _threshold_both(v, w, bits, np.float32(lower), np.float32(upper))
+        _set_pixels(v, w, np.float32(alpha), pixels)
         if not _any_masked(bits):
-            for i in range(start, stop):
-                add_pixel(pixel, i - start, sums, lowest, np.int64(arc_of[i]))
+            for i in range(len(to)):
+                add_pixel(pixels, i, table, np.int64(to[i]))
         else:
-            for i in range(start, stop):
-                if mask[i] == GOOD:
-                    add_pixel(pixel, i - start, sums, lowest, np.int64(arc_of[i]))
+            for i in range(len(to)):
+                if bits[i] == GOOD:
+                    add_pixel(pixels, i, table, np.int64(to[i]))
                 else:
-                    missing[arc_of[i]] += 1
-    calm = np.empty(arcs, np.bool_)
+                    missing[to[i]] += 1
+    loud, many = np.empty(arcs, np.int64), 0
+    lowest = table.view(np.float32)
     for arc in range(arcs):
         good = starts[arc + 1] - starts[arc] - missing[arc]
-        part = slice(4 * arc, 4 * arc + 4)
-        calm[arc] = good == 0 or _is_calm(good, sums[part], lowest[part], alpha)
-    return calm
+        loud[many] = arc
+        many += int(arc < always or (good > 0 and not _is_calm(good, table, lowest, 8 * arc, alpha)))
+    return loud[:many]
+
+
+@compiled
+def _new_table(arcs: int) -> NDArray[np.float64]:
+    """Return a table for `add_pixel`, whose lines are cache lines."""
+    room = np.empty(8 * arcs + 8, np.float64)
+    first = -(room.ctypes.data // 8) % 8
+    table = room[first : first + 8 * arcs]
+    lowest = table.view(np.float32)
+    for arc in range(arcs):
+        table[8 * arc : 8 * arc + 4] = 0.0
+        lowest[16 * arc + 8 : 16 * arc + 12] = INF
+    return table
+
+
+@compiled
+def _threshold_both(
+    image: NDArray[np.float32], variance: NDArray[np.float32], mask: NDArray[np.uint8], low: np.float32, high: np.float32
+) -> None:
+    """As `threshold` of the image, then of the variance without limits."""
+    for i in range(len(image)):
+        bit = (LOWER if image[i] < low else GOOD) | (UPPER if image[i] > high else GOOD)
+        bit = bit if (abs(image[i]) < INF) & ((abs(variance[i]) < INF) | (bit != GOOD)) else NOT_FINITE
+        mask[i] |= bit if mask[i] == GOOD else GOOD
 
 
 @compiled
 def _set_pixels(
-    image: NDArray[np.float32], variance: NDArray[np.float32], alpha: np.float32, pixel: NDArray[np.float32]
+    image: NDArray[np.float32], variance: NDArray[np.float32], alpha: np.float32, pixels: NDArray[np.float32]
 ) -> None:
-    """Set ``pixel`` to v, w, ``alpha * sqrt(w) - v`` and -w of each pixel in turn."""
+    """Set ``pixels`` to v, w, ``alpha * sqrt(w) - v`` and -w of each pixel in turn."""
     zero = np.float32(0)
     for i in range(len(image)):
         v, w = image[i], variance[i]
-        pixel[4 * i], pixel[4 * i + 1] = v, w
-        pixel[4 * i + 2], pixel[4 * i + 3] = alpha * np.sqrt(w if w > zero else zero) - v, -w
+        pixels[4 * i], pixels[4 * i + 1] = v, w
+        pixels[4 * i + 2], pixels[4 * i + 3] = alpha * np.sqrt(w if w > zero else zero) - v, -w
 
 
 @compiled
@@ -160,20 +197,21 @@ def _any_masked(mask: NDArray[np.uint8]) -> bool:
 
 
 @compiled
-def _is_calm(good: np.int64, sums: NDArray[np.float64], lowest: NDArray[np.float32], alpha: float) -> bool:
-    """Say whether no pixel of an arc can be an outlier, from what `add_pixel` has of it.
+def _is_calm(good: np.int64, sums: NDArray[np.float64], lowest: NDArray[np.float32], line: int, alpha: float) -> bool:
+    """Say whether no pixel of an arc can be an outlier, whatever its medians are, from a line of `add_pixel`.
 
-    A median is within one standard deviation of the mean. Here a value is never further from its median than ``alpha``
-    times the least root of median(w), or than that of its own w where that tells: above the median.
+    A median is within one standard deviation of the mean, so median(w) has a least value. A pixel is no outlier if it
+    is within ``alpha`` times the root of that from its median; above the median, its own w will do too.
     """
-    low, low_w = np.float64(lowest[0]), np.float64(lowest[1])
-    high, high_w = -np.float64(lowest[2]), -np.float64(lowest[3])  # the highest v - alpha * sqrt(w), and w
+    low, low_w = np.float64(lowest[2 * line + 8]), np.float64(lowest[2 * line + 9])
+    high_w = -np.float64(lowest[2 * line + 11])
+    high = -np.float64(lowest[2 * line + 10])  # the highest v - alpha * sqrt(w)
     own = alpha * np.sqrt(max(high_w, 0.0))
-    least, most = _median_range(sums[1], sums[3], good, max(abs(low_w), abs(high_w)))
+    least, most = _median_range(sums[line + 1], sums[line + 3], good, max(abs(low_w), abs(high_w)))
     limit = (1 - ROUNDING) * alpha * np.sqrt(max(least, 0.0))
     if not (least > 0 and most - low_w < limit and high_w - (1 - ROUNDING) * own < least):
         return False
-    least, most = _median_range(sums[0], sums[2], good, max(abs(low), abs(high) + own))
+    least, most = _median_range(sums[line], sums[line + 2], good, max(abs(low), abs(high) + own))
     return bool(most - low < limit and high < least)
 
 
@@ -183,9 +221,28 @@ def _median_range(total: float, square: float, good: np.int64, size: float) -> t
 
     The room is for the bounds, and for all that is computed in float32.
     """
-    mean, square = total / good, square / good
+    share = 1 / good
+    mean, square = total * share, square * share
     reach = np.sqrt(max(square - mean * mean, 0.0) + 4 * good * EPSILON * square) + ROUNDING * size
     return mean - reach, mean + reach
+
+
+@compiled
+def _any_far(
+    x: NDArray[np.float32],
+    w: NDArray[np.float32],
+    middle: np.float32,
+    noise: np.float32,
+    limit: float,
+    far: NDArray[np.float32],
+) -> bool:
+    """Set ``far`` to the distances from the ``middle``; say whether one is too far if counts alone scatter."""
+    candidates = np.int32(0)
+    for i in range(len(x)):
+        far[i] = abs(x[i] - middle)
+        distance, own = np.float64(far[i]), w[i] if w[i] > noise else noise
+        candidates += np.int32(distance * distance > limit * np.float64(own))
+    return bool(candidates > 0)
 
 
 @compiled
@@ -198,6 +255,7 @@ def _mask_far(
     alpha: float,
     far: NDArray[np.float32],
     keys: NDArray[np.int32],
+    ends: NDArray[np.int32],
     at: NDArray[np.int64],
     span: tuple[np.int64, np.int64],
     offset: NDArray[np.uint8],
@@ -207,15 +265,10 @@ def _mask_far(
     order: NDArray[np.uint32],
     mask: NDArray[np.uint8],
 ) -> None:
-    """Mask pixels far from the ``middle`` of ``x``, see `mask_mad`; compute MAD and surface only if they matter."""
-    limit, candidates = alpha * alpha, 0
-    for i in range(good):
-        far[i] = abs(x[i] - middle)
-        distance = np.float64(far[i])
-        candidates += int(distance * distance > limit * np.float64(max(noise, w[i])))
-    if candidates == 0:
-        return
-    spread = MAD_TO_STD * _median(far, good, keys)
+    """Mask pixels whose distance from the ``middle`` of ``x`` is too ``far``, see `mask_mad`; ``far`` is overwritten."""
+    limit = alpha * alpha
+    usual = np.sqrt(noise) / np.float32(MAD_TO_STD)
+    spread = MAD_TO_STD * _median(far, good, keys, usual, HALF * usual, ends)
     steep = good >= ENOUGH and spread * spread > STEEP * noise > 0
     if steep and varies(x, np.float64(middle), alpha * spread, good, at, span, offset, across, along, surface):
         fit_surface(good, across, along, surface)
@@ -226,7 +279,7 @@ def _mask_far(
             candidates += int(distance * distance > limit * np.float64(max(noise, w[i])))
         if candidates == 0:
             return
-        left = MAD_TO_STD * _median(far, good, keys)
+        left = MAD_TO_STD * _median(far, good, keys, usual, HALF * usual, ends)
         if left < BETTER * spread:
             inner, outer = max(CAUTION * CAUTION * left * left, np.float64(noise)), spread * spread
             for i in range(good):
@@ -247,12 +300,21 @@ def _mask_far(
 
 
 @compiled
-def _median(x: NDArray[np.float32], good: np.int64, keys: NDArray[np.int32]) -> float:
-    """Return the median of the first ``good`` values as float64; overwrite ``keys``."""
+def _median(
+    x: NDArray[np.float32],
+    good: np.int64,
+    keys: NDArray[np.int32],
+    guess: np.float32,
+    reach: np.float32,
+    ends: NDArray[np.int32],
+) -> float:
+    """Return the median of the first ``good`` values as float64, see `median_near`; overwrite ``keys``."""
     bits = x.view(np.int32)
     for i in range(good):
         keys[i] = to_key(bits[i])
-    return median_of_keys(keys[:good], good)
+    full = good + -good % BLOCK
+    keys[good:full] = HIGHEST_KEY
+    return median_near(keys[:full], good, guess, reach, ends)
 
 
 @compiled

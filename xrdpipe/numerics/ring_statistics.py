@@ -163,7 +163,7 @@ def median_of_keys(keys: NDArray[np.int32], good: np.int64) -> float:
     then interpolation narrows the bracket, until a pass over all keys finds it next to the pivot. The result is exact,
     takes two or three passes, and moves no key.
     """
-    rank, odd = good // 2, good % 2 == 1
+    rank = good // 2
     sample = np.empty(_SAMPLE, np.int32)
     size = min(len(keys), _SAMPLE)
     for i in range(size):
@@ -182,9 +182,35 @@ def median_of_keys(keys: NDArray[np.int32], good: np.int64) -> float:
             low, below, first = sample[middle], count, middle + 1
         else:
             high, upto, last = np.int32(sample[middle] - 1), count, middle
-    ends = np.empty(3, np.int32)
-    value = ends.view(np.float32)
-    step = 0
+    return _narrow(keys, good, low, high, below, upto, np.empty(3, np.int32))
+
+
+@compiled
+def median_near(
+    keys: NDArray[np.int32], good: np.int64, guess: np.float32, reach: np.float32, ends: NDArray[np.int32]
+) -> float:
+    """As `median_of_keys`, in half the time if the median is within ``reach`` of ``guess``; ``ends`` is scratch, (3,)."""
+    value, rank = ends.view(np.float32), good // 2
+    value[0], value[1] = guess - reach, guess + reach
+    low, high = to_key(ends[0]), to_key(ends[1])
+    below, upto = _count(keys, low), _count(keys, high)
+    if below <= rank < upto:
+        return _narrow(keys, good, low, np.int32(high - 1), below, upto, ends)
+    return median_of_keys(keys, good)
+
+
+@compiled
+def _narrow(
+    keys: NDArray[np.int32],
+    good: np.int64,
+    low: np.int32,
+    high: np.int32,
+    below: np.int64,
+    upto: np.int64,
+    ends: NDArray[np.int32],
+) -> float:
+    """Return the median, whose upper key is from ``low`` to ``high``; ``below`` keys are < low, ``upto`` <= high."""
+    value, rank, odd, step = ends.view(np.float32), good // 2, good % 2 == 1, 0
     while low < high:
         ends[0], ends[1] = to_key(low), to_key(high)
         value[2] = value[0] + (np.float64(value[1]) - value[0]) * ((rank - below) / (upto - below))
