@@ -222,8 +222,9 @@ def _region_mask(geometry: Geometry) -> Callable[[Frame, NDArray[np.uint8]], Non
     def mask_regions(frame: Frame, mask: NDArray[np.uint8]) -> None:
         raw = frame.info.raw if "background_scale" in frame.info.factors else None
         image = frame.image if raw is None else raw
-        region = find_regions(read_only(image.ravel()), mask.ravel())
-        mask |= (region & (mask == GOOD)) * OUTLIER
+        flat = mask.ravel()
+        pixels = np.flatnonzero(find_regions(read_only(image.ravel()), flat))
+        flat[pixels[flat[pixels] == GOOD]] = OUTLIER
 
     return mask_regions
 
