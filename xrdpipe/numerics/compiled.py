@@ -57,7 +57,7 @@ def add_pixel(typing: Any, pixels: Any, nth: Any, table: Any, line: Any) -> Any:
     """Add four numbers to a line of a table, all of them at once, which compiled code does one by one.
 
     With a, b, c, d the numbers in ``pixels`` (float32, flat) from ``4 * nth`` on, the first four in ``table`` (float64,
-    flat) from ``8 * line`` on grow by a, b, a**2 and b**2. The next two hold four float32, the lowest a, b, c, d so far.
+    flat) from ``8 * line`` on grow by a, b, a**2 and b**2. The next two hold four float32: the lowest a, b, c, d.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -1,6 +1,6 @@
-"""Compiled masks by median absolute deviation and by sigma clipping; growth of a mask.
+"""Compiled mask by median absolute deviation; growth of a mask.
 
-As in `kernels`: one thread, no GIL, flat C-contiguous arrays; the same bytes however arcs or rings are shared.
+As in `kernels`: one thread, no GIL, flat C-contiguous arrays.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .compiled import add_pixel, compiled, prefetch
 from .constants import GOOD, HIGHEST_KEY, INF, LOWER, NAN, NOT_FINITE, OUTLIER, UPPER
-from .ring_statistics import EPSILON, fit_surface, longest_ring, median_near, ring_std, ring_sum, to_key, varies
+from .ring_statistics import EPSILON, fit_surface, longest_ring, median_near, to_key, varies
 
 GROWN = np.uint8(1 << 7)  # last bit of a mask: neighbours of pixels that the frame's own values mask
 AUTOMATIC = np.uint8(LOWER | UPPER | OUTLIER | NOT_FINITE)
@@ -167,7 +167,11 @@ def _new_table(arcs: int) -> NDArray[np.float64]:
 
 @compiled
 def _threshold_both(
-    image: NDArray[np.float32], variance: NDArray[np.float32], mask: NDArray[np.uint8], low: np.float32, high: np.float32
+    image: NDArray[np.float32],
+    variance: NDArray[np.float32],
+    mask: NDArray[np.uint8],
+    low: np.float32,
+    high: np.float32,
 ) -> None:
     """As `threshold` of the image, then of the variance without limits."""
     for i in range(len(image)):
@@ -265,7 +269,7 @@ def _mask_far(
     order: NDArray[np.uint32],
     mask: NDArray[np.uint8],
 ) -> None:
-    """Mask pixels whose distance from the ``middle`` of ``x`` is too ``far``, see `mask_mad`; ``far`` is overwritten."""
+    """Mask pixels that are too ``far`` from the ``middle`` of ``x``, see `mask_mad`; ``far`` is overwritten."""
     limit = alpha * alpha
     usual = np.sqrt(noise) / np.float32(MAD_TO_STD)
     spread = MAD_TO_STD * _median(far, good, keys, usual, HALF * usual, ends)
@@ -315,54 +319,6 @@ def _median(
     full = good + -good % BLOCK
     keys[good:full] = HIGHEST_KEY
     return median_near(keys[:full], good, guess, reach, ends)
-
-
-@compiled
-def mask_sigma_clip(
-    values: NDArray[np.float32],
-    order: NDArray[np.uint32],
-    starts: NDArray[np.int64],
-    alpha: float,
-    max_iter: int,
-    mask: NDArray[np.uint8],
-) -> None:
-    """Mask all pixels of a ring with ``|v - mean| > alpha * std``, at most ``max_iter`` times.
-
-    Iteration stops when no pixel is masked. Mean and population standard deviation are float64 and equal numpy's bit
-    for bit.
-
-    Parameters
-    ----------
-    values, order, starts, mask
-        As in `kernels.mask_median`.
-    alpha
-        Limit in standard deviations.
-    max_iter
-        Largest number of iterations.
-    """
-    size = longest_ring(starts)
-    x, scratch, at = np.empty(size), np.empty(size), np.empty(size, np.uint32)
-    for ring in range(len(starts) - 1):
-        count = np.int64(0)
-        for i in range(starts[ring], starts[ring + 1]):
-            x[count], at[count] = values[i], order[i]
-            count += values[i] == values[i]
-        for _ in range(max_iter):
-            if count == 0:
-                break
-            mean = ring_sum(x[:count]) / count
-            scratch[:count] = x[:count]
-            limit = alpha * ring_std(scratch[:count])
-            left = np.int64(0)
-            for i in range(count):
-                if abs(x[i] - mean) > limit:
-                    mask[at[i]] |= OUTLIER
-                else:
-                    x[left], at[left] = x[i], at[i]
-                    left += 1
-            if left == count:
-                break
-            count = left
 
 
 @compiled

@@ -189,7 +189,7 @@ def median_of_keys(keys: NDArray[np.int32], good: np.int64) -> float:
 def median_near(
     keys: NDArray[np.int32], good: np.int64, guess: np.float32, reach: np.float32, ends: NDArray[np.int32]
 ) -> float:
-    """As `median_of_keys`, in half the time if the median is within ``reach`` of ``guess``; ``ends`` is scratch, (3,)."""
+    """As `median_of_keys`, faster if the median is within ``reach`` of ``guess``; ``ends`` is scratch, (3,)."""
     value, rank = ends.view(np.float32), good // 2
     value[0], value[1] = guess - reach, guess + reach
     low, high = to_key(ends[0]), to_key(ends[1])
@@ -248,36 +248,6 @@ def sort_items(items: NDArray[np.uint64], spare: NDArray[np.uint64]) -> None:
             target[starts[digit]] = source[i]
             starts[digit] += 1
         source, target = target, source
-
-
-@compiled
-def running_sums(
-    x: NDArray[np.float64],
-    start: int,
-    stop: int,
-    step: np.int64,
-    center: float,
-    sums: NDArray[np.float64],
-    squares: NDArray[np.float64],
-) -> None:
-    """Write running sums of ``x - center`` and of its square, from ``start`` to before ``stop``.
-
-    Parameters
-    ----------
-    x
-        Values.
-    start, stop, step
-        Range of indices.
-    center
-        Value to subtract.
-    sums, squares
-        Outputs, as long as ``x``.
-    """
-    total, square = 0.0, 0.0
-    for i in range(start, stop, step):
-        total += x[i] - center
-        square += (x[i] - center) ** 2
-        sums[i], squares[i] = total, square
 
 
 @compiled

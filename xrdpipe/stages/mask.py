@@ -134,7 +134,7 @@ class Mask(Stage):
 
     def _mask_by_value(self, geometry: Geometry) -> Outliers:
         """Return a function that masks by threshold and outliers: flat image, variance and mask, changed in place."""
-        from ..numerics import kernels, outliers
+        from ..numerics import kernels
 
         limits = (
             -np.inf if self.lower_thresh is None else self.lower_thresh,
@@ -153,7 +153,7 @@ class Mask(Stage):
             if one_pass is not None:
                 one_pass(values, rings.order, rings.starts, alpha, flat)
             else:
-                outliers.mask_sigma_clip(values, rings.order, rings.starts, alpha, self.max_iter, flat)
+                kernels.mask_sigma_clip(values, rings.order, rings.starts, alpha, self.max_iter, flat)
 
         return find
 
@@ -163,6 +163,7 @@ class Mask(Stage):
 
         arcs = geometry.arcs
         where = arcs.order, arcs.starts, arcs.arc_of, arcs.offset
+        lower, upper = limits
         inner = int(np.searchsorted(arcs.ring, 2 * BEAMSTOP + 4))
         ring = read_only(arcs.ring[:inner])
 
@@ -170,7 +171,7 @@ class Mask(Stage):
             if variance is image:
                 variance = read_only(np.maximum(image, np.float32(1)))
             level = np.empty(inner, np.float32)
-            outliers.mask_mad(image, variance, flat, *limits, *where, alpha, level)
+            outliers.mask_mad(image, variance, flat, lower, upper, *where, alpha, level)
             dark = np.searchsorted(ring, outliers.find_shadow(level, ring, alpha))
             pixels = arcs.order[: arcs.starts[dark]]
             flat[pixels] |= np.where(flat[pixels] == 0, OUTLIER, np.uint8(0))

@@ -9,7 +9,18 @@ from numpy.typing import NDArray
 
 from ..constants import USER
 from .border import deepen, drop_faint, refine, settle
-from .levels import SECTORS, TERMS, add_cells, add_grain, centre, fit_rings, information, inner_rows, ring_totals, tabulate
+from .levels import (
+    SECTORS,
+    TERMS,
+    add_cells,
+    add_grain,
+    centre,
+    fit_rings,
+    information,
+    inner_rows,
+    ring_totals,
+    tabulate,
+)
 from .search import LINE, lines, seeds, strips
 from .sums import TILE, close_tiles, shade, tile_sums, tiles_and_pieces
 

@@ -305,7 +305,7 @@ def add_grain(total: NDArray[np.float64], coefficients: NDArray[np.float64], var
     """Add to a ring's variance what it has beyond counts, for as many pixels as vary together.
 
     Spots and steep flanks vary over several pixels, counts do not. What counts alone have, over their level, is that of
-    the middle ring, which is returned; 1 if there are too few rings to tell. ``total`` is the number of a ring's pixels.
+    the middle ring, which is returned; 1 if there are too few rings to tell. ``total``: number of pixels of each ring.
     """
     level, spread = coefficients[:, 0], variance[:, 0]
     clear = (spread > 0) & (level * level * total > 200 * spread)
