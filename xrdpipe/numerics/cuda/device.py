@@ -28,16 +28,18 @@ STATISTICS = 4  # columns of `kernels.ring_statistics`
 
 @lru_cache(maxsize=1)
 def require_gpu() -> None:
-    """Raise ConfigError unless kernels can run: numba-cuda is installed and there is a GPU, or numba simulates one."""
+    """Raise ConfigError unless a kernel runs: numba-cuda is installed and there is a GPU, or numba simulates one."""
     if kernels.SIMULATED:
         return
     if find_spec("numba_cuda") is None:
         raise ConfigError("parallel=cuda: numba-cuda is not installed; pip install 'xrdpipe[cuda]'")
     try:
-        cuda.current_context()
+        nothing = cuda.to_device(np.zeros(1, np.float32))
+        kernels.subtract[1, 1](nothing, nothing, nothing, 0.0, False, False)
+        cuda.synchronize()
     except Exception as error:  # of numba, of the driver's interface, or of a library that cannot be loaded
         reason = " ".join(str(error).split()).rstrip(" .:") or type(error).__name__
-        raise ConfigError(f"parallel=cuda: no CUDA GPU found ({reason}); leave out parallel=cuda") from error
+        raise ConfigError(f"parallel=cuda: no CUDA GPU can be used ({reason}); leave out parallel=cuda") from error
 
 
 class Device:
