@@ -71,7 +71,8 @@ class Device:
             with _memory_errors():
                 return cuda.to_device(np.ascontiguousarray(array if array.size else np.zeros(1, array.dtype)))
         except MemoryError as error:
-            raise ConfigError(f"parallel=cuda: {error} for frames of {self.shape[0]} x {self.shape[1]}") from error
+            shape = f"{self.shape[0]} x {self.shape[1]}"
+            raise ConfigError(f"parallel=cuda: {error}; frames of {shape} pixels need more") from error
 
     def subtraction(self, dark: Image | None, net: Image | None) -> Callable[[Image, float], Image]:
         """Return a function from an image and a factor to ``image - dark - factor * net``, to the bit of numpy's.
@@ -267,5 +268,5 @@ def _memory_errors() -> Iterator[None]:
         room = ""
         with suppress(Exception):
             free, total = (size / 1e6 for size in cuda.current_context().get_memory_info())
-            room = f" ({free:.0f} of {total:.0f} MB are free)"
+            room = f", {free:.0f} of {total:.0f} MB are free"
         raise MemoryError(f"the GPU has no room{room}") from error
