@@ -15,19 +15,19 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import config, cuda
+from numba import cuda
 from numpy.typing import NDArray
 
 from ..constants import GOOD, INF, LOWER, NAN, NOT_FINITE, OUTLIER, UPPER
 
-SIMULATED = bool(config.ENABLE_CUDASIM)  # kernels run as Python, for tests
+SIMULATED = bool(cuda.config.ENABLE_CUDASIM)  # kernels run as Python, for tests
 THREADS = 256  # largest block
 BLOCK = 4 if SIMULATED else THREADS  # threads of a block
 DIGITS = 256  # values of a byte
 ABOVE = 1 << 31  # makes the signed keys of `ring_statistics.to_key` count from 0
 SUMS = 5  # rows of `integration.integrate`
 
-config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # small frames and few bins are no mistake
+cuda.config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # small frames and few bins are no mistake
 
 
 def kernel(function: Callable[..., None]) -> Any:
