@@ -87,6 +87,7 @@ class Device:
         def subtract(image: Image, factor: float) -> Image:
             here = self._here()
             here.take(image)
+            here.kept_image = _nothing
             arrays = (here.image if array is None else array for array in on_gpu)
             given = (array is not None for array in on_gpu)
             here.over_pixels(kernels.subtract, here.image, *arrays, float(np.float32(factor)), *given)
