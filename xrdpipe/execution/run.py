@@ -328,7 +328,9 @@ def _start_engine(
     path = target.path if target else None
     config = json.dumps(plan.pipeline.config)
     order, cache = tuple(plan.pipeline.stages), plan.settings.cache
-    recipe = Recipe(config, order, plan.poni, shape, shape_from, path, cache, judged)
+    growing = plan.arrivals is not None
+    parallel = plan.settings.parallel if plan.waiting or growing else Parallel()
+    recipe = Recipe(config, order, plan.poni, shape, shape_from, path, cache, judged, parallel.backend == "cuda")
     try:
         prepared(recipe)
         preflight.check_space(plan, shape, path)
@@ -336,8 +338,7 @@ def _start_engine(
             from .engines.slurm import check_ended
 
             check_ended(path)
-        growing = plan.arrivals is not None
-        engine = engine_for(plan.settings.parallel if plan.waiting or growing else Parallel(), plan.waiting)
+        engine = engine_for(parallel, plan.waiting)
         return recipe, stack.enter_context(engine.open(None if growing else len(plan.waiting), path))
     except (ConfigError, KeyboardInterrupt):
         if target is not None and plan.folder is None:

@@ -74,6 +74,12 @@ def ring_variance(x: NDArray[np.float32], good: np.int64, middle: float) -> tupl
         Value near the mean, such as the median, so that nothing cancels.
     """
     total, square = _moments(x, middle)
+    return variance_of_moments(total, square, good, middle)
+
+
+@compiled
+def variance_of_moments(total: float, square: float, good: np.int64, middle: float) -> tuple[float, float]:
+    """Return what `ring_variance` does, from the sums of ``x - middle`` and of its square, added in any order."""
     mean, square = total / good, square / good
     # Rounding: of the sums here, at most 3 * good of EPSILON / 2; of numpy's mean, less than 1e-14 of the values.
     error = (4 * good + 64) * EPSILON * square + 2e-28 * (square + middle * middle)

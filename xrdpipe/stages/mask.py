@@ -102,7 +102,7 @@ class Mask(Stage):
         from ..numerics.outliers import grow
 
         static = self._static_mask(setup)
-        mask_by_value = self._mask_by_value(setup.geometry)
+        mask_by_value = self._mask_by_value(setup)
         mask_regions = _region_mask(setup.geometry) if self.regions else None
         by_ring = self.alpha is not None and self.auto_type in ("median", "mean")
         in_rings = by_ring and not self.regions and not self.grow  # the values in ring order know the whole mask
@@ -127,12 +127,13 @@ class Mask(Stage):
             notes: tuple[str, ...] = (f"{100 * share:.0f} % of the pixels are masked",) if share > 0.5 else ()
             if warning is not None:
                 notes += warning.notes(out.ravel())
-            frame = setup.geometry.ring_values.keep(frame, out) if in_rings else replace(frame, mask=out)
+            keeper = setup.geometry.ring_values if setup.device is None else setup.device
+            frame = keeper.keep(frame, out) if in_rings else replace(frame, mask=out)
             return frame.with_info(notes=frame.info.notes + notes)
 
         return mask
 
-    def _mask_by_value(self, geometry: Geometry) -> Outliers:
+    def _mask_by_value(self, setup: Setup) -> Outliers:
         """Return a function that masks by threshold and outliers: flat image, variance and mask, changed in place."""
         from ..numerics import kernels
 
@@ -140,9 +141,15 @@ class Mask(Stage):
             -np.inf if self.lower_thresh is None else self.lower_thresh,
             np.inf if self.upper_thresh is None else self.upper_thresh,
         )
-        alpha = self.alpha
+        alpha, geometry = self.alpha, setup.geometry
         if alpha is None:
             return lambda image, variance, flat: kernels.threshold(image, flat, *limits)
+        if setup.device is not None:
+            if self.auto_type != "median":
+                raise ConfigError(
+                    f"mask.auto_type={self.auto_type}: parallel=cuda knows median alone; leave out one of them"
+                )
+            return setup.device.outliers(geometry.rings.order, geometry.rings.starts, limits, alpha)
         if self.auto_type == "mad":
             return self._mad(geometry, alpha, limits)
         rings, ring_values = geometry.rings, geometry.ring_values

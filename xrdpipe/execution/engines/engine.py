@@ -26,6 +26,7 @@ ENGINES = {  # name -> module and class, imported on use
     "auto": "xrdpipe.execution.engines.local:LocalEngine",
     "threading": "xrdpipe.execution.engines.local:LocalEngine",
     "loky": "xrdpipe.execution.engines.local:LocalEngine",
+    "cuda": "xrdpipe.execution.engines.cuda:CudaEngine",
     "dask": "xrdpipe.execution.engines.dask:DaskEngine",
     "slurm": "xrdpipe.execution.engines.slurm:SlurmEngine",
 }
