@@ -66,14 +66,26 @@ def lowest_bits(mask: NDArray[np.uint8]) -> NDArray[np.int64]:
     counts = np.zeros(8, np.int64)
     whole = len(mask) // 8
     words = mask[: 8 * whole].view(np.uint64)  # most pixels are good: one comparison checks eight of them
-    for i in range(whole + 1):
-        word = words[i] if i < whole else _word(mask[8 * whole :])
-        while word != 0:  # the lowest bit of a word is the lowest one of a pixel
-            lowest = word & (~word + np.uint64(1))
-            bit = BIT_NUMBERS[(lowest * DE_BRUIJN) >> np.uint64(58)]
-            counts[bit & 7] += 1
-            word &= ~(np.uint64(255) << np.uint64(bit & 56))
+    last, times = np.uint64(0), np.int64(0)
+    for i in range(whole):
+        if words[i] == last:  # rows at the edge
+            times += 1
+        elif words[i] != 0:
+            _count(last, times, counts)
+            last, times = words[i], 1
+    _count(last, times, counts)
+    _count(_word(mask[8 * whole :]), 1, counts)
     return counts
+
+
+@compiled
+def _count(word: np.uint64, times: int, counts: NDArray[np.int64]) -> None:
+    """Add the pixels of a word so many times to `lowest_bits`."""
+    while word != 0:  # the lowest bit of a word is the lowest one of a pixel
+        lowest = word & (~word + np.uint64(1))
+        bit = BIT_NUMBERS[(lowest * DE_BRUIJN) >> np.uint64(58)]
+        counts[bit & 7] += times
+        word &= ~(np.uint64(255) << np.uint64(bit & 56))
 
 
 @compiled
