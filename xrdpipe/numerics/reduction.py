@@ -66,7 +66,7 @@ def lowest_bits(mask: NDArray[np.uint8]) -> NDArray[np.int64]:
     counts = np.zeros(8, np.int64)
     whole = len(mask) // 8
     words = mask[: 8 * whole].view(np.uint64)  # most pixels are good: one comparison checks eight of them
-    last, times = np.uint64(0), np.int64(0)
+    last, times = np.uint64(0), 0
     for i in range(whole):
         if words[i] == last:  # rows at the edge
             times += 1
@@ -206,9 +206,10 @@ def describe_pattern(
 def _between(values: NDArray[np.float64], position: float) -> float:
     """Return the value at a position between two indices, as `numpy.interp` does."""
     at = int(position)
-    if at >= len(values) - 1:
-        return values[-1]
-    return (values[at + 1] - values[at]) * (position - at) + values[at]
+    value: float = values[at]
+    if at < len(values) - 1:
+        value += (values[at + 1] - values[at]) * (position - at)
+    return value
 
 
 @compiled

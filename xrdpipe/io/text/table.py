@@ -37,7 +37,7 @@ def rows_text(radial: Floats, columns: list[Floats], width: int, precision: int)
     count = copy_lines(lines, table, out)
     for number in range(len(columns)):
         _write(table[number, :count], precision, _fields(out[:count], width)[:, number + 1])
-    return str(memoryview(out[:count].reshape(-1)), "ascii")
+    return out[:count].tobytes().decode("ascii")
 
 
 @lru_cache(maxsize=_FEW)
