@@ -171,12 +171,13 @@ def image(path: Path, inside: str, index: int | None) -> NDArray[Any]:
         if dataset.shape[-2:] != piece.shape[-2:]:
             raise FrameError(f"{inside} has changed its shape")
         with _readable(inside):
-            corner = tuple(map(int, np.unravel_index(at, piece.shape[:-2]))) if len(piece.shape) > 2 else ()
+            axes = piece.shape[:-2]
+            corner = (at,) if len(axes) == 1 else tuple(map(int, np.unravel_index(at, axes))) if axes else ()
             stored = None if layout is None else chunks.stored(dataset, layout, corner)
             if stored is None:
                 chunks.check(dataset, corner)
                 return np.asarray(dataset[corner])
-            file = chunks.descriptor(dataset)
+            file = os.dup(stored.layout.file)  # stays open when another thread closes the file
     try:  # outside of the lock of the file and of that of HDF5, for all threads at once
         with _readable(inside):
             return stored.read(file)
@@ -200,7 +201,7 @@ def _dataset(piece: Piece) -> tuple[h5py.Dataset, chunks.Layout | None]:
     with access(piece.file) as file:
         key = piece.file, piece.inside
         holder, dataset, layout = _datasets.get(key, (None, None, None))
-        if holder is not file or not dataset:  # closed with its file
+        if holder is not file:  # closed, and the dataset with it
             dataset = follow(piece.file, piece.inside)[1]
             layout = chunks.layout(dataset)
             while len(_datasets) >= _OPEN:

@@ -256,6 +256,7 @@ class ThresholdWarning:
         rings = geometry.rings
         every = slice(None, None, -(-rings.order.size // SAMPLE))
         self.pixels = rings.order[every]
+        self.first = self.pixels[::8].astype(np.intp)  # a first look
         self.ring = np.searchsorted(rings.starts, np.arange(rings.order.size)[every], side="right") - 1
         self.note = (
             f"mask.lower_thresh={threshold:g} takes more than a quarter of many rings, and the rest reads too high: "
@@ -266,7 +267,7 @@ class ThresholdWarning:
         """Return the note for a frame with this mask (flat, bits of `kernels`), or an empty tuple."""
         from ..numerics.constants import DETECTOR, EDGE, LOWER, USER
 
-        first_look = mask[self.pixels[::8]] & LOWER
+        first_look = mask.take(self.first) & LOWER
         if np.count_nonzero(first_look) < 0.02 * first_look.size:  # less than a quarter of a tenth
             return ()
         bits = mask[self.pixels]

@@ -119,5 +119,5 @@ def until_stopped(
     outcomes = process(recipe, images, shown, keep)
     for outcome in outcomes:
         yield outcome
-        if interruption.stop_requested():
+        if not outcome.more and interruption.stop_requested():
             outcomes.throw(KeyboardInterrupt)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import replace
 from queue import SimpleQueue
 
 from ...model.record import Outcome
@@ -54,7 +55,7 @@ def process_in_threads(
                 raise outcomes
             room.release()
             left -= len(outcomes)
-            yield from outcomes
+            yield from together(outcomes)
     finally:
         stop.set()
         room.release(n_jobs)
@@ -74,3 +75,21 @@ def _next_batch(
             break
         outcomes.append(process(image))
     return outcomes
+
+
+def in_batches(outcomes: Iterable[Outcome]) -> Generator[Outcome]:
+    """Yield outcomes in batches that take about `BATCH` seconds each."""
+    batch, clock = list[Outcome](), time.monotonic()
+    for outcome in outcomes:
+        batch.append(outcome)
+        if time.monotonic() - clock >= BATCH:
+            yield from together(batch)
+            batch, clock = [], time.monotonic()
+    yield from together(batch)
+
+
+def together(outcomes: Sequence[Outcome]) -> Generator[Outcome]:
+    """Yield outcomes that are written together, see `Outcome.more`."""
+    for outcome in outcomes[:-1]:
+        yield replace(outcome, more=True)
+    yield from outcomes[-1:]

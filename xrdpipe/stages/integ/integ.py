@@ -186,13 +186,13 @@ class Integ(Stage):
         matrix = cached["norm"], cached["starts"], cached["bins"], cached["coefs"]
         no_variance = read_only(np.empty(0, np.float32))
         no_mask = read_only(np.zeros(cached["starts"].size - 1, np.uint8))
-        azimuthal = self.error_model == "azimuthal"
+        azimuthal, with_variance = self.error_model == "azimuthal", self.needs.variance
 
         def sum_bins(frame: Frame) -> Sums:
             image = read_only(frame.image.ravel())
             mask = no_mask if frame.mask is None else read_only(frame.mask.ravel())
             variance = no_variance
-            if self.needs.variance and frame.variance is not None:
+            if with_variance and frame.variance is not None:
                 variance = read_only(frame.variance.ravel())
             sums = np.zeros((5, bins))
             integration.integrate(image, mask, matrix[0], variance, azimuthal, *matrix[1:], sums)
