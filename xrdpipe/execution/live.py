@@ -43,7 +43,7 @@ def arriving_batches(plan: Plan, target: Folder | None) -> Iterator[list[Referen
             return
         if target is not None:
             frames = [frame for frame in frames if not target.renamed(frame)]
-        images = assign_names(frames, names)
+        images = list(assign_names(frames, names))
         if limit is not None:
             excess = [image.name for image in images if image.name not in counted][limit - len(counted) :]
             images = [image for image in images if image.name not in excess]

@@ -25,14 +25,16 @@ from ..config.schema import build
 from ..config.settings import Settings, parse_settings
 from ..io import files
 from ..model.errors import ConfigError
-from ..model.record import Outcome, Record, failed_outcome, pending_record
-from ..model.reference import Reference
+from ..model.naming import compact_names
+from ..model.record import Outcome, failed_outcome, pending_record
+from ..model.reference import Reference, Taken
 from ..pipeline.recipe import Recipe, prepared
 from ..report.report import try_report
 from ..results.folder import WAYS_OUT, Folder
 from ..results.journal import ARRAY
 from ..results.judgement import judgement
 from ..results.new_folder import new_folder
+from ..results.records import Records
 from ..stages.arrivals import Arrivals
 from ..stages.collector import Collector, finish_collectors
 from ..stages.source import Source
@@ -164,34 +166,37 @@ class _State:
     ----------
     target
         Results folder; None if nothing is written.
-    images, records
-        References and records of all frames, by name. Frames that arrive during the run are added.
+    records
+        Records of the frames that are not waiting.
+    in_work
+        Frames that the engine has taken, by name.
     """
 
     plan: Plan
     target: Folder | None
     progress: Progress
-    images: dict[str, Reference]
-    records: dict[str, Record]
+    records: Records
+    in_work: dict[str, Reference] = field(default_factory=dict)
     collectors: list[Collector] = field(default_factory=list)
     listeners: list[Listener] = field(default_factory=list)
 
     def batches(self) -> Iterator[Sequence[Reference]]:
         """Yield the frames that exist, then each batch of frames that arrive."""
         if self.plan.waiting:
-            yield self.plan.waiting
+            yield Taken(self.plan.waiting, self.in_work)
         for batch in arriving_batches(self.plan, self.target):
-            self.images.update({image.name: image for image in batch})
-            self.records.update({image.name: pending_record(image) for image in batch})
+            self.records.remove(image.name for image in batch)
             self.progress.total += len(batch)
-            yield batch
+            yield Taken(batch, self.in_work)
 
     def take(self, outcome: Outcome) -> None:
         """Pass a processed frame to the listeners and store its record."""
-        image = self.images[outcome.record.name]
+        image = self.in_work[outcome.record.name]
         for listener in self.listeners:
             outcome = listener.frame(outcome, image)
-            self.records[image.name] = outcome.record
+        if self.target is None:  # otherwise the journal stores it
+            self.records.add(outcome.record)
+        del self.in_work[image.name]
 
 
 def _execute(
@@ -205,7 +210,10 @@ def _execute(
         stack.enter_context(locked_folder(target.path))
     raw_shape = plan.pipeline.source.to_raw(np.empty(shape or (0, 0), np.bool_)).shape
     result = Run(target.path if target else None, masks=Masks(raw_shape))
-    state = _initial_state(plan, target)
+    progress = Progress(len(plan.waiting), plan.settings.quiet, plan.arrivals is not None)
+    if plan.arrivals is not None:
+        plan.arrivals.report_to(progress.say)
+    state = _State(plan, target, progress, target.records if target else Records())
     record = {
         **run_json(plan, values, command, started),
         "shape": shape or (target.run.get("shape") if target else None),
@@ -224,29 +232,16 @@ def _execute(
     _report_start(plan, shape, state.progress, recorded)
     try:
         with _live_report(state):
-            for outcome in _outcomes(process, recipe, plan, state.batches(), unreadable, keep):
+            for outcome in _outcomes(process, recipe, state, unreadable, keep):
                 state.take(outcome)
         _remove_partial_files(target)
     except KeyboardInterrupt:
         result.stopped = True
-        _discard_unfinished(plan, recipe, target, state.records)
+        _discard_unfinished(plan, recipe, target, state)
         done, total = state.progress.done, state.progress.total
         state.progress.say(f"stopped after {done} of {total} frames; what is done is saved")
     _conclude(state, result, record, clock)
     return result
-
-
-def _initial_state(plan: Plan, target: Folder | None) -> _State:
-    previous = target.records if target else {}
-    waiting = {image.name for image in plan.waiting}
-    records = {
-        image.name: pending_record(image) if image.name in waiting else with_columns(previous[image.name], image, plan)
-        for image in plan.images
-    }
-    progress = Progress(len(plan.waiting), plan.settings.quiet, plan.arrivals is not None)
-    if plan.arrivals is not None:
-        plan.arrivals.report_to(progress.say)
-    return _State(plan, target, progress, {image.name: image for image in plan.images}, records)
 
 
 def _begin_folder(
@@ -256,7 +251,12 @@ def _begin_folder(
     record["together"] = plan.together(state.collectors)
     if replaced := target.replaced(plan.identity):
         state.progress.say(f"{replaced} results of another configuration in {target.path} are replaced")
-    target.begin({**record, "status": "running"}, plan.outputs(plan.waiting))
+    running = {**record, "status": "running", "waiting": compact_names(plan.waiting)}
+    target.begin(running, plan.outputs(plan.waiting))
+    if len(plan.waiting) < len(plan.images):  # of an earlier run, perhaps with other columns
+        for image in plan.images:
+            if (before := target.records.get(image.name)) and (now := with_columns(before, image, plan)) is not before:
+                target.records.add(now)
     save_hydra(target.path, values, command)
 
 
@@ -289,20 +289,17 @@ def _conclude(state: _State, result: Run, record: dict[str, Any], clock: float) 
     plan, target, progress = state.plan, state.target, state.progress
     for line in plan.arrivals.incomplete() if plan.arrivals else ():
         progress.say(line)
-    records = state.records
-    if plan.arrivals is not None and target is not None:  # frames of an earlier run arrive among the others
-        records = {image.name: records.get(image.name) or target.records[image.name] for image in plan.images}
-    result.order(records.values())
+    _complete(state)
+    result.order(state.records.arranged)
     for listener in state.listeners:
-        listener.end({**(target.records if target else {}), **records})
+        listener.end(state.records)
     result.judgement = judgement(result.frames, plan.pipeline.source.gain)
     record["judgement"] = result.judgement
     if target is None:
         return
-    status = "stopped" if result.stopped else "failed" if result.failed else "done"
-    record["outputs"] = plan.outputs()  # includes frames that arrived
+    status = "stopped" if result.stopped else "failed" if result.count("failed") else "done"
     try:
-        target.record({**record, "status": status, "seconds": round(time.monotonic() - clock, 3)}, result.frames)
+        target.record({**record, "status": status, "seconds": round(time.monotonic() - clock, 3)})
     except OSError as error:
         result.unwritten = True
         progress.say(f"{target.path}: the record of the run could not be written ({error.strerror}); {RESUME_HINT}")
@@ -312,6 +309,16 @@ def _conclude(state: _State, result: Run, record: dict[str, Any], clock: float) 
     for note in notes:
         progress.say(note)
         log.warning("%s", note)
+
+
+def _complete(state: _State) -> None:
+    """Add records of frames that are still waiting, and put all in the order of the images."""
+    images, records = state.plan.images, state.records
+    if state.progress.done < len(state.plan.waiting) or state.plan.arrivals is not None:
+        for image in images:
+            if image.name not in records:
+                records.add(pending_record(image))
+    records.arrange(image.name for image in images)
 
 
 def _start_engine(
@@ -348,16 +355,15 @@ def _start_engine(
 def _outcomes(
     process: Process | None,
     recipe: Recipe | None,
-    plan: Plan,
-    batches: Iterator[Sequence[Reference]],
+    state: _State,
     unreadable: Mapping[str, str],
     keep: bool,
 ) -> Generator[Outcome]:
     if process is not None and recipe is not None:
-        for batch in batches:
-            yield from process(recipe, batch, plan.shown, keep)
+        for batch in state.batches():
+            yield from process(recipe, batch, state.plan.shown, keep)
         return
-    for image in plan.waiting:
+    for image in Taken(state.plan.waiting, state.in_work):
         yield failed_outcome(image, unreadable[image.name])
 
 
@@ -368,17 +374,20 @@ def _remove_partial_files(target: Folder | None) -> None:
             part.unlink()
 
 
-def _discard_unfinished(
-    plan: Plan, recipe: Recipe | None, target: Folder | None, records: Mapping[str, Record]
-) -> None:
-    """Wait for the workers, then remove the files of frames that have no finished record."""
+def _discard_unfinished(plan: Plan, recipe: Recipe | None, target: Folder | None, state: _State) -> None:
+    """Wait for the workers, then remove the files of frames that they did not finish."""
     if recipe is None or target is None:
         return
     from .engines.local import drain
 
     drain(recipe)
-    waiting = [name for name, record in records.items() if record.status == "waiting"]
-    for path in [*target.parts(), *(target.path / file for name in waiting for file in plan.pipeline.outputs(name))]:
+    unfinished = (
+        target.path / file
+        for name in state.in_work
+        if name not in state.records
+        for file in plan.pipeline.outputs(name)
+    )
+    for path in [*target.parts(), *unfinished]:
         with suppress(OSError):
             path.unlink()
 
