@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
@@ -19,17 +18,17 @@ from ..config.settings import Settings, parse_settings
 from ..config.targets import old_targets
 from ..geometry.geometry import shared_geometry
 from ..geometry.poni import Poni
-from ..io import files
-from ..io.paths import expand, split_path
+from ..io.paths import split_path
 from ..model.errors import ConfigError, FrameError, require
 from ..model.naming import assign_names
-from ..model.reference import ByName, Reference, References, StackFrames, display_path, distinct
+from ..model.reference import ByName, Reference, References, display_path
 from ..model.series import Series
 from ..pipeline.pipeline import Pipeline
 from ..results.folder import RESERVED_COLUMNS, Folder
 from ..stages.arrivals import Arrivals
 from ..stages.collector import Collector
 from ..stages.source import frame_shape
+from .listing import identity_of, list_images
 
 PICTURES = 5  # maximum number of pictures in the report of a series
 LISTED = 20  # a dry run lists the files of all frames of a stack up to this length
@@ -83,6 +82,7 @@ class Plan:
         names: Mapping[str, str],
         arrivals: Arrivals | None = None,
         merged: Mapping[str, str] = MappingProxyType({}),
+        looks_late: bool = False,
     ) -> Plan:
         """Check everything that can be checked without reading a frame.
 
@@ -100,6 +100,8 @@ class Plan:
             Source of frames that arrive during the run. The plan waits for the first of them.
         merged
             Files that another input contains, by their role.
+        looks_late
+            Many numbered files in one folder may be listed without a look at each, see `NumberedFiles`.
 
         Raises
         ------
@@ -110,19 +112,16 @@ class Plan:
         pipeline = Pipeline.of(groups, settings.stages)
         poni = geometry_file(settings)
         files_read = _check_inputs(settings, pipeline, poni, arrays, merged)
-        files.forget_files()  # stacks may have grown since an earlier run
-        inputs = {_resolved(frame) for path in files_read.values() for frame in files.list_frames(path).references}
-        contents = _contents(settings, pipeline, poni, write, inputs, arrivals)
-        frames, left_out = _without(inputs, distinct(each for content in contents for each in content.references.items))
-        notes = [*old_targets(groups), *(note for content in contents for note in content.notes)]
-        _check_frames(settings, left_out, frames, arrays, notes)
+        late = looks_late and not (arrays or names)
+        listing = list_images(settings, pipeline, poni, files_read, write, arrivals, late, bool(arrays))
+        notes = [*old_targets(groups), *listing.notes]
         folder = Folder(Path(settings.output_dir)) if settings.output_dir and write else None
-        images = assign_names(frames, {**names, **(folder.names if folder else {})})
+        taken = {**names, **(folder.names if folder else {})}
+        images = listing.images if listing.is_named else assign_names(listing.images, taken)
         images.extend(_array_references(arrays, images))
-        if (pipeline.source.average or pipeline.source.sum or 1) > 1:
-            images = References(pipeline.source.merged(images))
-            notes += _smaller_ones(images)
-        plan = cls(settings, pipeline, poni, images, left_out, notes, folder, write, arrivals, merged)
+        images = _merged(pipeline, images)
+        notes += _smaller_ones(images)
+        plan = cls(settings, pipeline, poni, images, listing.left_out, notes, folder, write, arrivals, merged)
         plan._check_outputs()
         return plan
 
@@ -150,7 +149,7 @@ class Plan:
             return True
         if not longer:
             return False
-        names = (each.stack.name + "_0" if isinstance(each, StackFrames) else each.name for each in self.images.items)
+        names = (each.name if isinstance(each, Reference) else each[0].name for each in self.images.items)
         return any(end[-1:].isdecimal() for end in longer) or any(name.endswith(longer) for name in names)
 
     @property
@@ -268,50 +267,17 @@ def _check_inputs(
     return files_read
 
 
+def _merged(pipeline: Pipeline, images: References) -> References:
+    size = pipeline.source.average or pipeline.source.sum or 1
+    return images if size == 1 else References(pipeline.source.merged(images))
+
+
 def _smaller_ones(images: Sequence[Reference]) -> list[str]:
     """Return a note for each image that is made of fewer frames than others."""
+    if not images[0].parts:  # nothing is merged
+        return []
     size = max(len(image.parts) for image in images)
     return [f"{image.name} is of {n} frames, not {size}" for image in images if (n := len(image.parts)) < size]
-
-
-def _contents(
-    settings: Settings,
-    pipeline: Pipeline,
-    poni: Poni,
-    write: bool,
-    inputs: Collection[tuple[Path, str]],
-    arrivals: Arrivals | None,
-) -> list[files.Content]:
-    """Return the frames of the configured images, or the first ones that arrive."""
-    if arrivals is None:
-        return [files.list_frames(path) for path in expand(settings.images or [])]
-    if pipeline.combines_results:
-        raise ConfigError("output.format: nxs is made of all frames together, so not with source=watch")
-    folder = Folder(Path(settings.output_dir)) if settings.output_dir and write and not settings.overwrite else None
-    if folder and folder.run.get("identity") != identity_of(pipeline, poni):
-        folder = None
-
-    def is_wanted(frame: Reference) -> bool:
-        return _resolved(frame) not in inputs and not (folder and folder.renamed(frame))
-
-    return [files.Content(References(arrivals.first(is_wanted, wait=not settings.dry_run)))]
-
-
-def _check_frames(
-    settings: Settings,
-    left_out: Sequence[str],
-    frames: References,
-    arrays: Mapping[str, NDArray[Any]],
-    notes: Sequence[str],
-) -> None:
-    if left_out and not frames:
-        raise ConfigError(f"images={settings.images}: nothing but the background, dark or mask file itself")
-    if arrays:
-        return
-    if frames and not any(os.path.exists(_file(each)) for each in frames.items):
-        raise ConfigError(f"images: none of them exists ({', '.join(each.location for each in frames[:3])})")
-    if not frames:
-        raise ConfigError(f"images: no frames ({'; '.join(notes[:3])})")
 
 
 def _array_references(arrays: Mapping[str, NDArray[Any]], images: Sequence[Reference]) -> list[Reference]:
@@ -337,39 +303,6 @@ def _image_lines(images: Sequence[Reference]) -> Iterator[str]:
             yield f"{display_path(first)}{missing}"
         else:
             yield f"{first.path}::{first.dataset}[{first.index}:{(last.index or 0) + 1}]  ({len(stack)} frames)"
-
-
-def _file(item: Reference | StackFrames) -> Path:
-    return item.stack.path if isinstance(item, StackFrames) else item.path
-
-
-def _without(
-    inputs: Collection[tuple[Path, str]], items: Iterable[Reference | StackFrames]
-) -> tuple[References, list[str]]:
-    """Return the frames that are no inputs of a stage, and the locations of those that are."""
-    frames, left_out = References(), list[str]()
-    if not inputs:
-        return References(items), left_out
-    files = {path for path, _ in inputs}
-    for item in items:
-        if _file(item).resolve() not in files:
-            frames.extend([item])
-            continue
-        part = References([item])
-        is_input = np.fromiter((_resolved(frame) in inputs for frame in part), bool, len(part))
-        left_out += [frame.location for frame in part.select(np.flatnonzero(is_input))]
-        frames.extend(part.select(np.flatnonzero(~is_input)).items)
-    return frames, left_out
-
-
-def _resolved(frame: Reference) -> tuple[Path, str]:
-    return frame.path.resolve(), frame.tail
-
-
-def identity_of(pipeline: Pipeline, poni: Poni) -> dict[str, Any]:
-    """Return the identity of a run, as in ``run.json``: everything that determines its numbers."""
-    provenance: dict[str, Any] = json.loads(json.dumps(pipeline.provenance(poni)))
-    return provenance
 
 
 def geometry_file(top: Settings) -> Poni:
@@ -398,7 +331,9 @@ def run_shape(plan: Plan) -> tuple[tuple[int, int] | None, str, dict[str, str]]:
     """
     unreadable: dict[str, str] = {}
     mismatches: dict[tuple[int, int], ConfigError] = {}
-    for image in plan.waiting or (plan.images if plan.arrivals else []):
+    images = plan.waiting or (plan.images if plan.arrivals else References())
+    for place in range(len(images)):
+        image = images.look(place)
         try:
             shape = frame_shape(image, plan.pipeline.source)
         except FrameError as error:

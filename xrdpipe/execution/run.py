@@ -8,9 +8,8 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext, suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -26,8 +25,8 @@ from ..config.settings import Settings, parse_settings
 from ..io import files
 from ..model.errors import ConfigError
 from ..model.naming import compact_names
-from ..model.record import Outcome, failed_outcome, pending_record
-from ..model.reference import Reference, Taken
+from ..model.record import Outcome, failed_outcome
+from ..model.reference import Taken
 from ..pipeline.recipe import Recipe, prepared
 from ..report.report import try_report
 from ..results.folder import WAYS_OUT, Folder
@@ -36,7 +35,7 @@ from ..results.judgement import judgement
 from ..results.new_folder import new_folder
 from ..results.records import Records
 from ..stages.arrivals import Arrivals
-from ..stages.collector import Collector, finish_collectors
+from ..stages.collector import finish_collectors
 from ..stages.source import Source
 from . import interruption, preflight
 from .engines.engine import Process, engine_for
@@ -50,11 +49,12 @@ from .listeners import (
     ProgressReport,
     ResultKeeper,
 )
-from .live import arriving_batches, live_report
+from .live import live_report
 from .plan import Plan, run_shape
 from .progress import Progress
 from .result import Masks, Run
 from .run_record import run_json, with_columns
+from .state import RunState
 from .static_mask_files import with_static_masks
 
 log = logging.getLogger("xrdpipe")
@@ -109,7 +109,7 @@ def run(
         if source.supplies and names is None:
             values = _supply_frames(source, settings, values, write, stack)
         values, merged = with_static_masks(values, arrays or {}, write, arrivals is not None, stack)
-        plan = Plan.of(values, arrays or {}, write, names or {}, arrivals, merged)
+        plan = Plan.of(values, arrays or {}, write, names or {}, arrivals, merged, looks_late=True)
         stack.callback(files.forget_files)
         return _describe(plan) if settings.dry_run else _execute(plan, values, command, keep, job, stack)
 
@@ -158,47 +158,6 @@ def _supply_frames(
     return source.supply({**values, "output_dir": folder}, Path(folder))
 
 
-@dataclass
-class _State:
-    """State of a run in progress.
-
-    Attributes
-    ----------
-    target
-        Results folder; None if nothing is written.
-    records
-        Records of the frames that are not waiting.
-    in_work
-        Frames that the engine has taken, by name.
-    """
-
-    plan: Plan
-    target: Folder | None
-    progress: Progress
-    records: Records
-    in_work: dict[str, Reference] = field(default_factory=dict)
-    collectors: list[Collector] = field(default_factory=list)
-    listeners: list[Listener] = field(default_factory=list)
-
-    def batches(self) -> Iterator[Sequence[Reference]]:
-        """Yield the frames that exist, then each batch of frames that arrive."""
-        if self.plan.waiting:
-            yield Taken(self.plan.waiting, self.in_work)
-        for batch in arriving_batches(self.plan, self.target):
-            self.records.remove(image.name for image in batch)
-            self.progress.total += len(batch)
-            yield Taken(batch, self.in_work)
-
-    def take(self, outcome: Outcome) -> None:
-        """Pass a processed frame to the listeners and store its record."""
-        image = self.in_work[outcome.record.name]
-        for listener in self.listeners:
-            outcome = listener.frame(outcome, image)
-        if self.target is None:  # otherwise the journal stores it
-            self.records.add(outcome.record)
-        del self.in_work[image.name]
-
-
 def _execute(
     plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep: bool, job: int | None, stack: ExitStack
 ) -> Run:
@@ -213,7 +172,7 @@ def _execute(
     progress = Progress(len(plan.waiting), plan.settings.quiet, plan.arrivals is not None)
     if plan.arrivals is not None:
         plan.arrivals.report_to(progress.say)
-    state = _State(plan, target, progress, target.records if target else Records())
+    state = RunState(plan, target, progress, target.records if target else Records())
     record = {
         **run_json(plan, values, command, started),
         "shape": shape or (target.run.get("shape") if target else None),
@@ -245,7 +204,7 @@ def _execute(
 
 
 def _begin_folder(
-    state: _State, target: Folder, record: dict[str, Any], values: Mapping[str, Any], command: Sequence[str]
+    state: RunState, target: Folder, record: dict[str, Any], values: Mapping[str, Any], command: Sequence[str]
 ) -> None:
     plan = state.plan
     record["together"] = plan.together(state.collectors)
@@ -260,7 +219,7 @@ def _begin_folder(
     save_hydra(target.path, values, command)
 
 
-def _listeners(state: _State, result: Run, keep: bool, check_orientation: bool) -> list[Listener]:
+def _listeners(state: RunState, result: Run, keep: bool, check_orientation: bool) -> list[Listener]:
     """Return the listeners in the order in which they receive a frame.
 
     Collectors come first because a frame fails if one rejects it. The journal precedes everything that is shown.
@@ -277,19 +236,19 @@ def _listeners(state: _State, result: Run, keep: bool, check_orientation: bool) 
     return listeners
 
 
-def _live_report(state: _State) -> Any:
+def _live_report(state: RunState) -> Any:
     plan, target = state.plan, state.target
     if plan.arrivals is None or target is None or not plan.settings.report:
         return nullcontext()
     return live_report(target.path)
 
 
-def _conclude(state: _State, result: Run, record: dict[str, Any], clock: float) -> None:
+def _conclude(state: RunState, result: Run, record: dict[str, Any], clock: float) -> None:
     """Finish the listeners and write the record and the report of the run."""
     plan, target, progress = state.plan, state.target, state.progress
     for line in plan.arrivals.incomplete() if plan.arrivals else ():
         progress.say(line)
-    _complete(state)
+    state.complete()
     result.order(state.records.arranged)
     for listener in state.listeners:
         listener.end(state.records)
@@ -309,16 +268,6 @@ def _conclude(state: _State, result: Run, record: dict[str, Any], clock: float) 
     for note in notes:
         progress.say(note)
         log.warning("%s", note)
-
-
-def _complete(state: _State) -> None:
-    """Add records of frames that are still waiting, and put all in the order of the images."""
-    images, records = state.plan.images, state.records
-    if state.progress.done < len(state.plan.waiting) or state.plan.arrivals is not None:
-        for image in images:
-            if image.name not in records:
-                records.add(pending_record(image))
-    records.arrange(image.name for image in images)
 
 
 def _start_engine(
@@ -355,7 +304,7 @@ def _start_engine(
 def _outcomes(
     process: Process | None,
     recipe: Recipe | None,
-    state: _State,
+    state: RunState,
     unreadable: Mapping[str, str],
     keep: bool,
 ) -> Generator[Outcome]:
@@ -374,7 +323,7 @@ def _remove_partial_files(target: Folder | None) -> None:
             part.unlink()
 
 
-def _discard_unfinished(plan: Plan, recipe: Recipe | None, target: Folder | None, state: _State) -> None:
+def _discard_unfinished(plan: Plan, recipe: Recipe | None, target: Folder | None, state: RunState) -> None:
     """Wait for the workers, then remove the files of frames that they did not finish."""
     if recipe is None or target is None:
         return

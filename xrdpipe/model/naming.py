@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from ..model.reference import Indices, Reference, References, StackFrames, absol
 
 _STACK_NAME = re.compile(r"(.*)_(\d{4}|[1-9]\d{4,})", re.DOTALL)  # of a frame, see `StackFrames`
 Item = Reference | StackFrames
+WIDEST = 18  # digits of a number in a name
 Key = tuple[Path, str]  # file and dataset
 
 
@@ -36,7 +37,7 @@ def assign_names(frames: Iterable[Reference], taken: Mapping[str, str] | None = 
         it.
     """
     owners = _Owners(taken or {})
-    items = list[Item](frames.items if isinstance(frames, References) else frames)
+    items = cast(list[Item], list(frames.items if isinstance(frames, References) else frames))
     known = [owners.name_of(item) for item in items]
     new = [owners.unknown(item) if name is None else [] for item, name in zip(items, known, strict=True)]
     files: dict[Key, list[Item]] = {}
@@ -218,15 +219,23 @@ def _holds(stem: str, indices: Indices, name: str) -> bool:
 
 
 def compact_names(frames: References) -> list[str | list[Any]]:
-    """Return the names of frames as JSON: a name, or for frames of a stack its name, the first index and the end."""
+    """Return the names of frames as JSON: a name, or text, first number, end, digits and text of names in a row."""
     names: list[str | list[Any]] = []
     for item in frames.items:
         if isinstance(item, Reference):
             names.append(item.name)
             continue
-        indices = np.asarray(item.indices)
-        breaks = np.flatnonzero(np.diff(indices) != 1) + 1
-        names += [[item.stack.name, int(row[0]), int(row[-1]) + 1] for row in np.split(indices, breaks)]
+        if isinstance(item, StackFrames):
+            numbers, before, width, after = np.asarray(item.indices), f"{item.stack.name}_", 4, ""
+        else:
+            numbers, before, width, after = (
+                item.numbers,
+                os.path.basename(item.before),
+                item.width,
+                Path(item.after).stem,
+            )
+        breaks = np.flatnonzero(np.diff(numbers) != 1) + 1
+        names += [[before, int(row[0]), int(row[-1]) + 1, width, after] for row in np.split(numbers, breaks)]
     return names
 
 
@@ -235,5 +244,7 @@ def expand_names(names: Any) -> Iterator[str]:
     for each in names if isinstance(names, list) else ():
         if isinstance(each, str):
             yield each
-        elif isinstance(each, list) and list(map(type, each)) == [str, int, int]:
-            yield from (f"{each[0]}_{index:04d}" for index in range(each[1], min(each[2], each[1] + LONGEST_STACK)))
+        elif isinstance(each, list) and list(map(type, each)) == [str, int, int, int, str]:
+            before, first, end, width, after = each
+            numbers = range(first, min(end, first + LONGEST_STACK)) if 0 <= width <= WIDEST else ()
+            yield from (f"{before}{number:0{width}d}{after}" for number in numbers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -88,19 +88,94 @@ class StackFrames:
         """Return the frames with these indices."""
         return replace(self, indices=indices)
 
+    def at(self, places: NDArray[np.int64]) -> StackFrames:
+        """Return the frames at these places."""
+        return self.part(np.asarray(self.indices)[places])
+
     def _reference(self, index: int) -> Reference:
         stack = self.stack
         name = f"{stack.name}_{index:04d}" if stack.name else ""
         return Reference(name, stack.path, None, stack.dataset, index)
 
 
+@dataclass(frozen=True, eq=False)
+class NumberedFiles:
+    """Files whose paths differ in a number alone, so that a million of them take little memory.
+
+    Each counts as one frame until `look` opens it.
+
+    Attributes
+    ----------
+    before, width, after
+        Path of a file: a text, the number with so many digits, another text. The suffix is in the second text.
+    numbers
+        Numbers of the files, int64, ascending.
+    list_frames
+        Returns the frames of a file.
+    found
+        What `look` found in files that do not hold one plain image, by number.
+    """
+
+    before: str
+    width: int
+    after: str
+    numbers: NDArray[np.int64]
+    list_frames: Callable[[Path], References]
+    found: dict[int, Reference | StackFrames] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, place: int) -> Reference:
+        return self._reference(int(self.numbers[place]))
+
+    def __iter__(self) -> Iterator[Reference]:
+        return map(self._reference, self.numbers.tolist())
+
+    def at(self, places: NDArray[np.int64]) -> NumberedFiles:
+        """Return the files at these places."""
+        return replace(self, numbers=self.numbers[places])
+
+    def path(self, number: int) -> Path:
+        """Return the path of a file."""
+        return Path(f"{self.before}{number:0{self.width}d}{self.after}")
+
+    def look(self, place: int) -> Reference:
+        """Return the frame at a place as it is in its file, the first one of a stack."""
+        number = int(self.numbers[place])
+        items = self.list_frames(self.path(number)).items
+        if items and isinstance(items[0], StackFrames):
+            stack = items[0].stack
+            self.found[number] = replace(items[0], stack=replace(stack, name=stack.path.stem))
+        elif items and isinstance(items[0], Reference) and items[0].dataset:
+            self.found[number] = replace(items[0], name=items[0].path.stem)
+        return self._reference(number)
+
+    def settled(self) -> Iterator[Reference | StackFrames | NumberedFiles]:
+        """Yield these files, with what `look` found in its place."""
+        start = 0
+        for number in sorted(self.found):
+            place = int(np.searchsorted(self.numbers, number))
+            if place < len(self) and self.numbers[place] == number:
+                yield self.at(np.arange(start, place))
+                yield self.found[number]
+                start = place + 1
+        yield self.at(np.arange(start, len(self)))
+
+    def _reference(self, number: int) -> Reference:
+        if (item := self.found.get(number)) is not None:
+            return item[0] if isinstance(item, StackFrames) else item
+        path = self.path(number)
+        return Reference(path.stem, path)
+
+
 class References(Sequence[Reference]):
-    """References of many frames in order; those of a stack are made on access.
+    """References of many frames in order; those of stacks and of numbered files are made on access.
 
     Parameters
     ----------
     items
-        Single frames and frames of stacks.
+        Single frames, frames of stacks, numbered files.
 
     Attributes
     ----------
@@ -108,8 +183,8 @@ class References(Sequence[Reference]):
         The same. `extend` adds to them.
     """
 
-    def __init__(self, items: Iterable[Reference | StackFrames] = ()) -> None:
-        self.items: list[Reference | StackFrames] = []
+    def __init__(self, items: Iterable[Item] = ()) -> None:
+        self.items: list[Item] = []
         self._ends: list[int] = []  # number of frames up to each item
         self.extend(items)
 
@@ -123,42 +198,74 @@ class References(Sequence[Reference]):
     def __getitem__(self, place: int | slice) -> Reference | References:
         if isinstance(place, slice):
             return self.select(np.arange(len(self))[place])
+        item, place = self._find(place)
+        return item if isinstance(item, Reference) else item[place]
+
+    def look(self, place: int) -> Reference:
+        """Return the frame at a place as it is in its file, see `NumberedFiles`."""
+        item, place = self._find(place)
+        return (
+            item
+            if isinstance(item, Reference)
+            else item.look(place)
+            if isinstance(item, NumberedFiles)
+            else item[place]
+        )
+
+    def _find(self, place: int) -> tuple[Item, int]:
+        """Return the item that holds the frame at a place, and its place there."""
         if not -len(self) <= place < len(self):
             raise IndexError(f"there is no frame {place} among {len(self)}")
         place %= len(self)
         number = bisect_right(self._ends, place)
-        item = self.items[number]
-        return item[place - self._ends[number] + len(item)] if isinstance(item, StackFrames) else item
+        return self.items[number], place - (self._ends[number - 1] if number else 0)
 
     def __iter__(self) -> Iterator[Reference]:
         for item in self.items:
-            if isinstance(item, StackFrames):
-                yield from item
-            else:
+            if isinstance(item, Reference):
                 yield item
+            else:
+                yield from item
 
-    def extend(self, items: Iterable[Reference | StackFrames]) -> None:
+    def extend(self, items: Iterable[Item]) -> None:
         """Add frames at the end."""
         for item in items:
-            if count := len(item) if isinstance(item, StackFrames) else 1:
+            if count := _count(item):
                 self._ends.append(len(self) + count)
                 self.items.append(item)
 
+    def settle(self) -> References:
+        """Put all frames of the files that turned out to be stacks into their places, and return all but the first."""
+        items, self.items, self._ends = self.items, [], []
+        others = References()
+        for item in items:
+            settled = list(item.settled()) if isinstance(item, NumberedFiles) else [item]
+            self.extend(settled)
+            if isinstance(item, NumberedFiles):
+                others.extend(each.at(np.arange(1, len(each))) for each in settled if isinstance(each, StackFrames))
+        return others
+
     def select(self, places: NDArray[np.int64]) -> References:
         """Return the frames at these places, which ascend."""
-        found: list[Reference | StackFrames] = []
+        found: list[Item] = []
         end = 0
         for item in self.items:
-            start, end = end, end + (len(item) if isinstance(item, StackFrames) else 1)
+            start, end = end, end + _count(item)
             low, high = np.searchsorted(places, (start, end))
             if low == high:
                 continue
-            if isinstance(item, StackFrames):
-                is_whole = high - low == len(item)
-                found.append(item if is_whole else item.part(np.asarray(item.indices)[places[low:high] - start]))
-            else:
+            if isinstance(item, Reference) or high - low == len(item):
                 found.append(item)
+            else:
+                found.append(item.at(places[low:high] - start))
         return References(found)
+
+
+Item = Reference | StackFrames | NumberedFiles
+
+
+def _count(item: Item) -> int:
+    return 1 if isinstance(item, Reference) else len(item)
 
 
 class Taken(Sequence[Reference]):
@@ -185,19 +292,18 @@ class Taken(Sequence[Reference]):
     def __getitem__(self, place: int | slice) -> Reference | Taken:
         if isinstance(place, slice):
             return Taken(self._images[place], self._taken)
-        return self._note(self._images[place])
+        images = self._images
+        image = images.look(place) if isinstance(images, References) else images[place]
+        self._taken[image.name] = image
+        return image
 
     def __iter__(self) -> Iterator[Reference]:
-        return map(self._note, self._images)
+        return map(self.__getitem__, range(len(self)))
 
     @property
     def has_arrays(self) -> bool:
         """True if any of the frames is an array that is passed in Python."""
         return has_arrays(self._images)
-
-    def _note(self, image: Reference) -> Reference:
-        self._taken[image.name] = image
-        return image
 
 
 class ByName(Mapping[str, Value]):
@@ -244,13 +350,15 @@ class _Items(ItemsView[str, Value]):
         return self._mapping.pairs()
 
 
-def distinct(items: Iterable[Reference | StackFrames]) -> list[Reference | StackFrames]:
+def distinct(items: Iterable[Item]) -> list[Item]:
     """Return frames in order, each once."""
     single: set[str] = set()
     stacks: dict[str, Indices] = {}
-    found: list[Reference | StackFrames] = []
+    found: list[Item] = []
     for item in items:
-        if isinstance(item, StackFrames):
+        if isinstance(item, NumberedFiles):
+            found.append(item)
+        elif isinstance(item, StackFrames):
             location, indices = absolute_location(item.stack), item.indices
             if location in stacks:
                 indices = np.asarray(indices)[~np.isin(indices, stacks[location])]

@@ -55,7 +55,7 @@ class SeriesOfRun:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._journal = list(journal(folder))  # of a run in progress
+        self._journal = journal(folder)  # of a run in progress
         self.run: Row = {}
         self.total = self.failed = self.noted = 0
         self.done, self.first = array("q"), list[dict[str, Any]]()

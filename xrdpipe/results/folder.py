@@ -20,7 +20,7 @@ from ..model.naming import expand_names
 from ..model.record import Record
 from ..model.reference import Reference, absolute_location
 from ..numerics.metrics import NAMES
-from .journal import ARRAY, JOURNAL, journal
+from .journal import ARRAY, JOURNAL, read_journal
 from .records import Records, record_of
 from .run_file import IMAGES, RUN, SUMMARY, read_run, write_run, write_summary
 
@@ -56,7 +56,7 @@ class Folder:
         self.run = self._read_run()
         self._torn = False  # the journal may end with a partial line
         try:
-            for row in journal(path):
+            for row in read_journal(path):
                 self.records.add(record_of(row))
             len(self.records)  # takes all of them
         except INVALID:

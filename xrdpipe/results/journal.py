@@ -12,7 +12,12 @@ JOURNAL = "run.jsonl"  # one line per frame; a killed run leaves it beside an un
 ARRAY = ".array"  # folder of a running array job, with a journal for each task, see `execution.engines.slurm`
 
 
-def journal(folder: Path) -> Iterator[dict[str, Any]]:
+def journal(folder: Path) -> list[dict[str, Any]]:
+    """Return what `read_journal` yields."""
+    return list(read_journal(folder))
+
+
+def read_journal(folder: Path) -> Iterator[dict[str, Any]]:
     """Yield the records of a run that is in progress or was killed, those of array tasks first.
 
     Parameters

@@ -9,7 +9,7 @@ from json import JSONDecodeError, JSONDecoder
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from ..io.writing import _indented, encoded, write_whole
+from ..io.writing import _encoder, _indented, encoded, write_whole
 from ..model.record import Record
 
 RUN, SUMMARY = "run.json", "summary.csv"
@@ -36,11 +36,27 @@ def write_run(folder: Path, run: Mapping[str, Any], records: Iterable[Record]) -
         file.write(encoded(head.removesuffix("[]\n}")))
         between = "[\n  "
         for record in records:
-            file.write(encoded(between + _indented(vars(record), 2)))
+            file.write(encoded(between + _record_text(record)))
             between = ",\n  "
         file.write(b"[]\n}\n" if between.startswith("[") else b"\n ]\n}\n")
 
     write_whole(folder / RUN, write)
+
+
+def _record_text(record: Record) -> str:
+    """Return the JSON of a record, as `_indented` does, in a few calls of the encoder."""
+    parts, flat = list[str](), dict[str, Any]()
+    encode = _encoder("\n   ")
+    for key, value in vars(record).items():
+        if isinstance(value, (dict, list)) and value:
+            parts += [encode(flat)[1:-1]] if flat else []
+            parts.append(f'"{key}": {_indented(value, 3)}')
+            flat = {}
+        else:
+            flat[key] = value
+    parts += [encode(flat)[1:-1]] if flat else []
+    text = ",\n   ".join(parts)
+    return f"{{\n   {text}\n  }}"
 
 
 def write_summary(folder: Path, records: Callable[[], Iterable[Record]]) -> None:
