@@ -54,13 +54,13 @@ def make_stack(path: Path, count: int, side: int) -> Path:
 
 
 def make_files(folder: Path, count: int, side: int) -> str:
-    """Write `count` names of one frame, as hard links, and return a pattern of them; few to a file, as systems limit them."""
+    """Write files of one frame, most of them hard links, and return a pattern of them."""
     import tifffile
 
     folder.mkdir()
     for number in range(count):
         path = folder / f"frame_{number:07d}.tif"
-        if number % 30_000 == 0:
+        if number % 30_000 == 0:  # systems limit the links to a file
             first = path
             tifffile.imwrite(path, np.random.default_rng(0).poisson(50, (side, side)).astype(np.uint8))
         else:

@@ -16,7 +16,8 @@ from ..geometry.poni import Poni
 from ..io import files
 from ..io.paths import expand, numbered
 from ..model.errors import ConfigError
-from ..model.reference import Item, NumberedFiles, Reference, References, distinct
+from ..model.naming import distinct
+from ..model.reference import Item, NumberedFiles, Reference, References
 from ..pipeline.pipeline import Pipeline
 from ..results.folder import Folder
 from ..stages.arrivals import Arrivals

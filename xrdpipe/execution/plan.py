@@ -116,7 +116,7 @@ class Plan:
         listing = list_images(settings, pipeline, poni, files_read, write, arrivals, late, bool(arrays))
         notes = [*old_targets(groups), *listing.notes]
         folder = Folder(Path(settings.output_dir)) if settings.output_dir and write else None
-        taken = {**names, **(folder.names if folder else {})}
+        taken = _taken(names, folder)
         images = listing.images if listing.is_named else assign_names(listing.images, taken)
         images.extend(_array_references(arrays, images))
         images = _merged(pipeline, images)
@@ -265,6 +265,13 @@ def _check_inputs(
         reserved = name in RESERVED_COLUMNS or name.startswith("seconds_")
         require(not reserved, "source.columns", name, "a column of this name is there already, see docs/metrics.md")
     return files_read
+
+
+def _taken(names: Mapping[str, str], folder: Folder | None) -> Mapping[str, str]:
+    """Return the names that are fixed and those of the folder -> the frames that have them."""
+    if folder is None:
+        return names
+    return {**names, **dict(folder.names.items())} if names else folder.names
 
 
 def _merged(pipeline: Pipeline, images: References) -> References:

@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from ..model.limits import LONGEST_STACK
-from ..model.reference import Indices, Reference, References, StackFrames, absolute_location
+from ..model.reference import Indices, NumberedFiles, Reference, References, StackFrames, absolute_location
 
 _STACK_NAME = re.compile(r"(.*)_(\d{4}|[1-9]\d{4,})", re.DOTALL)  # of a frame, see `StackFrames`
 Item = Reference | StackFrames
@@ -216,6 +216,28 @@ def _holds(stem: str, indices: Indices, name: str) -> bool:
     """Return whether a frame of a stack has this name, without case."""
     match = _STACK_NAME.fullmatch(name)
     return match is not None and match[1] == stem.casefold() and int(match[2]) in indices
+
+
+def distinct(items: Iterable[Item | NumberedFiles]) -> list[Item | NumberedFiles]:
+    """Return frames in order, each once."""
+    single: set[str] = set()
+    stacks: dict[str, Indices] = {}
+    found: list[Item | NumberedFiles] = []
+    for item in items:
+        if isinstance(item, NumberedFiles):
+            found.append(item)
+        elif isinstance(item, StackFrames):
+            location, indices = absolute_location(item.stack), item.indices
+            if location in stacks:
+                indices = np.asarray(indices)[~np.isin(indices, stacks[location])]
+                stacks[location] = np.union1d(indices, stacks[location])
+            else:
+                stacks[location] = indices
+            found.append(item.part(indices))
+        elif (location := absolute_location(item)) not in single:
+            single.add(location)
+            found.append(item)
+    return found
 
 
 def compact_names(frames: References) -> list[str | list[Any]]:

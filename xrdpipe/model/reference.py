@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, ItemsView, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, Protocol, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -306,8 +306,19 @@ class Taken(Sequence[Reference]):
         return has_arrays(self._images)
 
 
+class Named(Protocol):
+    """A frame or its record."""
+
+    @property
+    def name(self) -> str:
+        """Name of the frame."""
+
+
+Image = TypeVar("Image", bound=Named)
+
+
 class ByName(Mapping[str, Value]):
-    """Values of frames by their name, made on access.
+    """Values of frames by their name, made on access; a look at all of them is cheap, a search is not.
 
     Parameters
     ----------
@@ -317,7 +328,7 @@ class ByName(Mapping[str, Value]):
         Returns the value of a frame.
     """
 
-    def __init__(self, images: Sequence[Reference], value: Callable[[Reference], Value]) -> None:
+    def __init__(self, images: Collection[Image], value: Callable[[Image], Value]) -> None:
         self._images, self._value = images, value
 
     def __len__(self) -> int:
@@ -348,28 +359,6 @@ class _Items(ItemsView[str, Value]):
 
     def __iter__(self) -> Iterator[tuple[str, Value]]:
         return self._mapping.pairs()
-
-
-def distinct(items: Iterable[Item]) -> list[Item]:
-    """Return frames in order, each once."""
-    single: set[str] = set()
-    stacks: dict[str, Indices] = {}
-    found: list[Item] = []
-    for item in items:
-        if isinstance(item, NumberedFiles):
-            found.append(item)
-        elif isinstance(item, StackFrames):
-            location, indices = absolute_location(item.stack), item.indices
-            if location in stacks:
-                indices = np.asarray(indices)[~np.isin(indices, stacks[location])]
-                stacks[location] = np.union1d(indices, stacks[location])
-            else:
-                stacks[location] = indices
-            found.append(item.part(indices))
-        elif (location := absolute_location(item)) not in single:
-            single.add(location)
-            found.append(item)
-    return found
 
 
 def has_arrays(images: Sequence[Reference]) -> bool:

@@ -18,7 +18,7 @@ from ..io.writing import file_hash
 from ..model.errors import ConfigError, FrameError
 from ..model.naming import expand_names
 from ..model.record import Record
-from ..model.reference import Reference, absolute_location
+from ..model.reference import ByName, Reference, absolute_location
 from ..numerics.metrics import NAMES
 from .journal import ARRAY, JOURNAL, read_journal
 from .records import Records, record_of
@@ -65,9 +65,9 @@ class Folder:
             self.records.clear()
 
     @property
-    def names(self) -> dict[str, str]:
+    def names(self) -> Mapping[str, str]:
         """Names of frames in this folder, name -> path of the image."""
-        return {record.name: record.path for record in self.records.records()}
+        return ByName(self.records.values(), lambda record: record.path)
 
     @property
     def together(self) -> list[str]:
