@@ -209,7 +209,11 @@ def _with_stem(item: Item, stem: str) -> Item:
 
 
 def _overlap(one: Indices, other: Indices) -> bool:
-    return one[0] <= other[-1] and other[0] <= one[-1] and bool(np.isin(one, other).any())
+    if one[0] > other[-1] or other[0] > one[-1]:
+        return False
+    if isinstance(one, range) and isinstance(other, range) and one.step == other.step == 1:
+        return True
+    return bool(np.isin(one, other).any())
 
 
 def _holds(stem: str, indices: Indices, name: str) -> bool:
