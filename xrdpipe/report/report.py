@@ -177,7 +177,7 @@ def _run(folder: Path) -> dict[str, Any]:
     parts = [*series.keys["metrics"], *(columns := list(series.keys["columns"]))]
     files = ["file"] if series.has_other_files else []
     keys = dict.fromkeys(["name", *files, "status", "masked_fraction", *parts, "seconds", "hash"])
-    rows = [{**record["metrics"], **record["columns"], **record} for record in series.first]
+    table = _table(series.rows, keys)
     drift = [key for key in dict.fromkeys(["total_intensity", "masked_fraction", *columns]) if key in keys]
     return {
         **_common_values(folder, series.run),
@@ -195,7 +195,7 @@ def _run(folder: Path) -> dict[str, Any]:
         "shown": len(drawn),
         "series": len(drawn) >= SERIES,
         "data": {
-            "table": _table(rows, keys), "names": names, "shown": drawn, "drift": drift, "labels": columns, **patterns
+            "table": table, "names": names, "shown": drawn, "drift": drift, "labels": columns, **patterns
         },
     }  # fmt: skip
 

@@ -34,8 +34,8 @@ class SeriesOfRun:
         Numbers of frames: all, those that failed, and those with notes.
     done
         Indices of the frames that are done.
-    first
-        The first records.
+    rows
+        Single values of the first records, with their metrics and header columns.
     failures, notes
         File and reason, file and note, of the first ones that have some.
     pictured
@@ -58,7 +58,7 @@ class SeriesOfRun:
         self._journal = journal(folder)  # of a run in progress
         self.run: Row = {}
         self.total = self.failed = self.noted = 0
-        self.done, self.first = array("q"), list[dict[str, Any]]()
+        self.done, self.rows = array("q"), list[dict[str, Any]]()
         self.failures, self.notes = list[tuple[str, str]](), list[tuple[str, str]]()
         self.pictured, self.has_other_files = list[dict[str, Any]](), False
         self.keys: dict[str, dict[str, None]] = {part: {} for part in PARTS}
@@ -101,7 +101,8 @@ class SeriesOfRun:
         for step, seconds in record["steps"].items():
             self.times.setdefault(step, array("f")).append(seconds)
         self.has_other_files = self.has_other_files or Path(record["file"]).stem != record["name"]
-        if len(self.first) < ROWS:
-            self.first.append(record)
+        if len(self.rows) < ROWS:
+            row = {**record["metrics"], **record["columns"], **record}
+            self.rows.append({key: value for key, value in row.items() if not isinstance(value, (dict, list))})
         if record["name"] in self._with_preview and len(self.pictured) < PICTURES:
             self.pictured.append(record)
