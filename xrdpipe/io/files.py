@@ -266,6 +266,6 @@ def _frame_of_stack(path: Path, kind: str, index: int) -> NDArray[Any]:
         raise FrameError(f"frame {index} cannot be read ({_first_line(error)})") from error
 
 
-def references(paths: Iterable[str | Path], taken: Mapping[str, str] | None = None) -> References:
+def references(paths: Iterable[str | Path], taken: Mapping[str, str] | None = None) -> list[Reference]:
     """Return the frames of files, each with its name; see `model.naming.assign_names`."""
-    return assign_names(References(each for path in paths for each in list_frames(path).references.items), taken)
+    return list(assign_names(References(each for path in paths for each in list_frames(path).references.items), taken))
