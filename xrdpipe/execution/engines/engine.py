@@ -18,7 +18,7 @@ from ...model.errors import ConfigError
 from ...model.plugins import ENGINES as GROUP
 from ...model.plugins import plugins
 from ...model.record import Outcome
-from ...model.reference import Reference
+from ...model.reference import Reference, has_arrays
 from ...pipeline.recipe import Recipe
 from .. import interruption
 
@@ -93,7 +93,7 @@ def engine_for(parallel: Parallel, images: Sequence[Reference] = ()) -> Engine:
         The name does not refer to an engine.
     """
     engine = _engine_class(parallel.backend)(parallel)
-    if not engine.takes_arrays and any(image.array is not None for image in images):
+    if not engine.takes_arrays and has_arrays(images):
         return _engine_class("auto")(parallel)
     return engine
 
