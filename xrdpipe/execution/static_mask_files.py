@@ -137,9 +137,9 @@ def _made(plan: Plan, write: bool, stack: ExitStack) -> Path:
     """Make the static mask of a run, and return the folder that it is written into."""
     settings = plan.settings
     progress = Progress(len(plan.images), settings.quiet)
-    if not settings.quiet:
-        progress.say(f"static mask: first pass over {len(plan.images)} frames")
     with progress, interruption.handle_signals():
+        if not settings.quiet:
+            progress.say(f"static mask: first pass over {len(plan.images)} frames")
         mask = make_static_mask(plan, progress)
     for doubt in mask.doubts:
         progress.say(f"the static mask is not to be trusted: {doubt}")
