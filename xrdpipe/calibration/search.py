@@ -67,9 +67,10 @@ def search(ridges: Ridges, lines: Floats, shape: tuple[int, int]) -> list[Hypoth
     found.sort(key=lambda each: -each.score)
     refined: list[Hypothesis] = []
     for each in found[:24]:
-        cone = refine(each.cone, each.misfit, some, lines)
-        if cone is not None and not any(_same(cone, other.cone, shape) for other in refined):
-            refined.append(judge(cone, some, lines))
+        cone = _fit_chains(each.cone, chains, float(max(shape))) if len(chains.points) else each.cone
+        refined_cone = refine(cone, each.misfit, some, lines)
+        if refined_cone is not None and not any(_same(refined_cone, other.cone, shape) for other in refined):
+            refined.append(judge(refined_cone, some, lines))
     refined.sort(key=lambda each: -each.score)
     return refined
 
@@ -101,25 +102,26 @@ def _direction(points: Floats) -> Floats:
     return np.asarray(np.linalg.svd(offset, full_matrices=False)[2][0])
 
 
-def _same(one: Cone, other: Cone, shape: tuple[int, int]) -> bool:
+def _same(one: Cone, other: Cone, shape: tuple[int, int], limit: float = 3.0) -> bool:
     corners = np.array([[0, 0], [0, shape[1]], [shape[0], 0], shape, [shape[0] / 2, shape[1] / 2]], np.float64)
     step = np.abs(one.two_theta(corners) - other.two_theta(corners)) / np.hypot(*one.gradient(corners).T)
-    return bool(step.max() < 3)
+    return bool(step.max() < limit)
 
 
 def cones_of_directions(ridges: Ridges, chains: Ridges, shape: tuple[int, int]) -> Iterator[Cone]:
     """Yield for each of many distances the geometries whose rings run as the ridges do, whatever the ring is."""
     side = float(max(shape))
-    starts = _centres(ridges, side)
-    for centre in starts:
+    known: dict[float, list[Cone]] = {}
+    for centre in _centres(ridges, side):
         lean = np.zeros(2)  # tilt over length: what the directions tell of a small tilt, whatever the length
         for length in LENGTHS[::-1] * side:
             tilt = np.clip(lean * length, -LARGEST_TILT, LARGEST_TILT)
-            fitted = _fit_directions(Cone(*centre, length, *tilt), ridges, side)
-            cost, cone = fitted
+            cone = _fit_directions(Cone(*centre, length, *tilt), ridges, side)
             if len(chains.points):
                 cone = _fit_chains(cone, chains, side)
-            yield cone
+            if not any(_same(cone, other, shape, 0.3) for other in known.get(length, ())):
+                known.setdefault(length, []).append(cone)
+                yield cone
             centre = np.array([cone.slow, cone.fast])
             lean = np.array([cone.tilt_slow, cone.tilt_fast]) / length
 
@@ -152,7 +154,7 @@ def _centres(ridges: Ridges, side: float) -> list[Floats]:
     return chosen
 
 
-def _fit_directions(start: Cone, ridges: Ridges, side: float) -> tuple[float, Cone]:
+def _fit_directions(start: Cone, ridges: Ridges, side: float) -> Cone:
     """Fit centre and tilt, for a given distance, to the directions of the ridges."""
 
     def residuals(vector: Floats) -> Floats:
@@ -175,7 +177,7 @@ def _fit_directions(start: Cone, ridges: Ridges, side: float) -> tuple[float, Co
         max_nfev=25,
     )
     slow, fast, tilt_slow, tilt_fast = result.x
-    return float(result.cost), Cone(slow * side, fast * side, start.length, tilt_slow, tilt_fast)
+    return Cone(slow * side, fast * side, start.length, tilt_slow, tilt_fast)
 
 
 def _fit_chains(start: Cone, chains: Ridges, side: float) -> Cone:
@@ -211,12 +213,7 @@ def _scales(cone: Cone, ridges: Ridges, lines: Floats) -> list[Hypothesis]:
     tangents = np.tan(np.minimum(angles, 1.55))
     results = []
     scales = np.geomspace(0.88, 1.14, 180)
-    table = np.array(
-        [
-            [_score(np.arctan(tangents / scale), slopes / scale, lines, tolerance)[0] for tolerance in TOLERANCES]
-            for scale in scales
-        ]
-    )
+    table = np.array([_scores(np.arctan(tangents / each), slopes / each, lines, TOLERANCES) for each in scales])
     scores, widths = table.max(axis=1), np.take(TOLERANCES, table.argmax(axis=1))
     for number in np.argsort(scores)[::-1]:
         if all(abs(np.log(scales[number] / each)) > 0.02 for each, _, _ in results):
@@ -225,31 +222,52 @@ def _scales(cone: Cone, ridges: Ridges, lines: Floats) -> list[Hypothesis]:
             break
     none = np.full(len(angles), -1)
     return [
-        Hypothesis(Cone(cone.slow, cone.fast, cone.length * scale, cone.tilt_slow, cone.tilt_fast), score, none, width)
+        # the ridges tell the tilt over the distance
+        Hypothesis(
+            Cone(cone.slow, cone.fast, cone.length * scale, cone.tilt_slow * scale, cone.tilt_fast * scale),
+            score,
+            none,
+            width,
+        )
         for scale, score, width in results
     ]
 
 
-def _score(angles: Floats, slopes: Floats, lines: Floats, tolerance: float) -> tuple[float, NDArray[np.intp], Floats]:
-    """Return the log of the odds that points lie on the lines not by chance, the line of each and its distance."""
+def _nearest(angles: Floats, lines: Floats) -> NDArray[np.intp]:
     place = np.clip(np.searchsorted(lines, angles), 1, len(lines) - 1)
-    nearest = np.where(angles - lines[place - 1] < lines[place] - angles, place - 1, place)
+    return np.where(angles - lines[place - 1] < lines[place] - angles, place - 1, place)
+
+
+def _scores(angles: Floats, slopes: Floats, lines: Floats, tolerances: Sequence[float]) -> list[float]:
+    """Return for each tolerance (pixels) the log of the odds that points lie on the lines not by chance."""
+    nearest = _nearest(angles, lines)
+    distance = np.abs(angles - lines[nearest]) / slopes
+    gaps = np.diff(lines)
+    room = np.concatenate([gaps[:1], (gaps[:-1] + gaps[1:]) / 2, gaps[-1:]])  # of which a line is the nearest
+    around = room[nearest] / slopes
+    outside = (angles < lines[0] - gaps[0]) | (angles > lines[-1] + gaps[-1])
+    low, high = np.partition(angles, [len(angles) // 100, -1 - len(angles) // 100])[[len(angles) // 100, -1 - len(angles) // 100]]
+    slope = slopes.mean()
+    results = []
+    for tolerance in tolerances:
+        hit = distance < tolerance
+        chance = np.clip(np.where(outside, 0.05, 2 * tolerance / around), 0.02, 0.98).mean()
+        first, last = np.searchsorted(lines, [low - tolerance * slope, high + tolerance * slope])
+        expected = last - first
+        seen = np.bincount(nearest[hit], minlength=len(lines))[first:last]
+        present = int((seen >= max(3.0, 0.1 * len(angles) / max(expected, 1))).sum())
+        # gain of every ring that is there, by how much the points prefer lines to chance
+        gain = _information(float(hit.mean()), float(chance)) * max(present, 1)
+        results.append(float(gain + (expected - present) * np.log(1 - MISSING) * 0.5))
+    return results
+
+
+def _labels(cone: Cone, points: Floats, lines: Floats, tolerance: float) -> tuple[NDArray[np.intp], Floats]:
+    """Return the line of each point, -1 for none within the tolerance, and its distance in pixels."""
+    angles, slopes = cone.two_theta(points), np.hypot(*cone.gradient(points).T)
+    nearest = _nearest(angles, lines)
     distance = (angles - lines[nearest]) / slopes
-    hit = np.abs(distance) < tolerance
-    room = np.diff(lines, prepend=lines[0] - (lines[1] - lines[0]), append=2 * lines[-1] - lines[-2])
-    around = (room[:-1] + room[1:])[nearest] / 2 / slopes  # pixels of which this line is the nearest
-    outside = (angles < lines[0] - room[1]) | (angles > lines[-1] + room[-2])
-    chance = np.clip(np.where(outside, 0.05, 2 * tolerance / around), 0.02, 0.98).mean()
-    low, high = np.percentile(angles, [1, 99])
-    slope = np.median(slopes)
-    expected = (lines > low - tolerance * slope) & (lines < high + tolerance * slope)
-    seen = np.bincount(nearest[hit], minlength=len(lines))
-    enough = max(3.0, 0.1 * len(angles) / max(expected.sum(), 1))
-    present = (seen >= enough) & expected
-    absent = expected.sum() - present.sum()
-    # gain of every ring that is there, by how much the points prefer lines to chance
-    gain = _information(hit.mean(), float(chance)) * max(present.sum(), 1)
-    return float(gain + absent * np.log(1 - MISSING) * 0.5), np.where(hit, nearest, -1), distance
+    return np.where(np.abs(distance) < tolerance, nearest, -1), distance
 
 
 def _information(share: float, chance: float) -> float:
@@ -263,9 +281,7 @@ def _information(share: float, chance: float) -> float:
 def refine(cone: Cone, width: float, ridges: Ridges, lines: Floats) -> Cone | None:
     """Fit all five numbers to the points on rings; None if the fit runs away."""
     for tolerance in np.geomspace(width, FINE, 3 + int(np.log2(width / FINE))):
-        angles = cone.two_theta(ridges.points)
-        slopes = np.hypot(*cone.gradient(ridges.points).T)
-        _, labels, _ = _score(angles, slopes, lines, tolerance)
+        labels, _ = _labels(cone, ridges.points, lines, tolerance)
         used = labels >= 0
         if used.sum() < 20:
             return None
@@ -291,7 +307,8 @@ def judge(cone: Cone, ridges: Ridges, lines: Floats) -> Hypothesis:
     """Return how well a geometry explains the points."""
     angles = cone.two_theta(ridges.points)
     slopes = np.hypot(*cone.gradient(ridges.points).T)
-    score, labels, distance = _score(angles, slopes, lines, FINE)
+    (score,) = _scores(angles, slopes, lines, (FINE,))
+    labels, distance = _labels(cone, ridges.points, lines, FINE)
     used = labels >= 0
     misfit = float(np.sqrt(np.mean(distance[used] ** 2))) if used.any() else np.inf
     return Hypothesis(cone, score, labels, misfit)
