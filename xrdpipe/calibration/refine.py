@@ -50,12 +50,139 @@ class Refined:
         return float(np.sqrt(np.mean(self.residuals**2)))
 
 
-def to_fit2d(cone: Cone, pixel: tuple[float, float]) -> tuple[float, float, float, float, float]:
-    """Return a cone as distance (mm), centre (fast, slow; pixels), tilt and direction of the tilt (degrees)."""
-    return (
-        1e3 * cone.length * pixel[0],
+def cone_of(geometry: Any) -> Cone:
+    """Return the cone of a geometry of pyFAI, without its rotation about the beam."""
+    values = geometry.getFit2D()
+    tilt, direction = np.deg2rad(values["tilt"]), np.deg2rad(values["tiltPlanRotation"])
+    length = 1e-3 * values["directDist"] / geometry.detector.pixel1
+    return Cone(values["centerY"], values["centerX"], length, tilt * np.sin(direction), tilt * np.cos(direction))
+
+
+def geometry_of(cone: Cone, detector: Any, wavelength: float) -> Any:
+    """Return the geometry of pyFAI that a cone stands for; the rotation about the beam is zero."""
+    from pyFAI.geometry import Geometry
+
+    geometry = Geometry(detector=detector, wavelength=wavelength)
+    geometry.setFit2D(
+        1e3 * cone.length * detector.pixel1,
         cone.fast,
         cone.slow,
         float(np.rad2deg(cone.tilt)),
         float(np.rad2deg(np.arctan2(cone.tilt_slow, cone.tilt_fast))),
     )
+    return geometry
+
+
+def refine_geometry(
+    image: NDArray[np.floating],
+    good: NDArray[np.bool_],
+    geometry: Any,
+    calibrant: Any,
+    scatter: float,
+    fix: Sequence[str] = ("rot3", "wavelength"),
+) -> Refined | None:
+    """Measure control points and refine the geometry with them, in turn.
+
+    Parameters
+    ----------
+    image
+        Counts, (slow, fast).
+    good
+        True for pixels to use.
+    geometry
+        Geometry of pyFAI, right to a few pixels.
+    calibrant
+        Calibrant of pyFAI with its wavelength.
+    scatter
+        Variance per count.
+    fix
+        Names of the parameters that stay.
+
+    Returns
+    -------
+    Refined or None
+        None if there are too few control points.
+    """
+    lines = np.array(calibrant.get_2th())
+    result: Refined | None = None
+    for _ in range(ROUNDS):
+        points = control_points(image, good, cone_of(geometry), lines, scatter)
+        if len(points.points) < 8:
+            return None
+        result = _refine(points, geometry, calibrant, fix)
+        geometry = result.geometry
+    return result
+
+
+def _refine(points: ControlPoints, start: Any, calibrant: Any, fix: Sequence[str]) -> Refined:
+    from pyFAI.geometryRefinement import GeometryRefinement
+
+    for _ in range(3):
+        slope = _slope(start, points.points)
+        weights = 1 / (slope * np.hypot(points.errors, FLOOR))  # 1 / rad
+        weights /= weights.mean()
+        data = np.column_stack([points.points - 0.5, points.rings, weights])
+        refinement = GeometryRefinement(
+            data=data,
+            calibrant=calibrant,
+            wavelength=start.wavelength,
+            detector=start.detector,
+            **{name: getattr(start, name) for name in NAMES[:6]},
+        )
+        refinement.set_tolerance(50)
+        refinement.refine3(fix=list(fix))
+        residuals = _residuals(refinement, points, calibrant)
+        start = refinement
+        scaled = residuals / np.hypot(points.errors, FLOOR)
+        spread = max(1.4826 * float(np.median(np.abs(scaled))), 1.0)
+        kept = np.abs(scaled) < FAR * spread
+        if kept.all() or kept.sum() < 8:
+            break
+        points = points.part(kept)
+    residuals = _residuals(refinement, points, calibrant)
+    free = tuple(name for name in NAMES if name not in fix)
+    return Refined(refinement, points, residuals, free, _covariance(refinement, points, calibrant, free))
+
+
+def _slope(geometry: Any, points: Floats) -> Floats:
+    return np.hypot(*cone_of(geometry).gradient(points).T)
+
+
+def _residuals(geometry: Any, points: ControlPoints, calibrant: Any) -> Floats:
+    lines = np.array(calibrant.get_2th())
+    at = points.points - 0.5
+    return np.asarray((geometry.tth(at[:, 0], at[:, 1]) - lines[points.rings]) / _slope(geometry, points.points))
+
+
+def _covariance(geometry: Any, points: ControlPoints, calibrant: Any, free: Sequence[str]) -> Floats:
+    """Return the covariance of the free parameters, from the derivatives of the residuals and their scatter."""
+    from copy import copy
+
+    errors = np.hypot(points.errors, FLOOR)
+    columns = []
+    for name in free:
+        value = getattr(geometry, name)
+        step = 1e-6 * max(abs(value), 1e-3) if name != "wavelength" else 1e-6 * value
+        ends = []
+        for sign in (1, -1):
+            other = copy(geometry)
+            setattr(other, name, value + sign * step)
+            lines = np.array(_calibrant_at(calibrant, other.wavelength).get_2th())
+            at = points.points - 0.5
+            ends.append(other.tth(at[:, 0], at[:, 1]) - lines[points.rings])
+        columns.append((ends[0] - ends[1]) / (2 * step) / _slope(geometry, points.points) / errors)
+    jacobian = np.stack(columns, axis=1)
+    scale = np.linalg.norm(jacobian, axis=0)
+    inverse = np.linalg.pinv((jacobian / scale).T @ (jacobian / scale)) / np.outer(scale, scale)
+    reduced = np.mean((_residuals(geometry, points, calibrant) / errors) ** 2)
+    return np.asarray(inverse * max(float(reduced), 1.0))
+
+
+def _calibrant_at(calibrant: Any, wavelength: float) -> Any:
+    from copy import copy
+
+    if wavelength == calibrant.wavelength:
+        return calibrant
+    other = copy(calibrant)
+    other.setWavelength_change2th(wavelength)
+    return other
