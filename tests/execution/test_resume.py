@@ -150,7 +150,7 @@ def test_a_record_for_which_there_is_no_room_is_said_and_the_run_can_be_resumed(
 
 
 def test_a_folder_that_cannot_be_written_to_is_refused_in_words(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for place in ("xrdpipe.results.folder.write_json", "xrdpipe.config.loader.write_text"):
+    for place in ("xrdpipe.results.folder.write_run", "xrdpipe.config.loader.write_text"):
         with monkeypatch.context() as patch:
             patch.setattr(place, no_room)
             told = call(*COMMAND, "output_dir=out", "overwrite=true")

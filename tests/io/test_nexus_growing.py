@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,6 +44,39 @@ def test_it_can_be_read_while_it_grows_by_anybody_in_any_way(tmp_path: Path) -> 
     assert found is not None
     np.testing.assert_array_equal(found.radial, np.delete(AXIS, 2))
     assert read(tmp_path, "f1") is None
+
+
+@pytest.mark.parametrize("order", [range(6), (5, 0, 3, 1, 4), (2,)])
+def test_frames_that_come_together_are_written_together_as_if_one_by_one(tmp_path: Path, order: Sequence[int]) -> None:
+    contents = []
+    for folder, together in (("a", True), ("b", False)):
+        (tmp_path / folder).mkdir()
+        file = NexusFile(series(tmp_path / folder, 6), "patterns", [f"f{number}" for number in range(6)])
+        file.waiting.update(file.names)
+        for number in order:
+            file.keep(*frame(number))
+            if not together:
+                file.flush()
+        file.flush()
+        contents.append(file.path.read_bytes())
+        assert all(Stored.of(file.path).is_complete(f"f{number}") for number in order)  # type: ignore[union-attr]
+    assert contents[0] == contents[1]
+
+
+def test_frames_that_could_not_be_written_are_written_later_but_not_one_that_failed(tmp_path: Path) -> None:
+    file = NexusFile(series(tmp_path, 3), "patterns", ["f0", "f1", "f2"])
+    file.waiting.update(file.names)
+    for number in (0, 1, 2):
+        file.keep(*frame(number))
+    away = file.path.rename(tmp_path / "away")
+    with pytest.raises(OSError, match="No such file"):
+        file.flush("f1")
+    away.rename(file.path)
+    file.end(
+        {f"f{number}": replace(frame(number)[0], status="failed" if number == 1 else "done") for number in (0, 1, 2)}
+    )
+    with h5py.File(file.path) as stored:
+        assert stored["entry/frames/status"][()].tolist() == [b"done", b"failed", b"done"]
 
 
 def test_a_pattern_on_another_axis_is_refused_for_its_frame_alone(tmp_path: Path) -> None:

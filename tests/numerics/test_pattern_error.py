@@ -27,7 +27,8 @@ def rings() -> tuple[NDArray[np.int64], dict[str, NDArray[np.generic]]]:
     ones = np.ones(at.size, np.float32)
     ends = np.concatenate([[0], np.cumsum(np.bincount(ring[at]))])
     rows = np.arange(RINGS)
-    return ring, {"rows": rows, "ends": ends, "at": at, "weights": ones, "norms": ones, "stride": np.array([1])}
+    samples = {"rows": rows, "ends": ends, "at": at, "weights": ones, "norms": ones, "stride": np.array([1])}
+    return ring, samples | {"order": np.argsort(at).astype(np.uint32)}
 
 
 def scene(seed: int) -> tuple[Image, Mask]:
@@ -76,6 +77,17 @@ def test_pixels_that_the_user_masks_are_no_part_of_the_truth() -> None:
     known = np.where(bad > 0, USER, 0).astype(np.uint8)
     broken = np.where(known > 0, np.float32(1e6), frame)
     assert error_of(broken, known)[0] == error_of(frame, known)[0]
+
+
+def test_a_bad_pixel_that_is_marked_by_the_largest_float32_does_no_harm() -> None:
+    frame = np.random.default_rng(1).poisson(LEVEL, SIDE * SIDE).astype(np.float32)
+    mask = np.zeros(frame.size, np.uint8)
+    mask[60 * SIDE + 40] = OUTLIER
+    frame[mask > 0] = np.finfo(np.float32).max
+    ring, samples = rings()
+    good = (ring >= 0) & (mask == 0)
+    pattern = np.bincount(ring[good], frame[good], RINGS) / np.bincount(ring[good], minlength=RINGS)
+    assert pattern_error(frame / 2, frame, mask, SIDE, pattern / 2, samples).total < 0.02
 
 
 @settings(deadline=None, max_examples=25)  # the first example compiles

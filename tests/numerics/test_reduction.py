@@ -1,4 +1,4 @@
-"""Peaks and means over boxes are those of scipy, bit by bit."""
+"""Peaks and means over boxes are those of scipy, what describes a pattern is that of numpy, bit by bit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from xrdpipe.numerics.reduction import box_mean, find_peaks
+from xrdpipe.numerics.reduction import box_mean, describe_pattern, find_peaks, ring_spread
 
 LEVELS = st.integers(0, 4).map(float)  # few levels: plateaus and equal peaks
 NUMBERS = st.one_of(LEVELS, st.floats(-1e12, 1e12), st.sampled_from([1e-300, -1e-300]))
@@ -57,3 +57,33 @@ def test_means_over_boxes_are_those_of_scipy(image: NDArray[np.float64], window:
     read_only = image.T
     read_only.flags.writeable = False
     assert box_mean(read_only, window, repeat).shape == read_only.shape
+
+
+@settings(max_examples=200, deadline=None)
+@given(arrays(np.float64, st.integers(0, 60), elements=st.floats(-1e12, 1e12) | st.just(np.nan), unique=True))
+def test_a_pattern_is_described_by_its_bins_and_its_five_strongest_peaks(values: NDArray[np.float64]) -> None:
+    radial = np.cumsum(1 + np.arange(values.size) % 3.0)
+    negative, empty, ratio, width = describe_pattern(radial, values, 5)
+    filled = ~np.isnan(values)
+    x, y = radial[filled], values[filled]
+    assert (negative, empty) == (np.count_nonzero(y < 0), np.count_nonzero(~filled))
+    peaks = find_peaks(y) if y.size > 2 else np.empty((0, 4))
+    if len(peaks) == 0:
+        assert np.isnan([ratio, width]).all()
+        return
+    top, height, left, right = peaks[np.argsort(-peaks[:, 1], kind="stable")][:5].T
+    floor = np.maximum(np.abs(y[top.astype(int)] - height), 1e-3 * height)
+    at = np.arange(x.size)
+    assert ratio == np.median(height / floor)
+    assert width == np.median(np.interp(right, at, x) - np.interp(left, at, x))
+
+
+def test_the_spread_of_rings_is_that_of_numpy() -> None:
+    rng = np.random.default_rng(0)
+    sums, scatter = rng.poisson(3, (5, 500)) * rng.random((5, 500)), rng.poisson(1, (3, 500)) * rng.random((3, 500))
+    relative, proportion = np.empty(500), np.empty(500)
+    count = ring_spread(sums, scatter, 3, relative, proportion)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        expected = np.sqrt(scatter[1] / scatter[0]) / np.abs(sums[0] / sums[1])
+    np.testing.assert_array_equal(relative[:count], expected[np.isfinite(expected)])
+    np.testing.assert_array_equal(proportion, 3 * scatter[2] / np.maximum(sums[0], 1) ** 2)

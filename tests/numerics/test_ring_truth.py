@@ -157,7 +157,7 @@ def test_what_a_mask_makes_of_a_ring_follows_its_definition(**what: Any) -> None
     matrix = Matrix(starts, ring.astype(np.uint16), np.ones(raw.size, np.float32))
     samples = sample_bins(matrix, norm, RINGS, frame["chi"])
     line, found = np.linspace(5, 50, RINGS), np.full((RINGS, 8), np.nan)
-    arrays = [samples[name] for name in ("rows", "ends", "at", "weights", "norms")]
+    arrays = [samples[name] for name in ("rows", "ends", "at", "order", "weights", "norms")]
     compare(image, raw, mask, COLUMNS, line, *arrays, 1, found)
     for number in range(RINGS):
         known = (mask & (USER | DETECTOR)) != 0

@@ -15,8 +15,9 @@ from xrdpipe.io.writing import file_hash
 from xrdpipe.model.errors import ConfigError
 from xrdpipe.model.record import Record
 from xrdpipe.model.reference import Reference
-from xrdpipe.results.folder import COLUMNS, Folder, difference
+from xrdpipe.results.folder import Folder, difference
 from xrdpipe.results.journal import journal
+from xrdpipe.results.run_file import COLUMNS
 
 A: dict[str, Any] = {"config": {"mask": {"alpha": 2.0}}}
 B: dict[str, Any] = {"config": {"mask": {"alpha": 3.0}}}

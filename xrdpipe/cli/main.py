@@ -158,7 +158,7 @@ def _say_judgement(result: Run) -> None:
 
 
 def _print_summary(result: Run) -> None:
-    from ..report.tables import print_table
+    from ..report.tables import ends, print_table
 
     rows = [
         {
@@ -167,12 +167,13 @@ def _print_summary(result: Run) -> None:
             "masked": "" if record.masked_fraction is None else f"{100 * record.masked_fraction:.1f} %",
             "seconds": "" if record.seconds is None else f"{record.seconds:.2f}",
         }
-        for record in result.frames
+        for record in ends(result.frames)
     ]
-    print_table(rows)
-    done = [record for record in result.frames if record.status == "done"]
-    print(f"{len(done)} of {len(result.frames)} frames done, {len(result.failed)} failed; results in {result.folder}")
-    if done:
-        files = [f"figures/{done[0].name}_pattern.png", *done[0].outputs]
+    total, done = len(result.frames), result.count("done")
+    print_table(rows, total)
+    print(f"{done} of {total} frames done, {result.count('failed')} failed; results in {result.folder}")
+    first = next((record for record in result.frames if record.status == "done"), None)
+    if first is not None:
+        files = [f"figures/{first.name}_pattern.png", *first.outputs]
         existing = [file for file in files if result.folder is not None and (result.folder / file).exists()]
         print(f"look at {existing[0] if existing else 'summary.csv'} there first")

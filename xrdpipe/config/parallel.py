@@ -10,7 +10,7 @@ from typing import Any
 from ..model.errors import ConfigError, choice, require
 from ..model.plugins import ENGINES, plugins
 
-BACKENDS = ("auto", "threading", "loky", "dask", "slurm")
+BACKENDS = ("auto", "threading", "loky", "cuda", "dask", "slurm")
 COMMON = ("cores", "memory", "processes", "queue", "account", "walltime", "job_name", "interface", "local_directory")
 
 CLUSTERS = {  # dask-jobqueue -> options that a configuration may set

@@ -78,7 +78,8 @@ class CollectorFeed(Listener):
         """Pass the results to the collectors and return the outcome with the updated record."""
         if not self._collectors:
             return outcome
-        return replace(outcome, record=feed_collectors(self._collectors, outcome.record, outcome.results))
+        record = feed_collectors(self._collectors, outcome.record, outcome.results, outcome.more)
+        return outcome if record is outcome.record else replace(outcome, record=record)
 
     def end(self, records: Mapping[str, Record]) -> None:
         """Finish the collectors that take results, and show their notes."""
@@ -87,15 +88,27 @@ class CollectorFeed(Listener):
 
 
 class Journal(Listener):
-    """Write the record of every frame to the journal at once, so that a killed run can be resumed."""
+    """Write the records of frames to the journal as they come, so that a killed run can be resumed."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
+        self._records: list[Record] = []
 
     def frame(self, outcome: Outcome, image: Reference) -> Outcome:
-        """Append the record to the journal."""
-        self._folder.note(outcome.record)
+        """Append the record to the journal, with those of the frames that came together with it."""
+        self._records.append(outcome.record)
+        if not outcome.more:
+            self._note()
         return outcome
+
+    def end(self, records: Mapping[str, Record]) -> None:
+        """Append records that an interruption has left."""
+        self._note()
+
+    def _note(self) -> None:
+        records, self._records = self._records, []
+        if records:
+            self._folder.note(*records)
 
 
 class ProgressReport(Listener):

@@ -32,7 +32,10 @@ def arriving_batches(plan: Plan, target: Folder | None) -> Iterator[list[Referen
     if arrivals is None:
         return
     limit, batches, pictures = arrivals.limit, arrivals.batches(), [*plan.shown]
-    names = {**(target.names if target else {}), **{image.name: absolute_location(image) for image in plan.images}}
+    names = {
+        **dict(target.names.items() if target else ()),
+        **{image.name: absolute_location(image) for image in plan.images},
+    }
     seen, clock = {image.name for image in plan.images}, time.monotonic()
     counted = set(seen)  # names that count towards the limit, including frames of an earlier run
     if target is not None and plan.resumes:
@@ -43,7 +46,7 @@ def arriving_batches(plan: Plan, target: Folder | None) -> Iterator[list[Referen
             return
         if target is not None:
             frames = [frame for frame in frames if not target.renamed(frame)]
-        images = assign_names(frames, names)
+        images = list(assign_names(frames, names))
         if limit is not None:
             excess = [image.name for image in images if image.name not in counted][limit - len(counted) :]
             images = [image for image in images if image.name not in excess]

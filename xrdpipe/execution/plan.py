@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
@@ -12,23 +11,24 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ..config.settings import Settings, parse_settings
 from ..config.targets import old_targets
 from ..geometry.geometry import shared_geometry
 from ..geometry.poni import Poni
-from ..io import files
-from ..io.paths import expand, split_path
+from ..io.paths import split_path
 from ..model.errors import ConfigError, FrameError, require
 from ..model.naming import assign_names
-from ..model.reference import Reference, absolute_location, display_path
+from ..model.reference import ByName, Reference, References, display_path
 from ..model.series import Series
 from ..pipeline.pipeline import Pipeline
 from ..results.folder import RESERVED_COLUMNS, Folder
 from ..stages.arrivals import Arrivals
 from ..stages.collector import Collector
 from ..stages.source import frame_shape
+from .listing import identity_of, list_images
 
 PICTURES = 5  # maximum number of pictures in the report of a series
 LISTED = 20  # a dry run lists the files of all frames of a stack up to this length
@@ -65,7 +65,7 @@ class Plan:
     settings: Settings
     pipeline: Pipeline
     poni: Poni
-    images: list[Reference]
+    images: References
     left_out: list[str]
     notes: list[str]
     folder: Folder | None
@@ -82,6 +82,7 @@ class Plan:
         names: Mapping[str, str],
         arrivals: Arrivals | None = None,
         merged: Mapping[str, str] = MappingProxyType({}),
+        looks_late: bool = False,
     ) -> Plan:
         """Check everything that can be checked without reading a frame.
 
@@ -99,6 +100,8 @@ class Plan:
             Source of frames that arrive during the run. The plan waits for the first of them.
         merged
             Files that another input contains, by their role.
+        looks_late
+            Many numbered files in one folder may be listed without a look at each, see `NumberedFiles`.
 
         Raises
         ------
@@ -109,33 +112,50 @@ class Plan:
         pipeline = Pipeline.of(groups, settings.stages)
         poni = geometry_file(settings)
         files_read = _check_inputs(settings, pipeline, poni, arrays, merged)
-        files.forget_files()  # stacks may have grown since an earlier run
-        inputs = {_resolved(frame) for path in files_read.values() for frame in files.list_frames(path).references}
-        contents = _contents(settings, pipeline, poni, write, inputs, arrivals)
-        references = {absolute_location(frame): frame for content in contents for frame in content.references}
-        frames = [frame for frame in references.values() if not inputs or _resolved(frame) not in inputs]
-        notes = [*old_targets(groups), *(note for content in contents for note in content.notes)]
-        _check_frames(settings, references, frames, arrays, notes)
+        late = looks_late and not (arrays or names)
+        listing = list_images(settings, pipeline, poni, files_read, write, arrivals, late, bool(arrays))
+        notes = [*old_targets(groups), *listing.notes]
         folder = Folder(Path(settings.output_dir)) if settings.output_dir and write else None
-        named = assign_names(frames, {**names, **(folder.names if folder else {})})
-        images = pipeline.source.merged([*named, *_array_references(arrays, named)])
+        taken = _taken(names, folder)
+        images = listing.images if listing.is_named else assign_names(listing.images, taken)
+        images.extend(_array_references(arrays, images))
+        images = _merged(pipeline, images)
         notes += _smaller_ones(images)
-        left_out = [frame.location for frame in references.values() if inputs and _resolved(frame) in inputs]
-        plan = cls(settings, pipeline, poni, images, left_out, notes, folder, write, arrivals, merged)
+        plan = cls(settings, pipeline, poni, images, listing.left_out, notes, folder, write, arrivals, merged)
         plan._check_outputs()
         return plan
 
     def _check_outputs(self) -> None:
         """Raise ConfigError if results would overwrite each other or files in the folder."""
-        owners: dict[str, str] = {}
-        for name, outputs in self.outputs().items():
-            for file in outputs:
-                if file in owners:
-                    raise ConfigError(f"images: {owners[file]} and {name} would both write {file}; rename one")
-                owners[file] = name
+        if self._may_share_outputs():
+            owners: dict[str, str] = {}
+            for name, outputs in self.outputs().items():
+                for file in outputs:
+                    if file in owners:
+                        raise ConfigError(f"images: {owners[file]} and {name} would both write {file}; rename one")
+                    owners[file] = name
         if self.folder is not None:
             shared = self.together(self.collectors(self.folder))
             self.folder.check(self.identity, self.outputs(), self.settings.overwrite or self.resumes, shared)
+
+    def _may_share_outputs(self) -> bool:
+        """Return False if no two frames can write one file, as their names and the ends of their files tell."""
+        ends = {file.rpartition("*")[2] for file in self.output_patterns}
+        longer = tuple(
+            end.removesuffix(other) for end in ends for other in ends if end != other and end.endswith(other)
+        )
+        first = self.images[0].name
+        if self.pipeline.outputs(first) != [file.replace("*", first) for file in self.output_patterns]:
+            return True
+        if not longer:
+            return False
+        names = (each.name if isinstance(each, Reference) else each[0].name for each in self.images.items)
+        return any(end[-1:].isdecimal() for end in longer) or any(name.endswith(longer) for name in names)
+
+    @property
+    def output_patterns(self) -> list[str]:
+        """Output files of a frame, with * for its name."""
+        return self.pipeline.outputs("*")
 
     @property
     def inputs(self) -> dict[str, str]:
@@ -150,29 +170,29 @@ class Plan:
         return not self.settings.overwrite and self.folder.run.get("identity") == self.identity
 
     @cached_property
-    def waiting(self) -> list[Reference]:
+    def waiting(self) -> References:
         """Images to process: all of them, or in a resumed run those that are missing, failed or changed."""
         folder, resume = self.folder, self.settings.resume
         if folder is None or not self.resumes or folder.run.get("identity") != self.identity:
             return self.images
         verify = resume == "verify"
         collectors = self.collectors(folder)
-        return [
-            image
-            for image in self.images
-            if image.array is not None
+        is_waiting = (
+            image.array is not None
             or not folder.done(image, self.pipeline.outputs(image.name), verify)
             or not all(each.holds(folder.records[image.name]) for each in collectors)
-        ]
+            for image in self.images
+        )
+        return self.images.select(np.flatnonzero(np.fromiter(is_waiting, bool, len(self.images))))
 
     @cached_property
     def identity(self) -> dict[str, Any]:
         """Configuration, inputs and versions that determine the numbers of this run."""
         return identity_of(self.pipeline, self.poni)
 
-    def outputs(self, images: list[Reference] | None = None) -> dict[str, list[str]]:
+    def outputs(self, images: References | None = None) -> Mapping[str, list[str]]:
         """Return the output files of all images, or of ``images``, by the name of the frame."""
-        return {image.name: self.pipeline.outputs(image.name) for image in (self.images if images is None else images)}
+        return ByName(self.images if images is None else images, lambda image: self.pipeline.outputs(image.name))
 
     @cached_property
     def shown(self) -> set[str]:
@@ -193,7 +213,7 @@ class Plan:
         started
             Start of the run, in ISO format.
         """
-        stacks = {image.name: image.stack for image in self.images}
+        stacks = ByName(self.images, lambda image: image.stack)
         parts = ("", *(suffix for suffixes in self.pipeline.makes.parts.values() for suffix in suffixes))
         series = Series(folder.path, stacks, self.identity, self.poni.text, self.poni.wavelength, started, parts)
         return self.pipeline.collectors(series)
@@ -247,67 +267,41 @@ def _check_inputs(
     return files_read
 
 
+def _taken(names: Mapping[str, str], folder: Folder | None) -> Mapping[str, str]:
+    """Return the names that are fixed and those of the folder -> the frames that have them."""
+    if folder is None:
+        return names
+    return {**names, **dict(folder.names.items())} if names else folder.names
+
+
+def _merged(pipeline: Pipeline, images: References) -> References:
+    size = pipeline.source.average or pipeline.source.sum or 1
+    return images if size == 1 else References(pipeline.source.merged(images))
+
+
 def _smaller_ones(images: Sequence[Reference]) -> list[str]:
     """Return a note for each image that is made of fewer frames than others."""
+    if not images[0].parts:  # nothing is merged
+        return []
     size = max(len(image.parts) for image in images)
     return [f"{image.name} is of {n} frames, not {size}" for image in images if (n := len(image.parts)) < size]
 
 
-def _contents(
-    settings: Settings,
-    pipeline: Pipeline,
-    poni: Poni,
-    write: bool,
-    inputs: Container[tuple[Path, str]],
-    arrivals: Arrivals | None,
-) -> list[files.Content]:
-    """Return the frames of the configured images, or the first ones that arrive."""
-    if arrivals is None:
-        return [files.list_frames(path) for path in expand(settings.images or [])]
-    if pipeline.combines_results:
-        raise ConfigError("output.format: nxs is made of all frames together, so not with source=watch")
-    folder = Folder(Path(settings.output_dir)) if settings.output_dir and write and not settings.overwrite else None
-    if folder and folder.run.get("identity") != identity_of(pipeline, poni):
-        folder = None
-
-    def is_wanted(frame: Reference) -> bool:
-        return _resolved(frame) not in inputs and not (folder and folder.renamed(frame))
-
-    return [files.Content(tuple(arrivals.first(is_wanted, wait=not settings.dry_run)))]
-
-
-def _check_frames(
-    settings: Settings,
-    references: Mapping[str, Reference],
-    frames: Sequence[Reference],
-    arrays: Mapping[str, NDArray[Any]],
-    notes: Sequence[str],
-) -> None:
-    if references and not frames:
-        raise ConfigError(f"images={settings.images}: nothing but the background, dark or mask file itself")
-    if arrays:
-        return
-    if frames and not any(os.path.exists(path) for path in {each.path for each in frames}):
-        raise ConfigError(f"images: none of them exists ({', '.join(each.location for each in frames[:3])})")
-    if not frames:
-        raise ConfigError(f"images: no frames ({'; '.join(notes[:3])})")
-
-
 def _array_references(arrays: Mapping[str, NDArray[Any]], images: Sequence[Reference]) -> list[Reference]:
-    names = [*(image.name for image in images), *arrays]
+    names = {image.name for image in images} if arrays else set()
     for name in arrays:
-        is_valid = name and name == Path(name).name and names.count(name) == 1
+        is_valid = name and name == Path(name).name and name not in names
         require(bool(is_valid), "images", name, "an array needs a name of its own, without folders")
     return [Reference(name, Path(name), array) for name, array in arrays.items()]
 
 
-def _stacks(images: list[Reference]) -> list[list[Reference]]:
+def _stacks(images: Sequence[Reference]) -> list[list[Reference]]:
     """Group images by their stack."""
     rows = groupby(enumerate(images), lambda each: (each[1].path, each[1].dataset) if each[1].tail else each[0])
     return [[image for _, image in row] for _, row in rows]
 
 
-def _image_lines(images: list[Reference]) -> Iterator[str]:
+def _image_lines(images: Sequence[Reference]) -> Iterator[str]:
     """Yield a line for each stack or single image."""
     for stack in _stacks(images):
         first, last = stack[0], (stack[-1].parts or stack[-1:])[-1]
@@ -316,16 +310,6 @@ def _image_lines(images: list[Reference]) -> Iterator[str]:
             yield f"{display_path(first)}{missing}"
         else:
             yield f"{first.path}::{first.dataset}[{first.index}:{(last.index or 0) + 1}]  ({len(stack)} frames)"
-
-
-def _resolved(frame: Reference) -> tuple[Path, str]:
-    return frame.path.resolve(), frame.tail
-
-
-def identity_of(pipeline: Pipeline, poni: Poni) -> dict[str, Any]:
-    """Return the identity of a run, as in ``run.json``: everything that determines its numbers."""
-    provenance: dict[str, Any] = json.loads(json.dumps(pipeline.provenance(poni)))
-    return provenance
 
 
 def geometry_file(top: Settings) -> Poni:
@@ -354,7 +338,9 @@ def run_shape(plan: Plan) -> tuple[tuple[int, int] | None, str, dict[str, str]]:
     """
     unreadable: dict[str, str] = {}
     mismatches: dict[tuple[int, int], ConfigError] = {}
-    for image in plan.waiting or (plan.images if plan.arrivals else []):
+    images = plan.waiting or (plan.images if plan.arrivals else References())
+    for place in range(len(images)):
+        image = images.look(place)
         try:
             shape = frame_shape(image, plan.pipeline.source)
         except FrameError as error:

@@ -157,7 +157,7 @@ def _nearest_folder(folder: Path) -> Path:
 
 def _replaced_bytes(plan: Plan, folder: Path) -> int:
     """Return the size of the files that the run removes when it begins."""
-    files = (folder / file for written in plan.outputs(plan.waiting).values() for file in written)
+    files = (folder / file for _, written in plan.outputs(plan.waiting).items() for file in written)
     return sum(file.stat().st_size for file in files if file.is_file())
 
 

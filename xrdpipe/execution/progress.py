@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 INTERVAL = 2.0  # seconds between plain lines
+REFRESH = 0.1  # seconds between two states of the bar
 
 
 class Progress:
@@ -51,10 +52,13 @@ class Progress:
         if failure:
             self.failed += 1
             self.say(f"failed: {failure}")
+        now = time.monotonic()
         if self.bar is not None:
-            self.bar.update(self.task, completed=self.done, total=self.total, status=self._status())
-        elif not self.quiet and time.monotonic() - self.last > INTERVAL and (self.growing or self.done < self.total):
-            self.last = time.monotonic()
+            if now - self.last > REFRESH or self.done >= self.total:
+                self.last = now
+                self._update()
+        elif not self.quiet and now - self.last > INTERVAL and (self.growing or self.done < self.total):
+            self.last = now
             self.say(f"{self.done}/{self.total} frames, {self._status()}")
 
     def say(self, text: str) -> None:
@@ -63,6 +67,9 @@ class Progress:
             self.bar.console.print(f"xrdpipe: {text}", markup=False, highlight=False, soft_wrap=True)
         else:
             print(f"xrdpipe: {text}", file=sys.stderr, flush=True)
+
+    def _update(self) -> None:
+        self.bar.update(self.task, completed=self.done, total=self.total, status=self._status())
 
     def _status(self) -> str:
         rate = self.done / max(time.monotonic() - self.start, 1e-9)
@@ -82,4 +89,5 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.bar is not None:
+            self._update()
             self.bar.stop()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..model.cake import Cake
 from ..model.pattern import Pattern
 from ..model.record import Outcome, Record
+from ..results.records import RunRecords
 
 
 @dataclass
@@ -24,7 +25,7 @@ class Run:
     folder
         Results folder; None if nothing was written.
     frames
-        Records of all frames.
+        Records of all frames; those of a large run are read from a file on access.
     patterns
         Patterns of the frames that are done.
     sectors
@@ -42,7 +43,7 @@ class Run:
     """
 
     folder: Path | None
-    frames: list[Record] = field(default_factory=list)
+    frames: Sequence[Record] = ()
     patterns: dict[str, Pattern] = field(default_factory=dict)
     sectors: dict[str, Mapping[str, Pattern]] = field(default_factory=dict)
     cakes: dict[str, Cake] = field(default_factory=dict)
@@ -56,10 +57,16 @@ class Run:
         """The frames that failed."""
         return [record for record in self.frames if record.status == "failed"]
 
+    def count(self, status: str) -> int:
+        """Return the number of frames with this status."""
+        if isinstance(self.frames, RunRecords):
+            return self.frames.count_of(status)
+        return sum(record.status == status for record in self.frames)
+
     @property
     def status(self) -> int:
         """Exit status of the command line."""
-        return 130 if self.stopped else 1 if self.failed or self.unwritten else 0
+        return 130 if self.stopped else 1 if self.count("failed") or self.unwritten else 0
 
     def take(self, outcome: Outcome) -> None:
         """Add the results of one frame."""
@@ -73,12 +80,15 @@ class Run:
         if outcome.mask is not None:
             self.masks.bits[name] = outcome.mask
 
-    def order(self, records: Iterable[Record]) -> None:
+    def order(self, records: Sequence[Record]) -> None:
         """Set the records and sort all results in their order."""
-        self.frames = list(records)
+        self.frames = records
         results: list[dict[str, Any]] = [self.patterns, self.sectors, self.cakes, self.masks.bits]
+        if not any(results):
+            return
+        names = [record.name for record in records]
         for result in results:
-            ordered = {record.name: result[record.name] for record in self.frames if record.name in result}
+            ordered = {name: result[name] for name in names if name in result}
             result.clear()
             result.update(ordered)
 

@@ -8,9 +8,8 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext, suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -25,16 +24,18 @@ from ..config.schema import build
 from ..config.settings import Settings, parse_settings
 from ..io import files
 from ..model.errors import ConfigError
-from ..model.record import Outcome, Record, failed_outcome, pending_record
-from ..model.reference import Reference
+from ..model.naming import compact_names
+from ..model.record import Outcome, failed_outcome
+from ..model.reference import Taken
 from ..pipeline.recipe import Recipe, prepared
 from ..report.report import try_report
 from ..results.folder import WAYS_OUT, Folder
 from ..results.journal import ARRAY
 from ..results.judgement import judgement
 from ..results.new_folder import new_folder
+from ..results.records import Records
 from ..stages.arrivals import Arrivals
-from ..stages.collector import Collector, finish_collectors
+from ..stages.collector import finish_collectors
 from ..stages.source import Source
 from . import interruption, preflight
 from .engines.engine import Process, engine_for
@@ -48,11 +49,12 @@ from .listeners import (
     ProgressReport,
     ResultKeeper,
 )
-from .live import arriving_batches, live_report
+from .live import live_report
 from .plan import Plan, run_shape
 from .progress import Progress
 from .result import Masks, Run
 from .run_record import run_json, with_columns
+from .state import RunState
 from .static_mask_files import with_static_masks
 
 log = logging.getLogger("xrdpipe")
@@ -107,7 +109,7 @@ def run(
         if source.supplies and names is None:
             values = _supply_frames(source, settings, values, write, stack)
         values, merged = with_static_masks(values, arrays or {}, write, arrivals is not None, stack)
-        plan = Plan.of(values, arrays or {}, write, names or {}, arrivals, merged)
+        plan = Plan.of(values, arrays or {}, write, names or {}, arrivals, merged, looks_late=True)
         stack.callback(files.forget_files)
         return _describe(plan) if settings.dry_run else _execute(plan, values, command, keep, job, stack)
 
@@ -156,44 +158,6 @@ def _supply_frames(
     return source.supply({**values, "output_dir": folder}, Path(folder))
 
 
-@dataclass
-class _State:
-    """State of a run in progress.
-
-    Attributes
-    ----------
-    target
-        Results folder; None if nothing is written.
-    images, records
-        References and records of all frames, by name. Frames that arrive during the run are added.
-    """
-
-    plan: Plan
-    target: Folder | None
-    progress: Progress
-    images: dict[str, Reference]
-    records: dict[str, Record]
-    collectors: list[Collector] = field(default_factory=list)
-    listeners: list[Listener] = field(default_factory=list)
-
-    def batches(self) -> Iterator[Sequence[Reference]]:
-        """Yield the frames that exist, then each batch of frames that arrive."""
-        if self.plan.waiting:
-            yield self.plan.waiting
-        for batch in arriving_batches(self.plan, self.target):
-            self.images.update({image.name: image for image in batch})
-            self.records.update({image.name: pending_record(image) for image in batch})
-            self.progress.total += len(batch)
-            yield batch
-
-    def take(self, outcome: Outcome) -> None:
-        """Pass a processed frame to the listeners and store its record."""
-        image = self.images[outcome.record.name]
-        for listener in self.listeners:
-            outcome = listener.frame(outcome, image)
-            self.records[image.name] = outcome.record
-
-
 def _execute(
     plan: Plan, values: Mapping[str, Any], command: Sequence[str], keep: bool, job: int | None, stack: ExitStack
 ) -> Run:
@@ -205,7 +169,10 @@ def _execute(
         stack.enter_context(locked_folder(target.path))
     raw_shape = plan.pipeline.source.to_raw(np.empty(shape or (0, 0), np.bool_)).shape
     result = Run(target.path if target else None, masks=Masks(raw_shape))
-    state = _initial_state(plan, target)
+    progress = Progress(len(plan.waiting), plan.settings.quiet, plan.arrivals is not None)
+    if plan.arrivals is not None:
+        plan.arrivals.report_to(progress.say)
+    state = RunState(plan, target, progress, target.records if target else Records())
     record = {
         **run_json(plan, values, command, started),
         "shape": shape or (target.run.get("shape") if target else None),
@@ -224,43 +191,35 @@ def _execute(
     _report_start(plan, shape, state.progress, recorded)
     try:
         with _live_report(state):
-            for outcome in _outcomes(process, recipe, plan, state.batches(), unreadable, keep):
+            for outcome in _outcomes(process, recipe, state, unreadable, keep):
                 state.take(outcome)
         _remove_partial_files(target)
     except KeyboardInterrupt:
         result.stopped = True
-        _discard_unfinished(plan, recipe, target, state.records)
+        _discard_unfinished(plan, recipe, target, state)
         done, total = state.progress.done, state.progress.total
         state.progress.say(f"stopped after {done} of {total} frames; what is done is saved")
     _conclude(state, result, record, clock)
     return result
 
 
-def _initial_state(plan: Plan, target: Folder | None) -> _State:
-    previous = target.records if target else {}
-    waiting = {image.name for image in plan.waiting}
-    records = {
-        image.name: pending_record(image) if image.name in waiting else with_columns(previous[image.name], image, plan)
-        for image in plan.images
-    }
-    progress = Progress(len(plan.waiting), plan.settings.quiet, plan.arrivals is not None)
-    if plan.arrivals is not None:
-        plan.arrivals.report_to(progress.say)
-    return _State(plan, target, progress, {image.name: image for image in plan.images}, records)
-
-
 def _begin_folder(
-    state: _State, target: Folder, record: dict[str, Any], values: Mapping[str, Any], command: Sequence[str]
+    state: RunState, target: Folder, record: dict[str, Any], values: Mapping[str, Any], command: Sequence[str]
 ) -> None:
     plan = state.plan
     record["together"] = plan.together(state.collectors)
     if replaced := target.replaced(plan.identity):
         state.progress.say(f"{replaced} results of another configuration in {target.path} are replaced")
-    target.begin({**record, "status": "running"}, plan.outputs(plan.waiting))
+    running = {**record, "status": "running", "waiting": compact_names(plan.waiting)}
+    target.begin(running, plan.outputs(plan.waiting))
+    if len(plan.waiting) < len(plan.images):  # of an earlier run, perhaps with other columns
+        for image in plan.images:
+            if (before := target.records.get(image.name)) and (now := with_columns(before, image, plan)) is not before:
+                target.records.add(now)
     save_hydra(target.path, values, command)
 
 
-def _listeners(state: _State, result: Run, keep: bool, check_orientation: bool) -> list[Listener]:
+def _listeners(state: RunState, result: Run, keep: bool, check_orientation: bool) -> list[Listener]:
     """Return the listeners in the order in which they receive a frame.
 
     Collectors come first because a frame fails if one rejects it. The journal precedes everything that is shown.
@@ -277,32 +236,29 @@ def _listeners(state: _State, result: Run, keep: bool, check_orientation: bool) 
     return listeners
 
 
-def _live_report(state: _State) -> Any:
+def _live_report(state: RunState) -> Any:
     plan, target = state.plan, state.target
     if plan.arrivals is None or target is None or not plan.settings.report:
         return nullcontext()
     return live_report(target.path)
 
 
-def _conclude(state: _State, result: Run, record: dict[str, Any], clock: float) -> None:
+def _conclude(state: RunState, result: Run, record: dict[str, Any], clock: float) -> None:
     """Finish the listeners and write the record and the report of the run."""
     plan, target, progress = state.plan, state.target, state.progress
     for line in plan.arrivals.incomplete() if plan.arrivals else ():
         progress.say(line)
-    records = state.records
-    if plan.arrivals is not None and target is not None:  # frames of an earlier run arrive among the others
-        records = {image.name: records.get(image.name) or target.records[image.name] for image in plan.images}
-    result.order(records.values())
+    state.complete()
+    result.order(state.records.arranged)
     for listener in state.listeners:
-        listener.end({**(target.records if target else {}), **records})
+        listener.end(state.records)
     result.judgement = judgement(result.frames, plan.pipeline.source.gain)
     record["judgement"] = result.judgement
     if target is None:
         return
-    status = "stopped" if result.stopped else "failed" if result.failed else "done"
-    record["outputs"] = plan.outputs()  # includes frames that arrived
+    status = "stopped" if result.stopped else "failed" if result.count("failed") else "done"
     try:
-        target.record({**record, "status": status, "seconds": round(time.monotonic() - clock, 3)}, result.frames)
+        target.record({**record, "status": status, "seconds": round(time.monotonic() - clock, 3)})
     except OSError as error:
         result.unwritten = True
         progress.say(f"{target.path}: the record of the run could not be written ({error.strerror}); {RESUME_HINT}")
@@ -328,7 +284,9 @@ def _start_engine(
     path = target.path if target else None
     config = json.dumps(plan.pipeline.config)
     order, cache = tuple(plan.pipeline.stages), plan.settings.cache
-    recipe = Recipe(config, order, plan.poni, shape, shape_from, path, cache, judged)
+    growing = plan.arrivals is not None
+    parallel = plan.settings.parallel if plan.waiting or growing else Parallel()
+    recipe = Recipe(config, order, plan.poni, shape, shape_from, path, cache, judged, parallel.backend == "cuda")
     try:
         prepared(recipe)
         preflight.check_space(plan, shape, path)
@@ -336,8 +294,7 @@ def _start_engine(
             from .engines.slurm import check_ended
 
             check_ended(path)
-        growing = plan.arrivals is not None
-        engine = engine_for(plan.settings.parallel if plan.waiting or growing else Parallel(), plan.waiting)
+        engine = engine_for(parallel, plan.waiting)
         return recipe, stack.enter_context(engine.open(None if growing else len(plan.waiting), path))
     except (ConfigError, KeyboardInterrupt):
         if target is not None and plan.folder is None:
@@ -348,16 +305,15 @@ def _start_engine(
 def _outcomes(
     process: Process | None,
     recipe: Recipe | None,
-    plan: Plan,
-    batches: Iterator[Sequence[Reference]],
+    state: RunState,
     unreadable: Mapping[str, str],
     keep: bool,
 ) -> Generator[Outcome]:
     if process is not None and recipe is not None:
-        for batch in batches:
-            yield from process(recipe, batch, plan.shown, keep)
+        for batch in state.batches():
+            yield from process(recipe, batch, state.plan.shown, keep)
         return
-    for image in plan.waiting:
+    for image in Taken(state.plan.waiting, state.in_work):
         yield failed_outcome(image, unreadable[image.name])
 
 
@@ -368,17 +324,20 @@ def _remove_partial_files(target: Folder | None) -> None:
             part.unlink()
 
 
-def _discard_unfinished(
-    plan: Plan, recipe: Recipe | None, target: Folder | None, records: Mapping[str, Record]
-) -> None:
-    """Wait for the workers, then remove the files of frames that have no finished record."""
+def _discard_unfinished(plan: Plan, recipe: Recipe | None, target: Folder | None, state: RunState) -> None:
+    """Wait for the workers, then remove the files of frames that they did not finish."""
     if recipe is None or target is None:
         return
     from .engines.local import drain
 
     drain(recipe)
-    waiting = [name for name, record in records.items() if record.status == "waiting"]
-    for path in [*target.parts(), *(target.path / file for name in waiting for file in plan.pipeline.outputs(name))]:
+    unfinished = (
+        target.path / file
+        for name in state.in_work
+        if name not in state.records
+        for file in plan.pipeline.outputs(name)
+    )
+    for path in [*target.parts(), *unfinished]:
         with suppress(OSError):
             path.unlink()
 

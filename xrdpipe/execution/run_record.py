@@ -45,7 +45,7 @@ def run_json(
         "identity": plan.identity,
         "versions": versions(),
         "inputs": inputs,
-        "outputs": plan.outputs(),
+        "files": plan.output_patterns,
     }
 
 

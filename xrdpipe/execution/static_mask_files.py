@@ -24,7 +24,8 @@ from ..results.new_folder import new_folder
 from ..stages.mask import Mask, SeriesMask
 from . import interruption
 from .folder_lock import locked_folder
-from .plan import Plan, identity_of
+from .listing import identity_of
+from .plan import Plan
 from .progress import Progress
 from .static_mask import make_static_mask
 

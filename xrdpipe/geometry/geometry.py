@@ -19,7 +19,7 @@ from .poni import Poni, fits
 from .ring_values import RingValues
 from .rings import Arcs, Cells, Rings, fine_rings, ring_numbers
 
-LAYOUT = 4  # version of the arrays on disk; raise it whenever their meaning changes
+LAYOUT = 6  # version of the arrays on disk; raise it whenever their meaning changes
 MAX_CACHED = 4  # sets of arrays in memory, some 50 MB each; a sweep over npt makes many
 
 

@@ -41,7 +41,7 @@ class Rings:
 
 
 @dataclass(frozen=True)
-class Arcs(Rings):
+class Arcs:
     """Pixels sorted by arc: `fine_rings`, cut into arcs of 64 to 127 neighbouring pixels.
 
     Arcs are so narrow that the flank of a peak does not count as scatter, and so short that neither do polarization,
@@ -49,6 +49,10 @@ class Arcs(Rings):
 
     Attributes
     ----------
+    order, starts
+        As in `Rings`: those of arc i are ``order[starts[i]:starts[i + 1]]``, sorted by azimuth.
+    arc_of
+        Arc of each pixel, uint32, shape (pixels,).
     ring
         Ring of each arc, counted from the beam, int32, shape (arcs,).
     offset
@@ -56,6 +60,9 @@ class Arcs(Rings):
         (pixels,).
     """
 
+    order: NDArray[np.uint32]
+    starts: NDArray[np.int64]
+    arc_of: NDArray[np.uint32]
     ring: NDArray[np.int32]
     offset: NDArray[np.uint8]
 
@@ -75,15 +82,15 @@ class Arcs(Rings):
         numbers, decimals = numbers.astype(np.int64), numbers % 1
         key = numbers + (chi - chi.min()) / (np.ptp(chi) + 1)  # a single key takes half the time of np.lexsort
         order = np.argsort(key, axis=None, kind="stable").astype(np.uint32)
-        slots = np.empty_like(order)
-        slots[order] = np.arange(order.size, dtype=np.uint32)
         counts = np.bincount(numbers.ravel())
         pieces = np.where(counts > 0, np.maximum(1, counts // ARC), 0)
         ring = np.repeat(np.arange(counts.size), pieces)
         nth = np.arange(ring.size) - np.repeat(np.cumsum(pieces) - pieces, pieces) + 1
         ends = (np.cumsum(counts) - counts)[ring] + nth * counts[ring] // pieces[ring]
         offset = (256 * decimals.ravel()[order]).astype(np.uint8)
-        return cls(order, np.concatenate([[0], ends]), slots, ring.astype(np.int32), offset)
+        starts, arc_of = np.concatenate([[0], ends]), np.empty_like(order)
+        arc_of[order] = np.repeat(np.arange(ring.size, dtype=np.uint32), np.diff(starts))
+        return cls(order, starts, arc_of, ring.astype(np.int32), offset)
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,8 @@ class Layout:
         Type of the pixels as they are stored.
     unpack
         Function that unpacks a chunk.
+    file
+        Descriptor of the file, as long as that is open.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Layout:
     chunk: tuple[int, ...] | None
     dtype: np.dtype[Any]
     unpack: Unpack
+    file: int
 
 
 @dataclass(frozen=True)
@@ -94,13 +97,21 @@ def layout(dataset: h5py.Dataset) -> Layout | None:
         return None  # HDF5 converts the numbers
     if chunk is None:
         plain = properties.get_layout() == h5py.h5d.CONTIGUOUS and dataset.external is None
-        return Layout(dataset.name, dataset.shape[-2:], None, dtype, _copied) if plain else None
+        return Layout(dataset.name, dataset.shape[-2:], None, dtype, _copied, _descriptor(dataset)) if plain else None
     per_image = prod(-(-size // part) for size, part in zip(dataset.shape[-2:], chunk[-2:], strict=True))
     if prod(chunk[:-2]) != 1 or per_image > _MOST:  # HDF5 keeps a chunk of several images for the next one
         return None
     filters = [properties.get_filter(number) for number in range(properties.get_nfilters())]
     unpack = _unpacking(tuple((number, values) for number, _, values, _ in filters), dtype.itemsize)
-    return Layout(dataset.name, dataset.shape[-2:], chunk[-2:], dtype, unpack) if unpack else None
+    if unpack is None:
+        return None
+    return Layout(dataset.name, dataset.shape[-2:], chunk[-2:], dtype, unpack, _descriptor(dataset))
+
+
+def _descriptor(dataset: h5py.Dataset) -> int:
+    import h5py
+
+    return int(h5py.h5i.get_file_id(dataset.id).get_vfd_handle())
 
 
 def stored(dataset: h5py.Dataset, layout: Layout, index: tuple[int, ...]) -> Stored | None:
@@ -126,13 +137,6 @@ def stored(dataset: h5py.Dataset, layout: Layout, index: tuple[int, ...]) -> Sto
             return None
         chunks.append((corner, found.byte_offset, found.size))
     return Stored(layout, tuple(chunks))
-
-
-def descriptor(dataset: h5py.Dataset) -> int:
-    """Return a file descriptor of the file of a dataset, which stays open when the file is closed."""
-    import h5py
-
-    return os.dup(h5py.h5i.get_file_id(dataset.id).get_vfd_handle())
 
 
 def _unpacking(filters: tuple[tuple[int, tuple[int, ...]], ...], item: int) -> Unpack | None:

@@ -16,7 +16,7 @@ from ..model.errors import ConfigError, FrameError
 from ..model.identity import content_hash
 from ..model.limits import check_image
 from ..model.naming import assign_names
-from ..model.reference import Reference
+from ..model.reference import Indices, Reference, References, StackFrames
 from . import hdf5
 from .frame_count import _count, _kind, _kind_in_state
 from .handles import file_state
@@ -41,7 +41,7 @@ class Content:
         Messages for the user.
     """
 
-    references: tuple[Reference, ...]
+    references: References
     notes: tuple[str, ...] = ()
 
 
@@ -57,6 +57,7 @@ def list_frames(path: str | Path) -> Content:
     """
     file, inside, selection = split_path(path)
     index = selection if isinstance(selection, int) else None
+    available: Indices | None
     try:
         kind = _kind(file)
         if kind == "hdf5":
@@ -67,22 +68,32 @@ def list_frames(path: str | Path) -> Content:
             raise FrameError("not an HDF5 file, so there are no datasets in it")
         else:
             total, truncated = _count(file, kind)
-            available = None if total == 1 and not truncated else list(range(total))
+            available = None if total == 1 and not truncated else range(total)
             notes = [f"{file}: is truncated; it has {total} whole frames"] if truncated else []
     except (FrameError, OSError):  # OSError: the file was just removed
-        return Content((Reference("", file, None, inside, index),))
+        return Content(References([Reference("", file, None, inside, index)]))
     if available is None:  # a single image, no stack
-        return Content((Reference("", file, None, inside, None if index in (None, 0, -1) else index),))
+        index = None if index in (None, 0, -1) else index
+        return Content(References([Reference("", file, None, inside, index)]))
     if isinstance(selection, int):
-        available = [selection + total if selection < 0 else selection]
+        number = selection + total if selection < 0 else selection
+        available = range(number, number + 1)
     elif selection is not None:
-        selected = set(range(total)[selection])
-        if not selected.intersection(available):
+        selected = _common(available, range(total)[selection])
+        if not len(selected):
             raise ConfigError(f"{path}: none of the {len(available)} frames that {file} has")
-        available = [each for each in available if each in selected]
-    elif not available:
+        available = selected
+    elif not len(available):
         notes = notes or [f"{file}: has no frames yet"]
-    return Content(tuple(Reference("", file, None, inside, each) for each in available), tuple(notes))
+    return Content(References([StackFrames(Reference("", file, None, inside), available)]), tuple(notes))
+
+
+def _common(available: Indices, selected: range) -> Indices:
+    """Return the selected indices among those that are available, in ascending order."""
+    ascending = selected if selected.step > 0 else selected[::-1]
+    if isinstance(available, range):  # all
+        return ascending
+    return available[np.isin(available, ascending)]
 
 
 def read(reference: Reference) -> tuple[NDArray[Any], str]:
@@ -257,4 +268,4 @@ def _frame_of_stack(path: Path, kind: str, index: int) -> NDArray[Any]:
 
 def references(paths: Iterable[str | Path], taken: Mapping[str, str] | None = None) -> list[Reference]:
     """Return the frames of files, each with its name; see `model.naming.assign_names`."""
-    return assign_names([each for path in paths for each in list_frames(path).references], taken)
+    return list(assign_names(References(each for path in paths for each in list_frames(path).references.items), taken))

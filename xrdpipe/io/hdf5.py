@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..model.errors import FrameError
 from ..model.limits import CREDIBLE, check_count, check_image
+from ..model.reference import Indices
 from . import chunks
 from .handles import file_state
 from .hdf5_layout import _default, _linked, _matching, _near, _walk, access, follow, opened
@@ -41,7 +42,7 @@ class Piece:
     dtype
         Type of the pixels.
     written
-        Indices of the images that are written, None for all.
+        True for each image that is written, shape (count,); None if all are.
     files
         All files that contain its images.
     """
@@ -50,7 +51,7 @@ class Piece:
     inside: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    written: frozenset[int] | None = None
+    written: NDArray[np.bool_] | None = None
     files: tuple[Path, ...] = ()
 
     @property
@@ -88,20 +89,19 @@ class Stack:
         return sum(piece.count for piece in self.pieces)
 
     @property
-    def indices(self) -> list[int]:
+    def indices(self) -> Indices:
         """Indices of the images that are written."""
-        indices, start = [], 0
-        for piece in self.pieces:
-            indices += [start + i for i in range(piece.count) if piece.written is None or i in piece.written]
-            start += piece.count
-        return indices
+        if all(piece.written is None for piece in self.pieces):
+            return range(self.count)
+        written = [np.ones(each.count, bool) if each.written is None else each.written for each in self.pieces]
+        return np.flatnonzero(np.concatenate(written))
 
     def locate(self, index: int) -> tuple[Piece, int]:
         """Return the dataset of an image and its index there; raise FrameError if there is no such image."""
         at = index
         for piece in self.pieces:
             if at < piece.count:
-                if at < 0 or (piece.written is not None and at not in piece.written):
+                if at < 0 or (piece.written is not None and not piece.written[at]):
                     break
                 return piece, at
             at -= piece.count
@@ -171,12 +171,13 @@ def image(path: Path, inside: str, index: int | None) -> NDArray[Any]:
         if dataset.shape[-2:] != piece.shape[-2:]:
             raise FrameError(f"{inside} has changed its shape")
         with _readable(inside):
-            corner = tuple(map(int, np.unravel_index(at, piece.shape[:-2]))) if len(piece.shape) > 2 else ()
+            axes = piece.shape[:-2]
+            corner = (at,) if len(axes) == 1 else tuple(map(int, np.unravel_index(at, axes))) if axes else ()
             stored = None if layout is None else chunks.stored(dataset, layout, corner)
             if stored is None:
                 chunks.check(dataset, corner)
                 return np.asarray(dataset[corner])
-            file = chunks.descriptor(dataset)
+            file = os.dup(stored.layout.file)  # stays open when another thread closes the file
     try:  # outside of the lock of the file and of that of HDF5, for all threads at once
         with _readable(inside):
             return stored.read(file)
@@ -200,7 +201,7 @@ def _dataset(piece: Piece) -> tuple[h5py.Dataset, chunks.Layout | None]:
     with access(piece.file) as file:
         key = piece.file, piece.inside
         holder, dataset, layout = _datasets.get(key, (None, None, None))
-        if holder is not file or not dataset:  # closed with its file
+        if holder is not file:  # closed, and the dataset with it
             dataset = follow(piece.file, piece.inside)[1]
             layout = chunks.layout(dataset)
             while len(_datasets) >= _OPEN:
@@ -235,11 +236,11 @@ def _piece(file: Path, node: Any) -> Piece:
     return Piece(file, name, shape, node.dtype, _written(node), (file,))
 
 
-def _written(node: h5py.Dataset) -> frozenset[int] | None:
-    """Return the indices of the images that are written, None for all; HDF5 reads the others as zeros."""
+def _written(node: h5py.Dataset) -> NDArray[np.bool_] | None:
+    """Return True for each image that is written, None if all are; HDF5 reads the others as zeros."""
     shape, sizes = node.shape, node.chunks
     if sizes is None:
-        return None if node.id.get_storage_size() or 0 in shape else frozenset()
+        return None if node.id.get_storage_size() or 0 in shape else np.zeros(prod(shape[:-2]), bool)
     per_image = prod(-(-size // chunk) for size, chunk in zip(shape[-2:], sizes[-2:], strict=True))
     blocks = [-(-size // chunk) for size, chunk in zip(shape[:-2], sizes[:-2], strict=True)]
     if node.id.get_num_chunks() == per_image * prod(blocks):
@@ -255,7 +256,7 @@ def _written(node: h5py.Dataset) -> frozenset[int] | None:
     for axis, chunk in enumerate(sizes[:-2]):
         full = full.repeat(chunk, axis)
     full = full[tuple(slice(size) for size in shape[:-2])] if shape[:-2] else full
-    return frozenset(np.flatnonzero(full).tolist())
+    return np.ravel(full)
 
 
 def _virtual(file: Path, node: h5py.Dataset) -> Piece:
@@ -274,14 +275,15 @@ def _virtual(file: Path, node: h5py.Dataset) -> Piece:
                 continue
         start, end = source.vspace.get_select_bounds()
         written[tuple(slice(a, b + 1) for a, b in zip(start[:-2], end[:-2], strict=True)) or slice(None)] = True
-    indices = None if written.all() else frozenset(np.flatnonzero(written).tolist())
-    return Piece(file, node.name, shape, node.dtype, indices, tuple(files))
+    return Piece(file, node.name, shape, node.dtype, None if written.all() else written.ravel(), tuple(files))
 
 
 def _unwritten(piece: Piece) -> list[str]:
     if piece.written is None:
         return []
-    return [f"{piece.inside} has {len(piece.written)} of {piece.count} frames, the others are not there (yet)"]
+    return [
+        f"{piece.inside} has {np.count_nonzero(piece.written)} of {piece.count} frames, the others are not there (yet)"
+    ]
 
 
 def pixel_mask(path: Path, shape: tuple[int, int]) -> NDArray[np.uint32] | None:

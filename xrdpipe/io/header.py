@@ -89,7 +89,7 @@ def file_header(path: str) -> Header:
     from .files import list_frames
 
     frames = list_frames(path).references
-    return header(frames[0] if len(frames) == 1 else Reference("", Path(path), parts=frames))
+    return header(frames[0] if len(frames) == 1 else Reference("", Path(path), parts=tuple(frames)))
 
 
 class MergedHeader(Mapping[str, Any]):

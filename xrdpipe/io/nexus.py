@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from ..model.errors import FrameError
 from ..model.identity import content_hash, versions
 from ..model.pattern import Pattern
 from ..model.series import Series
+from .nexus_read import EMPTY, HASH, STATUS, Data, Stored, _utf8, adjacent
 from .writing import write_whole
 
 if TYPE_CHECKING:
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 
 SINGLE = "patterns"  # name of the series of all frames that are no part of a stack
-STATUS = "S8"  # type of a status: waiting, done, failed or `EMPTY`
-EMPTY = "empty"  # done, but without this part, which a stage may leave out
-HASH = "S71"  # type of a hash, algorithm:hex; sha256 is the longest
 OTHER_AXIS = "another axis than that of the frames before"
 BLOCK = 1 << 24  # bytes that are copied at a time
 HC = 12.398419843320026  # keV * angstrom
@@ -45,8 +42,6 @@ AXES = {  # unit -> name of the axis in NXazint, and unit in NeXus
 }
 
 OTHER_UNITS = {"r_mm": "mm", "r_m": "m", "d_A": "angstrom"}
-Floats = NDArray[np.float64]
-PerFrame = NDArray[np.bytes_]
 
 
 class NexusFile:
@@ -57,6 +52,7 @@ class NexusFile:
         self.series, self.names = series, names
         self.waiting: set[str] = set()  # frames that this run processes
         self._places: dict[str, int] = {}
+        self._kept: dict[int, dict[str, bytes]] = {}  # place of a frame -> bytes of its row, by column
 
     @cached_property
     def _stored(self) -> Stored | None:
@@ -71,30 +67,51 @@ class NexusFile:
         return complete or stored.status_of(record.name) == EMPTY
 
     def add(self, record: Record, pattern: Pattern | Cake) -> None:
-        """Write the pattern of a frame; raise FrameError if its axis differs from that of the file."""
+        """Write the pattern of a frame, see `keep`."""
+        self.keep(record, pattern)
+        self.flush()
+
+    def keep(self, record: Record, pattern: Pattern | Cake) -> None:
+        """Keep the pattern of a frame for `flush`; raise FrameError if its axis differs from that of the file."""
+        data = Data.of(pattern)
         if not self._places:
-            self._write(Data.of(pattern), {})
+            self._write(data, {})
         stored = self._stored
         assert stored is not None
-        data = Data.of(pattern)
         if not stored.data.fits(data):
             raise FrameError(f"{self.path.name}: {OTHER_AXIS}")
-        place = self._places[_utf8(record.name)]
-        row = {"I": data.intensity} if data.errors is None else {"I": data.intensity, "I_errors": data.errors}
-        values = {name: np.ascontiguousarray(value, "<f8") for name, value in row.items()}
-        digest = content_hash(b"".join(value.tobytes() for value in values.values()))
-        with open(self.path, "r+b") as file:
-            for name, value in {
-                **values,
-                "image_hash": np.array(record.hash.encode(), HASH),
-                "pattern_hash": np.array(digest.encode(), HASH),
-                "status": np.array(b"done", STATUS),  # last, so that it implies all the others
-            }.items():
-                file.seek(stored.offsets[name] + place * value.nbytes)
-                file.write(value.tobytes())
+        rows = {"I": data.intensity} if data.errors is None else {"I": data.intensity, "I_errors": data.errors}
+        row = {name: np.ascontiguousarray(value, "<f8").tobytes() for name, value in rows.items()}
+        digest = content_hash(row["I"] if len(row) == 1 else b"".join(row.values()))
+        row["image_hash"], row["pattern_hash"] = (
+            np.array(each.encode(), HASH).tobytes() for each in (record.hash, digest)
+        )
+        self._kept[self._places[_utf8(record.name)]] = row | {"status": np.array(b"done", STATUS).tobytes()}
+
+    def flush(self, last: str = "") -> None:
+        """Write what is kept, adjacent rows at once; raise OSError, and keep all but the frame ``last``, if that fails.
+
+        The status comes last, so that it implies all the others.
+        """
+        stored = self._stored
+        if not self._kept or stored is None:
+            return
+        try:
+            with open(self.path, "r+b") as file:
+                places = sorted(self._kept)
+                for column in self._kept[places[0]]:
+                    for run in adjacent(places):
+                        rows = [self._kept[place][column] for place in run]
+                        file.seek(stored.offsets[column] + run[0] * len(rows[0]))
+                        file.write(b"".join(rows))
+        except OSError:
+            self._kept.pop(self._places.get(_utf8(last), -1), None)
+            raise
+        self._kept.clear()
 
     def end(self, records: Mapping[str, Record]) -> None:
         """Rewrite the file with the records of all frames, if anything changed."""
+        self.flush()
         stored = self._stored
         if stored is not None and (self.waiting or not stored.ended):
             self._write(stored.data, records)
@@ -123,119 +140,6 @@ class NexusFile:
         )
         self._places = {name: place for place, name in enumerate(names)}
         self._stored = Stored.of(self.path)
-
-
-@dataclass(frozen=True)
-class Data:
-    """Arrays of a pattern or a cake, as a NeXus file stores them.
-
-    ``intensity`` and ``errors`` (None without an error model) have shape (npt,) or (npt_azim, npt). ``azimuthal`` is in
-    degrees, and None for a pattern. See `model.pattern.Pattern` and `model.cake.Cake`.
-    """
-
-    intensity: Floats
-    errors: Floats | None
-    radial: Floats
-    azimuthal: Floats | None
-    unit: str
-    method: str = ""
-
-    @classmethod
-    def of(cls, pattern: Any) -> Data:
-        """Take the arrays of a pattern or a cake."""
-        azimuthal = getattr(pattern, "azimuthal", None)
-        return cls(pattern.intensity, pattern.sigma, pattern.radial, azimuthal, pattern.unit, pattern.method)
-
-    def fits(self, other: Data) -> bool:
-        """Return whether both have the same axes, and both or neither have errors."""
-        return (
-            self.intensity.shape == other.intensity.shape
-            and (self.errors is None) == (other.errors is None)
-            and np.array_equal(self.radial, other.radial)
-            and (self.azimuthal is None) == (other.azimuthal is None)
-            and (self.azimuthal is None or np.array_equal(self.azimuthal, other.azimuthal))  # type: ignore[arg-type]
-        )
-
-
-@dataclass(frozen=True)
-class Stored:
-    """Index of a NeXus file of ours. Rows are read from disk on access.
-
-    Attributes
-    ----------
-    path
-        The file.
-    places
-        Name of each frame -> its row.
-    data
-        Axes, and the first row.
-    status, image_hash, pattern_hash
-        Columns with a value per frame.
-    offsets
-        Column -> offset in the file, in bytes.
-    ended
-        The file has everything that is known at the end of a run.
-    """
-
-    path: Path
-    places: Mapping[str, int]
-    data: Data
-    status: PerFrame
-    image_hash: PerFrame
-    pattern_hash: PerFrame
-    offsets: Mapping[str, int]
-    ended: bool
-
-    @classmethod
-    def of(cls, path: Path) -> Stored | None:
-        """Read the index of a file; return None if it is missing or not as we write it."""
-        import h5py
-
-        try:
-            size = path.stat().st_size
-            with h5py.File(path, "r", locking=False) as file:
-                plot, frames, parameters = (file["entry"][name] for name in ("data", "frames", "reduction/input"))
-                sets = {name: plot[name] for name in ("I", "I_errors", "radial_axis", "azimuthal_axis") if name in plot}
-                sets |= {name: frames[name] for name in ("name", "status", "image_hash", "pattern_hash")}
-                offsets = {
-                    name: int(each.id.get_offset()) for name, each in sets.items()
-                }  # TypeError if it is not as we write it
-                if any(offsets[name] + each.nbytes > size for name, each in sets.items()):
-                    return None
-                places = {name.decode(): place for place, name in enumerate(sets["name"][()])}
-                columns = {name: sets[name][()] for name in ("status", "image_hash", "pattern_hash")}
-                signal = {name: each[0] for name, each in sets.items() if name in ("I", "I_errors")}
-                axes = {name: each[()] for name, each in sets.items() if name.endswith("_axis")}
-                unit, method = (parameters[name].asstr()[()] for name in ("unit", "method"))
-                ended = "masked_fraction" in frames
-            azimuthal = axes.get("azimuthal_axis")
-            data = Data(signal["I"], signal.get("I_errors"), axes["radial_axis"], azimuthal, unit, method)
-            return cls(path, places, data, **columns, offsets=offsets, ended=ended)
-        except (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError):
-            return None
-
-    def row(self, column: str, place: int) -> Floats:
-        """Return ``I`` or ``I_errors`` of the frame in a row."""
-        shape = self.data.intensity.shape
-        size = int(np.prod(shape))
-        return np.fromfile(self.path, "<f8", size, offset=self.offsets[column] + 8 * place * size).reshape(shape)
-
-    def is_complete(self, name: str) -> bool:
-        """Return whether the file has all bytes of a frame."""
-        place = self.places.get(_utf8(name))
-        if place is None or self.status[place] != b"done":
-            return False
-        rows = b"".join(self.row(column, place).tobytes() for column in ("I", "I_errors") if column in self.offsets)
-        return content_hash(rows) == str(self.pattern_hash[place].decode())
-
-    def hash_of(self, name: str) -> str:
-        """Return the content hash of the image of a frame."""
-        return str(self.image_hash[self.places[_utf8(name)]].decode())
-
-    def status_of(self, name: str) -> str:
-        """Return the status of a frame, empty if the file has no row for it."""
-        place = self.places.get(_utf8(name))
-        return "" if place is None else str(self.status[place].decode())
 
 
 def _fill(
@@ -320,22 +224,28 @@ def _copy(
     records: Mapping[str, Record],
 ) -> None:
     """Copy the rows of stored frames, and fill the others; block by block, to limit memory."""
-    done = {name for name in names if stored is not None and name not in drop and stored.is_complete(name)}
-    for column, target in sets.items():
-        rows = max(1, BLOCK // (target.dtype.itemsize * int(np.prod(target.shape[1:]))))
-        empty = np.nan if target.dtype.kind == "f" else b"waiting" if column == "status" else b""
-        for first in range(0, len(names), rows):
-            part = names[first : first + rows]
-            block = np.full((len(part), *target.shape[1:]), empty, target.dtype)
-            for row, name in enumerate(part):
-                if name in done and stored is not None:
-                    place = stored.places[name]
-                    block[row] = stored.row(column, place) if block.ndim > 1 else getattr(stored, column)[place]
-                elif column == "status" and name in records:
-                    status = records[name].status
-                    damaged = stored is not None and stored.status_of(name) == "done"
-                    block[row] = (status if status != "done" else "waiting" if damaged else EMPTY).encode()
-            target[first : first + rows] = block
+    most = max(1, BLOCK // (8 * int(np.prod(sets["I"].shape[1:]))))
+    for first in range(0, len(names), most):
+        part = names[first : first + most]
+        found = {} if stored is None else stored.complete(name for name in part if name not in drop)
+        blocks = {column: _empty_rows(column, len(part), target) for column, target in sets.items()}
+        for row, name in enumerate(part):
+            if stored is not None and name in found:
+                place = stored.places[name]
+                values = [*found[name], stored.status[place], stored.image_hash[place], stored.pattern_hash[place]]
+                for block, value in zip(blocks.values(), values, strict=True):
+                    block[row] = value
+            elif name in records:
+                status = records[name].status
+                damaged = stored is not None and stored.status_of(name) == "done"
+                blocks["status"][row] = (status if status != "done" else "waiting" if damaged else EMPTY).encode()
+        for column, target in sets.items():
+            target[first : first + most] = blocks[column]
+
+
+def _empty_rows(column: str, count: int, target: Any) -> NDArray[Any]:
+    empty = np.nan if target.dtype.kind == "f" else b"waiting" if column == "status" else b""
+    return np.full((count, *target.shape[1:]), empty, target.dtype)
 
 
 def _about(frames: Any, names: Sequence[str], records: Mapping[str, Record]) -> None:
@@ -370,11 +280,6 @@ def _text(group: Any, name: str, values: Sequence[str]) -> None:
     encoded = [_utf8(value).encode() for value in values]
     kind = h5py.string_dtype("utf-8", max(1, *map(len, encoded)))
     group.create_dataset(name, data=np.array(encoded, kind))
-
-
-def _utf8(name: str) -> str:
-    """Return a name as it can be stored; a file name may hold bytes that are not UTF-8."""
-    return name.encode(errors="backslashreplace").decode()
 
 
 def _group(parent: Any, name: str, kind: str, **attributes: str) -> Any:

@@ -1,17 +1,167 @@
-"""Reading and comparison of the patterns in NeXus files."""
+"""Reading and comparison of the patterns in NeXus files, see `nexus`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ..model.identity import content_hash
 from ..model.pattern import Pattern
-from .nexus import Stored, _utf8
+
+STATUS = "S8"  # type of a status: waiting, done, failed or `EMPTY`
+EMPTY = "empty"  # done, but without this part, which a stage may leave out
+HASH = "S71"  # type of a hash, algorithm:hex; sha256 is the longest
+Floats = NDArray[np.float64]
+PerFrame = NDArray[np.bytes_]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Arrays of a pattern or a cake, as a NeXus file stores them.
+
+    ``intensity`` and ``errors`` (None without an error model) have shape (npt,) or (npt_azim, npt). ``azimuthal`` is in
+    degrees, and None for a pattern. See `model.pattern.Pattern` and `model.cake.Cake`.
+    """
+
+    intensity: Floats
+    errors: Floats | None
+    radial: Floats
+    azimuthal: Floats | None
+    unit: str
+    method: str = ""
+
+    @classmethod
+    def of(cls, pattern: Any) -> Data:
+        """Take the arrays of a pattern or a cake."""
+        azimuthal = getattr(pattern, "azimuthal", None)
+        return cls(pattern.intensity, pattern.sigma, pattern.radial, azimuthal, pattern.unit, pattern.method)
+
+    def fits(self, other: Data) -> bool:
+        """Return whether both have the same axes, and both or neither have errors."""
+        return (
+            self.intensity.shape == other.intensity.shape
+            and (self.errors is None) == (other.errors is None)
+            and np.array_equal(self.radial, other.radial)
+            and (self.azimuthal is None) == (other.azimuthal is None)
+            and (self.azimuthal is None or np.array_equal(self.azimuthal, other.azimuthal))  # type: ignore[arg-type]
+        )
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Index of a NeXus file of ours. Rows are read from disk on access.
+
+    Attributes
+    ----------
+    path
+        The file.
+    places
+        Name of each frame -> its row.
+    data
+        Axes, and the first row.
+    status, image_hash, pattern_hash
+        Columns with a value per frame.
+    offsets
+        Column -> offset in the file, in bytes.
+    ended
+        The file has everything that is known at the end of a run.
+    """
+
+    path: Path
+    places: Mapping[str, int]
+    data: Data
+    status: PerFrame
+    image_hash: PerFrame
+    pattern_hash: PerFrame
+    offsets: Mapping[str, int]
+    ended: bool
+
+    @classmethod
+    def of(cls, path: Path) -> Stored | None:
+        """Read the index of a file; return None if it is missing or not as we write it."""
+        import h5py
+
+        try:
+            size = path.stat().st_size
+            with h5py.File(path, "r", locking=False) as file:
+                plot, frames, parameters = (file["entry"][name] for name in ("data", "frames", "reduction/input"))
+                sets = {name: plot[name] for name in ("I", "I_errors", "radial_axis", "azimuthal_axis") if name in plot}
+                sets |= {name: frames[name] for name in ("name", "status", "image_hash", "pattern_hash")}
+                offsets = {
+                    name: int(each.id.get_offset()) for name, each in sets.items()
+                }  # TypeError if it is not as we write it
+                if any(offsets[name] + each.nbytes > size for name, each in sets.items()):
+                    return None
+                places = {name.decode(): place for place, name in enumerate(sets["name"][()])}
+                columns = {name: sets[name][()] for name in ("status", "image_hash", "pattern_hash")}
+                signal = {name: each[0] for name, each in sets.items() if name in ("I", "I_errors")}
+                axes = {name: each[()] for name, each in sets.items() if name.endswith("_axis")}
+                unit, method = (parameters[name].asstr()[()] for name in ("unit", "method"))
+                ended = "masked_fraction" in frames
+            azimuthal = axes.get("azimuthal_axis")
+            data = Data(signal["I"], signal.get("I_errors"), axes["radial_axis"], azimuthal, unit, method)
+            return cls(path, places, data, **columns, offsets=offsets, ended=ended)
+        except (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError):
+            return None
+
+    def rows(self, column: str, places: Sequence[int]) -> Floats:
+        """Return ``I`` or ``I_errors`` of the frames in some rows, (rows, ...); fewer where the file ends too early."""
+        shape, parts = self.data.intensity.shape, []
+        size = 8 * int(np.prod(shape))
+        with open(self.path, "rb") as file:
+            for run in adjacent(places):
+                file.seek(self.offsets[column] + run[0] * size)
+                parts.append(file.read(len(run) * size))
+        content = b"".join(parts)
+        return np.frombuffer(content, "<f8", len(content) // size * size // 8).reshape(-1, *shape)
+
+    def row(self, column: str, place: int) -> Floats:
+        """Return ``I`` or ``I_errors`` of the frame in a row."""
+        row: Floats = self.rows(column, [place])[0]
+        return row
+
+    def complete(self, names: Iterable[str]) -> dict[str, list[Floats]]:
+        """Return those of some frames of which the file has all bytes, with their rows of ``I`` and ``I_errors``."""
+        places = ((name, self.places.get(_utf8(name))) for name in names)
+        present = [(name, place) for name, place in places if place is not None and self.status[place] == b"done"]
+        rows = [self.rows(each, [at for _, at in present]) for each in ("I", "I_errors") if each in self.offsets]
+        found = {}
+        for (name, place), *values in zip(present, *rows, strict=False):
+            if content_hash(b"".join(values)) == self.pattern_hash[place].decode():
+                found[name] = values
+        return found
+
+    def is_complete(self, name: str) -> bool:
+        """Return whether the file has all bytes of a frame."""
+        return bool(self.complete([name]))
+
+    def hash_of(self, name: str) -> str:
+        """Return the content hash of the image of a frame."""
+        return str(self.image_hash[self.places[_utf8(name)]].decode())
+
+    def status_of(self, name: str) -> str:
+        """Return the status of a frame, empty if the file has no row for it."""
+        place = self.places.get(_utf8(name))
+        return "" if place is None else str(self.status[place].decode())
+
+
+def adjacent(places: Iterable[int]) -> Iterator[list[int]]:
+    """Yield the places in runs of adjacent ones."""
+    for _, run in groupby(enumerate(places), lambda each: each[1] - each[0]):
+        yield [place for _, place in run]
+
+
+def _utf8(name: str) -> str:
+    """Return a name as it can be stored; a file name may hold bytes that are not UTF-8."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def read(folder: Path, name: str) -> Pattern | None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..model.errors import ConfigError
 
+_BLOCK = 50_000  # names that are in memory at a time
+_DIGITS = 18  # of a number that fits 64 bits
 _TAIL = re.compile(r"(?P<inside>/.*?)?(?:\[(?P<selection>[-\d:]+)\])?", re.DOTALL)
 
 
@@ -87,6 +93,73 @@ def expand(images: str | Iterable[str], key: str = "images") -> list[Path]:
         for path in _expand_one(entry, key):
             files.setdefault(os.path.abspath(path), path)
     return list(files.values())
+
+
+def numbered(entry: str, least: int) -> tuple[str, int, str, NDArray[np.int64]] | None:
+    """Find files whose names differ in a number of so many digits alone, without a look at each.
+
+    Parameters
+    ----------
+    entry
+        Glob in one folder.
+    least
+        Smallest number of files.
+
+    Returns
+    -------
+    tuple or None
+        Path before the number, number of its digits, path after it, and the numbers in ascending order. None if a file
+        has another name, is a link, or if there are fewer; `expand` then finds them.
+    """
+    folder, pattern = os.path.split(expand_user(entry))
+    if os.path.lexists(entry) or any(character in folder for character in "*?[") or "::" in entry or "**" in pattern:
+        return None
+    try:
+        characters = _names_in(folder or ".", pattern)
+    except (OSError, ValueError):
+        return None
+    if len(characters) < least:
+        return None
+    (varying,) = np.nonzero((characters != characters[0]).any(axis=0))
+    low, high = int(varying[0]), int(varying[-1]) + 1
+    digits = characters[:, low:high]
+    first = characters[0].tobytes().decode("ascii")
+    before, after = first[:low], first[high:]
+    has_suffix = "." in after or "." not in before
+    if high - low > _DIGITS or not has_suffix or not ((digits >= ord("0")) & (digits <= ord("9"))).all():
+        return None
+    numbers = np.zeros(len(digits), np.int64)
+    for column in digits.T:
+        numbers = 10 * numbers + (column - ord("0"))
+    numbers.sort()
+    return os.path.join(folder, before), high - low, after, numbers
+
+
+def _names_in(folder: str, pattern: str) -> NDArray[np.uint8]:
+    """Return the characters of the names of files that a pattern matches, shape (names, length).
+
+    ValueError if a name has another length, is not ASCII, or is of no regular file.
+    """
+    match, is_hidden = re.compile(fnmatch.translate(pattern)).match, pattern.startswith(".")
+    blocks, names = list[NDArray[np.uint8]](), list[str]()
+    with os.scandir(folder) as entries:
+        for each in entries:
+            if match(each.name) and (is_hidden or not each.name.startswith(".")):
+                if not each.is_file(follow_symlinks=False):
+                    raise ValueError(f"{each.name} is no regular file")
+                names.append(each.name)
+                if len(names) == _BLOCK:
+                    blocks.append(_characters(names))
+                    names.clear()
+    blocks += [_characters(names)] if names else []
+    return np.concatenate(blocks) if blocks else np.empty((0, 0), np.uint8)
+
+
+def _characters(names: list[str]) -> NDArray[np.uint8]:
+    """Return the characters of ASCII names of one length, (names, length); ValueError for others."""
+    if len(set(map(len, names))) > 1:
+        raise ValueError("several lengths")
+    return np.frombuffer("".join(names).encode("ascii"), np.uint8).reshape(len(names), -1)
 
 
 def expand_user(path: str) -> str:

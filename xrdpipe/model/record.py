@@ -86,6 +86,8 @@ class Outcome:
         Packed bits of the mask, uint8, if masks are collected.
     trace
         Traceback of an unexpected error.
+    more
+        Another outcome follows at once, so that both can be written together.
     """
 
     record: Record
@@ -94,6 +96,7 @@ class Outcome:
     sectors: Mapping[str, Pattern] = field(default_factory=dict)
     cake: Cake | None = None
     trace: str = ""
+    more: bool = False
 
     @property
     def results(self) -> dict[str, Pattern | Cake]:

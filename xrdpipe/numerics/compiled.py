@@ -50,3 +50,36 @@ def prefetch(typing: Any, array: Any, index: Any) -> Any:
         return context.get_dummy_value()
 
     return types.none(array, index), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def add_pixel(typing: Any, pixels: Any, nth: Any, table: Any, line: Any) -> Any:
+    """Add four numbers to a line of a table, all of them at once, which compiled code does one by one.
+
+    With a, b, c, d the numbers in ``pixels`` (float32, flat) from ``4 * nth`` on, the first four in ``table`` (float64,
+    flat) from ``8 * line`` on grow by a, b, a**2 and b**2. The next two hold four float32: the lowest a, b, c, d.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        four_floats, four = ir.VectorType(ir.FloatType(), 4), ir.VectorType(ir.DoubleType(), 4)
+
+        def pointer(array: int, row: int, length: int, kind: Any) -> Any:
+            data = context.make_array(signature.args[array])(context, builder, arguments[array]).data
+            first = builder.mul(arguments[row], ir.Constant(arguments[row].type, length))
+            return builder.bitcast(builder.gep(data, [first]), kind.as_pointer())
+
+        def shuffled(one: Any, other: Any, *lanes: int) -> Any:
+            return builder.shuffle_vector(one, other, ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes))
+
+        values, sums = builder.load(pointer(0, 1, 4, four_floats), align=4), pointer(2, 3, 8, four)
+        lowest = builder.bitcast(builder.gep(sums, [ir.Constant(ir.IntType(64), 1)]), four_floats.as_pointer())
+        kind = ir.FunctionType(four_floats, [four_floats, four_floats])
+        minimum = cgutils.get_or_insert_function(builder.module, kind, "llvm.minnum.v4f32")
+        least = builder.call(minimum, [values, builder.load(lowest, align=8)], fastmath=("nnan", "nsz"))
+        builder.store(least, lowest, align=8)
+        two = builder.fpext(shuffled(values, values, 0, 1), ir.VectorType(ir.DoubleType(), 2))
+        added = shuffled(two, builder.fmul(two, two), 0, 1, 2, 3)
+        builder.store(builder.fadd(builder.load(sums, align=8), added), sums, align=8)
+        return context.get_dummy_value()
+
+    return types.none(pixels, nth, table, line), generate

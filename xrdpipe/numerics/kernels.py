@@ -28,8 +28,8 @@ from .ring_statistics import (
     longest_ring,
     median_of_keys,
     ring_std,
+    ring_sum,
     ring_variance,
-    running_sums,
     sort_items,
     to_key,
 )
@@ -208,8 +208,8 @@ def mask_mean(
             if not low <= middle <= high:
                 middle = (low + high) // 2
                 center = x[middle]
-                running_sums(x, middle - 1, low - 1, np.int64(-1), center, sums, squares)
-                running_sums(x, middle, high + 1, np.int64(1), center, sums, squares)
+                _running_sums(x, middle - 1, low - 1, np.int64(-1), center, sums, squares)
+                _running_sums(x, middle, high + 1, np.int64(1), center, sums, squares)
             count = high - low + 1
             mean = (sums[high] + (sums[low] if low < middle else 0.0)) / count
             variance = (squares[high] + (squares[low] if low < middle else 0.0)) / count - mean * mean
@@ -225,3 +225,81 @@ def mask_mean(
             mask[pixels[np.uint32(items[at])]] |= OUTLIER
             v[np.uint32(items[at])] = NAN
             low, high = low + (at == low), high - (at != low)
+
+
+@compiled
+def _running_sums(
+    x: NDArray[np.float64],
+    start: int,
+    stop: int,
+    step: np.int64,
+    center: float,
+    sums: NDArray[np.float64],
+    squares: NDArray[np.float64],
+) -> None:
+    """Write running sums of ``x - center`` and of its square, from ``start`` to before ``stop``.
+
+    Parameters
+    ----------
+    x
+        Values.
+    start, stop, step
+        Range of indices.
+    center
+        Value to subtract.
+    sums, squares
+        Outputs, as long as ``x``.
+    """
+    total, square = 0.0, 0.0
+    for i in range(start, stop, step):
+        total += x[i] - center
+        square += (x[i] - center) ** 2
+        sums[i], squares[i] = total, square
+
+
+@compiled
+def mask_sigma_clip(
+    values: NDArray[np.float32],
+    order: NDArray[np.uint32],
+    starts: NDArray[np.int64],
+    alpha: float,
+    max_iter: int,
+    mask: NDArray[np.uint8],
+) -> None:
+    """Mask all pixels of a ring with ``|v - mean| > alpha * std``, at most ``max_iter`` times.
+
+    Iteration stops when no pixel is masked. Mean and population standard deviation are float64 and equal numpy's bit
+    for bit.
+
+    Parameters
+    ----------
+    values, order, starts, mask
+        As in `mask_median`.
+    alpha
+        Limit in standard deviations.
+    max_iter
+        Largest number of iterations.
+    """
+    size = longest_ring(starts)
+    x, scratch, at = np.empty(size), np.empty(size), np.empty(size, np.uint32)
+    for ring in range(len(starts) - 1):
+        count = np.int64(0)
+        for i in range(starts[ring], starts[ring + 1]):
+            x[count], at[count] = values[i], order[i]
+            count += values[i] == values[i]
+        for _ in range(max_iter):
+            if count == 0:
+                break
+            mean = ring_sum(x[:count]) / count
+            scratch[:count] = x[:count]
+            limit = alpha * ring_std(scratch[:count])
+            left = np.int64(0)
+            for i in range(count):
+                if abs(x[i] - mean) > limit:
+                    mask[at[i]] |= OUTLIER
+                else:
+                    x[left], at[left] = x[i], at[i]
+                    left += 1
+            if left == count:
+                break
+            count = left

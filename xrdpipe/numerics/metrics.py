@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..model.arrays import read_only
 from ..model.frame import Frame
 from ..model.pattern import Pattern
 
@@ -16,8 +16,6 @@ STRONGEST = 5  # number of peaks that the peak metrics use
 REASONS = (  # the bits of a mask, lowest first
     *("user", "detector", "edge", "lower", "upper", "outlier", "not_finite", "grown"),
 )
-
-FIRST_REASON = np.array([[bits & -bits == 1 << bit for bits in range(256)] for bit in range(len(REASONS))], np.int64)
 
 METRICS = (  # all metrics, which `sweep.rank` accepts
     "pattern_error",
@@ -59,25 +57,25 @@ def metrics(frame: Frame) -> dict[str, float]:
 
 def masked_by(mask: NDArray[np.uint8]) -> dict[str, float]:
     """Return the share of pixels that each step masked; a pixel counts for the first step that masked it."""
-    from .reduction import histogram
+    from .reduction import lowest_bits
 
-    counts = (FIRST_REASON @ histogram(mask.ravel())).tolist()
+    counts = lowest_bits(mask.ravel()).tolist()
     return {f"masked_{name}": count / mask.size for name, count in zip(REASONS, counts, strict=True)}
 
 
 def pattern_metrics(pattern: Pattern) -> dict[str, float]:
     """Return the metrics of a pattern alone: bins, sigma, `Pattern.quality`, strongest peaks."""
-    filled = ~np.isnan(pattern.intensity)
-    values: dict[str, float] = {
-        "negative_bins": int((pattern.intensity[filled] < 0).sum()),
-        "empty_bins": int((~filled).sum()),
-        **pattern.quality,
-    }
+    from .reduction import describe_pattern
+
+    axis, intensity = (np.ascontiguousarray(each, np.float64) for each in (pattern.radial, pattern.intensity))
+    negative, empty, ratio, width = describe_pattern(read_only(axis), read_only(intensity), STRONGEST)
+    values: dict[str, float] = {"negative_bins": negative, "empty_bins": empty, **pattern.quality}
     if pattern.sigma is not None:
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = pattern.sigma / np.abs(pattern.intensity)
-        values["sigma_over_intensity"] = median(ratio[np.isfinite(ratio)]) if np.isfinite(ratio).any() else np.nan
-    return {**values, **peaks(pattern.radial[filled], pattern.intensity[filled])}
+            relative = pattern.sigma / np.abs(pattern.intensity)
+        relative = relative[np.isfinite(relative)]
+        values["sigma_over_intensity"] = median(relative) if relative.size else np.nan
+    return {**values, "signal_to_background": ratio, "peak_width": width}
 
 
 def median(values: NDArray[np.float64]) -> float:
@@ -85,35 +83,3 @@ def median(values: NDArray[np.float64]) -> float:
     low, high = (values.size - 1) // 2, values.size // 2
     ordered = np.partition(values, (low, high))
     return float((ordered[low] + ordered[high]) / 2)
-
-
-def peaks(radial: NDArray[np.float64], intensity: NDArray[np.float64]) -> Mapping[str, float]:
-    """Return ``signal_to_background`` and ``peak_width`` of the strongest peaks.
-
-    The former is the median ratio of height to background, the latter the median full width at half height.
-
-    Parameters
-    ----------
-    radial
-        Axis of the bins, shape (npt,); widths are in its unit.
-    intensity
-        Intensity without NaN, shape (npt,).
-
-    Returns
-    -------
-    Mapping
-        Both metrics; empty without a peak. Heights are prominences, see `reduction.find_peaks`.
-    """
-    from .reduction import find_peaks
-
-    if intensity.size < 3:
-        return {}
-    top, prominence, left, right = find_peaks(intensity).T
-    order = np.argsort(prominence)[::-1][:STRONGEST]
-    if order.size == 0:
-        return {}
-    strongest, height = intensity[top[order].astype(int)], prominence[order]
-    floor = np.maximum(np.abs(strongest - height), 1e-3 * height)
-    positions = np.arange(radial.size)
-    spans = np.interp(right[order], positions, radial) - np.interp(left[order], positions, radial)
-    return {"signal_to_background": median(height / floor), "peak_width": median(spans)}

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .compiled import compiled
+from .compiled import compiled, reordered
 from .constants import DETECTOR, NOT_FINITE, USER
+from .ring_statistics import longest_ring
 from .ring_truth import judge_ring
 from .sparse_matrix import Matrix
 
@@ -25,6 +26,7 @@ BINS = 256  # that are looked at, evenly spread
 SAMPLE = 1 << 16  # pixels that are looked at in them, evenly spread
 PARTS = 8  # of these bins, every eighth: how they differ says how sure the number is
 UNSEEN = 9.0  # variances: a pattern further from the mean of the sampled pixels has bad pixels outside the sample
+LARGEST = np.float64(np.finfo(np.float32).max)
 KNOWN = np.uint8(USER | DETECTOR | NOT_FINITE)  # masked for what is known of the pixel, not for what it counts
 
 
@@ -47,8 +49,8 @@ def sample_bins(
 
     ``chi`` is the azimuth of every pixel (rad, flat). Returned: ``rows`` (int64) are the bins, ``ends`` (int64, one
     more) where each begins in the rest, where pixels stand by azimuth: ``at`` (uint32) the pixel, ``weights``
-    (float32) its share in the bin times its ``norm``, ``norms`` that norm. ``stride`` (int64, one): one of so many
-    pixels is there.
+    (float32) its share in the bin times its ``norm``, ``norms`` that norm. ``order`` (uint32) sorts ``at``.
+    ``stride`` (int64, one): one of so many pixels is there.
     """
     step = max(1, npt // BINS)
     rows = np.arange(step // 2, npt, step)
@@ -61,14 +63,16 @@ def sample_bins(
     entries, pixels = entries[order], pixels[order].astype(np.uint32)
     ends = np.concatenate([[0], np.cumsum(np.bincount(ring, minlength=rows.size))])
     stride = max(1, -(-entries.size // SAMPLE))
-    chosen = [np.arange(first, last, stride) for first, last in pairwise(ends)]
-    some = np.concatenate(chosen)
+    some = np.concatenate([np.arange(first, last, stride) for first, last in pairwise(ends)])
+    norms = norm[pixels[some]] if norm.size else np.ones(some.size, np.float32)
+    usable = np.isfinite(norms) & (norms != 0)
+    some, norms = some[usable], norms[usable]
     at = pixels[some]
-    norms = norm[at] if norm.size else np.ones(at.size, np.float32)
     return {
         "rows": rows.astype(np.int64),
-        "ends": np.concatenate([[0], np.cumsum([each.size for each in chosen])]).astype(np.int64),
+        "ends": np.searchsorted(some, ends).astype(np.int64),
         "at": at,
+        "order": np.argsort(at, kind="stable").astype(np.uint32),
         "weights": (matrix.coefs[entries[some]] * norms).astype(np.float32),
         "norms": norms.astype(np.float32),
         "stride": np.array([stride]),
@@ -100,9 +104,9 @@ def pattern_error(
     places = np.arange(intensity.size)
     line = np.interp(places, places[filled], intensity[filled])
     found = np.full((samples["rows"].size, 8), np.nan)
-    rows, ends, at, weights, norms = (samples[name] for name in ("rows", "ends", "at", "weights", "norms"))
-    stride = int(samples["stride"][0])
-    compare(image, raw, mask, columns, line, rows, ends, at, weights, norms, stride, found)
+    rows, ends, at, order = (samples[name] for name in ("rows", "ends", "at", "order"))
+    weights, norms, stride = samples["weights"], samples["norms"], int(samples["stride"][0])
+    compare(image, raw, mask, columns, line, rows, ends, at, order, weights, norms, stride, found)
     parts = np.zeros(PARTS)
     total = sum_errors(found, gain(found), stride, parts)
     if not total > 0:
@@ -127,48 +131,33 @@ def compare(
     rows: NDArray[np.int64],
     ends: NDArray[np.int64],
     at: NDArray[np.uint32],
+    order: NDArray[np.uint32],
     weights: NDArray[np.float32],
     norms: NDArray[np.float32],
     stride: int,
     found: NDArray[np.float64],
 ) -> None:
     """Set ``found`` (float64, (sampled bins, 8)), see `MEAN` and the others; NaN where a bin has no good pixel."""
-    longest = 1
-    for row in range(len(rows)):
-        longest = max(longest, ends[row + 1] - ends[row])
+    pairs, marks = np.empty((len(at), 2), np.float32), np.empty(len(at), np.uint8)
+    for i in order:  # that of the frame, where sampled pixels share cache lines
+        pairs[i, 0], pairs[i, 1], marks[i] = raw[at[i]], image[at[i]], mask[at[i]]
+    longest = longest_ring(ends)
     counts, values, keys = (np.empty(longest, np.float32), np.empty(longest, np.float32), np.empty(longest, np.int32))
-    bad, masked = np.empty(longest, np.bool_), np.empty(longest, np.bool_)
-    pixel, entry = np.empty(longest, np.uint32), np.empty(longest, np.int64)
+    bad, masked, kept = np.empty(longest, np.bool_), np.empty(longest, np.bool_), np.empty(longest, np.int32)
+    pixels, shares = np.empty(longest, np.uint32), np.empty((2, longest), np.float32)
     for row in range(len(rows)):
-        many = 0
-        for i in range(ends[row], ends[row + 1]):
-            p, norm = at[i], abs(norms[i])
-            counts[many], values[many], pixel[many], entry[many] = raw[p], image[p], p, i
-            masked[many] = mask[p] != 0
-            finite = (abs(counts[many]) < np.inf) & (abs(values[many]) < np.inf) & (norm < np.inf)
-            many += int(finite & (norm > 0) & (mask[p] & KNOWN == 0))  # without a branch, pixels are read ahead
+        ring = slice(ends[row], ends[row + 1])
+        many = _usable(pairs[ring], marks[ring], counts, values, masked, kept)
         if many == 0:
             continue
-        noise = judge_ring(raw, columns, pixel[:many], counts[:many], masked[:many], bad[:many], keys)
-        signal, share, square, level, variance, good = 0.0, 0.0, 0.0, 0.0, 0.0, 0
-        left, left_share, left_square, common = 0.0, 0.0, 0.0, 0.0
-        for k in range(many):
-            i = entry[k]
-            w, norm = np.float64(weights[i]), np.float64(norms[i])
-            v = values[k] / norm
-            if not masked[k]:
-                left += w * v
-                left_share += w
-                left_square += w * w
-            if not bad[k]:
-                signal += w * v
-                share += w
-                square += w * w
-                level += counts[k]
-                variance += (abs(counts[k]) + abs(counts[k] - values[k])) / (norm * norm)
-                good += 1
-                if not masked[k]:
-                    common += w * w
+        p, w, n = at[ring], weights[ring], norms[ring]
+        if many < len(p):
+            for k in range(many):
+                pixels[k], shares[0, k], shares[1, k] = p[kept[k]], w[kept[k]], n[kept[k]]
+            p, w, n = pixels[:many], shares[0, :many], shares[1, :many]
+        noise = judge_ring(raw, columns, p, counts[:many], masked[:many], bad[:many], keys)
+        sums = _sum_ring(counts[:many], values, w, n, masked, bad)
+        (good, signal, share, square, level, variance), (left, left_share, left_square), common = sums
         if good == 0 or not share > 0:
             continue
         mean, own = signal / share, square / (share * share)
@@ -183,6 +172,58 @@ def compare(
             spread = own
             found[row, BIAS], found[row, UNSURE], found[row, OUTSIDE] = line[rows[row]] - mean, own, 0.0
         found[row, SPREAD] = spread / stride
+
+
+@compiled
+def _usable(
+    pairs: NDArray[np.float32],
+    marks: NDArray[np.uint8],
+    counts: NDArray[np.float32],
+    values: NDArray[np.float32],
+    masked: NDArray[np.bool_],
+    kept: NDArray[np.int32],
+) -> int:
+    """Copy the pixels of a ring that are finite and not `KNOWN` to be bad, and set ``kept``, which; return how many."""
+    many = 0
+    for k in range(len(marks)):  # without a branch
+        counts[many], values[many], masked[many], kept[many] = pairs[k, 0], pairs[k, 1], marks[k] != 0, k
+        finite = (abs(pairs[k, 0]) < np.inf) & (abs(pairs[k, 1]) < np.inf)
+        many += int(finite & (marks[k] & KNOWN == 0))
+    return many
+
+
+@reordered
+def _sum_ring(
+    counts: NDArray[np.float32],
+    values: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    norms: NDArray[np.float32],
+    masked: NDArray[np.bool_],
+    bad: NDArray[np.bool_],
+) -> tuple[tuple[float, float, float, float, float, float], tuple[float, float, float], float]:
+    """Return the sums over a ring.
+
+    Of the good pixels: how many they are, signal, share, its square, counts and variance; of those that the mask left:
+    signal, share and its square; of the pixels that are both: the square of the share.
+    """
+    good, signal, share, square, level, variance = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    left, left_share, left_square, common = 0.0, 0.0, 0.0, 0.0
+    for k in range(len(counts)):  # without a branch, so that it is vectorized
+        w, factor = np.float64(weights[k]), 1 / np.float64(norms[k])
+        v = w * values[k] * factor
+        noise = min(abs(counts[k]) + abs(counts[k] - values[k]), LARGEST) * factor * factor  # never infinite
+        is_left, is_good = 1.0 - masked[k], 1.0 - bad[k]
+        left += is_left * v
+        left_share += is_left * w
+        left_square += is_left * w * w
+        good += is_good
+        signal += is_good * v
+        share += is_good * w
+        square += is_good * w * w
+        level += is_good * counts[k]
+        variance += is_good * noise
+        common += is_left * is_good * w * w
+    return (good, signal, share, square, level, variance), (left, left_share, left_square), common
 
 
 @compiled

@@ -7,6 +7,11 @@ from numpy.typing import NDArray
 
 from .compiled import compiled
 
+DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)  # its 64 runs of six bits differ: one for each power of two
+BIT_NUMBERS = np.empty(64, np.int64)  # number of a bit, by the run that the product with it begins with
+for _bit in range(64):
+    BIT_NUMBERS[(int(DE_BRUIJN) << _bit) % (1 << 64) >> 58] = _bit
+
 
 @compiled
 def shrink(
@@ -56,23 +61,40 @@ def shrink(
 
 
 @compiled
-def histogram(mask: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return the number of pixels with each value, int64, shape (256,)."""
-    counts = np.zeros((4, 256), np.int64)  # four counters, so that equal neighbours do not wait for each other
+def lowest_bits(mask: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return how many pixels of a mask, (pixels,), have bit 0, 1, ... 7 as their lowest one, int64, shape (8,)."""
+    counts = np.zeros(8, np.int64)
     whole = len(mask) // 8
     words = mask[: 8 * whole].view(np.uint64)  # most pixels are good: one comparison checks eight of them
-    good = np.int64(0)
-    for word in range(whole):
-        if words[word] == 0:
-            good += 8
-            continue
-        for i in range(8 * word, 8 * word + 8):
-            counts[i % 4, mask[i]] += 1
-    for i in range(8 * whole, len(mask)):
-        counts[0, mask[i]] += 1
-    counts[0, 0] += good
-    total: NDArray[np.int64] = counts.sum(axis=0)
-    return total
+    last, times = np.uint64(0), 0
+    for i in range(whole):
+        if words[i] == last:  # rows at the edge
+            times += 1
+        elif words[i] != 0:
+            _count(last, times, counts)
+            last, times = words[i], 1
+    _count(last, times, counts)
+    _count(_word(mask[8 * whole :]), 1, counts)
+    return counts
+
+
+@compiled
+def _count(word: np.uint64, times: int, counts: NDArray[np.int64]) -> None:
+    """Add the pixels of a word so many times to `lowest_bits`."""
+    while word != 0:  # the lowest bit of a word is the lowest one of a pixel
+        lowest = word & (~word + np.uint64(1))
+        bit = BIT_NUMBERS[(lowest * DE_BRUIJN) >> np.uint64(58)]
+        counts[bit & 7] += times
+        word &= ~(np.uint64(255) << np.uint64(bit & 56))
+
+
+@compiled
+def _word(mask: NDArray[np.uint8]) -> np.uint64:
+    """Return up to eight pixels as one number."""
+    word = np.uint64(0)
+    for value in mask:
+        word = word << np.uint64(8) | np.uint64(value)
+    return word
 
 
 @compiled
@@ -127,6 +149,102 @@ def find_peaks(values: NDArray[np.float64]) -> NDArray[np.float64]:
             found[peak, 2 + side] = position
         found[peak, 1] = prominence
     return found[:count]
+
+
+@compiled
+def describe_pattern(
+    radial: NDArray[np.float64], intensity: NDArray[np.float64], most: int
+) -> tuple[int, int, float, float]:
+    """Describe a pattern by its bins and its strongest peaks.
+
+    Parameters
+    ----------
+    radial, intensity
+        Centres of the bins and their intensity, NaN without a pixel, (npt,).
+    most
+        Number of peaks that count.
+
+    Returns
+    -------
+    negative, empty : int
+        Number of bins with a negative intensity, and with none.
+    ratio, width : float
+        Of the strongest peaks, the median ratio of height to background and the median full width at half height, in
+        the unit of ``radial``; NaN without a peak. Heights are prominences, see `find_peaks`.
+    """
+    x, y = np.empty(len(radial)), np.empty(len(radial))
+    filled, negative = 0, 0
+    for i in range(len(intensity)):
+        x[filled], y[filled] = radial[i], intensity[i]
+        negative += intensity[i] < 0
+        filled += intensity[i] == intensity[i]
+    empty = len(intensity) - filled
+    if filled < 3:
+        return negative, empty, np.nan, np.nan
+    peaks = find_peaks(y[:filled])
+    count = min(most, len(peaks))
+    if count == 0:
+        return negative, empty, np.nan, np.nan
+    ratios, widths = np.empty(count), np.empty(count)
+    for rank in range(count):
+        best = rank
+        for peak in range(rank + 1, len(peaks)):
+            if peaks[peak, 1] > peaks[best, 1]:
+                best = peak
+        for column in range(4):
+            peaks[rank, column], peaks[best, column] = peaks[best, column], peaks[rank, column]
+        height = peaks[rank, 1]
+        ratios[rank] = height / max(abs(y[int(peaks[rank, 0])] - height), 1e-3 * height)
+        widths[rank] = _between(x[:filled], peaks[rank, 3]) - _between(x[:filled], peaks[rank, 2])
+    ratios.sort()
+    widths.sort()
+    low, high = (count - 1) // 2, count // 2
+    return negative, empty, (ratios[low] + ratios[high]) / 2, (widths[low] + widths[high]) / 2
+
+
+@compiled
+def _between(values: NDArray[np.float64], position: float) -> float:
+    """Return the value at a position between two indices, as `numpy.interp` does."""
+    at = int(position)
+    value: float = values[at]
+    if at < len(values) - 1:
+        value += (values[at + 1] - values[at]) * (position - at)
+    return value
+
+
+@compiled
+def ring_spread(
+    sums: NDArray[np.float64],
+    scatter: NDArray[np.float64],
+    stride: int,
+    relative: NDArray[np.float64],
+    proportion: NDArray[np.float64],
+) -> int:
+    """Compare the scatter of the pixels in each bin with its intensity.
+
+    Parameters
+    ----------
+    sums, scatter, stride
+        Sums of `integration.integrate` and `integration.scatter`, and the distance of the runs in the latter.
+    relative
+        Output, standard deviation of the pixels in a bin over its intensity, (bins,); of those bins where it is finite.
+    proportion
+        Output, variance of the sum of a bin, by the scatter, over the square of the sum, (bins,).
+
+    Returns
+    -------
+    int
+        Number of bins in ``relative``.
+    """
+    count = 0
+    for i in range(sums.shape[1]):
+        signal = sums[0, i]
+        deviation = np.sqrt(scatter[1, i] / scatter[0, i]) / abs(signal / sums[1, i])
+        relative[count] = deviation
+        count += deviation < np.inf
+        floor = max(signal, 1.0)
+        proportion[i] = stride * scatter[2, i] / (floor * floor)
+    return count
 
 
 @compiled

@@ -74,6 +74,12 @@ def ring_variance(x: NDArray[np.float32], good: np.int64, middle: float) -> tupl
         Value near the mean, such as the median, so that nothing cancels.
     """
     total, square = _moments(x, middle)
+    return variance_of_moments(total, square, good, middle)
+
+
+@compiled
+def variance_of_moments(total: float, square: float, good: np.int64, middle: float) -> tuple[float, float]:
+    """Return what `ring_variance` does, from the sums of ``x - middle`` and of its square, added in any order."""
     mean, square = total / good, square / good
     # Rounding: of the sums here, at most 3 * good of EPSILON / 2; of numpy's mean, less than 1e-14 of the values.
     error = (4 * good + 64) * EPSILON * square + 2e-28 * (square + middle * middle)
@@ -163,7 +169,7 @@ def median_of_keys(keys: NDArray[np.int32], good: np.int64) -> float:
     then interpolation narrows the bracket, until a pass over all keys finds it next to the pivot. The result is exact,
     takes two or three passes, and moves no key.
     """
-    rank, odd = good // 2, good % 2 == 1
+    rank = good // 2
     sample = np.empty(_SAMPLE, np.int32)
     size = min(len(keys), _SAMPLE)
     for i in range(size):
@@ -182,9 +188,35 @@ def median_of_keys(keys: NDArray[np.int32], good: np.int64) -> float:
             low, below, first = sample[middle], count, middle + 1
         else:
             high, upto, last = np.int32(sample[middle] - 1), count, middle
-    ends = np.empty(3, np.int32)
-    value = ends.view(np.float32)
-    step = 0
+    return _narrow(keys, good, low, high, below, upto, np.empty(3, np.int32))
+
+
+@compiled
+def median_near(
+    keys: NDArray[np.int32], good: np.int64, guess: np.float32, reach: np.float32, ends: NDArray[np.int32]
+) -> float:
+    """As `median_of_keys`, faster if the median is within ``reach`` of ``guess``; ``ends`` is scratch, (3,)."""
+    value, rank = ends.view(np.float32), good // 2
+    value[0], value[1] = guess - reach, guess + reach
+    low, high = to_key(ends[0]), to_key(ends[1])
+    below, upto = _count(keys, low), _count(keys, high)
+    if below <= rank < upto:
+        return _narrow(keys, good, low, np.int32(high - 1), below, upto, ends)
+    return median_of_keys(keys, good)
+
+
+@compiled
+def _narrow(
+    keys: NDArray[np.int32],
+    good: np.int64,
+    low: np.int32,
+    high: np.int32,
+    below: np.int64,
+    upto: np.int64,
+    ends: NDArray[np.int32],
+) -> float:
+    """Return the median, whose upper key is from ``low`` to ``high``; ``below`` keys are < low, ``upto`` <= high."""
+    value, rank, odd, step = ends.view(np.float32), good // 2, good % 2 == 1, 0
     while low < high:
         ends[0], ends[1] = to_key(low), to_key(high)
         value[2] = value[0] + (np.float64(value[1]) - value[0]) * ((rank - below) / (upto - below))
@@ -222,36 +254,6 @@ def sort_items(items: NDArray[np.uint64], spare: NDArray[np.uint64]) -> None:
             target[starts[digit]] = source[i]
             starts[digit] += 1
         source, target = target, source
-
-
-@compiled
-def running_sums(
-    x: NDArray[np.float64],
-    start: int,
-    stop: int,
-    step: np.int64,
-    center: float,
-    sums: NDArray[np.float64],
-    squares: NDArray[np.float64],
-) -> None:
-    """Write running sums of ``x - center`` and of its square, from ``start`` to before ``stop``.
-
-    Parameters
-    ----------
-    x
-        Values.
-    start, stop, step
-        Range of indices.
-    center
-        Value to subtract.
-    sums, squares
-        Outputs, as long as ``x``.
-    """
-    total, square = 0.0, 0.0
-    for i in range(start, stop, step):
-        total += x[i] - center
-        square += (x[i] - center) ** 2
-        sums[i], squares[i] = total, square
 
 
 @compiled

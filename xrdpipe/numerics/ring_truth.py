@@ -13,7 +13,7 @@ from math import log, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from .compiled import compiled
+from .compiled import compiled, reordered
 from .ring_statistics import median_of_keys, to_key
 
 BLOCKS = 32  # parts of a ring, at most, whose means show how the ring varies with azimuth
@@ -25,6 +25,7 @@ DEFICIT = 0.08  # of what is expected: what such a run lacks, at least; texture 
 RUN = 3  # pixels of such a run, at least
 PASSES = (0.15, 0.7)  # shares of the beam that a shadow lets pass: a beamstop or gap, and a translucent arm
 SPOT = 0.1  # of the excess of a pixel: what its neighbours have in three of four directions where it is a spot
+WINDOW = 2 * (BLOCKS // 6) + 1  # blocks, at most, whose median is the level of the one in their middle
 LEAST = 0.02  # counts: no ring is expected to count less
 
 
@@ -103,26 +104,46 @@ def judge_ring(
         Variance over level of neighbouring pixels; 1 where there are too few counts to tell.
     """
     many = len(counts)
-    ceiling, level = 3 * max(median(counts, keys), 0.0) + 8, 0.0
-    for k in range(many):
-        level += min(np.float64(counts[k]), ceiling)
-    level = max(level / many, LEAST)
+    level = max(_mean_below(counts, 3 * max(median(counts, keys), 0.0) + 8), LEAST)
     noise = 1.0
     if many > 8:
-        apart = np.empty(many - 1, np.float32)
+        apart = keys[: many - 1].view(np.float32)  # not negative, so that the bits are the keys
         for k in range(many - 1):
             apart[k] = abs(counts[k + 1] - counts[k])
-        spread = (1.0484 * median(apart, keys)) ** 2  # of normal noise: 1.4826 / sqrt(2)
+        usual = median_of_keys(keys[: many - 1], np.int64(many - 1))
+        spread = (1.0484 * usual) ** 2  # of normal noise: 1.4826 / sqrt(2)
         noise = spread / level if level > 5 or spread > 20 else 1.0
     wide = max(noise, 1.0)
-    levels, ends = np.full(BLOCKS, level), np.zeros(BLOCKS + 1, np.int64)
-    ends[1:] = many
-    for _ in range(2):
-        _mark_single_pixels(raw, columns, at, counts, levels, ends, wide * ALONE, bad)
-        ripple = _follow_azimuth(counts, bad, wide, level, levels, ends)
-        _mark_runs(counts, levels, ends, max(wide, ripple) * TOGETHER, bad)
+    room, ends = np.empty((5, BLOCKS)), np.empty(BLOCKS + 1, np.int64)
+    levels = room[0]
+    levels[:], ends[0], ends[1:], bad[:] = level, 0, many, False
+    _mark_single_pixels(raw, columns, at, counts, levels, ends, wide * ALONE, bad)
+    ripple = _follow_azimuth(counts, bad, wide, level, room, ends)
+    if _mark_single_pixels(raw, columns, at, counts, levels, ends, wide * ALONE, bad):  # others than before
+        ripple = _follow_azimuth(counts, bad, wide, level, room, ends)
+    _mark_runs(counts, levels, ends, max(wide, ripple) * TOGETHER, bad)
     _mark_masked_runs(counts, levels, ends, masked, wide * BELIEVED, bad)
     return noise
+
+
+@reordered
+def _mean_below(counts: NDArray[np.float32], ceiling: float) -> float:
+    """Return the mean of the counts, where those above the ceiling count as much as it."""
+    total = 0.0
+    for k in range(len(counts)):
+        total += min(np.float64(counts[k]), ceiling)
+    return total / len(counts)
+
+
+@reordered
+def _sum_good(counts: NDArray[np.float32], bad: NDArray[np.bool_]) -> tuple[float, int]:
+    """Return the sum of the counts that are not bad, and how many these are."""
+    total, size = 0.0, 0
+    for k in range(len(counts)):
+        good = not bad[k]
+        total += counts[k] * good
+        size += good
+    return total, size
 
 
 @compiled
@@ -135,16 +156,28 @@ def _mark_single_pixels(
     ends: NDArray[np.int64],
     limit: float,
     bad: NDArray[np.bool_],
-) -> None:
-    """Set ``bad``: True where a pixel alone is too far from the level of its block, and no spot."""
+) -> bool:
+    """Set ``bad``: True where a pixel alone is too far from the level of its block, and no spot.
+
+    Returns whether that changes ``bad``.
+    """
+    changed = False
     for block in range(len(levels)):
         level = levels[block]
         far = limit * level  # whose distance squared is no larger is no surprise
+        odd = 0  # pixels to look at again; mostly there is none
         for k in range(ends[block], ends[block + 1]):
             away = counts[k] - level
-            bad[k] = False
+            odd += int(away * away > far) | int(bad[k])
+        if odd == 0:
+            continue
+        for k in range(ends[block], ends[block + 1]):
+            away, alone = counts[k] - level, False
             if away * away > far and surprise(np.float64(counts[k]), level) > limit:
-                bad[k] = away < 0 or not is_spot(raw, columns, np.int64(at[k]), level, limit)
+                alone = away < 0 or not is_spot(raw, columns, np.int64(at[k]), level, limit)
+            changed |= alone != bad[k]
+            bad[k] = alone
+    return changed
 
 
 @compiled
@@ -153,55 +186,49 @@ def _follow_azimuth(
     bad: NDArray[np.bool_],
     wide: float,
     level: float,
-    levels: NDArray[np.float64],
+    room: NDArray[np.float64],
     ends: NDArray[np.int64],
 ) -> float:
-    """Set the ``levels`` of the blocks of a ring and their ``ends``: running medians of the means of blocks.
+    """Set the levels of the blocks of a ring and their ``ends``: running medians of the means of blocks.
 
-    Returns how much the blocks scatter around that: variance over what counts would give, 1 where there are few.
+    The levels are ``room[0]``; the other four rows are overwritten. Returns how much the blocks scatter around the
+    levels: variance over what counts would give, 1 where there are few.
     """
-    total, size, many = 0.0, 0, len(counts)
-    for k in range(many):
-        good = not bad[k]
-        total += counts[k] * good
-        size += good
+    many = len(counts)
+    total, size = _sum_good(counts, bad)
     blocks = int(min(BLOCKS, max(1.0, min(total / COUNTS / wide, size / 6))))
-    means, sizes, part = np.empty(blocks), np.zeros(blocks), np.empty(blocks)
+    levels, means, sizes, near, scatter = room[0], room[1], room[2], room[3], room[4]
+    near[: WINDOW + 1] = np.inf
     for block in range(BLOCKS + 1):
         ends[block] = min(block, blocks) * many // blocks
     for block in range(blocks):
-        signal, size = 0.0, 0
-        for k in range(ends[block], ends[block + 1]):
-            good = not bad[k]
-            signal += counts[k] * good
-            size += good
+        signal, size = _sum_good(counts[ends[block] : ends[block + 1]], bad[ends[block] : ends[block + 1]])
         sizes[block] = size
-        means[block] = signal / size if size > 0 else np.nan
+        means[block] = signal / size if size > 0 else np.inf
     reach = max(2, blocks // 6)
     window = min(blocks, 2 * reach + 1)
     found, first = 0, 0
     for other in range(window):
-        found = _insert(means[other], part, found)
+        _insert(means[other], near, other)
+        found += int(sizes[other] > 0)
     for block in range(blocks):
         if min(max(block - reach, 0), blocks - window) > first:  # by one
-            found = _remove(means[first], part, found)
-            found = _insert(means[first + window], part, found)
+            _replace(means[first], means[first + window], near)
+            found += int(sizes[first + window] > 0) - int(sizes[first] > 0)
             first += 1
-        levels[block] = max(_middle(part, found), LEAST) if found else level
+        levels[block] = max(_middle(near, found), LEAST) if found else level
     if blocks < 6:
         return 1.0
     found = 0
     for block in range(blocks):
         if sizes[block] > 0:
-            found = _insert(abs(means[block] - levels[block]) / sqrt(levels[block] / sizes[block]), part, found)
-    return float((1.4826 * _middle(part, found)) ** 2) if found else 1.0
+            found = _insert(abs(means[block] - levels[block]) / sqrt(levels[block] / sizes[block]), scatter, found)
+    return float((1.4826 * _middle(scatter, found)) ** 2) if found else 1.0
 
 
 @compiled
 def _insert(value: float, values: NDArray[np.float64], found: int) -> int:
-    """Put a value at its place among the first ``found`` of sorted ``values``, unless it is NaN; return how many."""
-    if value != value:
-        return found
+    """Put a value at its place among the first ``found`` of sorted ``values``; return how many there are then."""
     at = found
     while at > 0 and values[at - 1] > value:
         values[at] = values[at - 1]
@@ -211,16 +238,13 @@ def _insert(value: float, values: NDArray[np.float64], found: int) -> int:
 
 
 @compiled
-def _remove(value: float, values: NDArray[np.float64], found: int) -> int:
-    """Take a value out of the first ``found`` of sorted ``values``, unless it is NaN; return how many are left."""
-    if value != value:
-        return found
-    at = found - 1
-    while values[at] != value:
-        at -= 1
-    for k in range(at, found - 1):
-        values[k] = values[k + 1]
-    return found - 1
+def _replace(old: float, new: float, values: NDArray[np.float64]) -> None:
+    """Replace one of at most `WINDOW` sorted values, which infinity follows; without a branch, which is faster."""
+    before = -np.inf
+    for k in range(WINDOW):
+        other = values[k] if values[k] < old else values[k + 1]  # without the old one
+        values[k] = min(max(before, new), other)
+        before = other
 
 
 @compiled
@@ -278,16 +302,18 @@ def _mark_masked_runs(
     bad: NDArray[np.bool_],
 ) -> None:
     """Mark the runs of `RUN` and more masked pixels that together lack `DEFICIT` and more, beyond ``limit``."""
-    signal, expected, start, many = 0.0, 0.0, 0, len(counts)
-    for block in range(len(levels)):
-        for k in range(ends[block], ends[block + 1]):
-            if masked[k]:
+    start, block, many = 0, 0, len(counts)
+    while start < many:
+        stop = start
+        while stop < many and masked[stop]:
+            stop += 1
+        if stop - start >= RUN:
+            signal, expected = 0.0, 0.0
+            for k in range(start, stop):
+                while ends[block + 1] <= k:
+                    block += 1
                 signal += counts[k]
                 expected += levels[block]
-                if k + 1 < many:
-                    continue
-            stop = k + 1 if masked[k] else k
-            too_little = stop - start >= RUN and signal < (1 - DEFICIT) * expected
-            if too_little and surprise(max(signal, 0.0), expected) > limit:
+            if signal < (1 - DEFICIT) * expected and surprise(max(signal, 0.0), expected) > limit:
                 bad[start:stop] = True
-            signal, expected, start = 0.0, 0.0, k + 1
+        start = stop + 1

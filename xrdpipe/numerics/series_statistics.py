@@ -204,14 +204,14 @@ def spread_outliers(
     mask
         Flat, uint8; 0 = good.
     """
-    from .outliers import mask_mad, scatter_pairs_to_rings
+    from .outliers import mask_mad
 
     found = mask.copy()
     found[~np.isfinite(summed.spread)] |= np.uint8(1)
-    pairs = np.empty((mask.size, 2), np.float32)
-    scatter_pairs_to_rings(summed.spread, summed.spread_variance, found, -np.inf, np.inf, arcs.slots, pairs)
-    judged = found == GOOD
-    mask_mad(pairs, arcs.order, arcs.starts, alpha, found, np.empty(0, np.float32), arcs.offset)
+    judged = (found == GOOD) & np.isfinite(summed.spread_variance)
+    where = arcs.order, arcs.starts, arcs.arc_of, arcs.offset
+    none = np.empty(0, np.float32)
+    mask_mad(summed.spread, summed.spread_variance, found, -np.inf, np.inf, *where, alpha, none)
     odd = judged & (found != GOOD)
     middle = np.float32(np.median(summed.spread[judged])) if judged.any() else np.float32(1)
     return odd & (summed.spread < middle), odd & (summed.spread >= middle)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..geometry.geometry import shared_geometry
 from ..geometry.poni import Poni
@@ -19,6 +20,9 @@ from ..model.frame import Frame, changed
 from ..model.reference import Reference
 from ..stages.stage import Setup, Step
 from .pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from ..numerics.cuda.device import Device
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class Recipe:
         Keep arrays of the geometry in the cache on disk.
     judged
         Estimate the error of every pattern, to compare it with those of other masks.
+    cuda
+        Subtract, mask and integrate on the GPU.
     """
 
     config: str
@@ -53,6 +59,7 @@ class Recipe:
     folder: Path | None
     cache: bool = False
     judged: bool = False
+    cuda: bool = False
 
 
 @dataclass(frozen=True)
@@ -152,6 +159,13 @@ def prepared(recipe: Recipe) -> Prepared:
         columns=tuple(pipeline.source.columns),
         images=images,
         noise=pipeline.source.noise,
+        device=_device(recipe.shape) if recipe.cuda else None,
     )
     steps = {name: stage.prepare(setup) for name, stage in pipeline.stages.items()}
     return Prepared(pipeline, pipeline.source.prepare(setup), steps)
+
+
+def _device(shape: tuple[int, int]) -> Device:
+    from ..numerics.cuda.device import Device
+
+    return Device(shape)

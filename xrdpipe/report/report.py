@@ -11,9 +11,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from statistics import median
 from typing import Any
 from urllib.parse import quote
+
+import numpy as np
 
 from ..io.formats import read_pattern
 from ..io.paths import expand_user
@@ -21,11 +22,10 @@ from ..io.writing import write_text
 from ..model.errors import ConfigError
 from ..model.pattern import Pattern
 from ..results.command import repeat_command
-from ..results.journal import journal
 from ..stages.plot.preview import compare_patterns, previews, small_patterns
+from .series import REASONS, ROWS, SeriesOfRun
 
-ROWS = 10_000  # most rows of the table
-REASONS = 500  # most failures that are listed
+PATTERNS = 10_000  # most patterns that are drawn
 JOBS = 16  # most jobs of a sweep whose patterns are drawn
 SERIES = 10  # from this number of patterns on, the page shows a heat map and a waterfall
 # Keys that belong to one run; the page does not list them as changed settings.
@@ -172,42 +172,47 @@ def _table(rows: Sequence[Row], keys: Iterable[str]) -> dict[str, Any]:
 
 
 def _run(folder: Path) -> dict[str, Any]:
-    run = _read(folder / "run.json")
-    if run is None:
-        raise ConfigError(f"{folder / 'run.json'}: is of no run of xrdpipe")
-    parts = ("metrics", "columns", "steps")
-    latest = {record["name"]: record for record in [*run["images"], *journal(folder)]}
-    records = [{**record, **{part: record.get(part) or {} for part in parts}} for record in latest.values()]
-    names = [record["name"] for record in records]
-    done = [number for number, record in enumerate(records) if record["status"] == "done"]
-    drawn, patterns, thinned = small_patterns(folder, names, done)
-    failures = [(record["file"], record["error"]) for record in records if record["status"] == "failed"]
-    notes = [(record["file"], "; ".join(record["notes"])) for record in records if record.get("notes")]
-    metrics, columns, steps = (list(dict.fromkeys(k for record in records for k in record[part])) for part in parts)
-    times = {step: [record["steps"][step] for record in records if step in record["steps"]] for step in steps}
-    files = ["file"] if any(Path(record["file"]).stem != record["name"] for record in records) else []
-    keys = dict.fromkeys(["name", *files, "status", "masked_fraction", *metrics, *columns, "seconds", "hash"])
-    rows = [{**record["metrics"], **record["columns"], **record} for record in records[:ROWS]]
+    series = SeriesOfRun(folder)
+    drawn, names, patterns, thinned = _patterns(folder, series)
+    parts = [*series.keys["metrics"], *(columns := list(series.keys["columns"]))]
+    files = ["file"] if series.has_other_files else []
+    keys = dict.fromkeys(["name", *files, "status", "masked_fraction", *parts, "seconds", "hash"])
+    table = _table(series.rows, keys)
     drift = [key for key in dict.fromkeys(["total_intensity", "masked_fraction", *columns]) if key in keys]
     return {
-        **_common_values(folder, run),
-        "total": len(records),
-        "done": len(done),
-        "failed": len(failures),
-        "failures": failures[:REASONS],
-        "noted": len(notes),
-        "notes": notes[:REASONS],
-        "steps": [(step, median(seconds), max(seconds)) for step, seconds in times.items()],
-        "previews": previews(folder, records),
+        **_common_values(folder, series.run),
+        "total": series.total,
+        "done": len(series.done),
+        "failed": series.failed,
+        "failures": series.failures,
+        "noted": series.noted,
+        "notes": series.notes,
+        "steps": [(step, float(np.median(each)), float(max(each))) for step, each in series.times.items()],
+        "previews": previews(folder, series.pictured),
         "rows": ROWS,
         "drift": drift,
         "thinned": thinned,
         "shown": len(drawn),
         "series": len(drawn) >= SERIES,
         "data": {
-            "table": _table(rows, keys), "names": names, "shown": drawn, "drift": drift, "labels": columns, **patterns
+            "table": table, "names": names, "shown": drawn, "drift": drift, "labels": columns, **patterns
         },
     }  # fmt: skip
+
+
+def _patterns(folder: Path, series: SeriesOfRun) -> tuple[list[int], list[str], dict[str, Any], str]:
+    """Return the indices and names of frames with a pattern on the page, these patterns, and what is left out."""
+    every = -(-len(series.done) // PATTERNS) or 1
+    chosen = series.done[::every]
+    wanted, place = dict[int, str](), 0
+    for number, record in enumerate(series.records()):
+        if place < len(chosen) and number == chosen[place]:
+            wanted[number], place = record["name"], place + 1
+    drawn, patterns, thinned = small_patterns(folder, list(wanted.values()), range(len(wanted)))
+    numbers = list(wanted)
+    left_out = f"one in {every} is drawn" if every > 1 and not thinned.startswith("one in") else ""
+    text = " and ".join(filter(None, [left_out, thinned]))
+    return [numbers[each] for each in drawn], [wanted[numbers[each]] for each in drawn], patterns, text
 
 
 # -------------------------------------------------------------------------------------------------------------- sweep

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import logging
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields
@@ -15,18 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from ..io.files import digest, reference_state
-from ..io.writing import file_hash, write_json, write_text
+from ..io.writing import file_hash
 from ..model.errors import ConfigError, FrameError
+from ..model.naming import expand_names
 from ..model.record import Record
-from ..model.reference import Reference, absolute_location
+from ..model.reference import ByName, Reference, absolute_location
 from ..numerics.metrics import NAMES
-from .journal import ARRAY, JOURNAL, journal
+from .journal import ARRAY, JOURNAL, read_journal
+from .records import Records, record_of
+from .run_file import IMAGES, RUN, SUMMARY, read_run, write_run, write_summary
 
 log = logging.getLogger("xrdpipe")
 
 FOREIGN: dict[str, Any] = {"identity": None}  # stands for a run.json of another program; it matches no identity
-COLUMNS = ("file", "name", "status", "masked_fraction", "seconds", "error")
 RESERVED_COLUMNS = frozenset({*(field.name for field in fields(Record)), *NAMES})  # not available for header columns
+INVALID = (TypeError, KeyError, ValueError, AttributeError, OverflowError, sqlite3.Error)  # in a foreign record
 WAYS_OUT = "say resume=true (go on), overwrite=true (again) or choose another output_dir"
 
 
@@ -43,46 +45,45 @@ class Folder:
     Attributes
     ----------
     run
-        Content of ``run.json``; empty without a run.
+        Content of ``run.json`` without its records; empty without a run.
     records
         Records of frames, by name, from ``run.json`` and the journals.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.records = Records()
         self.run = self._read_run()
         self._torn = False  # the journal may end with a partial line
-        self.records: dict[str, Record] = {}
-        known = {field.name for field in fields(Record)}
         try:
-            records = [Record(**{key: row[key] for key in row if key in known}) for row in self.run.get("images", [])]
-            records += [Record(**{key: row[key] for key in row if key in known}) for row in journal(path)]
-            self.records = {record.name: record for record in records}
-        except (TypeError, KeyError):
+            for row in read_journal(path):
+                self.records.add(record_of(row))
+            len(self.records)  # takes all of them
+        except INVALID:
             self.run = FOREIGN
+        if self.run == FOREIGN:
+            self.records.clear()
 
     @property
-    def names(self) -> dict[str, str]:
+    def names(self) -> Mapping[str, str]:
         """Names of frames in this folder, name -> path of the image."""
-        return {name: record.path for name, record in self.records.items()}
+        return ByName(self.records.values(), lambda record: record.path)
 
     @property
     def together(self) -> list[str]:
         """Files that are made of all frames, relative to the folder."""
-        files = self.run.get("together")
-        return [str(file) for file in files] if isinstance(files, list) else []
+        return _texts(self.run.get("together"))
 
     def renamed(self, frame: Reference) -> bool:
         """Return True if the frame is done already and its file was only moved since."""
         try:
             state, location = reference_state(frame), absolute_location(frame)
             return any(
-                (record.size, record.mtime_ns) == state
-                and record.status == "done"
+                record.status == "done"
                 and record.path != location
                 and not os.path.lexists(record.path)
                 and digest(frame) == record.hash
-                for record in self.records.values()
+                for record in self.records.with_state(*state)
             )
         except FrameError:
             return False
@@ -142,7 +143,7 @@ class Folder:
             raise ConfigError(f"output_dir={self.path}: {parent} is not writable")
         if overwrite:
             return
-        foreign = "run.json" if self.run == FOREIGN else "summary.csv"
+        foreign = RUN if self.run == FOREIGN else SUMMARY
         if self.run == FOREIGN or (not self.run and (self.path / foreign).exists()):
             raise ConfigError(f"output_dir={self.path}: its {foreign} is of no run of xrdpipe; {WAYS_OUT}")
         if self.run and self.run.get("identity") != identity:
@@ -151,13 +152,32 @@ class Folder:
         for file in set(together) - set(self.together):
             if (self.path / file).exists():
                 raise ConfigError(f"output_dir={self.path}: {file} is already there, of no run of xrdpipe; {WAYS_OUT}")
-        known = self.path.exists()
-        for name, files in outputs.items():
-            done = name in self.records and self.records[name].status == "done"
-            existing = [file for file in files if os.path.exists(f"{self.path}/{file}")] if known else []
+        for name, files in self._present(outputs):
+            done = (record := self.records.get(name)) is not None and record.status == "done"
+            existing = [file for file in files if os.path.exists(f"{self.path}/{file}")]
             if done or existing:
                 result = existing[0] if existing else f"{name} (see run.json)"
                 raise ConfigError(f"output_dir={self.path}: {result} is already there; {WAYS_OUT}")
+
+    def _present(self, outputs: Mapping[str, Sequence[str]]) -> Iterable[tuple[str, Sequence[str]]]:
+        """Return the frames that may have a record or a file here; none of a new folder, without a look at each."""
+        if self.run or self.records or not outputs:
+            return outputs.items()
+        name, files = next(iter(outputs.items()))
+        files = [*files, _preview(name)]
+        endings = tuple(file.rpartition(name)[2].casefold() for file in files)
+        present: set[str] = set()  # without case, as some file systems ignore it
+        for folder in {os.path.dirname(file) for file in files}:
+            with suppress(OSError), os.scandir(self.path / folder) as entries:
+                found = (os.path.join(folder, entry.name).casefold() for entry in entries)
+                present.update(file for file in found if file.endswith(endings))
+        if not present:
+            return ()
+        return (
+            (name, files)
+            for name, files in outputs.items()
+            if any(file.casefold() in present for file in (*files, _preview(name)))
+        )
 
     def check_shape(self, identity: Mapping[str, Any], shape: tuple[int, int]) -> None:
         """Raise ConfigError if the folder holds frames of another shape, as one folder has one radial axis."""
@@ -169,7 +189,7 @@ class Folder:
     def replaced(self, identity: Mapping[str, Any]) -> int:
         """Return the number of finished frames of another identity, which `begin` removes."""
         is_other = bool(self.run) and self.run.get("identity") != identity
-        return sum(record.status == "done" for record in self.records.values()) if is_other else 0
+        return self.records.count("done") if is_other else 0
 
     def begin(self, run: Mapping[str, Any], outputs: Mapping[str, Sequence[str]]) -> None:
         """Prepare the folder for a run that passed `check`; remove results of another configuration.
@@ -196,24 +216,31 @@ class Folder:
             raise ConfigError(f"output_dir={self.path}: cannot be written to ({error.strerror})") from error
 
     def _begin(self, run: Mapping[str, Any], outputs: Mapping[str, Sequence[str]]) -> None:
-        previous = self.run.get("outputs", {})
-        outdated = []
-        for name, files in outputs.items():
-            outdated += [*files, *previous.get(name, []), f"previews/{name}.png"]
-        if self.run and self.run.get("identity") != run["identity"]:
-            outdated += [file for name, files in previous.items() for file in (*files, f"previews/{name}.png")]
-            outdated += [file for record in self.records.values() for file in record.outputs]  # of a killed run
-            outdated += self.together
-            self.records, self.run = {}, {}
         home = self.path.resolve()
-        for file in outdated:
+        for file in self._outdated(run, outputs):
             path = os.path.join(self.path, file)
             if os.path.lexists(path) and Path(path).resolve().is_relative_to(home):  # run.json is not trusted
                 os.unlink(path)
+        if self.run and self.run.get("identity") != run["identity"]:
+            self.run = {}
+            self.records.clear()
         for part in self.parts():
             part.unlink(missing_ok=True)
         self._write_run(run)
         self._remove_journals()
+        self.records.remove(outputs)
+
+    def _outdated(self, run: Mapping[str, Any], outputs: Mapping[str, Sequence[str]]) -> Iterator[str]:
+        """Yield the files that a run replaces, whether they exist or not."""
+        patterns = _texts(self.run.get("files"))
+        for name, files in self._present(outputs):
+            yield from (*files, *(pattern.replace("*", name) for pattern in patterns), _preview(name))
+        if self.run and self.run.get("identity") != run["identity"]:
+            for record in self.records.records():
+                yield from record.outputs
+            for name in (*self.records, *expand_names(self.run.get("waiting"))):
+                yield from (*(pattern.replace("*", name) for pattern in patterns), _preview(name))
+            yield from self.together
 
     def parts(self) -> list[Path]:
         """Return the partial files that killed processes left."""
@@ -221,7 +248,7 @@ class Folder:
 
     def note(self, *records: Record) -> None:
         """Append records of frames to the journal, so that a killed run can be resumed."""
-        self.records.update((record.name, record) for record in records)
+        self.records.add(*records)
         try:
             with open(self.path / JOURNAL, "ab") as journal:
                 journal.write(b"\n" * self._torn + b"".join(map(_line, records)))
@@ -230,7 +257,7 @@ class Folder:
             self._torn = True
             log.warning("%s: %s", JOURNAL, error)
 
-    def record(self, run: Mapping[str, Any], records: Iterable[Record]) -> None:
+    def record(self, run: Mapping[str, Any], records: Iterable[Record] = ()) -> None:
         """Write ``run.json`` and ``summary.csv``, and remove the journals.
 
         Parameters
@@ -238,24 +265,17 @@ class Folder:
         run
             Record of the run.
         records
-            Records of its frames. They are added to those of earlier runs.
+            Records of its frames that were not noted. They are added to those of earlier runs.
 
         Raises
         ------
         OSError
             A file cannot be written.
         """
-        new = {record.name: record for record in records}
-        self.records = {name: record for name, record in self.records.items() if name not in new} | new
-        rows = [_table_row(record) for record in self.records.values()]
-        columns = dict.fromkeys(COLUMNS)
-        for row in rows:
-            columns |= dict.fromkeys(row)
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(columns)
-        table.writerows([row.get(column, "") for column in columns] for row in rows)
-        write_text(self.path / "summary.csv", text.getvalue())
+        if added := list(records):
+            self.records.add(*added)
+            self.records.arrange(record.name for record in added)
+        write_summary(self.path, self.records.records)
         self._write_run(run)
         self._remove_journals()
 
@@ -264,20 +284,20 @@ class Folder:
         shutil.rmtree(self.path / ARRAY, ignore_errors=True)
 
     def _write_run(self, run: Mapping[str, Any]) -> None:
-        outputs = {**self.run.get("outputs", {}), **run.get("outputs", {})}
-        together = dict.fromkeys([*self.together, *run.get("together", [])])
-        rows = [vars(record) for record in self.records.values()]
-        write_json(self.path / "run.json", {**run, "outputs": outputs, "together": list(together), "images": rows})
+        keys = ("files", "together")  # those of earlier runs stay
+        lists = {key: list(dict.fromkeys([*_texts(self.run.get(key)), *run.get(key, [])])) for key in keys}
+        write_run(self.path, {**run, **lists}, self.records.records())
 
     def _read_run(self) -> dict[str, Any]:
         try:
-            values = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
-            if not isinstance(values, dict) or values.get("program") != "xrdpipe":
+            values = read_run(self.path / RUN, lambda row: self.records.add(record_of(row)))
+            len(self.records)  # takes all of them
+            if values.get("program") != "xrdpipe" or values.get(IMAGES, []) != []:
                 return FOREIGN
             return {} if values.get("status") == "refused" else values  # a refused job of a sweep left nothing else
         except (FileNotFoundError, NotADirectoryError):
             return {}
-        except (OSError, ValueError):
+        except (OSError, *INVALID):
             return FOREIGN
 
     @contextmanager
@@ -320,11 +340,13 @@ def _line(record: Record) -> bytes:
     return json.dumps(vars(record)).encode() + b"\n"
 
 
-def _table_row(record: Record) -> dict[str, Any]:
-    """Return a row of ``summary.csv``, with header columns, metrics and the duration of each stage."""
-    row = {column: getattr(record, column) for column in COLUMNS}
-    seconds = {f"seconds_{name}": value for name, value in record.steps.items()}
-    return {**row, **record.columns, **record.metrics, **seconds}
+def _preview(name: str) -> str:
+    return f"previews/{name}.png"
+
+
+def _texts(values: Any) -> list[str]:
+    """Return a list of texts from ``run.json``, which is not trusted."""
+    return [str(each) for each in values] if isinstance(values, list) else []
 
 
 def difference(before: Any, now: Any, path: str = "") -> str:

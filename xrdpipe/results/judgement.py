@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
-from statistics import median
+
+import numpy as np
 
 from ..model.record import Record
 
@@ -23,10 +25,12 @@ def judgement(records: Iterable[Record], gain: float) -> str:
     gain
         ``source.gain`` of the run, counts a photon.
     """
-    frames = [record.metrics for record in records if record.status == "done"]
     names = ("reduced_chi2", "local_chi2", "flat_scatter", "mask_change", "oversubtracted_bins")
-    known = {name: [each[name] for each in frames if name in each] for name in names}
-    middle = {name: median(values) for name, values in known.items() if values}
+    known = {name: array("d") for name in names}
+    for record in records:
+        for name in known.keys() & record.metrics.keys() if record.status == "done" else ():
+            known[name].append(record.metrics[name])
+    middle = {name: float(np.median(values)) for name, values in known.items() if values}
     statements = [*_sigma(middle, gain), *_flat(middle), *_mask(middle), *_background(middle)]
     return f"check the numbers: {'; '.join(statements)}" if statements else ""
 

@@ -117,6 +117,7 @@ class Background(Stage):
             return lambda frame: frame
         net = None if air is None else air.image if dark is None else air.image - dark.image
         scales = self._scales(setup, net, air, dark)
+        gpu = None if setup.device is None else setup.device.subtraction(None if dark is None else dark.image, net)
 
         def scale_background(scale: float) -> tuple[Image | None, Image | None]:
             """Return the scaled background without dark, and the variance that the subtraction adds."""
@@ -127,16 +128,20 @@ class Background(Stage):
                     noise += factor**2 * air.variance
                 if dark is not None:
                     noise += (1 - factor) ** 2 * dark.variance
-            return None if net is None else factor * net, noise
+            return None if net is None or gpu is not None else factor * net, noise
 
         # A scale that is the same for all frames is applied once.
         fixed = None if callable(scales) else scale_background(scales["background_scale"] if scales else 0.0)
 
         def subtract(frame: Frame) -> Frame:
-            image = frame.image if dark is None else frame.image - dark.image
+            image = frame.image
+            if dark is not None and (gpu is None or self.scale == AUTO):
+                image = image - dark.image
             factors = scales(frame, image) if callable(scales) else scales
             scaled, noise = fixed or scale_background(factors["background_scale"])
-            if scaled is not None:
+            if gpu is not None:
+                image = gpu(frame.image, factors.get("background_scale", 0.0))
+            elif scaled is not None:
                 image = image - scaled
             variance = frame.variance
             if variance is not None and noise is not None:

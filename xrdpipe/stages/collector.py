@@ -41,7 +41,7 @@ class Collector:
         """Prepare for the frames of these names: discard their earlier results."""
 
     def add(self, record: Record, results: Mapping[str, Pattern | Cake]) -> None:
-        """Add one frame; frames come in any order, and an added frame survives a crash.
+        """Add one frame; frames come in any order. An added frame survives a crash once it is flushed.
 
         Parameters
         ----------
@@ -54,6 +54,15 @@ class Collector:
         ------
         FrameError, OSError
             The frame cannot be added; its record then says that it failed.
+        """
+
+    def flush(self, record: Record) -> None:
+        """Write what `add` kept back, after the last of several frames that come together; ``record`` is its record.
+
+        Raises
+        ------
+        OSError
+            It cannot be written; the record of the last frame then says that it failed.
         """
 
     def end(self, records: Mapping[str, Record]) -> list[str]:
@@ -94,8 +103,10 @@ class AtEnd(Collector):
         return self._make(list(records.values()))
 
 
-def feed_collectors(collectors: Sequence[Collector], record: Record, results: Mapping[str, Pattern | Cake]) -> Record:
-    """Add a frame to all collectors.
+def feed_collectors(
+    collectors: Sequence[Collector], record: Record, results: Mapping[str, Pattern | Cake], more: bool = False
+) -> Record:
+    """Add a frame to all collectors, and flush them unless ``more`` frames come together with it.
 
     Returns
     -------
@@ -106,7 +117,12 @@ def feed_collectors(collectors: Sequence[Collector], record: Record, results: Ma
         for collector in collectors:
             collector.add(record, results)
     except (FrameError, OSError) as error:
-        return replace(record, status="failed", error=str(error))
+        record = replace(record, status="failed", error=str(error))
+    try:
+        for collector in () if more else collectors:
+            collector.flush(record)
+    except OSError as error:
+        record = replace(record, status="failed", error=str(error))
     return record
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -103,7 +102,7 @@ class Mask(Stage):
         from ..numerics.outliers import grow
 
         static = self._static_mask(setup)
-        mask_by_value = self._mask_by_value(setup.geometry)
+        mask_by_value = self._mask_by_value(setup)
         mask_regions = _region_mask(setup.geometry) if self.regions else None
         by_ring = self.alpha is not None and self.auto_type in ("median", "mean")
         in_rings = by_ring and not self.regions and not self.grow  # the values in ring order know the whole mask
@@ -128,22 +127,29 @@ class Mask(Stage):
             notes: tuple[str, ...] = (f"{100 * share:.0f} % of the pixels are masked",) if share > 0.5 else ()
             if warning is not None:
                 notes += warning.notes(out.ravel())
-            frame = setup.geometry.ring_values.keep(frame, out) if in_rings else replace(frame, mask=out)
+            keeper = setup.geometry.ring_values if setup.device is None else setup.device
+            frame = keeper.keep(frame, out) if in_rings else replace(frame, mask=out)
             return frame.with_info(notes=frame.info.notes + notes)
 
         return mask
 
-    def _mask_by_value(self, geometry: Geometry) -> Outliers:
+    def _mask_by_value(self, setup: Setup) -> Outliers:
         """Return a function that masks by threshold and outliers: flat image, variance and mask, changed in place."""
-        from ..numerics import kernels, outliers
+        from ..numerics import kernels
 
         limits = (
             -np.inf if self.lower_thresh is None else self.lower_thresh,
             np.inf if self.upper_thresh is None else self.upper_thresh,
         )
-        alpha = self.alpha
+        alpha, geometry = self.alpha, setup.geometry
         if alpha is None:
             return lambda image, variance, flat: kernels.threshold(image, flat, *limits)
+        if setup.device is not None:
+            if self.auto_type != "median":
+                raise ConfigError(
+                    f"mask.auto_type={self.auto_type}: parallel=cuda knows median alone; leave out one of them"
+                )
+            return setup.device.outliers(geometry.rings.order, geometry.rings.starts, limits, alpha)
         if self.auto_type == "mad":
             return self._mad(geometry, alpha, limits)
         rings, ring_values = geometry.rings, geometry.ring_values
@@ -154,7 +160,7 @@ class Mask(Stage):
             if one_pass is not None:
                 one_pass(values, rings.order, rings.starts, alpha, flat)
             else:
-                outliers.mask_sigma_clip(values, rings.order, rings.starts, alpha, self.max_iter, flat)
+                kernels.mask_sigma_clip(values, rings.order, rings.starts, alpha, self.max_iter, flat)
 
         return find
 
@@ -162,18 +168,17 @@ class Mask(Stage):
         from ..numerics import outliers
         from ..numerics.constants import OUTLIER
 
-        arcs, per_thread = geometry.arcs, threading.local()
+        arcs = geometry.arcs
+        where = arcs.order, arcs.starts, arcs.arc_of, arcs.offset
+        lower, upper = limits
         inner = int(np.searchsorted(arcs.ring, 2 * BEAMSTOP + 4))
         ring = read_only(arcs.ring[:inner])
 
         def find(image: Image, variance: Image, flat: NDArray[np.uint8]) -> None:
-            if not hasattr(per_thread, "pairs"):
-                per_thread.pairs = np.empty((image.size, 2), np.float32)
             if variance is image:
                 variance = read_only(np.maximum(image, np.float32(1)))
             level = np.empty(inner, np.float32)
-            outliers.scatter_pairs_to_rings(image, variance, flat, *limits, arcs.slots, per_thread.pairs)
-            outliers.mask_mad(per_thread.pairs, arcs.order, arcs.starts, alpha, flat, level, arcs.offset)
+            outliers.mask_mad(image, variance, flat, lower, upper, *where, alpha, level)
             dark = np.searchsorted(ring, outliers.find_shadow(level, ring, alpha))
             pixels = arcs.order[: arcs.starts[dark]]
             flat[pixels] |= np.where(flat[pixels] == 0, OUTLIER, np.uint8(0))
@@ -225,8 +230,9 @@ def _region_mask(geometry: Geometry) -> Callable[[Frame, NDArray[np.uint8]], Non
     def mask_regions(frame: Frame, mask: NDArray[np.uint8]) -> None:
         raw = frame.info.raw if "background_scale" in frame.info.factors else None
         image = frame.image if raw is None else raw
-        region = find_regions(read_only(image.ravel()), mask.ravel())
-        mask |= (region & (mask == GOOD)) * OUTLIER
+        flat = mask.ravel()
+        pixels = np.flatnonzero(find_regions(read_only(image.ravel()), flat))
+        flat[pixels[flat[pixels] == GOOD]] = OUTLIER
 
     return mask_regions
 
@@ -250,6 +256,7 @@ class ThresholdWarning:
         rings = geometry.rings
         every = slice(None, None, -(-rings.order.size // SAMPLE))
         self.pixels = rings.order[every]
+        self.first = self.pixels[::8].astype(np.intp)  # a first look
         self.ring = np.searchsorted(rings.starts, np.arange(rings.order.size)[every], side="right") - 1
         self.note = (
             f"mask.lower_thresh={threshold:g} takes more than a quarter of many rings, and the rest reads too high: "
@@ -260,7 +267,7 @@ class ThresholdWarning:
         """Return the note for a frame with this mask (flat, bits of `kernels`), or an empty tuple."""
         from ..numerics.constants import DETECTOR, EDGE, LOWER, USER
 
-        first_look = mask[self.pixels[::8]] & LOWER
+        first_look = mask.take(self.first) & LOWER
         if np.count_nonzero(first_look) < 0.02 * first_look.size:  # less than a quarter of a tenth
             return ()
         bits = mask[self.pixels]

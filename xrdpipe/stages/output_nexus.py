@@ -48,9 +48,15 @@ class NexusFiles(Collector):
                 file.waiting.add(name)
 
     def add(self, record: Record, results: Mapping[str, Pattern | Cake]) -> None:
-        """Add each result of the frame to its file."""
+        """Keep each result of the frame for its file."""
         for part, pattern in results.items():
-            self._files_of[record.name][part].add(record, pattern)
+            self._files_of[record.name][part].keep(record, pattern)
+
+    def flush(self, record: Record) -> None:
+        """Write what is kept into the files."""
+        for parts in self._files.values():
+            for file in parts.values():
+                file.flush(record.name)
 
     def end(self, records: Mapping[str, Record]) -> list[str]:
         """Finish all files."""

@@ -292,8 +292,10 @@ def sentinel_pixels(raw: NDArray[Any]) -> NDArray[np.bool_] | None:
     """
     if raw.dtype.kind not in "iu":
         return None
-    bad: NDArray[np.bool_] = raw < 0 if raw.dtype.kind == "i" else raw == np.iinfo(raw.dtype).max
-    return bad if bad.any() else None
+    if raw.dtype.kind == "i":
+        return raw < 0 if raw.size and raw.min() < 0 else None  # most frames have none: one pass, no array
+    largest = (1 << 8 * raw.itemsize) - 1
+    return raw == largest if raw.size and raw.max() == largest else None
 
 
 def frame_shape(reference: Reference, source: Source) -> tuple[int, int]:

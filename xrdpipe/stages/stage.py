@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..model.arrays import Image
     from ..model.frame import Frame
     from ..model.series import Series
+    from ..numerics.cuda.device import Device
     from .collector import Collector
 
 
@@ -58,6 +59,8 @@ class Setup:
         Returns the variance of raw counts, counts**2, float32.
     header
         Returns the header of a file.
+    device
+        GPU that subtracts, masks and integrates; None for the processor.
     """
 
     geometry: Geometry
@@ -70,6 +73,7 @@ class Setup:
     images: Callable[[str], Iterable[Image]] | None = None
     noise: Callable[[Image], Image] = poisson
     header: Callable[[str], Mapping[str, Any]] = _header
+    device: Device | None = None
 
 
 @dataclass(frozen=True)

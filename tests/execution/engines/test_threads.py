@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from xrdpipe.execution.engines.threads import AHEAD, process_in_threads
+from xrdpipe.execution.engines.threads import AHEAD, in_batches, process_in_threads
 from xrdpipe.model.record import Outcome, Record
 from xrdpipe.model.reference import Reference
 
@@ -80,3 +80,19 @@ def test_what_a_thread_raises_is_raised_here() -> None:
 
     with pytest.raises(MemoryError, match="f_0"):
         list(process_in_threads(1, process, IMAGES))
+
+
+def test_frames_that_come_together_say_so_and_the_last_one_that_no_more_follow() -> None:
+    for outcomes in (in_batches(map(done, IMAGES)), process_in_threads(2, done, IMAGES)):
+        more = [outcome.more for outcome in outcomes]
+        assert len(more) == len(IMAGES)
+        assert any(more)
+        assert not more[-1]
+
+
+def test_a_slow_frame_comes_alone() -> None:
+    def process(image: Reference) -> Outcome:
+        time.sleep(0.1)
+        return done(image)
+
+    assert not any(outcome.more for outcome in in_batches(map(process, IMAGES[:3])))

@@ -29,6 +29,7 @@ from ...pipeline.recipe import Recipe, prepared
 from .. import interruption
 from .engine import Engine, Process, until_stopped
 from .remote import deciding_versions, portable_recipe, portable_reference, version_difference, with_paths_of
+from .threads import together
 
 PER_THREAD = 3  # batches submitted per thread of the workers: one in progress, the others in the queue
 BATCH, LARGEST = 0.05, 64  # a batch takes so many seconds, and has so many frames at most
@@ -182,7 +183,7 @@ def outcomes(
                 suspects += batch
                 continue
             found = _outcomes(future, batch)
-            yield from found
+            yield from together(found)
             size = _batch_size(found)
         for image in waiting:  # the scheduler is gone
             yield failed_outcome(image, SCHEDULER_GONE)

@@ -18,7 +18,7 @@ from ...model.errors import ConfigError
 from ...model.plugins import ENGINES as GROUP
 from ...model.plugins import plugins
 from ...model.record import Outcome
-from ...model.reference import Reference
+from ...model.reference import Reference, has_arrays
 from ...pipeline.recipe import Recipe
 from .. import interruption
 
@@ -26,6 +26,7 @@ ENGINES = {  # name -> module and class, imported on use
     "auto": "xrdpipe.execution.engines.local:LocalEngine",
     "threading": "xrdpipe.execution.engines.local:LocalEngine",
     "loky": "xrdpipe.execution.engines.local:LocalEngine",
+    "cuda": "xrdpipe.execution.engines.cuda:CudaEngine",
     "dask": "xrdpipe.execution.engines.dask:DaskEngine",
     "slurm": "xrdpipe.execution.engines.slurm:SlurmEngine",
 }
@@ -92,7 +93,7 @@ def engine_for(parallel: Parallel, images: Sequence[Reference] = ()) -> Engine:
         The name does not refer to an engine.
     """
     engine = _engine_class(parallel.backend)(parallel)
-    if not engine.takes_arrays and any(image.array is not None for image in images):
+    if not engine.takes_arrays and has_arrays(images):
         return _engine_class("auto")(parallel)
     return engine
 
@@ -118,5 +119,5 @@ def until_stopped(
     outcomes = process(recipe, images, shown, keep)
     for outcome in outcomes:
         yield outcome
-        if interruption.stop_requested():
+        if not outcome.more and interruption.stop_requested():
             outcomes.throw(KeyboardInterrupt)

@@ -9,17 +9,18 @@ from collections import deque
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from ...config.parallel import Parallel
 from ...model.cores import available_cores
 from ...model.record import Outcome, failed_outcome, pending_record
-from ...model.reference import Reference
+from ...model.reference import Reference, has_arrays
 from ...pipeline.process import process_frame
 from ...pipeline.recipe import Recipe
 from .. import interruption
 from .engine import Engine, Process, until_stopped
-from .threads import process_in_threads
+from .threads import in_batches, process_in_threads
 
 log = logging.getLogger("xrdpipe")
 
@@ -61,11 +62,11 @@ def process_all(
     _stopped.discard(recipe)
     n_jobs = min(available_cores() if parallel.n_jobs == -1 else parallel.n_jobs, len(images))
     if n_jobs == 1:
-        yield from (
+        yield from in_batches(
             process_frame(recipe, image, keep, image.name in shown) for image in images if recipe not in _stopped
         )
         return
-    arrays, folder = any(image.array is not None for image in images), os.getcwd()
+    arrays, folder = has_arrays(images), os.getcwd()
     if parallel.backend in ("auto", "threading") or arrays:
         yield from process_in_threads(
             n_jobs, lambda image: _process_unless_stopped(recipe, image, keep, image.name in shown, folder), images
@@ -93,12 +94,19 @@ def _retry_after_worker_death(
     """
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-    waiting = deque((image, 0) for image in images)  # with the number of deaths while the frame was in progress
-    while waiting:
+    new = iter(images)
+    waiting = deque[tuple[Reference, int]]()  # with the number of deaths while the frame was in progress
+
+    def some_wait() -> bool:
+        if not waiting:
+            waiting.extend((image, 0) for image in islice(new, 1))
+        return bool(waiting)
+
+    while some_wait():
         running: dict[str, tuple[Reference, int]] = {}
 
         def next_batch(running: dict[str, tuple[Reference, int]] = running) -> Iterator[Reference]:
-            while waiting and not (waiting[0][1] and running):
+            while some_wait() and not (waiting[0][1] and running):
                 image, deaths = waiting.popleft()
                 running[image.name] = image, deaths
                 yield image

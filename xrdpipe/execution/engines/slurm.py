@@ -101,7 +101,7 @@ class Task:
             row = vars(record) | {"trace": outcome.trace}
             if self.return_results:
                 row["back"] = f"{journal.stem}_{number}.pkl"
-                write_whole(journal.parent / row["back"], lambda file: pickle.dump(outcome, file))
+                write_whole(journal.parent / row["back"], lambda file: pickle.dump(replace(outcome, more=False), file))
             with open(journal, "r+b") as file:  # fails if the journal was removed, as the run has ended then
                 file.seek(0, os.SEEK_END)
                 file.write(json.dumps(row).encode() + b"\n")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import count
 from queue import SimpleQueue
 
 from ...model.record import Outcome
@@ -31,20 +32,21 @@ def process_in_threads(
     images
         Frames to process. The threads begin them in this order.
     """
-    waiting, stop = deque(images), threading.Event()
+    numbers, stop = count(), threading.Event()
     finished: SimpleQueue[list[Outcome] | BaseException] = SimpleQueue()
     room = threading.Semaphore(AHEAD * n_jobs)  # so that the memory for results is limited
 
     def work() -> None:
         try:
-            while waiting and not stop.is_set():
+            outcomes: list[Outcome] | None = None
+            while outcomes is None or (outcomes and not stop.is_set()):
                 room.acquire()
-                finished.put(_next_batch(waiting, process, stop))
+                finished.put(outcomes := _next_batch(images, numbers, process, stop))
         except BaseException as error:  # the thread that waits for outcomes raises it
             finished.put(error)
 
     threads = [threading.Thread(target=work, name=f"frames-{number}", daemon=True) for number in range(n_jobs)]
-    left = len(waiting)
+    left = len(images)
     try:
         for thread in threads:
             thread.start()
@@ -54,7 +56,7 @@ def process_in_threads(
                 raise outcomes
             room.release()
             left -= len(outcomes)
-            yield from outcomes
+            yield from together(outcomes)
     finally:
         stop.set()
         room.release(n_jobs)
@@ -64,13 +66,32 @@ def process_in_threads(
 
 
 def _next_batch(
-    waiting: deque[Reference], process: Callable[[Reference], Outcome], stop: threading.Event
+    images: Sequence[Reference],
+    numbers: Iterator[int],
+    process: Callable[[Reference], Outcome],
+    stop: threading.Event,
 ) -> list[Outcome]:
     outcomes, clock = list[Outcome](), time.monotonic()
     while not stop.is_set() and (not outcomes or time.monotonic() - clock < BATCH):
-        try:
-            image = waiting.popleft()
-        except IndexError:  # nothing is left, or another thread was faster
+        if (number := next(numbers)) >= len(images):  # each thread gets other numbers
             break
-        outcomes.append(process(image))
+        outcomes.append(process(images[number]))
     return outcomes
+
+
+def in_batches(outcomes: Iterable[Outcome]) -> Generator[Outcome]:
+    """Yield outcomes in batches that take about `BATCH` seconds each."""
+    batch, clock = list[Outcome](), time.monotonic()
+    for outcome in outcomes:
+        batch.append(outcome)
+        if time.monotonic() - clock >= BATCH:
+            yield from together(batch)
+            batch, clock = [], time.monotonic()
+    yield from together(batch)
+
+
+def together(outcomes: Sequence[Outcome]) -> Generator[Outcome]:
+    """Yield outcomes that are written together, see `Outcome.more`."""
+    for outcome in outcomes[:-1]:
+        yield replace(outcome, more=True)
+    yield from outcomes[-1:]

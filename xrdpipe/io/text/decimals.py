@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -13,6 +14,7 @@ _LARGEST = 60  # exponent of the largest power of ten in the table
 _SPLIT = 134217729.0  # 2**27 + 1: cuts a float64 in two halves whose products are exact
 _UNSURE = 1e-12  # distance from the middle between two texts within which rounding errors might decide
 _EXACT = 22  # largest power of ten that a float64 holds exactly
+_LOG10_2 = 0.30102999566398120  # log10(2)
 _ZERO, _POINT, _E, _PLUS, _MINUS, _BLANK, _LINE_FEED = (ord(each) for each in "0.e+- \n")
 
 
@@ -48,57 +50,102 @@ def write_decimals(
     int
         Number of rows that are left to the caller.
     """
-    left = 0
+    left, end = 0, out.shape[1]
+    first = end - 6 - precision
     for row in range(len(values)):
-        digits, exponent = _significant(abs(values[row]), precision, powers)
+        digits, exponent = _digits(abs(values[row]), precision, powers)
+        if digits < 0:
+            digits, exponent = _significant(abs(values[row]), precision, powers)
         if digits < 0:
             out[row, 0] = 0
             left += 1
             continue
-        at = out.shape[1] - 1
         rest = abs(exponent)
-        for _ in range(2):
-            out[row, at] = _ZERO + rest % 10
-            rest //= 10
-            at -= 1
-        out[row, at] = _MINUS if exponent < 0 else _PLUS
-        out[row, at - 1] = _E
-        at -= 2
-        for _ in range(precision):
+        out[row, end - 1], out[row, end - 2] = _ZERO + rest % 10, _ZERO + rest // 10
+        out[row, end - 3] = _MINUS if exponent < 0 else _PLUS
+        out[row, end - 4] = _E
+        for at in range(end - 5, first + 1, -1):
             out[row, at] = _ZERO + digits % 10
             digits //= 10
-            at -= 1
-        out[row, at] = _POINT
-        out[row, at - 1] = _ZERO + digits
-        at -= 2
-        if np.signbit(values[row]):
-            out[row, at] = _MINUS
-            at -= 1
-        out[row, : at + 1] = _BLANK
+        out[row, first + 1] = _POINT
+        out[row, first] = _ZERO + digits
+        out[row, first - 1] = _MINUS if np.signbit(values[row]) else _BLANK
+        for at in range(first - 1):
+            out[row, at] = _BLANK
     return left
+
+
+@compiled
+def copy_lines(lines: NDArray[np.uint8], columns: NDArray[np.float64], out: NDArray[np.uint8]) -> int:
+    """Copy the lines of a table whose first number is not NaN, and return how many there are.
+
+    Parameters
+    ----------
+    lines
+        Text of the table, (n, width).
+    columns
+        Its numbers, (columns, n); they move up as the lines do.
+    out
+        Output, (n, width).
+    """
+    count = 0
+    for row in range(len(lines)):
+        if columns[0, row] != columns[0, row]:
+            continue
+        for at in range(lines.shape[1]):
+            out[count, at] = lines[row, at]
+        for column in range(len(columns)):
+            columns[column, count] = columns[column, row]
+        count += 1
+    return count
+
+
+@compiled
+def _digits(value: float, precision: int, powers: NDArray[np.float64]) -> tuple[np.int64, np.int64]:
+    """Return what `_significant` returns for nearly all numbers, without a loop; -1 for the others."""
+    if value == 0:
+        return np.int64(0), np.int64(0)
+    if not 1e-40 < value < 1e40:
+        return np.int64(-1), np.int64(0)
+    exponent = np.int64(np.floor((math.frexp(value)[1] - 1) * _LOG10_2))
+    exponent += value >= powers[exponent + 1 + _LARGEST, 0]
+    product, error = _product(value, powers[precision - exponent + _LARGEST])
+    whole, lowest = np.floor(product), powers[precision + _LARGEST, 0]
+    part = (product - whole) + error
+    if abs(part - 0.5) < _UNSURE or whole < lowest or whole >= 10 * lowest - 1:
+        return np.int64(-1), np.int64(0)
+    return np.int64(whole) + np.int64(part > 0.5), exponent
+
+
+@compiled
+def _product(value: float, power: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the product with a power of ten, exact to 2**-75.
+
+    Both are sums of two float64 (Dekker, doi:10.1007/BF01397083).
+    """
+    product = value * power[0]
+    a, b = _SPLIT * value, _SPLIT * power[0]
+    a, b = a - (a - value), b - (b - power[0])
+    c, d = value - a, power[0] - b
+    return product, ((a * b - product) + a * d + c * b) + c * d + value * power[1]
 
 
 @compiled
 def _significant(value: float, precision: int, powers: NDArray[np.float64]) -> tuple[np.int64, np.int64]:
     """Return the ``precision + 1`` significant digits of a value >= 0 as a whole number, and its exponent.
 
-    The number is -1 if the digits are not certain. The product with a power of ten is exact to 2**-75, because both
-    are sums of two float64 (Dekker, doi:10.1007/BF01397083).
+    The number is -1 if the digits are not certain. The product with a power of ten is exact to 2**-75, see
+    `_product`.
     """
     if value == 0:
         return np.int64(0), np.int64(0)
     if not 1e-40 < value < 1e40:
         return np.int64(-1), np.int64(0)
-    lowest = 10.0**precision
+    lowest = powers[precision + _LARGEST, 0]
     exponent = np.int64(np.floor(np.log10(value)))
     for _ in range(2):  # the logarithm may be off by one
-        power = precision - exponent + _LARGEST
-        high, low = powers[power, 0], powers[power, 1]
-        product = value * high
-        a, b = _SPLIT * value, _SPLIT * high
-        a, b = a - (a - value), b - (b - high)
-        c, d = value - a, high - b
-        error = ((a * b - product) + a * d + c * b) + c * d + value * low
+        power = powers[precision - exponent + _LARGEST]
+        product, error = _product(value, power)
         whole = np.floor(product)
         if whole < lowest:
             exponent -= 1
@@ -108,7 +155,7 @@ def _significant(value: float, precision: int, powers: NDArray[np.float64]) -> t
             break
     part = (product - whole) + error
     digits = np.int64(whole)
-    if product - whole == 0.5 and error == 0 and low == 0:  # in the middle: the even one
+    if product - whole == 0.5 and error == 0 and power[1] == 0:  # in the middle: the even one
         digits += digits % 2
     elif abs(part - 0.5) < _UNSURE:
         return np.int64(-1), np.int64(0)

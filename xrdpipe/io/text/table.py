@@ -7,6 +7,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from ...model.arrays import read_only
+
 Floats = NDArray[np.float64]
 Text = NDArray[np.uint8]  # ASCII, (rows, width)
 _FEW = 4  # columns of an axis that stay in memory
@@ -25,40 +27,45 @@ def rows_text(radial: Floats, columns: list[Floats], width: int, precision: int)
         Each number is written as ``%{width}.{precision}e``, with a blank between two of them; the width is at least
         precision + 8.
     """
-    order, axis = _axis(np.ascontiguousarray(radial).tobytes(), width, precision)
-    if order is not None:
-        columns = [column[order] for column in columns]
-    filled = ~np.isnan(columns[0])
-    if not filled.all():
-        axis, columns = axis[filled], [column[filled] for column in columns]
-    table = np.full((len(axis), len(columns) + 1, width + 1), ord(" "), np.uint8)
-    table[:, 0, :-1] = axis
-    for number, column in enumerate(columns, 1):
-        table[:, number, :-1] = _texts(column, width, precision)
-    table[:, -1, -1] = ord("\n")
-    return table.tobytes().decode("ascii")
+    from .decimals import copy_lines
+
+    order, lines = _lines(np.ascontiguousarray(radial).tobytes(), len(columns), width, precision)
+    table = np.empty((len(columns), radial.size))
+    for number, column in enumerate(columns):
+        table[number] = column if order is None else column[order]
+    out = np.empty_like(lines)
+    count = copy_lines(lines, table, out)
+    for number in range(len(columns)):
+        _write(table[number, :count], precision, _fields(out[:count], width)[:, number + 1])
+    return out[:count].tobytes().decode("ascii")
 
 
 @lru_cache(maxsize=_FEW)
-def _axis(radial: bytes, width: int, precision: int) -> tuple[NDArray[np.intp] | None, Text]:
-    """Return the order of the bins, None if they are in order, and their positions as text.
+def _lines(radial: bytes, columns: int, width: int, precision: int) -> tuple[NDArray[np.intp] | None, Text]:
+    """Return the order of the bins, None if they are in order, and their lines, which lack all numbers but the first.
 
     All frames of a run have the same.
     """
     values = np.frombuffer(radial)
     order = np.argsort(values, kind="stable")
     in_order = bool((order == np.arange(order.size)).all())
-    return None if in_order else order, _texts(values[order], width, precision)
+    lines = np.full((values.size, (columns + 1) * (width + 1)), ord(" "), np.uint8)
+    lines[:, -1] = ord("\n")
+    _write(values[order], precision, _fields(lines, width)[:, 0])
+    return None if in_order else order, read_only(lines)
 
 
-def _texts(values: Floats, width: int, precision: int) -> Text:
+def _fields(lines: Text, width: int) -> NDArray[np.uint8]:
+    """Return the places of the numbers in lines, (rows, columns, width)."""
+    return lines.reshape(len(lines), lines.shape[1] // (width + 1), width + 1)[..., :-1]
+
+
+def _write(values: Floats, precision: int, fields: Text) -> None:
     from .decimals import POWERS, write_decimals
 
-    texts = np.empty((values.size, width), np.uint8)
-    if write_decimals(np.ascontiguousarray(values, np.float64), precision, POWERS, texts):
-        for row in np.flatnonzero(texts[:, 0] == 0):
-            texts[row] = np.frombuffer(b"%*.*e" % (width, precision, values[row]), np.uint8)
-    return texts
+    if write_decimals(values, precision, POWERS, fields):
+        for row in np.flatnonzero(fields[:, 0] == 0):
+            fields[row] = np.frombuffer(b"%*.*e" % (fields.shape[1], precision, values[row]), np.uint8)
 
 
 def read_rows(text: str) -> Floats | None:

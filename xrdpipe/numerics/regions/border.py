@@ -134,17 +134,21 @@ def deepen(
     The mean of the tiles' deviations, weighted by these themselves and freed of their noise: what lies in the region
     but is not dark does not make it shallower.
     """
-    slow = len(image) // fast
-    tiles = np.zeros((depth.shape[0], depth.shape[1], 2), np.float32)
+    slow, runs = len(image) // fast, spans(depth, fast)
+    if len(runs) == 0:
+        return
+    top, bottom = runs[0, 0], runs[-1, 0] + 1  # what is outside these rows of tiles adds nothing
+    tiles = np.zeros((bottom - top, depth.shape[1], 2), np.float32)
+    depth = depth[top:bottom]
     d, e = np.empty(fast, np.float32), np.empty(fast, np.float32)
-    for t, f, g in spans(depth, fast):
+    for t, f, g in runs:
         for i in range(TILE * t, min(TILE * t + TILE, slow)):
             at = i * fast + f
             row_sums(image[at:], mask[at:], cell[at:], table, d[f:g], e[f:g])
             for j in range(f, g):
                 if region[i, j]:
-                    tiles[t, j // TILE, 0] += d[j]
-                    tiles[t, j // TILE, 1] += e[j]
+                    tiles[t - top, j // TILE, 0] += d[j]
+                    tiles[t - top, j // TILE, 1] += e[j]
     for i in range(depth.shape[0]):
         for j in range(depth.shape[1]):
             if depth[i, j] > 0:

@@ -9,7 +9,18 @@ from numpy.typing import NDArray
 
 from ..constants import USER
 from .border import deepen, drop_faint, refine, settle
-from .levels import SECTORS, TERMS, add_cells, add_grain, centre, fit_rings, information, inner_rows, tabulate
+from .levels import (
+    SECTORS,
+    TERMS,
+    add_cells,
+    add_grain,
+    centre,
+    fit_rings,
+    information,
+    inner_rows,
+    ring_totals,
+    tabulate,
+)
 from .search import LINE, lines, seeds, strips
 from .sums import TILE, close_tiles, shade, tile_sums, tiles_and_pieces
 
@@ -85,7 +96,7 @@ class _Search:
         (slow, fast), rings = finder.shape, finder.rings
         tiles = (-(-slow // TILE), -(-fast // TILE))
         self.cell, self.inner, self.fast = finder.cell, finder.inner, fast
-        self.sums, self.first_sums = np.empty((SECTORS * rings, 3)), np.empty((SECTORS, rings, 3))
+        self.sums, self.first_totals = np.empty((SECTORS * rings, 3)), np.empty((rings, 2))
         self.table = np.empty((SECTORS * rings, 2), np.float32)
         self.used = np.empty(slow * fast, np.uint8)
         self.region, self.line = np.empty((slow, fast), np.uint8), np.empty((slow, fast), np.uint8)
@@ -105,8 +116,8 @@ class _Search:
             self._draw_borders(image)
             if shade(self.region.ravel(), self.used) < CHANGED * self.used.size:
                 break
-        found: NDArray[np.bool_] = (self.region | self.line) != 0
-        return found
+        found = self.region | self.line  # 0 or 1
+        return found.view(np.bool_)
 
     def _find_levels(self, image: NDArray[np.float32], counts: float, again: int) -> float:
         """Set the table of what pixels should receive; return the information of a pixel."""
@@ -119,10 +130,11 @@ class _Search:
             add_cells(image, self.used, self.cell, self.fast, self.inner, False, self.sums)
         coefficients, variance = np.empty((rings, TERMS)), np.empty((rings, 2))
         fit_rings(cube, coefficients, variance)
-        gain = add_grain(cube, coefficients, variance)
+        totals = ring_totals(cube)
+        gain = add_grain(totals[:, 0], coefficients, variance)
         if not again:
-            self.first_sums[:] = cube
-        centre(self.first_sums, coefficients, variance, gain)
+            self.first_totals = totals
+        centre(self.first_totals, coefficients, variance, gain)
         tabulate(coefficients, variance, self.table.reshape(SECTORS, rings, 2))
         return counts
 

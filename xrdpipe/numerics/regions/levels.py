@@ -125,6 +125,7 @@ def fit_rings(sums: NDArray[np.float64], coefficients: NDArray[np.float64], vari
     )
     _groups(sums, n, m, variance)
     waves, damp = np.empty((GROUPS, WAVES)), np.empty(HARMONICS + 1)
+    own, near = np.empty(rings), np.empty(rings)
     _waves(waves, damp)
     weight, value, level = n.copy(), np.empty((GROUPS, rings)), np.empty(rings)
     normal, right = np.empty((WAVES, rings)), np.empty((TERMS, rings))
@@ -134,9 +135,10 @@ def fit_rings(sums: NDArray[np.float64], coefficients: NDArray[np.float64], vari
     a, b = np.empty((TERMS, TERMS)), np.empty(TERMS)
     few = np.empty(GROUPS)
     for again in range(FITS):
-        for g in range(GROUPS):
+        for g in range(GROUPS):  # rows are sliced here and below, so that the compiler vectorizes the loops over rings
+            product, one, other = value[g], weight[g], m[g]
             for r in range(rings):
-                value[g, r] = weight[g, r] * m[g, r]
+                product[r] = one[r] * other[r]
         _moments(weight, waves, normal)
         _moments(value, waves, right)
         fit[:] = 0.0
@@ -157,27 +159,30 @@ def fit_rings(sums: NDArray[np.float64], coefficients: NDArray[np.float64], vari
         for g in range(GROUPS):
             e[:] = fit[0]
             for k in range(1, TERMS):
-                wave = damp[(k + 1) // 2] * waves[g, k]
+                wave, part = damp[(k + 1) // 2] * waves[g, k], fit[k]
                 for r in range(rings):
-                    e[r] += wave * fit[k, r]
+                    e[r] += wave * part[r]
+            off, mean, many = z[g], m[g], n[g]
             for r in range(rings):
-                z[g, r] = (m[g, r] - e[r]) * np.sqrt(n[g, r] * inverse[r])
+                off[r] = (mean[r] - e[r]) * np.sqrt(many[r] * inverse[r])
         if again == FITS - 1:
             break
         _pool(z, n, pooled)
         for r in range(rings):
-            own, near = 3 * _spread(z[:, r], n[:, r], few), 3 * _spread(pooled[:, r], n[:, r], few)
-            for g in range(GROUPS):
-                u, q = z[g, r] / own, pooled[g, r] / near
-                weight[g, r] = n[g, r] / ((1 + u * u) * (1 + u * u) * (1 + q * q) * (1 + q * q))
+            own[r], near[r] = 3 * _spread(z[:, r], n[:, r], few), 3 * _spread(pooled[:, r], n[:, r], few)
+        for g in range(GROUPS):
+            out, off, others, many = weight[g], z[g], pooled[g], n[g]
+            for r in range(rings):
+                u, q = off[r] / own[r], others[r] / near[r]
+                out[r] = many[r] / ((1 + u * u) * (1 + u * u) * (1 + q * q) * (1 + q * q))
     for r in range(rings):
-        own, ring, total = _spread(z[:, r], n[:, r], few), fit[0, r], 0.0
+        spread, ring, total = _spread(z[:, r], n[:, r], few), fit[0, r], 0.0
         for g in range(GROUPS):
             total += n[g, r]
         for k in range(TERMS):
             coefficients[r, k] = fit[k, r]
-        excess = (own * own - 1) * variance[r, 0] / max(total / GROUPS, 1.0)
-        variance[r, 1] = excess / (ring * ring) if own > 1.3 and ring > 0 else 0.0
+        excess = (spread * spread - 1) * variance[r, 0] / max(total / GROUPS, 1.0)
+        variance[r, 1] = excess / (ring * ring) if spread > 1.3 and ring > 0 else 0.0
 
 
 @compiled
@@ -228,10 +233,11 @@ def _moments(values: NDArray[np.float64], waves: NDArray[np.float64], out: NDArr
     for start in range(0, rings, 128):  # so many stay in the first-level cache
         stop = min(start + 128, rings)
         for g in range(GROUPS):
+            part = values[g, start:stop]
             for k in range(out.shape[0]):
-                wave = waves[g, k]
-                for r in range(start, stop):
-                    out[k, r] += wave * values[g, r]
+                wave, total = waves[g, k], out[k, start:stop]
+                for r in range(len(part)):
+                    total[r] += wave * part[r]
 
 
 @compiled
@@ -295,13 +301,13 @@ def _spread(z: NDArray[np.float64], n: NDArray[np.float64], size: NDArray[np.flo
     return max(1.0, 1.4826 * (low + high) / 2)
 
 
-def add_grain(sums: NDArray[np.float64], coefficients: NDArray[np.float64], variance: NDArray[np.float64]) -> float:
+def add_grain(total: NDArray[np.float64], coefficients: NDArray[np.float64], variance: NDArray[np.float64]) -> float:
     """Add to a ring's variance what it has beyond counts, for as many pixels as vary together.
 
     Spots and steep flanks vary over several pixels, counts do not. What counts alone have, over their level, is that of
-    the middle ring, which is returned; 1 if there are too few rings to tell.
+    the middle ring, which is returned; 1 if there are too few rings to tell. ``total``: number of pixels of each ring.
     """
-    total, level, spread = sums[:, :, 0].sum(axis=0), coefficients[:, 0], variance[:, 0]
+    level, spread = coefficients[:, 0], variance[:, 0]
     clear = (spread > 0) & (level * level * total > 200 * spread)
     if np.count_nonzero(clear) < 8:
         return 1.0
@@ -316,37 +322,50 @@ def add_grain(sums: NDArray[np.float64], coefficients: NDArray[np.float64], vari
 @compiled
 def tabulate(coefficients: NDArray[np.float64], variance: NDArray[np.float64], table: NDArray[np.float32]) -> None:
     """Set ``table`` (sectors, rings, 2) to the weights e / v and e**2 / v of a pixel, e being the expected level."""
-    design = _design()
+    design, terms, level = _design(), coefficients.T.copy(), np.empty(len(coefficients))
     for s in range(SECTORS):
-        for r in range(len(coefficients)):
-            e = 0.0
-            for k in range(TERMS):
-                e += design[s, k] * coefficients[r, k]
-            e = max(e, 0.1 * coefficients[r, 0])
+        level[:] = 0.0
+        for k in range(TERMS):
+            wave, term = design[s, k], terms[k]
+            for r in range(len(level)):
+                level[r] += wave * term[r]
+        out, least = table[s], terms[0]
+        for r in range(len(level)):
+            e = max(level[r], 0.1 * least[r])
             v = variance[r, 0] + 8 * variance[r, 1] * e * e
             good = e > 0 and v > 0
-            table[s, r, 0] = e / v if good else 0.0
-            table[s, r, 1] = e * e / v if good else 0.0
+            out[r, 0] = e / v if good else 0.0
+            out[r, 1] = e * e / v if good else 0.0
+
+
+@compiled
+def ring_totals(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return number and sum of the pixels of every ring, (rings, 2), from ``sums`` (sectors, rings, 3)."""
+    totals = np.zeros((sums.shape[1], 2))
+    for s in range(SECTORS):
+        part = sums[s]
+        for r in range(len(totals)):
+            totals[r, 0] += part[r, 0]
+            totals[r, 1] += part[r, 1]
+    return totals
 
 
 @compiled
 def centre(
-    sums: NDArray[np.float64], coefficients: NDArray[np.float64], variance: NDArray[np.float64], gain: float
+    totals: NDArray[np.float64], coefficients: NDArray[np.float64], variance: NDArray[np.float64], gain: float
 ) -> int:
     """Give the rings in a beamstop's shadow, which have no lit pixel to tell, the level of those outside.
 
     Rings below k may be dark where each quarter of the k rings from k + k / 4 + 2 on is more than three times as bright
     as they are, and by five standard deviations. Of these k the largest is taken whose contrast is at least half of the
     best. The level is that of the darkest quarter; rings below k + k / 4 + 2 that have most of it keep theirs.
+    ``totals`` is what `ring_totals` returned before any region was found.
     Returns how many rings were looked at, 0 where nothing is dark.
     """
-    rings = sums.shape[1]
+    rings = len(totals)
     n, s, v = np.zeros(rings + 1), np.zeros(rings + 1), np.zeros(rings + 1)
     for r in range(rings):
-        a, b = 0.0, 0.0
-        for sector in range(SECTORS):
-            a += sums[sector, r, 0]
-            b += sums[sector, r, 1]
+        a, b = totals[r]
         n[r + 1], s[r + 1], v[r + 1] = n[r] + a, s[r] + b, v[r] + a * variance[r, 0]
     contrast, lit = np.zeros(rings), np.zeros(rings)
     for k in range(3, rings // 2 - 3):

@@ -36,9 +36,10 @@ def tile_sums(
     for i in range(0, len(image) // fast, 2 if sampled else 1):
         row_sums(image[i * fast :], mask[i * fast :], cell[i * fast :], table, d[:fast], e[:fast])
         if sampled:
+            bits = mask[i * fast : i * fast + fast]
             for j in range(fast):
-                used = mask[i * fast + j] != OUTLIER
-                d[j], e[j] = d[j] if used else zero, e[j] if used else zero
+                d[j] = d[j] if bits[j] != OUTLIER else zero
+                e[j] = e[j] if bits[j] != OUTLIER else zero
         _add_tiles(d, e, tiles[i // TILE])
 
 
@@ -130,12 +131,13 @@ def close_tiles(
     These get at least the ``least`` depth, so that a border knows its inside.
     """
     slow = len(mask) // fast
+    closed[:] = False
     for t in range(depth.shape[0]):
         for u in range(depth.shape[1]):
-            closed[t, u] = False
-            for i in range(max(0, t - 1), min(depth.shape[0], t + 2)):
-                for j in range(max(0, u - 1), min(depth.shape[1], u + 2)):
-                    closed[t, u] |= depth[i, j] > 0
+            if depth[t, u] > 0:
+                closed[max(0, t - 1) : t + 2, max(0, u - 1) : u + 2] = True
+    for t in range(depth.shape[0]):
+        for u in range(depth.shape[1]):
             if closed[t, u]:
                 for i in range(TILE * t, min(TILE * t + TILE, slow)):
                     for j in range(TILE * u, min(TILE * u + TILE, fast)):
@@ -179,26 +181,30 @@ def row_sums(
     """Deviation and information of the first ``len(d)`` pixels."""
     zero = np.float32(0)
     for j in range(len(d)):
-        c, bits = cell[j], mask[j]
-        information = table[c, 1]
-        deviation = image[j] * table[c, 0] - information
-        dark = bits == OUTLIER and deviation < zero
-        use = dark or (bits == GOOD) | (bits == SHADE)
-        d[j] = deviation if use else zero
-        e[j] = information if use else zero
+        c = np.uint64(cell[j])
+        e[j] = table[c, 1]
+        d[j] = image[j] * table[c, 0] - e[j]
+    for j in range(len(d)):  # a loop of its own, so that the compiler vectorizes it
+        bits = mask[j]
+        use = (bits == OUTLIER) & (d[j] < zero) | (bits == GOOD) | (bits == SHADE)
+        d[j] = d[j] if use else zero
+        e[j] = e[j] if use else zero
 
 
 @compiled
 def shade(region: NDArray[np.uint8], mask: NDArray[np.uint8]) -> int:
     """Make the good pixels of ``region`` `SHADE`, and all others that are `SHADE` good; return how many change."""
-    changed = np.int32(0)
-    for i in range(len(mask)):
-        bits = mask[i]
-        new = SHADE if region[i] else GOOD
-        new = new if (bits == GOOD) | (bits == SHADE) else bits
-        changed += np.int32(new != bits)
-        mask[i] = new
-    return int(changed)
+    changed, whole = 0, len(mask) // 8
+    regions, masks = region[: 8 * whole].view(np.uint64), mask[: 8 * whole].view(np.uint64)
+    for word in range(whole + 1):
+        if word < whole and (regions[word] | masks[word]) == 0:  # most of a frame: one comparison checks eight pixels
+            continue
+        for i in range(8 * word, min(8 * word + 8, len(mask))):
+            bits = mask[i]
+            if (bits == GOOD) | (bits == SHADE):
+                mask[i] = SHADE if region[i] else GOOD
+                changed += int(mask[i] != bits)
+    return changed
 
 
 @compiled

@@ -159,8 +159,7 @@ function unpacked() {
   const radial = floats(data.radial);
   const flat = floats(data.intensity);
   const rows = data.shown.map((_, i) => flat.subarray(i * radial.length, (i + 1) * radial.length));
-  const names = data.shown.map((frame) => data.names[frame]);
-  return { radial, flat, rows, names };
+  return { radial, flat, rows, names: data.names };
 }
 
 function drawOverlay() {

@@ -67,7 +67,7 @@ class Regroup(Integ):
         cached = geometry.cached("cake", self._settings(), lambda: self._make_cells(geometry))
         about = json.loads(cached["about"].tobytes())
         shape = self.npt, self.npt_azim
-        sum_cells = self._summation(cached, self.npt * self.npt_azim)
+        sum_cells = self._summation(setup, cached, self.npt * self.npt_azim)
 
         def to_image(cells: NDArray[np.float64]) -> NDArray[np.float64]:
             return np.ascontiguousarray(cells.reshape(shape).T)

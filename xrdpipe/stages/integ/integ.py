@@ -147,16 +147,16 @@ class Integ(Stage):
 
         geometry = setup.geometry
         stride = -(-geometry.shape[0] * geometry.shape[1] // SAMPLE) | 1  # odd: the sampled runs reach all columns
-        if self.error_model is None and not self._corrects:
+        if self.error_model is None and not self._corrects and setup.device is None:
             make = lambda: by_ring(self._make_arrays(geometry), geometry, stride)  # noqa: E731
             cached = geometry.cached("pattern_by_ring", self._settings(), make)
         else:
             cached = geometry.cached("pattern", self._settings(), lambda: self._make_arrays(geometry))
         about = json.loads(cached["about"].tobytes())
         if "bins" not in cached or self.error_model == "hybrid":
-            return self._with_pyfai(geometry, about)
+            return self._with_pyfai(setup, about)
         by_rings, npt = "ring_weights" in cached, cached["radial"].size
-        sum_bins = ring_summation(cached, geometry) if by_rings else self._summation(cached, npt)
+        sum_bins = ring_summation(cached, geometry) if by_rings else self._summation(setup, cached, npt)
         sum_scatter = scatter_summation(cached, stride)
         noise = noise_quality(setup, cached, stride)
 
@@ -173,20 +173,26 @@ class Integ(Stage):
 
         return integrate
 
-    def _summation(self, cached: Arrays, bins: int) -> Callable[[Frame], Sums]:
+    def _summation(self, setup: Setup, cached: Arrays, bins: int) -> Callable[[Frame], Sums]:
         """Return a function from a frame to its flat image, flat mask and sums of `kernels.integrate`, (5, bins)."""
         from ...numerics import integration
 
+        if setup.device is not None:
+            if self.error_model == "azimuthal":
+                raise ConfigError(
+                    "integ.error_model=azimuthal: parallel=cuda knows poisson alone; leave out one of them"
+                )
+            return setup.device.summation(cached, bins, self.needs.variance)
         matrix = cached["norm"], cached["starts"], cached["bins"], cached["coefs"]
         no_variance = read_only(np.empty(0, np.float32))
         no_mask = read_only(np.zeros(cached["starts"].size - 1, np.uint8))
-        azimuthal = self.error_model == "azimuthal"
+        azimuthal, with_variance = self.error_model == "azimuthal", self.needs.variance
 
         def sum_bins(frame: Frame) -> Sums:
             image = read_only(frame.image.ravel())
             mask = no_mask if frame.mask is None else read_only(frame.mask.ravel())
             variance = no_variance
-            if self.needs.variance and frame.variance is not None:
+            if with_variance and frame.variance is not None:
                 variance = read_only(frame.variance.ravel())
             sums = np.zeros((5, bins))
             integration.integrate(image, mask, matrix[0], variance, azimuthal, *matrix[1:], sums)
@@ -272,8 +278,14 @@ class Integ(Stage):
         """Whether solid angle or polarization is corrected."""
         return self.correctSolidAngle or self.polarization_factor is not None
 
-    def _with_pyfai(self, geometry: Geometry, about: Mapping[str, str]) -> Step:
-        method, integrator = integration_method(self.method), geometry.integrator
+    def _with_pyfai(self, setup: Setup, about: Mapping[str, str]) -> Step:
+        if setup.device is not None:
+            raise ConfigError(
+                f"integ: pyFAI itself integrates ({about['method']}, error_model={self.error_model}), not on the GPU; "
+                "leave out parallel=cuda, or say integ=default, with a sparse method and error_model=poisson or null"
+            )
+        method, geometry = integration_method(self.method), setup.geometry
+        integrator = geometry.integrator
         outside: Any = False
         if self.azimuth_range is not None:
             outside = ~sector_pixels(geometry, method, self.azimuth_range).reshape(geometry.shape)

@@ -33,15 +33,14 @@ def pattern_quality(sums: NDArray[np.float64], scatter: NDArray[np.float64], str
         over its intensity, median over the bins. ``spottiness``: pyFAI's ``calc_spottiness``, after
         doi:10.1107/S1600576713029713; below 0.05 is smooth, above 0.15 spotty.
     """
-    signal, total = sums[0], sums[1]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        relative = np.sqrt(scatter[1] / scatter[0]) / np.abs(signal / total)
-        proportion = stride * scatter[2] / np.maximum(signal, 1) ** 2
-    relative = relative[np.isfinite(relative)]
+    from ...numerics.reduction import ring_spread
+
+    relative, proportion = np.empty(sums.shape[1]), np.empty(sums.shape[1])
+    count = ring_spread(sums, scatter, stride, relative, proportion)
     return {
-        "total_intensity": float(signal.sum()),
-        "ring_scatter": median(relative) if relative.size else np.nan,
-        "spottiness": float(np.sqrt(proportion.mean())),
+        "total_intensity": float(np.add.reduce(sums[0])),
+        "ring_scatter": median(relative[:count]) if count else np.nan,
+        "spottiness": float(np.sqrt(np.add.reduce(proportion) / proportion.size)),
     }
 
 
@@ -66,8 +65,10 @@ def noise_quality(setup: Setup, kept: Arrays, stride: int) -> NoiseMetrics:
     gain = float(setup.noise(np.full((1, 1), bright))[0, 0] / bright)
 
     def measure(frame: Frame, intensity: NDArray[np.float64], sigma: NDArray[np.float64] | None) -> dict[str, float]:
+        if sigma is None:
+            return {}
         filled = np.flatnonzero(~np.isnan(intensity))
-        if sigma is None or filled.size < 3:
+        if filled.size < 3:
             return {}
         found: dict[str, float] = {}
         if frame.variance is not None:

@@ -92,7 +92,7 @@ class Sectors(Integ):
 
             return one_by_one
         npt = cached["radial"].size
-        sum_bins = self._summation(cached, npt * len(single))
+        sum_bins = self._summation(setup, cached, npt * len(single))
 
         def integrate(frame: Frame) -> Frame:
             frame, sums = whole(frame), sum_bins(frame)[2]

@@ -23,7 +23,7 @@ class RobustInteg(Integ):
         unit, method = radial_unit(self.unit), integration_method(self.method)
         self._check_method(method)
         self._check_range(setup.geometry, unit)
-        return self._with_pyfai(setup.geometry, {"method": f"{self.function}, {method}", "label": unit.label})
+        return self._with_pyfai(setup, {"method": f"{self.function}, {method}", "label": unit.label})
 
     def _check_method(self, method: Any) -> None:
         if method.algo_lower != "csr":
