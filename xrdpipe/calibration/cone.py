@@ -47,7 +47,7 @@ class Cone:
         return float(np.hypot(self.tilt_slow, self.tilt_fast))
 
     def axes(self) -> tuple[Floats, Floats]:
-        """Return the unit vectors along rows' numbers (slow) and columns' (fast), as (x, y, z) with z along the beam."""
+        """Return the unit vectors along rows' numbers (slow) and columns' (fast), as (x, y, z), z along the beam."""
         tilt = self.tilt
         if tilt == 0:
             return np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 0.0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ STEP = 0.5  # pixels of a bin of the mean profile
 LENGTH = 30.0  # pixels of a ring that make one control point, at least
 SECTORS = 120  # control points of a ring, at most
 CLEAR = 5.0  # standard deviations by which a ring has to rise above its surroundings
+ROWS = 256  # of the frame that are looked at together, for the memory's sake
 WORST = 1.0  # pixels, error beyond which a point is left out
 
 
@@ -58,7 +59,9 @@ class _Near:
     radius: Floats  # pixels along the ring per rad of azimuth
 
 
-def control_points(image: NDArray[np.floating], good: Bools, cone: Cone, lines: Floats, scatter: float) -> ControlPoints:
+def control_points(
+    image: NDArray[np.floating], good: Bools, cone: Cone, lines: Floats, scatter: float
+) -> ControlPoints:
     """Measure where the rings are, in sectors of each ring.
 
     In a sector, the counts are fitted by a line and the mean profile of the ring, moved: for small shifts a linear
@@ -91,28 +94,41 @@ def control_points(image: NDArray[np.floating], good: Bools, cone: Cone, lines: 
 
 
 def _near(image: NDArray[np.floating], good: Bools, cone: Cone, lines: Floats) -> _Near:
-    slow, fast = np.nonzero(good)
+    parts = [_near_rows(image, good, cone, lines, row) for row in range(0, len(image), ROWS)]
+    return _Near(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(_Near)))
+
+
+def _near_rows(image: NDArray[np.floating], good: Bools, cone: Cone, lines: Floats, row: int) -> _Near:
+    slow, fast = np.nonzero(good[row : row + ROWS])
+    slow += row
     points = np.stack([slow, fast], axis=1) + 0.5
-    angles, gradient = cone.two_theta(points), cone.gradient(points)
-    slope = np.maximum(np.hypot(*gradient.T), 1e-12)
+    rays = cone.rays(points)
+    across = np.hypot(rays[:, 0], rays[:, 1])
+    angles = np.arctan2(across, rays[:, 2])
     place = np.clip(np.searchsorted(lines, angles), 1, len(lines) - 1)
     ring = np.where(angles - lines[place - 1] < lines[place] - angles, place - 1, place)
-    distance = (angles - lines[ring]) / slope
+    apart = angles - lines[ring]
+    # a pixel is seen under an angle of one over the length of its ray, at most
+    maybe = np.abs(apart) * np.hypot(across, rays[:, 2]) < REACH
+    slow, fast, points, rays, across, ring, apart = (
+        each[maybe] for each in (slow, fast, points, rays, across, ring, apart)
+    )
+    gradient = cone.gradient(points)
+    slope = np.maximum(np.hypot(*gradient.T), 1e-12)
+    distance = apart / slope
     gaps = np.diff(lines)
     room = np.minimum(np.concatenate([[np.inf], gaps]), np.concatenate([gaps, [np.inf]]))[ring] / slope
     use = np.abs(distance) < np.minimum(REACH, 0.45 * room)
-    rays = cone.rays(points[use])
-    azimuth = np.arctan2(rays[:, 1], rays[:, 0])
-    across = np.hypot(rays[:, 0], rays[:, 1])
+    slow, fast = slow[use], fast[use]
     return _Near(
-        slow[use],
-        fast[use],
-        image[slow[use], fast[use]].astype(np.float64),
+        slow,
+        fast,
+        image[slow, fast].astype(np.float64),
         ring[use],
         distance[use],
-        azimuth,
+        np.arctan2(rays[use, 1], rays[use, 0]),
         gradient[use] / slope[use, None],
-        across,
+        across[use],
     )
 
 
@@ -140,7 +156,7 @@ def _of_ring(near: _Near, mine: Bools, scatter: float) -> tuple[Floats, Floats] 
     return (result[kept], errors[kept]) if kept.any() else None
 
 
-def _profile(distance: Floats, value: Floats) -> tuple[float, float]| None:
+def _profile(distance: Floats, value: Floats) -> tuple[float, float] | None:
     """Return the position and the standard deviation of the peak of the mean profile, pixels; None without one."""
     reach = np.abs(distance).max()
     number = max(int(2 * reach / STEP), 3)

@@ -14,8 +14,10 @@ from .control_points import ControlPoints, control_points
 
 Floats = NDArray[np.float64]
 
-ROUNDS = 4  # of measuring control points and refining with them
+ROUNDS = 4  # of measuring control points and refining with them, at most
+STILL = 0.005  # pixels: a geometry that moved less is not measured again
 FLOOR = 0.03  # pixels: no control point is trusted more
+FEWEST = 8  # control points
 FAR = 4.0  # standard deviations beyond which a control point is left out
 NAMES = ("dist", "poni1", "poni2", "rot1", "rot2", "rot3", "wavelength")
 
@@ -104,17 +106,29 @@ def refine_geometry(
         None if there are too few control points.
     """
     lines = np.array(calibrant.get_2th())
-    result: Refined | None = None
     for _ in range(ROUNDS):
         points = control_points(image, good, cone_of(geometry), lines, scatter)
-        if len(points.points) < 8:
+        if len(points.points) < FEWEST:
             return None
-        result = _refine(points, geometry, calibrant, fix)
-        geometry = result.geometry
-    return result
+        before = geometry
+        geometry, points = _refine(points, before, calibrant, fix)
+        lines = np.array(_calibrant_at(calibrant, geometry.wavelength).get_2th())
+        if _moved(before, geometry, points.points) < STILL:
+            break
+    residuals = _residuals(geometry, points, calibrant)
+    free = tuple(name for name in NAMES if name not in fix)
+    return Refined(geometry, points, residuals, free, _covariance(geometry, points, calibrant, free))
 
 
-def _refine(points: ControlPoints, start: Any, calibrant: Any, fix: Sequence[str]) -> Refined:
+def _moved(before: Any, after: Any, points: Floats) -> float:
+    """Return the largest change of the scattering angle at the points, pixels."""
+    at = points - 0.5
+    change = np.abs(after.tth(at[:, 0], at[:, 1]) - before.tth(at[:, 0], at[:, 1]))
+    return float((change / _slope(after, points)).max())
+
+
+def _refine(points: ControlPoints, start: Any, calibrant: Any, fix: Sequence[str]) -> tuple[Any, ControlPoints]:
+    """Refine with the points that are not far off; return pyFAI's refinement and these points."""
     from pyFAI.geometryRefinement import GeometryRefinement
 
     for _ in range(3):
@@ -136,12 +150,10 @@ def _refine(points: ControlPoints, start: Any, calibrant: Any, fix: Sequence[str
         scaled = residuals / np.hypot(points.errors, FLOOR)
         spread = max(1.4826 * float(np.median(np.abs(scaled))), 1.0)
         kept = np.abs(scaled) < FAR * spread
-        if kept.all() or kept.sum() < 8:
+        if kept.all() or kept.sum() < FEWEST:
             break
         points = points.part(kept)
-    residuals = _residuals(refinement, points, calibrant)
-    free = tuple(name for name in NAMES if name not in fix)
-    return Refined(refinement, points, residuals, free, _covariance(refinement, points, calibrant, free))
+    return refinement, points
 
 
 def _slope(geometry: Any, points: Floats) -> Floats:
@@ -149,14 +161,14 @@ def _slope(geometry: Any, points: Floats) -> Floats:
 
 
 def _residuals(geometry: Any, points: ControlPoints, calibrant: Any) -> Floats:
-    lines = np.array(calibrant.get_2th())
+    lines = np.array(_calibrant_at(calibrant, geometry.wavelength).get_2th())
     at = points.points - 0.5
     return np.asarray((geometry.tth(at[:, 0], at[:, 1]) - lines[points.rings]) / _slope(geometry, points.points))
 
 
 def _covariance(geometry: Any, points: ControlPoints, calibrant: Any, free: Sequence[str]) -> Floats:
     """Return the covariance of the free parameters, from the derivatives of the residuals and their scatter."""
-    from copy import copy
+    from pyFAI.geometry import Geometry
 
     errors = np.hypot(points.errors, FLOOR)
     columns = []
@@ -165,8 +177,8 @@ def _covariance(geometry: Any, points: ControlPoints, calibrant: Any, free: Sequ
         step = 1e-6 * max(abs(value), 1e-3) if name != "wavelength" else 1e-6 * value
         ends = []
         for sign in (1, -1):
-            other = copy(geometry)
-            setattr(other, name, value + sign * step)
+            values = {each: getattr(geometry, each) for each in NAMES} | {name: value + sign * step}
+            other = Geometry(detector=geometry.detector, **values)
             lines = np.array(_calibrant_at(calibrant, other.wavelength).get_2th())
             at = points.points - 0.5
             ends.append(other.tth(at[:, 0], at[:, 1]) - lines[points.rings])

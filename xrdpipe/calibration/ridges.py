@@ -59,7 +59,9 @@ def good_pixels(image: NDArray[np.floating], bad: Bools) -> Bools:
     ring = np.ones((5, 5))
     ring[1:4, 1:4] = 0.0
     number = ndimage.convolve(good.astype(np.float64), ring, mode="constant")
-    around = np.divide(ndimage.convolve(filled, ring, mode="constant"), number, out=np.zeros_like(filled), where=number > 0)
+    around = np.divide(
+        ndimage.convolve(filled, ring, mode="constant"), number, out=np.zeros_like(filled), where=number > 0
+    )
     near = ndimage.maximum_filter(np.where(good, filled, -np.inf), footprint=_neighbours(), mode="nearest")
     spread = np.sqrt(np.maximum(around, 1.0))
     spike = (filled > around + SPIKE * spread) & (filled > 3 * np.maximum(near, around) + SPIKE)
@@ -87,14 +89,12 @@ def find_ridges(image: NDArray[np.floating], good: Bools) -> Ridges:
     """
     best = np.zeros(image.shape)
     normal = np.zeros((2, *image.shape))
-    level = np.median(image[good]) if good.any() else 0.0
-    scatter = _scatter(image, good)
+    scatter = scatter_of(image, good)
     for width in WIDTHS:
         curvature, direction = _curvature(image, good, width, scatter)
         wins = curvature > best
         best[wins] = curvature[wins]
         normal[:, wins] = direction[:, wins]
-    del level
     slow, fast = _maxima(best, normal)
     marked = np.zeros(image.shape, np.bool_)
     marked[slow, fast] = True
@@ -105,16 +105,14 @@ def find_ridges(image: NDArray[np.floating], good: Bools) -> Ridges:
     return Ridges(points, directions, best[slow, fast], chains[slow, fast])
 
 
-def _scatter(image: NDArray[np.floating], good: Bools) -> float:
+def scatter_of(image: NDArray[np.floating], good: Bools) -> float:
     """Return the variance per count: 1 for photons, more or less for other detectors' units."""
-    first = image[:, 2:] - image[:, :-2]
     pairs = good[:, 2:] & good[:, :-2] & good[:, 1:-1]
     second = 2 * image[:, 1:-1] - image[:, 2:] - image[:, :-2]
     if not pairs.any():
         return 1.0
     mean = np.abs((image[:, 2:] + image[:, :-2] + image[:, 1:-1])[pairs]) / 3
     typical = np.median(np.abs(second[pairs])) / 0.6745
-    del first
     return float(max(typical**2 / 6 / max(np.median(mean), 1e-12), 1e-12)) if typical > 0 else 1.0
 
 
@@ -131,7 +129,9 @@ def _curvature(image: NDArray[np.floating], good: Bools, width: float, scatter: 
     angle = 0.5 * np.arctan2(-2 * ab, bb - aa)  # of the eigenvector of the most negative eigenvalue
     negative = half - mean
     # Variance of the second derivative of a Gaussian: 3 / (16 pi width^6) times that of a pixel
-    variance = scatter * np.maximum(smooth(np.where(good, np.abs(image), 0.0), width), 0.05) * 3 / (16 * np.pi * width**6)
+    variance = (
+        scatter * np.maximum(smooth(np.where(good, np.abs(image), 0.0), width), 0.05) * 3 / (16 * np.pi * width**6)
+    )
     significance = negative / np.sqrt(np.maximum(variance, 1e-30))
     near_gap = smooth(good.astype(np.float64), width, mode="constant") < 0.9
     significance[near_gap] = 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +15,15 @@ from .ridges import Ridges
 Floats = NDArray[np.float64]
 
 LENGTHS = np.geomspace(0.15, 40, 26)  # of the detector's side, tried as distances
+SHORT = np.array([0.2, 0.3, 0.45, 0.7, 1.1])  # of the side: distances at which strong tilts are tried from the start
+STEEP = (0.3, 0.6)  # rad, such tilts
 LARGEST_TILT = 0.9  # rad
 ANGLE = 0.05  # rad, error of a normal beyond which it counts less
 TOLERANCES = (1.2, 3.0, 8.0, 20.0)  # pixels between a point and its ring
 FINE = 1.2
 EXTRA, MISSING = 0.1, 0.35  # chances that a ring is none of the calibrant, and that one of the calibrant is not seen
 PRIOR = 1.0  # pixels a rad: a tilt that the ridges do not tell is none
+TRIED = 20  # best geometries that are refined
 SHARES = 800  # points that a search uses
 CHAINS, LINKS, SHORTEST = 60, 25, 12  # most chains, most points of each, fewest points of one
 
@@ -60,17 +63,20 @@ def search(ridges: Ridges, lines: Floats, shape: tuple[int, int]) -> list[Hypoth
         Of the frame, (slow, fast).
     """
     some, chains = _share(ridges), _long_chains(ridges)
+    few = some.part(np.arange(0, len(some.points), 2))
     found: list[Hypothesis] = []
     for cone in cones_of_directions(some, chains, shape):
-        for scaled in _scales(cone, some, lines):
-            found.append(scaled)
+        found.extend(_scales(cone, few, lines))
     found.sort(key=lambda each: -each.score)
     refined: list[Hypothesis] = []
-    for each in found[:24]:
-        cone = _fit_chains(each.cone, chains, float(max(shape))) if len(chains.points) else each.cone
-        refined_cone = refine(cone, each.misfit, some, lines)
-        if refined_cone is not None and not any(_same(refined_cone, other.cone, shape) for other in refined):
-            refined.append(judge(refined_cone, some, lines))
+    for each in found[:TRIED]:
+        starts = [each.cone]
+        if len(chains.points):  # chains of grains may run across rings: both ways
+            starts.append(_fit_chains(each.cone, chains, float(max(shape))))
+        for start in starts:
+            cone = refine(start, each.misfit, some, lines)
+            if cone is not None and not any(_same(cone, other.cone, shape) for other in refined):
+                refined.append(judge(cone, some, lines))
     refined.sort(key=lambda each: -each.score)
     return refined
 
@@ -112,7 +118,13 @@ def cones_of_directions(ridges: Ridges, chains: Ridges, shape: tuple[int, int]) 
     """Yield for each of many distances the geometries whose rings run as the ridges do, whatever the ring is."""
     side = float(max(shape))
     known: dict[float, list[Cone]] = {}
+    for start in _starts(ridges, side):
+        cone = _fit_directions(start, ridges, side)
+        if len(chains.points):
+            cone = _fit_chains(cone, chains, side)
+        yield cone
     for centre in _centres(ridges, side):
+        yield from _upright(centre, ridges, chains, side)
         lean = np.zeros(2)  # tilt over length: what the directions tell of a small tilt, whatever the length
         for length in LENGTHS[::-1] * side:
             tilt = np.clip(lean * length, -LARGEST_TILT, LARGEST_TILT)
@@ -124,6 +136,30 @@ def cones_of_directions(ridges: Ridges, chains: Ridges, shape: tuple[int, int]) 
                 yield cone
             centre = np.array([cone.slow, cone.fast])
             lean = np.array([cone.tilt_slow, cone.tilt_fast]) / length
+
+
+def _upright(centre: Floats, ridges: Ridges, chains: Ridges, side: float) -> Iterator[Cone]:
+    """Yield the geometries without tilt: the rings are circles, and the ridges tell their centre for all distances."""
+    centres = [_fit_directions(Cone(*centre, side), ridges, side, upright=True)]
+    if len(chains.points):
+        centres.append(_fit_chains(centres[0], chains, side, upright=True))
+        if np.hypot(centres[1].slow - centres[0].slow, centres[1].fast - centres[0].fast) < 1:
+            del centres[0]
+    for cone in centres:
+        for length in LENGTHS * side:
+            yield Cone(cone.slow, cone.fast, length)
+
+
+def _starts(ridges: Ridges, side: float) -> Iterator[Cone]:
+    """Yield strongly tilted geometries at short distances, where normals meet in no point, from a coarse grid."""
+    some = ridges.part(np.arange(0, len(ridges.points), max(1, len(ridges.points) // 200)))
+    turns = np.arange(8) * np.pi / 4
+    leans = [(size * np.sin(turn), size * np.cos(turn)) for size in STEEP for turn in turns]
+    middles = np.linspace(-0.25, 1.25, 7) * side
+    for length in SHORT * side:
+        grid = [Cone(slow, fast, length, *lean) for slow in middles for fast in middles for lean in leans]
+        costs = [float(np.log1p((_sines(cone, some) / (2 * ANGLE)) ** 2).mean()) for cone in grid]
+        yield from (grid[number] for number in np.argsort(costs)[:2])
 
 
 def _centres(ridges: Ridges, side: float) -> list[Floats]:
@@ -154,56 +190,52 @@ def _centres(ridges: Ridges, side: float) -> list[Floats]:
     return chosen
 
 
-def _fit_directions(start: Cone, ridges: Ridges, side: float) -> Cone:
+def _sines(cone: Cone, ridges: Ridges) -> Floats:
+    """Return the sine of the angle between each ridge and the ring through it."""
+    gradient = cone.gradient(ridges.points)
+    norm = np.maximum(np.hypot(gradient[:, 0], gradient[:, 1]), 1e-12)
+    return np.asarray((gradient[:, 0] * ridges.normals[:, 1] - gradient[:, 1] * ridges.normals[:, 0]) / norm)
+
+
+def _fit_directions(start: Cone, ridges: Ridges, side: float, upright: bool = False) -> Cone:
     """Fit centre and tilt, for a given distance, to the directions of the ridges."""
-
-    def residuals(vector: Floats) -> Floats:
-        cone = Cone(vector[0] * side, vector[1] * side, start.length, vector[2], vector[3])
-        gradient = cone.gradient(ridges.points)
-        norm = np.maximum(np.hypot(gradient[:, 0], gradient[:, 1]), 1e-12)
-        sine: Floats = (gradient[:, 0] * ridges.normals[:, 1] - gradient[:, 1] * ridges.normals[:, 0]) / norm
-        return sine
-
-    # a small tilt is not told from none where the distance is large: its scale is that of its effect
-    first = [start.slow / side, start.fast / side, start.tilt_slow, start.tilt_fast]
-    bound = [np.inf, np.inf, LARGEST_TILT, LARGEST_TILT]
-    result = least_squares(
-        residuals,
-        np.clip(first, np.negative(bound) * 0.999, np.multiply(bound, 0.999)),
-        bounds=(np.negative(bound), bound),
-        loss="cauchy",
-        f_scale=ANGLE,
-        x_scale=[0.1, 0.1, 0.1, 0.1],
-        max_nfev=25,
-    )
-    slow, fast, tilt_slow, tilt_fast = result.x
-    return Cone(slow * side, fast * side, start.length, tilt_slow, tilt_fast)
+    return _fit(start, lambda cone: _sines(cone, ridges), side, "cauchy", ANGLE, upright)
 
 
-def _fit_chains(start: Cone, chains: Ridges, side: float) -> Cone:
+def _fit_chains(start: Cone, chains: Ridges, side: float, upright: bool = False) -> Cone:
     """Fit centre and tilt, for a given distance, so that each chain lies on one ring, whatever the ring is."""
     counts = np.maximum(np.bincount(chains.chains), 1)
 
-    def residuals(vector: Floats) -> Floats:
-        cone = Cone(vector[0] * side, vector[1] * side, start.length, vector[2], vector[3])
+    def residuals(cone: Cone) -> Floats:
         angles = cone.two_theta(chains.points)
         slopes = np.maximum(np.hypot(*cone.gradient(chains.points).T), 1e-12)
         means = (np.bincount(chains.chains, angles) / counts)[chains.chains]
-        return np.concatenate([(angles - means) / slopes, vector[2:] * PRIOR])
+        prior = np.array([cone.tilt_slow, cone.tilt_fast]) * PRIOR
+        return np.concatenate([(angles - means) / slopes, prior])
 
-    first = [start.slow / side, start.fast / side, start.tilt_slow, start.tilt_fast]
-    bound = [np.inf, np.inf, LARGEST_TILT, LARGEST_TILT]
+    return _fit(start, residuals, side, "soft_l1", 0.5, upright)
+
+
+def _fit(start: Cone, residuals: Callable[[Cone], Floats], side: float, loss: str, scale: float, upright: bool) -> Cone:
+    """Return the cone of the same length with the least residuals; without a tilt if upright."""
+    count = 2 if upright else 4
+    bound = np.array([np.inf, np.inf, LARGEST_TILT, LARGEST_TILT])[:count]
+    first = np.array([start.slow / side, start.fast / side, start.tilt_slow, start.tilt_fast])[:count]
+
+    def cone(vector: Floats) -> Cone:
+        tilt = (0.0, 0.0) if upright else (float(vector[2]), float(vector[3]))
+        return Cone(float(vector[0]) * side, float(vector[1]) * side, start.length, *tilt)
+
     result = least_squares(
-        residuals,
-        np.clip(first, np.negative(bound) * 0.999, np.multiply(bound, 0.999)),
-        bounds=(np.negative(bound), bound),
-        loss="soft_l1",
-        f_scale=0.5,
-        x_scale=[0.1, 0.1, 0.1, 0.1],
+        lambda vector: residuals(cone(vector)),
+        np.clip(first, -0.999 * bound, 0.999 * bound),
+        bounds=(-bound, bound),
+        loss=loss,
+        f_scale=scale,
+        x_scale=np.full(count, 0.1),
         max_nfev=25,
     )
-    slow, fast, tilt_slow, tilt_fast = result.x
-    return Cone(slow * side, fast * side, start.length, tilt_slow, tilt_fast)
+    return cone(result.x)
 
 
 def _scales(cone: Cone, ridges: Ridges, lines: Floats) -> list[Hypothesis]:
@@ -246,7 +278,9 @@ def _scores(angles: Floats, slopes: Floats, lines: Floats, tolerances: Sequence[
     room = np.concatenate([gaps[:1], (gaps[:-1] + gaps[1:]) / 2, gaps[-1:]])  # of which a line is the nearest
     around = room[nearest] / slopes
     outside = (angles < lines[0] - gaps[0]) | (angles > lines[-1] + gaps[-1])
-    low, high = np.partition(angles, [len(angles) // 100, -1 - len(angles) // 100])[[len(angles) // 100, -1 - len(angles) // 100]]
+    low, high = np.partition(angles, [len(angles) // 100, -1 - len(angles) // 100])[
+        [len(angles) // 100, -1 - len(angles) // 100]
+    ]
     slope = slopes.mean()
     results = []
     for tolerance in tolerances:
@@ -312,8 +346,3 @@ def judge(cone: Cone, ridges: Ridges, lines: Floats) -> Hypothesis:
     used = labels >= 0
     misfit = float(np.sqrt(np.mean(distance[used] ** 2))) if used.any() else np.inf
     return Hypothesis(cone, score, labels, misfit)
-
-
-def best_of(found: Sequence[Hypothesis]) -> Hypothesis | None:
-    """Return the best hypothesis, or None."""
-    return found[0] if found else None
