@@ -103,7 +103,7 @@ def outcome_of(drawn: CalibrationScene) -> Outcome:
 
 
 def _compare(drawn: CalibrationScene, truth: Floats, ours: Floats, slope: Floats) -> tuple[float, float]:
-    """Return the largest relative shift of a ring and the largest ratio of widths of isolated rings, from the geometries."""
+    """Return the largest relative shift of a ring and the largest ratio of widths, from the geometries alone."""
     from pyFAI.calibrant import get_calibrant
 
     lines = np.array(get_calibrant(drawn.calibrant, wavelength=drawn.geometry.wavelength).get_2th())
