@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from xrdpipe.execution.engines.threads import AHEAD, in_batches, process_in_threads
+from xrdpipe.execution.engines.threads import AHEAD, process_in_threads
 from xrdpipe.model.record import Outcome, Record
 from xrdpipe.model.reference import Reference
 
@@ -83,11 +83,10 @@ def test_what_a_thread_raises_is_raised_here() -> None:
 
 
 def test_frames_that_come_together_say_so_and_the_last_one_that_no_more_follow() -> None:
-    for outcomes in (in_batches(map(done, IMAGES)), process_in_threads(2, done, IMAGES)):
-        more = [outcome.more for outcome in outcomes]
-        assert len(more) == len(IMAGES)
-        assert any(more)
-        assert not more[-1]
+    more = [outcome.more for outcome in process_in_threads(2, done, IMAGES)]
+    assert len(more) == len(IMAGES)
+    assert any(more)
+    assert not more[-1]
 
 
 def test_a_slow_frame_comes_alone() -> None:
@@ -95,4 +94,4 @@ def test_a_slow_frame_comes_alone() -> None:
         time.sleep(0.1)
         return done(image)
 
-    assert not any(outcome.more for outcome in in_batches(map(process, IMAGES[:3])))
+    assert not any(outcome.more for outcome in process_in_threads(2, process, IMAGES[:3]))

@@ -20,7 +20,7 @@ from ...pipeline.process import process_frame
 from ...pipeline.recipe import Recipe
 from .. import interruption
 from .engine import Engine, Process, until_stopped
-from .threads import in_batches, process_in_threads
+from .threads import process_in_threads
 
 log = logging.getLogger("xrdpipe")
 
@@ -62,7 +62,7 @@ def process_all(
     _stopped.discard(recipe)
     n_jobs = min(available_cores() if parallel.n_jobs == -1 else parallel.n_jobs, len(images))
     if n_jobs == 1:
-        yield from in_batches(
+        yield from (
             process_frame(recipe, image, keep, image.name in shown) for image in images if recipe not in _stopped
         )
         return

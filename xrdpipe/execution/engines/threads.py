@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from itertools import count
 from queue import SimpleQueue
@@ -77,17 +77,6 @@ def _next_batch(
             break
         outcomes.append(process(images[number]))
     return outcomes
-
-
-def in_batches(outcomes: Iterable[Outcome]) -> Generator[Outcome]:
-    """Yield outcomes in batches that take about `BATCH` seconds each."""
-    batch, clock = list[Outcome](), time.monotonic()
-    for outcome in outcomes:
-        batch.append(outcome)
-        if time.monotonic() - clock >= BATCH:
-            yield from together(batch)
-            batch, clock = [], time.monotonic()
-    yield from together(batch)
 
 
 def together(outcomes: Sequence[Outcome]) -> Generator[Outcome]:
