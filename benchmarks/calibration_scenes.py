@@ -88,10 +88,9 @@ def _geometry(rng: np.random.Generator) -> tuple[Any, str, int]:
         tilt, direction = np.deg2rad(rng.uniform(0, largest)), rng.uniform(0, 2 * np.pi)
         on = rng.random() < 0.6
         centre = rng.uniform(0.1, 0.9, 2) if on else rng.uniform(-0.8, 1.8, 2)
-        if not on and (0 < centre).all() and (centre < 1).all():
+        if not on and (centre > 0).all() and (centre < 1).all():
             continue
         distance = float(np.exp(rng.uniform(np.log(0.03), np.log(2.0))))
-        rot1, rot2 = tilt * np.cos(direction), tilt * np.sin(direction)
         detector = Detector(pixel, pixel, max_shape=shape, orientation=3)
         geometry = AzimuthalIntegrator(distance, 0, 0, detector=detector, wavelength=wavelength)
         geometry.setFit2D(

@@ -101,7 +101,7 @@ def _near(image: NDArray[np.floating], good: Bools, cone: Cone, lines: Floats) -
 def _near_rows(image: NDArray[np.floating], good: Bools, cone: Cone, lines: Floats, row: int) -> _Near:
     slow, fast = np.nonzero(good[row : row + ROWS])
     slow += row
-    points = np.stack([slow, fast], axis=1) + 0.5
+    points = np.stack([slow, fast], axis=1).astype(np.float64) + 0.5
     rays = cone.rays(points)
     across = np.hypot(rays[:, 0], rays[:, 1])
     angles = np.arctan2(across, rays[:, 2])
@@ -110,9 +110,8 @@ def _near_rows(image: NDArray[np.floating], good: Bools, cone: Cone, lines: Floa
     apart = angles - lines[ring]
     # a pixel is seen under an angle of one over the length of its ray, at most
     maybe = np.abs(apart) * np.hypot(across, rays[:, 2]) < REACH
-    slow, fast, points, rays, across, ring, apart = (
-        each[maybe] for each in (slow, fast, points, rays, across, ring, apart)
-    )
+    slow, fast, ring = slow[maybe], fast[maybe], ring[maybe]
+    points, rays, across, apart = points[maybe], rays[maybe], across[maybe], apart[maybe]
     gradient = cone.gradient(points)
     slope = np.maximum(np.hypot(*gradient.T), 1e-12)
     distance = apart / slope
@@ -235,5 +234,5 @@ def _middles(near: _Near, mine: Bools, sector: Ints) -> tuple[Floats, Floats, Fl
     order = np.lexsort([away, sector])
     first = order[np.searchsorted(sector[order], np.arange(number))]
     chosen = members[first]
-    points = np.stack([near.slow[chosen], near.fast[chosen]], axis=1) + 0.5
+    points = np.stack([near.slow[chosen], near.fast[chosen]], axis=1).astype(np.float64) + 0.5
     return points, near.normal[chosen], near.distance[chosen]

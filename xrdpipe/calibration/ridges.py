@@ -65,7 +65,7 @@ def good_pixels(image: NDArray[np.floating], bad: Bools) -> Bools:
     near = ndimage.maximum_filter(np.where(good, filled, -np.inf), footprint=_neighbours(), mode="nearest")
     spread = np.sqrt(np.maximum(around, 1.0))
     spike = (filled > around + SPIKE * spread) & (filled > 3 * np.maximum(near, around) + SPIKE)
-    return good & ~spike
+    return np.asarray(good & ~spike)
 
 
 def _neighbours() -> Bools:
@@ -156,4 +156,4 @@ def _offset(best: Floats, slow: NDArray[np.intp], fast: NDArray[np.intp], direct
         for s in (-1, 1)
     )
     bend = low + high - 2 * best[slow, fast]
-    return np.clip(np.divide(low - high, 2 * bend, out=np.zeros_like(bend), where=bend < 0), -1, 1)
+    return np.asarray(np.clip(np.divide(low - high, 2 * bend, out=np.zeros_like(bend), where=bend < 0), -1, 1))

@@ -74,9 +74,9 @@ def search(ridges: Ridges, lines: Floats, shape: tuple[int, int]) -> list[Hypoth
         if len(chains.points):  # chains of grains may run across rings: both ways
             starts.append(_fit_chains(each.cone, chains, float(max(shape))))
         for start in starts:
-            cone = refine(start, each.misfit, some, lines)
-            if cone is not None and not any(_same(cone, other.cone, shape) for other in refined):
-                refined.append(judge(cone, some, lines))
+            fitted = refine(start, each.misfit, some, lines)
+            if fitted is not None and not any(_same(fitted, other.cone, shape) for other in refined):
+                refined.append(judge(fitted, some, lines))
     refined.sort(key=lambda each: -each.score)
     return refined
 
@@ -128,7 +128,7 @@ def cones_of_directions(ridges: Ridges, chains: Ridges, shape: tuple[int, int]) 
         lean = np.zeros(2)  # tilt over length: what the directions tell of a small tilt, whatever the length
         for length in LENGTHS[::-1] * side:
             tilt = np.clip(lean * length, -LARGEST_TILT, LARGEST_TILT)
-            cone = _fit_directions(Cone(*centre, length, *tilt), ridges, side)
+            cone = _fit_directions(Cone(centre[0], centre[1], length, tilt[0], tilt[1]), ridges, side)
             if len(chains.points):
                 cone = _fit_chains(cone, chains, side)
             if not any(_same(cone, other, shape, 0.3) for other in known.get(length, ())):
@@ -140,7 +140,7 @@ def cones_of_directions(ridges: Ridges, chains: Ridges, shape: tuple[int, int]) 
 
 def _upright(centre: Floats, ridges: Ridges, chains: Ridges, side: float) -> Iterator[Cone]:
     """Yield the geometries without tilt: the rings are circles, and the ridges tell their centre for all distances."""
-    centres = [_fit_directions(Cone(*centre, side), ridges, side, upright=True)]
+    centres = [_fit_directions(Cone(centre[0], centre[1], side), ridges, side, upright=True)]
     if len(chains.points):
         centres.append(_fit_chains(centres[0], chains, side, upright=True))
         if np.hypot(centres[1].slow - centres[0].slow, centres[1].fast - centres[0].fast) < 1:
@@ -243,7 +243,7 @@ def _scales(cone: Cone, ridges: Ridges, lines: Floats) -> list[Hypothesis]:
     angles = cone.two_theta(ridges.points)
     slopes = np.hypot(*cone.gradient(ridges.points).T)
     tangents = np.tan(np.minimum(angles, 1.55))
-    results = []
+    results = list[tuple[float, float, float]]()
     scales = np.geomspace(0.88, 1.14, 180)
     table = np.array([_scores(np.arctan(tangents / each), slopes / each, lines, TOLERANCES) for each in scales])
     scores, widths = table.max(axis=1), np.take(TOLERANCES, table.argmax(axis=1))
