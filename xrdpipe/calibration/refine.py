@@ -1,0 +1,200 @@
+"""Refinement of a geometry with control points, by pyFAI, and what the points say about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .cone import Cone
+from .control_points import ControlPoints, control_points
+
+Floats = NDArray[np.float64]
+
+ROUNDS = 4  # of measuring control points and refining with them, at most
+STILL = 0.005  # pixels: a geometry that moved less is not measured again
+FLOOR = 0.03  # pixels: no control point is trusted more
+FEWEST = 8  # control points
+FAR = 4.0  # standard deviations beyond which a control point is left out
+NAMES = ("dist", "poni1", "poni2", "rot1", "rot2", "rot3", "wavelength")
+
+
+@dataclass(frozen=True)
+class Refined:
+    """A refined geometry.
+
+    Attributes
+    ----------
+    geometry
+        pyFAI's GeometryRefinement.
+    points
+        The control points that were used.
+    residuals
+        Distance of each from its ring, pixels, (n,).
+    free
+        Names of the refined parameters.
+    covariance
+        Of the refined parameters, (m, m), from the scatter of the points.
+    """
+
+    geometry: Any
+    points: ControlPoints
+    residuals: Floats
+    free: tuple[str, ...]
+    covariance: Floats
+
+    @property
+    def rms(self) -> float:
+        """Root mean square of the residuals, pixels."""
+        return float(np.sqrt(np.mean(self.residuals**2)))
+
+
+def cone_of(geometry: Any) -> Cone:
+    """Return the cone of a geometry of pyFAI, without its rotation about the beam."""
+    values = geometry.getFit2D()
+    tilt, direction = np.deg2rad(values["tilt"]), np.deg2rad(values["tiltPlanRotation"])
+    length = 1e-3 * values["directDist"] / geometry.detector.pixel1
+    return Cone(values["centerY"], values["centerX"], length, tilt * np.sin(direction), tilt * np.cos(direction))
+
+
+def geometry_of(cone: Cone, detector: Any, wavelength: float) -> Any:
+    """Return the geometry of pyFAI that a cone stands for; the rotation about the beam is zero."""
+    from pyFAI.geometry import Geometry
+
+    geometry = Geometry(detector=detector, wavelength=wavelength)
+    geometry.setFit2D(
+        1e3 * cone.length * detector.pixel1,
+        cone.fast,
+        cone.slow,
+        float(np.rad2deg(cone.tilt)),
+        float(np.rad2deg(np.arctan2(cone.tilt_slow, cone.tilt_fast))),
+    )
+    return geometry
+
+
+def refine_geometry(
+    image: NDArray[np.floating],
+    good: NDArray[np.bool_],
+    geometry: Any,
+    calibrant: Any,
+    scatter: float,
+    fix: Sequence[str] = ("rot3", "wavelength"),
+) -> Refined | None:
+    """Measure control points and refine the geometry with them, in turn.
+
+    Parameters
+    ----------
+    image
+        Counts, (slow, fast).
+    good
+        True for pixels to use.
+    geometry
+        Geometry of pyFAI, right to a few pixels.
+    calibrant
+        Calibrant of pyFAI with its wavelength.
+    scatter
+        Variance per count.
+    fix
+        Names of the parameters that stay.
+
+    Returns
+    -------
+    Refined or None
+        None if there are too few control points.
+    """
+    lines = np.array(calibrant.get_2th())
+    for _ in range(ROUNDS):
+        points = control_points(image, good, cone_of(geometry), lines, scatter)
+        if len(points.points) < FEWEST:
+            return None
+        before = geometry
+        geometry, points = _refine(points, before, calibrant, fix)
+        lines = np.array(_calibrant_at(calibrant, geometry.wavelength).get_2th())
+        if _moved(before, geometry, points.points) < STILL:
+            break
+    residuals = _residuals(geometry, points, calibrant)
+    free = tuple(name for name in NAMES if name not in fix)
+    return Refined(geometry, points, residuals, free, _covariance(geometry, points, calibrant, free))
+
+
+def _moved(before: Any, after: Any, points: Floats) -> float:
+    """Return the largest change of the scattering angle at the points, pixels."""
+    at = points - 0.5
+    change = np.abs(after.tth(at[:, 0], at[:, 1]) - before.tth(at[:, 0], at[:, 1]))
+    return float((change / _slope(after, points)).max())
+
+
+def _refine(points: ControlPoints, start: Any, calibrant: Any, fix: Sequence[str]) -> tuple[Any, ControlPoints]:
+    """Refine with the points that are not far off; return pyFAI's refinement and these points."""
+    from pyFAI.geometryRefinement import GeometryRefinement
+
+    for _ in range(3):
+        slope = _slope(start, points.points)
+        weights = 1 / (slope * np.hypot(points.errors, FLOOR))  # 1 / rad
+        weights /= weights.mean()
+        data = np.column_stack([points.points - 0.5, points.rings, weights])
+        refinement = GeometryRefinement(
+            data=data,
+            calibrant=calibrant,
+            wavelength=start.wavelength,
+            detector=start.detector,
+            **{name: getattr(start, name) for name in NAMES[:6]},
+        )
+        refinement.set_tolerance(50)
+        refinement.refine3(fix=list(fix))
+        residuals = _residuals(refinement, points, calibrant)
+        start = refinement
+        scaled = residuals / np.hypot(points.errors, FLOOR)
+        spread = max(1.4826 * float(np.median(np.abs(scaled))), 1.0)
+        kept = np.abs(scaled) < FAR * spread
+        if kept.all() or kept.sum() < FEWEST:
+            break
+        points = points.part(kept)
+    return refinement, points
+
+
+def _slope(geometry: Any, points: Floats) -> Floats:
+    return np.asarray(np.hypot(*cone_of(geometry).gradient(points).T))
+
+
+def _residuals(geometry: Any, points: ControlPoints, calibrant: Any) -> Floats:
+    lines = np.array(_calibrant_at(calibrant, geometry.wavelength).get_2th())
+    at = points.points - 0.5
+    return np.asarray((geometry.tth(at[:, 0], at[:, 1]) - lines[points.rings]) / _slope(geometry, points.points))
+
+
+def _covariance(geometry: Any, points: ControlPoints, calibrant: Any, free: Sequence[str]) -> Floats:
+    """Return the covariance of the free parameters, from the derivatives of the residuals and their scatter."""
+    from pyFAI.geometry import Geometry
+
+    errors = np.hypot(points.errors, FLOOR)
+    columns = []
+    for name in free:
+        value = getattr(geometry, name)
+        step = 1e-6 * max(abs(value), 1e-3) if name != "wavelength" else 1e-6 * value
+        ends = []
+        for sign in (1, -1):
+            values = {each: getattr(geometry, each) for each in NAMES} | {name: value + sign * step}
+            other = Geometry(detector=geometry.detector, **values)
+            lines = np.array(_calibrant_at(calibrant, other.wavelength).get_2th())
+            at = points.points - 0.5
+            ends.append(other.tth(at[:, 0], at[:, 1]) - lines[points.rings])
+        columns.append((ends[0] - ends[1]) / (2 * step) / _slope(geometry, points.points) / errors)
+    jacobian = np.stack(columns, axis=1)
+    scale = np.linalg.norm(jacobian, axis=0)
+    inverse = np.linalg.pinv((jacobian / scale).T @ (jacobian / scale)) / np.outer(scale, scale)
+    reduced = np.mean((_residuals(geometry, points, calibrant) / errors) ** 2)
+    return np.asarray(inverse * max(float(reduced), 1.0))
+
+
+def _calibrant_at(calibrant: Any, wavelength: float) -> Any:
+    from copy import copy
+
+    if wavelength == calibrant.wavelength:
+        return calibrant
+    other = copy(calibrant)
+    other.setWavelength_change2th(wavelength)
+    return other
