@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xrdpipe.io.writing import _indented, file_hash, write_json, write_text, write_whole
+from xrdpipe.io.writing import file_hash, indented, write_json, write_text, write_whole
 from xrdpipe.model.identity import content_hash, versions
 
 
@@ -79,8 +79,8 @@ JSON = st.recursive(
 @given(JSON)
 def test_json_files_have_the_layout_of_the_library(values: object) -> None:
     text = json.dumps(values, indent=1, ensure_ascii=False, default=str)
-    assert _indented(values, 0) == text
-    assert _indented([values, Path("a")], 0) == json.dumps([values, "a"], indent=1, ensure_ascii=False)
+    assert indented(values, 0) == text
+    assert indented([values, Path("a")], 0) == json.dumps([values, "a"], indent=1, ensure_ascii=False)
 
 
 def test_a_file_name_that_is_no_text_can_be_recorded(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+LEAST = 1e-12  # rad a pixel: where the beam meets the detector, the angle changes by nothing
+
 
 @dataclass(frozen=True)
 class Cone:
@@ -80,3 +82,13 @@ class Cone:
             change = (rays[:, 0] * axis[0] + rays[:, 1] * axis[1]) / across
             result.append((change * rays[:, 2] - across * axis[2]) / square)
         return np.stack(result, axis=1)
+
+    def slope(self, points: Floats) -> Floats:
+        """Return the change of the scattering angle per pixel across the rings at points (n, 2), (n,)."""
+        return np.asarray(np.maximum(np.hypot(*self.gradient(points).T), LEAST))
+
+
+def nearest_line(angles: Floats, lines: Floats) -> NDArray[np.intp]:
+    """Return the number of the line, of two or more that increase, that is nearest to each angle."""
+    place = np.clip(np.searchsorted(lines, angles), 1, len(lines) - 1)
+    return np.where(angles - lines[place - 1] < lines[place] - angles, place - 1, place)

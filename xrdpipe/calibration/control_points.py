@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from .cone import Cone
+from .cone import LEAST, Cone, nearest_line
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -105,15 +105,14 @@ def _near_rows(image: NDArray[np.floating], good: Bools, cone: Cone, lines: Floa
     rays = cone.rays(points)
     across = np.hypot(rays[:, 0], rays[:, 1])
     angles = np.arctan2(across, rays[:, 2])
-    place = np.clip(np.searchsorted(lines, angles), 1, len(lines) - 1)
-    ring = np.where(angles - lines[place - 1] < lines[place] - angles, place - 1, place)
+    ring = nearest_line(angles, lines)
     apart = angles - lines[ring]
     # a pixel is seen under an angle of one over the length of its ray, at most
     maybe = np.abs(apart) * np.hypot(across, rays[:, 2]) < REACH
     slow, fast, ring = slow[maybe], fast[maybe], ring[maybe]
     points, rays, across, apart = points[maybe], rays[maybe], across[maybe], apart[maybe]
     gradient = cone.gradient(points)
-    slope = np.maximum(np.hypot(*gradient.T), 1e-12)
+    slope = np.maximum(np.hypot(*gradient.T), LEAST)
     distance = apart / slope
     gaps = np.diff(lines)
     room = np.minimum(np.concatenate([[np.inf], gaps]), np.concatenate([gaps, [np.inf]]))[ring] / slope

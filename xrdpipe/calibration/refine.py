@@ -157,7 +157,7 @@ def _refine(points: ControlPoints, start: Any, calibrant: Any, fix: Sequence[str
 
 
 def _slope(geometry: Any, points: Floats) -> Floats:
-    return np.asarray(np.hypot(*cone_of(geometry).gradient(points).T))
+    return cone_of(geometry).slope(points)
 
 
 def _residuals(geometry: Any, points: ControlPoints, calibrant: Any) -> Floats:

@@ -15,7 +15,6 @@ Bools = NDArray[np.bool_]
 WIDTHS = (1.5, 2.5, 4.0)  # pixels, standard deviations of the smoothing
 SIGNIFICANT = 5.0  # standard deviations of the noise
 SPIKE = 6.0  # standard deviations by which a single pixel exceeds its surroundings
-LARGEST = 1200  # pixels a side above which a frame is binned
 
 
 @dataclass(frozen=True)

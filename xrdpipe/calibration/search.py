@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from .cone import Cone
+from .cone import Cone, nearest_line
 from .ridges import Ridges
 
 Floats = NDArray[np.float64]
@@ -21,7 +21,7 @@ LARGEST_TILT = 0.9  # rad
 ANGLE = 0.05  # rad, error of a normal beyond which it counts less
 TOLERANCES = (1.2, 3.0, 8.0, 20.0)  # pixels between a point and its ring
 FINE = 1.2
-EXTRA, MISSING = 0.1, 0.35  # chances that a ring is none of the calibrant, and that one of the calibrant is not seen
+MISSING = 0.35  # chance that a ring of the calibrant is not seen
 PRIOR = 1.0  # pixels a rad: a tilt that the ridges do not tell is none
 TRIED = 20  # best geometries that are refined
 SHARES = 800  # points that a search uses
@@ -64,17 +64,17 @@ def search(ridges: Ridges, lines: Floats, shape: tuple[int, int]) -> list[Hypoth
     """
     some, chains = _share(ridges), _long_chains(ridges)
     few = some.part(np.arange(0, len(some.points), 2))
-    found: list[Hypothesis] = []
+    found: list[tuple[float, float, Cone]] = []
     for cone in cones_of_directions(some, chains, shape):
         found.extend(_scales(cone, few, lines))
-    found.sort(key=lambda each: -each.score)
+    found.sort(key=lambda each: -each[0])
     refined: list[Hypothesis] = []
-    for each in found[:TRIED]:
-        starts = [each.cone]
+    for _, width, scaled in found[:TRIED]:
+        starts = [scaled]
         if len(chains.points):  # chains of grains may run across rings: both ways
-            starts.append(_fit_chains(each.cone, chains, float(max(shape))))
+            starts.append(_fit_chains(scaled, chains, float(max(shape))))
         for start in starts:
-            fitted = refine(start, each.misfit, some, lines)
+            fitted = refine(start, width, some, lines)
             if fitted is not None and not any(_same(fitted, other.cone, shape) for other in refined):
                 refined.append(judge(fitted, some, lines))
     refined.sort(key=lambda each: -each.score)
@@ -110,7 +110,7 @@ def _direction(points: Floats) -> Floats:
 
 def _same(one: Cone, other: Cone, shape: tuple[int, int], limit: float = 3.0) -> bool:
     corners = np.array([[0, 0], [0, shape[1]], [shape[0], 0], shape, [shape[0] / 2, shape[1] / 2]], np.float64)
-    step = np.abs(one.two_theta(corners) - other.two_theta(corners)) / np.hypot(*one.gradient(corners).T)
+    step = np.abs(one.two_theta(corners) - other.two_theta(corners)) / one.slope(corners)
     return bool(step.max() < limit)
 
 
@@ -208,7 +208,7 @@ def _fit_chains(start: Cone, chains: Ridges, side: float, upright: bool = False)
 
     def residuals(cone: Cone) -> Floats:
         angles = cone.two_theta(chains.points)
-        slopes = np.maximum(np.hypot(*cone.gradient(chains.points).T), 1e-12)
+        slopes = cone.slope(chains.points)
         means = (np.bincount(chains.chains, angles) / counts)[chains.chains]
         prior = np.array([cone.tilt_slow, cone.tilt_fast]) * PRIOR
         return np.concatenate([(angles - means) / slopes, prior])
@@ -238,10 +238,10 @@ def _fit(start: Cone, residuals: Callable[[Cone], Floats], side: float, loss: st
     return cone(result.x)
 
 
-def _scales(cone: Cone, ridges: Ridges, lines: Floats) -> list[Hypothesis]:
-    """Return the changes of the distance, up to a tenth, at which most points lie on rings."""
+def _scales(cone: Cone, ridges: Ridges, lines: Floats) -> list[tuple[float, float, Cone]]:
+    """Return score, tolerance (pixels) and cone of the distances near this one at which most points lie on rings."""
     angles = cone.two_theta(ridges.points)
-    slopes = np.hypot(*cone.gradient(ridges.points).T)
+    slopes = cone.slope(ridges.points)
     tangents = np.tan(np.minimum(angles, 1.55))
     results = list[tuple[float, float, float]]()
     scales = np.geomspace(0.88, 1.14, 180)
@@ -252,27 +252,15 @@ def _scales(cone: Cone, ridges: Ridges, lines: Floats) -> list[Hypothesis]:
             results.append((scales[number], scores[number], widths[number]))
         if len(results) == 2:
             break
-    none = np.full(len(angles), -1)
-    return [
-        # the ridges tell the tilt over the distance
-        Hypothesis(
-            Cone(cone.slow, cone.fast, cone.length * scale, cone.tilt_slow * scale, cone.tilt_fast * scale),
-            score,
-            none,
-            width,
-        )
+    return [  # the ridges tell the tilt over the distance
+        (score, width, Cone(cone.slow, cone.fast, cone.length * scale, cone.tilt_slow * scale, cone.tilt_fast * scale))
         for scale, score, width in results
     ]
 
 
-def _nearest(angles: Floats, lines: Floats) -> NDArray[np.intp]:
-    place = np.clip(np.searchsorted(lines, angles), 1, len(lines) - 1)
-    return np.where(angles - lines[place - 1] < lines[place] - angles, place - 1, place)
-
-
 def _scores(angles: Floats, slopes: Floats, lines: Floats, tolerances: Sequence[float]) -> list[float]:
     """Return for each tolerance (pixels) the log of the odds that points lie on the lines not by chance."""
-    nearest = _nearest(angles, lines)
+    nearest = nearest_line(angles, lines)
     distance = np.abs(angles - lines[nearest]) / slopes
     gaps = np.diff(lines)
     room = np.concatenate([gaps[:1], (gaps[:-1] + gaps[1:]) / 2, gaps[-1:]])  # of which a line is the nearest
@@ -298,8 +286,8 @@ def _scores(angles: Floats, slopes: Floats, lines: Floats, tolerances: Sequence[
 
 def _labels(cone: Cone, points: Floats, lines: Floats, tolerance: float) -> tuple[NDArray[np.intp], Floats]:
     """Return the line of each point, -1 for none within the tolerance, and its distance in pixels."""
-    angles, slopes = cone.two_theta(points), np.hypot(*cone.gradient(points).T)
-    nearest = _nearest(angles, lines)
+    angles, slopes = cone.two_theta(points), cone.slope(points)
+    nearest = nearest_line(angles, lines)
     distance = (angles - lines[nearest]) / slopes
     return np.where(np.abs(distance) < tolerance, nearest, -1), distance
 
@@ -323,9 +311,7 @@ def refine(cone: Cone, width: float, ridges: Ridges, lines: Floats) -> Cone | No
 
         def residuals(vector: Floats, points: Floats = points, target: Floats = target) -> Floats:
             trial = Cone.of(vector)
-            slope = np.maximum(np.hypot(*trial.gradient(points).T), 1e-9)
-            result: Floats = (trial.two_theta(points) - target) / slope
-            return result
+            return (trial.two_theta(points) - target) / trial.slope(points)
 
         start = cone.vector
         result = least_squares(
@@ -340,7 +326,7 @@ def refine(cone: Cone, width: float, ridges: Ridges, lines: Floats) -> Cone | No
 def judge(cone: Cone, ridges: Ridges, lines: Floats) -> Hypothesis:
     """Return how well a geometry explains the points."""
     angles = cone.two_theta(ridges.points)
-    slopes = np.hypot(*cone.gradient(ridges.points).T)
+    slopes = cone.slope(ridges.points)
     (score,) = _scores(angles, slopes, lines, (FINE,))
     labels, distance = _labels(cone, ridges.points, lines, FINE)
     used = labels >= 0

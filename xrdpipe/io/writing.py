@@ -86,10 +86,10 @@ def encoded(text: str) -> bytes:
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write a JSON file atomically."""
-    write_text(path, _indented(values, 0) + "\n")
+    write_text(path, indented(values, 0) + "\n")
 
 
-def _indented(values: Any, level: int) -> str:
+def indented(values: Any, level: int) -> str:
     """Return JSON as ``json.dumps`` does with ``indent=1``, which is the slow path of the library.
 
     Parameters
@@ -103,19 +103,20 @@ def _indented(values: Any, level: int) -> str:
     if isinstance(values, dict) and values and all(type(key) is str for key in values):
         ends, nested = "{}", any(isinstance(each, _CONTAINERS) and each for each in values.values())
         if nested:
-            parts = [f"{_encoder('')(key)}: {_indented(each, level + 1)}" for key, each in values.items()]
+            parts = [f"{encoder('')(key)}: {indented(each, level + 1)}" for key, each in values.items()]
     elif isinstance(values, (list, tuple)) and values:
         ends, nested = "[]", any(isinstance(each, _CONTAINERS) and each for each in values)
         if nested:
-            parts = [_indented(each, level + 1) for each in values]
+            parts = [indented(each, level + 1) for each in values]
     else:
         return json.dumps(values, indent=1, ensure_ascii=False, default=str).replace("\n", outer)
-    text = f",{inner}".join(parts) if nested else _encoder(inner)(values)[1:-1]
+    text = f",{inner}".join(parts) if nested else encoder(inner)(values)[1:-1]
     return f"{ends[0]}{inner}{text}{outer}{ends[1]}"
 
 
 @cache
-def _encoder(between: str) -> Callable[[Any], str]:
+def encoder(between: str) -> Callable[[Any], str]:
+    """Return a function from values to JSON, with ``between`` after each comma; others are written as text."""
     return json.JSONEncoder(ensure_ascii=False, default=str, separators=(f",{between}", ": ")).encode
 
 

@@ -9,7 +9,7 @@ from json import JSONDecodeError, JSONDecoder
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from ..io.writing import _encoder, _indented, encoded, write_whole
+from ..io.writing import encoded, encoder, indented, write_whole
 from ..model.record import Record
 
 RUN, SUMMARY = "run.json", "summary.csv"
@@ -32,7 +32,7 @@ def write_run(folder: Path, run: Mapping[str, Any], records: Iterable[Record]) -
     """
 
     def write(file: BinaryIO) -> None:
-        head = _indented({**run, IMAGES: []}, 0)
+        head = indented({**run, IMAGES: []}, 0)
         file.write(encoded(head.removesuffix("[]\n}")))
         between = "[\n  "
         for record in records:
@@ -44,13 +44,13 @@ def write_run(folder: Path, run: Mapping[str, Any], records: Iterable[Record]) -
 
 
 def _record_text(record: Record) -> str:
-    """Return the JSON of a record, as `_indented` does, in a few calls of the encoder."""
+    """Return the JSON of a record, as `indented` does, in a few calls of the encoder."""
     parts, flat = list[str](), dict[str, Any]()
-    encode = _encoder("\n   ")
+    encode = encoder("\n   ")
     for key, value in vars(record).items():
         if isinstance(value, (dict, list)) and value:
             parts += [encode(flat)[1:-1]] if flat else []
-            parts.append(f'"{key}": {_indented(value, 3)}')
+            parts.append(f'"{key}": {indented(value, 3)}')
             flat = {}
         else:
             flat[key] = value
