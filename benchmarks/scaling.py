@@ -30,7 +30,7 @@ ENGINES = {  # name -> arguments
     "processes": ["parallel.backend=loky"],
     "Dask": ["parallel=dask"],
 }
-FRAMES = {256: 1500, 1024: 300, 2048: 100}  # of the long run, by the side of a frame
+FRAMES = {256: 3000, 1024: 1200, 2048: 150}  # of the long run, by the side of a frame
 CORES = (16, 64)
 
 
