@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "doctor": "cli.doctor",
     "inspect": "cli.inspect",
+    "look": "cli.look",
     "mask": "cli.mask",
     "replay": "cli.replay",
     "report": "report.report",

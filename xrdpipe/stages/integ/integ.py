@@ -76,15 +76,15 @@ class Integ(Stage):
 
     function: ClassVar[str] = "integrate1d"  # pyFAI's function, for methods that call pyFAI for every frame
 
-    npt: int = 1480
+    npt: int = field(default=1480, metadata={"low": 1})
     unit: str = "q_A^-1"
     method: Any = field(default_factory=lambda: ["full", "csr", "cython"])
     radial_range: list[float] | None = None
     azimuth_range: list[float] | None = None
     correctSolidAngle: bool = False  # noqa: N815 - pyFAI's name
-    polarization_factor: float | None = None
-    error_model: str | None = None
-    edges: Any = None
+    polarization_factor: float | None = field(default=None, metadata={"low": -1, "high": 1})
+    error_model: str | None = field(default=None, metadata={"choices": ERROR_MODELS})
+    edges: Any = field(default=None, metadata={"kind": "list"})
     empty: float | None = None
     monitor: Any = None
     exposure: Any = None

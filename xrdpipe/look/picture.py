@@ -1,0 +1,245 @@
+"""The visible part of a frame at the resolution of the screen, as PNG."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..model.errors import ConfigError, choice, require
+from ..numerics.compiled import compiled
+from ..numerics.metrics import REASONS
+from ..stages.plot.png import encode_indexed_png
+from ..stages.plot.preview import COLOURS
+from .session import Result
+
+LAYERS = ("frame", "subtracted", "mask", "difference")
+SCALES = ("linear", "sqrt", "log", "percentile")
+LARGEST = 4096  # pixels of a side of a picture
+LEVELS = 240  # colours of the values; then those of the reasons, of no value, and transparent
+NO_VALUE, OUTSIDE = 254, 255
+SAMPLE = 1 << 18  # pixels that decide the contrast
+DARKEST = 1e-4  # of the highest value: where a logarithm begins that would begin at 0
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a frame and how to draw it.
+
+    Attributes
+    ----------
+    rows, columns
+        First and last pixel edge of the part, may reach beyond the frame.
+    width, height
+        Size of the picture, pixels.
+    scale
+        One of `SCALES`.
+    low, high
+        Counts of the first and the last colour; None: the 1st and the 99.5th percentile of the good pixels.
+    reasons
+        Draw masked pixels in the colours of the reasons.
+    """
+
+    rows: tuple[float, float]
+    columns: tuple[float, float]
+    width: int
+    height: int
+    scale: str = "linear"
+    low: float | None = None
+    high: float | None = None
+    reasons: bool = True
+
+    def __post_init__(self) -> None:
+        choice("scale", self.scale, SCALES)
+        for key in ("width", "height"):
+            require(1 <= getattr(self, key) <= LARGEST, key, getattr(self, key), f"1 to {LARGEST} pixels expected")
+        for key in ("rows", "columns"):
+            first, last = getattr(self, key)
+            good = bool(np.isfinite([first, last]).all()) and abs(first) < 1e7 and abs(last) < 1e7 and first < last
+            require(good, key, (first, last), "two numbers expected, the smaller one first")
+
+
+def frame_png(result: Result, layer: str, part: Part, before: Result | None = None) -> tuple[bytes, float, float]:
+    """Return the PNG of a part of a frame, and the counts of its first and last colour.
+
+    Strong pixels are dark; where the picture has fewer pixels than the part, values are averaged, and one masked pixel
+    of several shows.
+
+    Parameters
+    ----------
+    result
+        What is shown.
+    layer
+        ``frame``: as read. ``subtracted``: after all stages. ``mask``: the reasons alone. ``difference``: of the frames
+        after all stages, blue where it is less than in ``before``.
+    part
+        What of it, and how.
+    before
+        For ``difference``.
+    """
+    choice("layer", layer, LAYERS)
+    mask = result.frame.mask
+    mask = np.zeros(result.frame.image.shape, np.uint8) if mask is None else mask
+    indices = np.full((part.height, part.width), OUTSIDE, np.uint8)
+    rows, columns = _edges(*part.rows, part.height, mask.shape[0]), _edges(*part.columns, part.width, mask.shape[1])
+    low, high = 0.0, 1.0
+    if layer != "mask":
+        values = _values(result, layer, before)
+        low, high, ranks = _contrast(result, layer, values, mask, part, before)
+        shown = np.empty(indices.shape, np.float32)
+        average(values, *rows, *columns, shown)
+        indices = _levels(shown, low, high, part.scale, ranks)
+        indices[rows[0] >= rows[1]] = OUTSIDE
+        indices[:, columns[0] >= columns[1]] = OUTSIDE
+    if part.reasons or layer == "mask":
+        cover(mask, *rows, *columns, indices)
+    return encode_indexed_png(indices, _palette(layer == "difference")), low, high
+
+
+def cake_png(intensity: NDArray[np.float64], width: int, height: int, scale: str) -> tuple[bytes, float, float]:
+    """Return the PNG of a cake, (azimuthal, radial), the first azimuth at the bottom; see `frame_png`."""
+    values = np.ascontiguousarray(intensity[::-1], np.float32)
+    part = Part((0, values.shape[0]), (0, values.shape[1]), width, height, scale)
+    good = values[np.isfinite(values)]
+    low, high = map(float, np.percentile(good, (1, 99.5))) if good.size else (0.0, 1.0)
+    ranks = np.quantile(good, np.linspace(0, 1, LEVELS + 1)) if good.size else np.linspace(0, 1, LEVELS + 1)
+    shown = np.empty((height, width), np.float32)
+    average(values, *_edges(*part.rows, height, values.shape[0]), *_edges(*part.columns, width, values.shape[1]), shown)
+    return encode_indexed_png(_levels(shown, low, high, scale, ranks), _palette(False)), low, high
+
+
+def _values(result: Result, layer: str, before: Result | None) -> Floats:
+    if layer == "subtracted":
+        return result.frame.image
+    if layer == "difference":
+        if before is None or before.frame.image.shape != result.frame.image.shape:
+            raise ConfigError("before: a view of a frame of the same shape expected")
+        difference: Floats = result.frame.image - before.frame.image
+        return difference
+    bad = result.raw.info.bad
+    if bad is None:
+        return result.raw.image
+    if "valid" not in result.pictures:  # values that mark pixels are no counts
+        result.pictures["valid"] = np.where(bad, np.float32(np.nan), result.raw.image)
+    valid: Floats = result.pictures["valid"]
+    return valid
+
+
+def _contrast(
+    result: Result, layer: str, values: Floats, mask: NDArray[np.uint8], part: Part, before: Result | None
+) -> tuple[float, float, Any]:
+    """Return the counts of the first and the last colour, and the edges of equally frequent levels."""
+    key = layer, None if before is None else before.view.id
+    if key not in result.pictures:
+        step = max(1, values.size // SAMPLE) | 1  # odd, so that all columns are reached
+        some, good = values.ravel()[::step], mask.ravel()[::step] == 0
+        good &= np.isfinite(some)
+        sample = some[good] if good.any() else some[np.isfinite(some)]
+        sample = sample if sample.size else np.zeros(1, np.float32)
+        limits = np.percentile(sample, (1, 99.5))
+        if layer == "difference":
+            limits = np.array([-1, 1]) * max(np.percentile(np.abs(sample), 99.5), 1e-6)
+        result.pictures[key] = *map(float, limits), np.quantile(sample, np.linspace(0, 1, LEVELS + 1))
+    low, high, ranks = result.pictures[key]
+    return low if part.low is None else part.low, high if part.high is None else part.high, ranks
+
+
+def _levels(values: Floats, low: float, high: float, scale: str, ranks: Any) -> NDArray[np.uint8]:
+    """Return the index of the colour of every value."""
+    bad = ~np.isfinite(values)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        if scale == "percentile":
+            share = np.searchsorted(ranks, values.ravel(), side="right").reshape(values.shape) / np.float32(LEVELS)
+        elif scale == "log":
+            first = low if low > 0 else max(high * DARKEST, 1e-9)
+            share = np.log(np.maximum(values, first) / first) / np.log(max(high / first, 1 + 1e-6))
+        else:
+            share = np.clip((values - low) / max(high - low, 1e-9), 0, 1)
+            share = np.sqrt(share) if scale == "sqrt" else share
+        levels = np.clip(share * LEVELS, 0, LEVELS - 1)
+    levels[bad] = NO_VALUE
+    result: NDArray[np.uint8] = levels.astype(np.uint8)
+    return result
+
+
+def _edges(first: float, last: float, count: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the first pixel of every dot of the picture, and the one after its last; equal where there is none."""
+    edges = first + (last - first) * np.arange(count + 1) / count
+    if last - first > count:
+        starts, ends = np.floor(edges[:-1]), np.floor(edges[1:])
+    else:  # a dot is a part of a pixel
+        starts = np.floor((edges[:-1] + edges[1:]) / 2)
+        ends = starts + 1
+    starts, ends = (np.clip(each, 0, size).astype(np.int64) for each in (starts, ends))
+    return starts, np.maximum(starts, ends)
+
+
+def _palette(diverging: bool) -> NDArray[np.uint8]:
+    palette = np.zeros((256, 4), np.uint8)
+    palette[:, 3] = 255
+    share = np.linspace(0, 1, LEVELS)[:, np.newaxis]
+    if diverging:
+        blue, white, red = np.array([0x21, 0x66, 0xAC]), np.array([255, 255, 255]), np.array([0xB2, 0x18, 0x2B])
+        low, high = np.clip(2 * share, 0, 1), np.clip(2 * share - 1, 0, 1)
+        palette[:LEVELS, :3] = np.round(blue * (1 - low) + white * (low - high) + red * high)
+    else:
+        palette[:LEVELS, :3] = np.round(255 * (1 - 0.85 * share))  # as in previews
+    for number, name in enumerate(REASONS):
+        palette[LEVELS + number, :3] = list(bytes.fromhex(COLOURS[name][1:]))
+    palette[NO_VALUE] = 255
+    palette[OUTSIDE] = 0
+    return palette
+
+
+@compiled
+def average(
+    values: Floats,
+    top: NDArray[np.int64],
+    bottom: NDArray[np.int64],
+    left: NDArray[np.int64],
+    right: NDArray[np.int64],
+    out: Floats,
+) -> None:
+    """Average the finite values of every dot, rows top to bottom, columns left to right; NaN where there is none."""
+    height, width = out.shape
+    total, count = np.zeros(width, np.float64), np.zeros(width, np.int64)
+    for dot in range(height):
+        total[:], count[:] = 0, 0
+        for row in range(top[dot], bottom[dot]):
+            for column in range(width):
+                for at in range(left[column], right[column]):
+                    value = values[row, at]
+                    if np.isfinite(value):
+                        total[column] += value
+                        count[column] += 1
+        for column in range(width):
+            out[dot, column] = total[column] / count[column] if count[column] else np.nan
+
+
+@compiled
+def cover(
+    mask: NDArray[np.uint8],
+    top: NDArray[np.int64],
+    bottom: NDArray[np.int64],
+    left: NDArray[np.int64],
+    right: NDArray[np.int64],
+    indices: NDArray[np.uint8],
+) -> None:
+    """Set every dot with a masked pixel to the index of its first reason."""
+    height, width = indices.shape
+    for dot in range(height):
+        for column in range(width):
+            bits = np.uint8(0)
+            for row in range(top[dot], bottom[dot]):
+                for at in range(left[column], right[column]):
+                    bits |= mask[row, at]
+            if bits:
+                reason = 0
+                while not bits & 1:
+                    bits >>= 1
+                    reason += 1
+                indices[dot, column] = LEVELS + reason

@@ -1,0 +1,98 @@
+"""Rings of a calibrant over a frame, and what the geometry says of one pixel."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..model.errors import ConfigError, nearest
+from .session import Result, Session
+
+SIDE = 400  # nodes of the grid on which rings are drawn, of the longer side
+MOST = 60  # rings
+
+
+def calibrants() -> list[str]:
+    """Return the names of the calibrants that pyFAI knows."""
+    from pyFAI.calibrant import names
+
+    return sorted(names(), key=str.lower)
+
+
+def calibrant_rings(session: Session, name: str) -> list[dict[str, Any]]:
+    """Return the rings of a calibrant that are on the frame.
+
+    Returns
+    -------
+    list of dict
+        ``d`` (angstrom), ``two_theta`` (degrees), and ``lines``: lists of points (slow, fast), pixel edges.
+
+    Raises
+    ------
+    ConfigError
+        There is no such calibrant, or the geometry has no wavelength.
+    """
+    from contourpy import contour_generator
+    from pyFAI.calibrant import CALIBRANT_FACTORY
+
+    if name not in calibrants():
+        raise ConfigError(f"calibrant={name}: pyFAI has no such calibrant; {nearest(name, calibrants())}")
+    wavelength = session.plan.poni.wavelength
+    if wavelength is None:
+        raise ConfigError(f"calibrant={name}: rings need a wavelength, which {session.plan.poni.path} does not have")
+    angles = session.two_theta
+    step = max(1, max(angles.shape) // SIDE)
+    slow, fast = (np.unique([*range(0, size, step), size - 1]) for size in angles.shape)
+    grid = np.tan(angles[np.ix_(slow, fast)].astype(float) / 2)  # nearly linear along a radius
+    lines_at = contour_generator(x=fast + 0.5, y=slow + 0.5, z=grid).lines
+    first, last = float(angles.min()), float(angles.max())
+    found = []
+    for spacing in sorted(map(float, CALIBRANT_FACTORY(name).dspacing), reverse=True):
+        sine = wavelength * 1e10 / 2 / spacing
+        two_theta = 2 * math.asin(sine) if sine < 1 else math.inf
+        if first <= two_theta <= last and len(found) < MOST:
+            lines = [line[:, ::-1].round(2).tolist() for line in lines_at(math.tan(two_theta / 2))]
+            found.append({"d": spacing, "hkl": None, "two_theta": math.degrees(two_theta), "lines": lines})
+    return found
+
+
+def describe_pixel(session: Session, result: Result, slow: float, fast: float) -> dict[str, Any]:
+    """Return value, angles and reasons of the pixel at a position; nulls where there is none.
+
+    Returns
+    -------
+    dict
+        ``value`` (as read) and ``subtracted`` (after all stages), counts; ``q`` (1/angstrom), ``two_theta`` and
+        ``azimuth`` (degrees), ``d`` (angstrom) at the very position; ``masked``: the reasons of its pixel.
+    """
+    from ..numerics.metrics import REASONS
+
+    if not (math.isfinite(slow) and math.isfinite(fast)):
+        raise ConfigError(f"slow={slow}, fast={fast}: numbers expected")
+    at = math.floor(slow), math.floor(fast)
+    if not all(0 <= place < size for place, size in zip(at, session.shape, strict=True)):
+        names = ("value", "subtracted", "q", "two_theta", "d", "azimuth")
+        return {**dict.fromkeys(names), "masked": [], "pixel": None}
+    integrator = session.integrator
+    where = np.array([slow]), np.array([fast])
+    two_theta, azimuth = float(integrator.tth(*where)[0]), float(integrator.chi(*where)[0])
+    wavelength = session.plan.poni.wavelength
+    q = None if wavelength is None else 4 * math.pi * math.sin(two_theta / 2) / (wavelength * 1e10)
+    mask = result.frame.mask
+    bits = 0 if mask is None else int(mask[at])
+    return {
+        "pixel": list(at),
+        "value": _finite(result.raw.image[at]),
+        "subtracted": _finite(result.frame.image[at]),
+        "q": q,
+        "two_theta": math.degrees(two_theta),
+        "d": 2 * math.pi / q if q else None,
+        "azimuth": math.degrees(azimuth),
+        "masked": [reason for bit, reason in enumerate(REASONS) if bits & (1 << bit)],
+    }
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if math.isfinite(value) else None

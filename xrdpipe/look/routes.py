@@ -1,0 +1,224 @@
+"""The requests of the page, see docs/look.md."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from ..config.arguments import UsageError
+from ..model.errors import ConfigError, FrameError, choice
+from ..stages.plot.preview import COLOURS
+from . import answer, controls, picture, rings, save
+from .cake import cake_of
+from .session import Result, Session
+from .tabs import Tabs
+from .view import COMBINE, View, checked_name, parse_view
+
+PAGE = Path(__file__).parent / "page"
+GONE = "this view is not kept any more; ask for it again"
+
+
+class NotKeptError(Exception):
+    """Error of the id of a view that is not kept any more."""
+
+
+def application(session: Session, tabs: Tabs) -> Starlette:
+    """Return the application of a session, without the guard before it."""
+
+    def get(path: str, make: Callable[[Request], Response]) -> Route:
+        async def endpoint(request: Request) -> Response:
+            return await run_in_threadpool(_answered, make, request)
+
+        return Route(path, endpoint)
+
+    def post(path: str, make: Callable[[Any], Any]) -> Route:
+        async def endpoint(request: Request) -> Response:
+            try:
+                content = json.loads(await request.body())
+            except (ValueError, RecursionError):
+                return _failed("the request is no JSON")
+            return await run_in_threadpool(_answered, lambda _: make(content), request)
+
+        return Route(path, endpoint, methods=["POST"])
+
+    def end(content: Any) -> Response:
+        tabs.end()
+        return JSONResponse({"ended": True})
+
+    async def alive(request: Request) -> Response:
+        return StreamingResponse(_pulse(tabs), media_type="text/event-stream")
+
+    return Starlette(
+        routes=[
+            get("/", lambda request: Response((PAGE / "index.html").read_bytes(), media_type="text/html")),
+            get("/plotly.js", lambda request: _plotly()),
+            get("/api/info", lambda request: JSONResponse(info(session))),
+            get("/api/picture", lambda request: _picture(session, request.query_params)),
+            get("/api/cake", lambda request: _cake(session, request.query_params)),
+            get("/api/pixel", lambda request: _pixel(session, request.query_params)),
+            get("/api/rings", lambda request: _rings(session, request.query_params)),
+            post("/api/view", lambda content: _view(session, content)),
+            post("/api/compare", lambda content: _compare(session, content)),
+            post("/api/save", lambda content: _save(session, content)),
+            post("/api/end", end),
+            Route("/api/alive", alive),
+            Mount("/page", StaticFiles(directory=PAGE)),
+        ]
+    )
+
+
+def info(session: Session) -> dict[str, Any]:
+    """Return what does not change while the page is open."""
+    from pyFAI.units import RADIAL_UNITS
+
+    return {
+        "title": f"{session.plan.poni.name}, {len(session.images)} frames",
+        "frames": [{"name": image.name} for image in session.images],
+        "shape": list(session.shape),
+        "combine": list(COMBINE) if session.combines else ["frame"],
+        "save": session.save,
+        "start": session.start.overrides,
+        "groups": controls.groups(session),
+        "calibrants": rings.calibrants(),
+        "units": sorted(RADIAL_UNITS),
+        "reasons": [{"name": name, "colour": colour} for name, colour in COLOURS.items()],
+        "notes": session.plan.notes,
+    }
+
+
+def _answered(make: Callable[[Request], Response], request: Request) -> Response:
+    """Return the answer to a request; an error of the user is no crash."""
+    try:
+        return make(request)
+    except NotKeptError:
+        return _failed(GONE, 404)
+    except save.ExistsError as error:
+        return _failed(str(error), 409)
+    except (ConfigError, FrameError, UsageError) as error:
+        return _failed(str(error))
+    except (OSError, MemoryError) as error:
+        return _failed(f"{type(error).__name__}: {error}", 500)
+
+
+def _failed(message: str, status: int = 400) -> Response:
+    return JSONResponse({"error": {"message": message, "key": None}}, status)
+
+
+def _view(session: Session, content: Any) -> Response:
+    try:
+        return JSONResponse(answer.describe(session.result(parse_view(content)), session))
+    except (ConfigError, FrameError, UsageError, OSError) as error:
+        return JSONResponse({**answer.describe_error(error), **_texts(session, content)})
+
+
+def _texts(session: Session, content: Any) -> dict[str, Any]:
+    """Return the text of a view that cannot be shown, as far as there is one."""
+    try:
+        view = parse_view(content)
+        return answer.texts(session, view, session.start_of(view))
+    except (ConfigError, UsageError):
+        return {"command": None, "yaml": None}
+
+
+def _compare(session: Session, content: Any) -> Response:
+    parts = content if isinstance(content, Mapping) else {}
+    before, after = (session.result(parse_view(parts.get(name))) for name in ("before", "after"))
+    return JSONResponse(answer.compare(session, before, after))
+
+
+def _save(session: Session, content: Any) -> Response:
+    parts = content if isinstance(content, Mapping) else {}
+    name = checked_name(parts.get("name"))
+    described = parts.get("view")
+    view: View = parse_view({**described, "name": name} if isinstance(described, Mapping) else described)
+    what, form = str(parts.get("what")), str(parts.get("format", "npy"))
+    return JSONResponse(save.save(session, view, what, form, parts.get("overwrite") is True))
+
+
+def _made(session: Session, identifier: str | None) -> Result:
+    result = session.made(identifier or "")
+    if result is None:
+        raise NotKeptError
+    return result
+
+
+def _picture(session: Session, query: Mapping[str, str]) -> Response:
+    result = _made(session, query.get("id"))
+    before = _made(session, query["before"]) if query.get("layer") == "difference" and "before" in query else None
+    slow, fast = session.shape
+    part = picture.Part(
+        _pair(query, "rows", (0, slow)),
+        _pair(query, "columns", (0, fast)),
+        int(_number(query, "width", 800)),
+        int(_number(query, "height", 800)),
+        query.get("scale", "linear"),
+        _number(query, "low", None),
+        _number(query, "high", None),
+        query.get("reasons", "1") not in ("0", "false"),
+    )
+    png, low, high = picture.frame_png(result, query.get("layer", "frame"), part, before)
+    return Response(png, media_type="image/png", headers={"X-Range": f"{low!r},{high!r}"})
+
+
+def _cake(session: Session, query: Mapping[str, str]) -> Response:
+    cake = cake_of(session, _made(session, query.get("id")))
+    size = int(_number(query, "width", 800)), int(_number(query, "height", 400))
+    choice("scale", query.get("scale", "linear"), picture.SCALES)
+    png, low, high = picture.cake_png(cake.intensity, *size, query.get("scale", "linear"))
+    about = json.dumps(answer.describe_cake(cake))
+    return Response(png, media_type="image/png", headers={"X-Range": f"{low!r},{high!r}", "X-Cake": about})
+
+
+def _pixel(session: Session, query: Mapping[str, str]) -> Response:
+    result = _made(session, query.get("id"))
+    slow, fast = _number(query, "slow", -1), _number(query, "fast", -1)
+    return JSONResponse(rings.describe_pixel(session, result, slow, fast))
+
+
+def _rings(session: Session, query: Mapping[str, str]) -> Response:
+    return JSONResponse({"rings": rings.calibrant_rings(session, query.get("calibrant", ""))})
+
+
+def _number(query: Mapping[str, str], key: str, default: Any) -> Any:
+    text = query.get(key)
+    if text in (None, ""):
+        return default
+    try:
+        return float(text or "")
+    except ValueError as error:
+        raise ConfigError(f"{key}={text[:40] if text else text}: a number expected") from error
+
+
+def _pair(query: Mapping[str, str], key: str, default: tuple[float, float]) -> tuple[float, float]:
+    if key not in query:
+        return default
+    first, _, last = query[key].partition(",")
+    values = {"first": first, "last": last}
+    return _number(values, "first", default[0]), _number(values, "last", default[1])
+
+
+def _plotly() -> Response:
+    from plotly.offline import get_plotlyjs
+
+    return Response(get_plotlyjs(), media_type="text/javascript")
+
+
+async def _pulse(tabs: Tabs) -> AsyncIterator[str]:
+    """Say every second that the server is there, for as long as the tab listens."""
+    with tabs.one():
+        while not tabs.ended:
+            yield "data: alive\n\n"
+            await asyncio.sleep(1)
+        yield "event: end\ndata: ended\n\n"
+
+
