@@ -1,0 +1,337 @@
+// The page of `xrdpipe look`. Everything about what is shown is in `view`, which goes to the program as it is.
+
+import { Chart, showMetrics } from "./charts.js";
+import { Controls } from "./controls.js";
+import { Drawing } from "./drawing.js";
+import { $, all, colour, darkness, element, option, same, say, short } from "./elements.js";
+import { Picture } from "./picture.js";
+import { Latest, get, getJson, post } from "./requests.js";
+import { Texts } from "./texts.js";
+
+const PIXELS = [["value", "Value"], ["subtracted", "Subtracted"], ["q", "q (Å⁻¹)"], ["two_theta", "2θ (°)"], ["d", "d (Å)"], ["azimuth", "Azimuth (°)"]];
+const LAYERS = { frame: "frame", subtracted: "after subtraction", mask: "mask only", difference: "before and after" };
+const SCALES = { linear: "linear", sqrt: "square root", log: "logarithm", percentile: "percentiles" };
+
+const info = await getJson("api/info");
+const memory = "xrdpipe look"; // of this tab alone; a reload keeps what is set and drawn
+const identity = JSON.stringify([info.title, info.start, info.frames, info.shape]);
+const view = { frame: 0, combine: info.combine[0], choices: {}, values: {}, shapes: [], ...remembered() };
+
+let shown = null; // {view, answer} of the last view that could be computed
+let kept = { choices: {}, values: {}, shapes: [] }; // "before"
+let compared = null; // {before: answer, difference}
+let lines = []; // of the calibrant
+let unsaved = false; // shapes that were not saved
+
+function remembered() {
+  try {
+    const { of, state } = JSON.parse(sessionStorage.getItem(memory));
+    return of === identity ? state : {};
+  } catch {
+    return {};
+  }
+}
+
+// ------------------------------------------------------------------------------------------------ what goes wrong
+
+function fail(error) {
+  if (error.status === 410 || error.status === 404) { // a view that is no longer kept
+    asking.ask();
+  } else if (error.status) say($("#problem"), error.message);
+  else if (error instanceof TypeError && /fetch|network/i.test(error.message)) stopped();
+  else throw error;
+}
+
+function stopped() {
+  alive.close();
+  say($("#problem"), "xrdpipe look has ended. The text below stays right; start it again to go on.");
+  $("#problem").classList.add("ended");
+}
+
+const alive = new EventSource("api/alive");
+alive.addEventListener("end", stopped);
+alive.onerror = () => get("api/info").catch(fail);
+$("#end").onclick = () => post("api/end", {}).then(stopped, fail);
+addEventListener("beforeunload", (event) => unsaved && !alive.CLOSED && event.preventDefault());
+
+// ------------------------------------------------------------------------------------------------------- the view
+
+const asking = new Latest(async () => {
+  const asked = structuredClone(view);
+  const busy = setTimeout(() => ($("#busy").textContent = "working …"), 150);
+  try {
+    const answer = await post("api/view", asked);
+    controls.fail(answer.error);
+    say($("#problem"), answer.error?.message);
+    $("#old").hidden = !answer.error || !shown;
+    document.body.classList.toggle("old", Boolean(answer.error));
+    if (!answer.error) await show(asked, answer);
+    $("#busy").textContent = answer.error ? "" : `${short(answer.seconds, 2)} s`;
+  } finally {
+    clearTimeout(busy);
+    document.body.dataset.ready = Number(document.body.dataset.ready ?? 0) + 1;
+  }
+}, fail);
+
+function changed() {
+  sessionStorage.setItem(memory, JSON.stringify({ of: identity, state: view }));
+  asking.ask();
+}
+
+async function show(asked, answer) {
+  shown = { view: asked, answer };
+  texts.show(answer);
+  showLegend(answer);
+  compared = comparing() ? await compare() : null;
+  showPicture();
+  drawChart();
+}
+
+const comparing = () => $("#compare").value !== "" || $("#layer").value === "difference";
+
+/** The settings kept as "before", of the frame that is shown. */
+async function compare() {
+  const { frame, combine } = shown.view;
+  const before = { ...kept, frame, combine };
+  const answer = await post("api/view", before);
+  if (answer.error) return { error: `Before: ${answer.error.message}` };
+  return { before: answer, difference: await post("api/compare", { before, after: shown.view }) };
+}
+
+// ----------------------------------------------------------------------------------------------------- the frame
+
+const picture = new Picture($("#canvas"), info.shape, {
+  async load({ id, layer, before, scale, low, high, reasons }, { rows, columns, width, height }) {
+    const part = { rows: rows.join(), columns: columns.join(), width, height };
+    const response = await get("api/picture", { id, layer, before, scale, low, high, reasons, ...part });
+    const range = response.headers.get("X-Range").split(",").map(Number);
+    return { bitmap: await createImageBitmap(await response.blob()), range };
+  },
+  paint(context) {
+    paintRings(context);
+    drawing.paint(context);
+  },
+  loaded: showColours,
+  failed: fail,
+});
+
+const drawing = new Drawing(picture, {
+  changed(shapes) {
+    view.shapes = shapes;
+    unsaved = shapes.length > 0;
+    changed();
+  },
+  async lines(points) {
+    const through = points.map((point) => point.join()).join(";");
+    return (await getJson("api/rings", { id: shown.answer.id, through })).rings.flatMap((ring) => ring.lines);
+  },
+});
+drawing.restore(view.shapes);
+
+function showPicture() {
+  if (!shown) return;
+  const layer = $("#layer").value;
+  const source = {
+    id: shown.answer.id, layer, before: layer === "difference" ? compared?.before?.id : null, scale: $("#scale").value,
+    low: $("#low").value, high: $("#high").value, reasons: $("#reasons").checked ? 1 : 0,
+  };
+  if (layer === "difference" && !source.before) source.layer = "subtracted";
+  if (!same(source, picture.source)) picture.show(source);
+}
+
+/** The values of the colours, and as placeholders those that are automatic. */
+function showColours([low, high], { scale, layer }) {
+  $("#side").classList.toggle("no-values", layer === "mask");
+  if (scale !== "percentile") [$("#low").placeholder, $("#high").placeholder] = [short(low, 3), short(high, 3)];
+  else [$("#low").placeholder, $("#high").placeholder] = ["1 %", "99.5 %"];
+  const at = { sqrt: (t) => low + t * t * (high - low), log: (t) => low * (high / low) ** t };
+  const value = at[scale] ?? ((t) => low + t * (high - low));
+  $("#values").replaceChildren(...[1, 0.75, 0.5, 0.25, 0].map((t) => element("li", { textContent: short(value(t), 3) })));
+}
+
+function showLegend({ masked, total }) {
+  const percent = (count) => `${((100 * count) / total).toFixed(2)} %`;
+  const colours = new Map(info.reasons.map((reason) => [reason.name, reason.colour]));
+  const rows = Object.entries(masked).map(([name, count]) => {
+    const swatch = element("i");
+    swatch.style.background = colours.get(name) ?? "";
+    return element("tr", { title: `${count} pixels` }, element("th", { scope: "row" }, swatch, name), element("td", { textContent: percent(count) }));
+  });
+  $("#legend tbody").replaceChildren(...rows);
+}
+
+// Rings of a calibrant.
+
+function paintRings(context) {
+  context.font = "11px sans-serif";
+  for (const { d, hkl, lines: parts } of lines) {
+    for (const part of parts) {
+      const points = part.map((point) => picture.toScreen(point));
+      context.beginPath();
+      points.forEach((point, i) => context[i ? "lineTo" : "moveTo"](...point));
+      context.strokeStyle = "#ff6fae";
+      context.lineWidth = 1;
+      context.stroke();
+      const place = points[Math.floor(points.length / 6)];
+      if (points.length < 12) continue;
+      context.strokeStyle = "#000a";
+      context.lineWidth = 3;
+      context.strokeText(hkl ?? d.toFixed(3), ...place);
+      context.fillStyle = "#ffc1dc";
+      context.fillText(hkl ?? d.toFixed(3), ...place);
+    }
+  }
+}
+
+$("#calibrant").append(...info.calibrants.map((name) => option(name)));
+$("#calibrant").onchange = async ({ target }) => {
+  lines = [];
+  picture.redraw();
+  try {
+    if (target.value) lines = (await getJson("api/rings", { id: shown?.answer.id, calibrant: target.value })).rings;
+  } catch (error) {
+    fail(error);
+  }
+  picture.redraw();
+};
+
+// What is under the cursor.
+
+const cursor = {};
+for (const [name, title] of [["pixel", "Row, column"], ...PIXELS, ["masked", "Masked"]]) {
+  cursor[name] = element("dd", { textContent: "–" });
+  $("#cursor").append(element("div", { className: name }, element("dt", { textContent: title }), cursor[name]));
+}
+
+const pointing = new Latest(async ([slow, fast]) => {
+  if (!shown) return;
+  const said = await getJson("api/pixel", { id: shown.answer.id, slow, fast });
+  for (const [name] of PIXELS) cursor[name].textContent = short(said[name], 5);
+  cursor.masked.textContent = said.masked.join(", ") || "no";
+}, fail);
+
+$("#canvas").addEventListener("pointermove", (event) => {
+  const place = picture.place(event);
+  if (!picture.has(place)) return;
+  cursor.pixel.textContent = place.map(Math.floor).join(", ");
+  pointing.ask(place);
+});
+
+$("#layer").append(...Object.entries(LAYERS).map(([value, text]) => option(value, text)));
+$("#scale").append(...Object.entries(SCALES).map(([value, text]) => option(value, text)));
+$("#scale").value = "sqrt";
+$("#colours").style.background = `linear-gradient(to top, ${(info.colours ?? ["#000", "#fff"]).join()})`;
+$("#fit").onclick = () => picture.fit();
+for (const input of all("#low, #high")) input.oninput = showPicture;
+$("#reasons").onchange = showPicture;
+$("#scale").onchange = () => {
+  $("#low").value = $("#high").value = "";
+  showPicture();
+};
+
+// ---------------------------------------------------------------------------------------------------- the results
+
+const chart = new Chart($("#chart"));
+let tab = "pattern";
+
+function drawChart() {
+  if (!shown) return;
+  const { answer } = shown;
+  const over = $("#compare").value !== "" && compared;
+  const { difference } = over || {};
+  showMetrics(answer, over ? over.before : null, difference?.verdict);
+  const problem = over && (over.error ?? difference?.error?.message ?? difference?.error);
+  say($("#before"), problem ? `No difference: ${problem}` : "");
+  if (tab === "cake") caking.ask();
+  else if (!answer.pattern) chart.empty("No pattern with these settings.");
+  else {
+    const log = $("#intensity").value === "log";
+    chart.pattern({ after: answer.pattern, before: over?.before?.pattern ?? null, difference, log, beside: $("#compare").value === "beside" });
+  }
+}
+
+let cakePicture = "";
+const caking = new Latest(async () => {
+  const { id, cake } = shown.answer;
+  const size = { width: Math.round($("#chart").clientWidth), height: Math.round($("#chart").clientHeight) };
+  const response = await get("api/cake", { id, ...size, scale: $("#scale").value });
+  const axes = cake ?? JSON.parse(response.headers.get("X-Cake"));
+  URL.revokeObjectURL(cakePicture);
+  cakePicture = URL.createObjectURL(await response.blob());
+  if (tab === "cake") chart.cake({ ...axes, label: axes.label ?? shown.answer.pattern?.label, picture: cakePicture });
+}, (error) => (error.status && error.status !== 404 && error.status !== 410 ? chart.empty(error.message) : fail(error)));
+
+function choose(name) {
+  tab = name;
+  for (const button of all("[role=tab]")) button.setAttribute("aria-selected", button.id === `tab-${name}`);
+  $("#chart").setAttribute("aria-labelledby", `tab-${name}`);
+  for (const part of all(".of-pattern")) part.hidden = name !== "pattern";
+  chart.empty("");
+  drawChart();
+}
+
+for (const button of all("[role=tab]")) button.onclick = () => choose(button.id.slice(4));
+$("#intensity").onchange = drawChart;
+
+async function recompare() {
+  try {
+    compared = shown && comparing() ? await compare() : null;
+    showPicture();
+    drawChart();
+  } catch (error) {
+    fail(error);
+  }
+}
+
+$("#layer").onchange = recompare;
+$("#compare").onchange = recompare;
+$("#keep").onclick = () => {
+  if (!shown) return;
+  const { choices, values, shapes } = structuredClone(shown.view);
+  kept = { choices, values, shapes };
+  if (!$("#compare").value) $("#compare").value = "over";
+  recompare();
+};
+
+// ----------------------------------------------------------------------------------------------- frames of the series
+
+const last = info.frames.length - 1;
+$("#title").textContent = info.title;
+$("#combine").append(...info.combine.map((name) => option(name, name === "frame" ? "one frame" : name)));
+$("#combine").disabled = info.combine.length < 2;
+$("#slider").max = last;
+$("#slider").hidden = $("#previous").hidden = $("#next").hidden = !last;
+
+function showFrame() {
+  const one = view.combine === "frame";
+  $("#combine").value = view.combine;
+  $("#slider").value = view.frame;
+  $("#slider").disabled = !one;
+  $("#previous").disabled = !one || view.frame === 0;
+  $("#next").disabled = !one || view.frame === last;
+  $("#position").textContent = one ? `${view.frame + 1} / ${last + 1}` : `${last + 1} frames`;
+  $("#name").textContent = $("#name").title = one ? info.frames[view.frame].name : "";
+  $("#slider").setAttribute("aria-valuetext", info.frames[view.frame].name);
+}
+
+function turnTo(frame, combine = view.combine) {
+  Object.assign(view, { frame: Math.max(0, Math.min(last, frame)), combine });
+  showFrame();
+  changed();
+}
+
+$("#slider").oninput = () => turnTo(Number($("#slider").value));
+$("#previous").onclick = () => turnTo(view.frame - 1);
+$("#next").onclick = () => turnTo(view.frame + 1);
+$("#combine").onchange = () => turnTo(view.frame, $("#combine").value);
+
+// ---------------------------------------------------------------------------------------------------------- begin
+
+const controls = new Controls($("#settings"), info.groups, view, changed);
+const texts = new Texts(() => shown.view, (saved) => (unsaved = unsaved && !same(saved.shapes, view.shapes)), fail);
+darkness.addEventListener("change", () => {
+  chart.again();
+  picture.redraw();
+});
+showFrame();
+changed();
