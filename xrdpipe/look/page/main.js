@@ -52,7 +52,7 @@ const alive = new EventSource("api/alive");
 alive.addEventListener("end", stopped);
 alive.onerror = () => get("api/info").catch(fail);
 $("#end").onclick = () => post("api/end", {}).then(stopped, fail);
-addEventListener("beforeunload", (event) => unsaved && !alive.CLOSED && event.preventDefault());
+addEventListener("beforeunload", (event) => unsaved && alive.readyState !== EventSource.CLOSED && event.preventDefault());
 
 // ------------------------------------------------------------------------------------------------------- the view
 
