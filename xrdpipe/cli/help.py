@@ -67,7 +67,11 @@ def help_text() -> str:
             "",
         ]
     experiments = sorted((conf / "experiment").glob("*.yaml"))
-    parts += ["EXPERIMENT", *(f"  {f'experiment={path.stem}':<30} {described_option(path)}" for path in experiments), ""]
+    parts += [
+        "EXPERIMENT",
+        *(f"  {f'experiment={path.stem}':<30} {described_option(path)}" for path in experiments),
+        "",
+    ]
     return "\n".join([*parts, TAIL])
 
 

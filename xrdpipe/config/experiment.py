@@ -36,7 +36,7 @@ def experiment_yaml(values: Mapping[str, Any], choices: Mapping[str, str], name:
         if not group.startswith("hydra") and group not in NO_GROUPS and (conf_dir() / group / f"{option}.yaml").exists()
     }
     base = to_builtin(Loader().compose([f"{group}={option}" for group, option in options.items()]))
-    shipped = {group: "default" for group in options}
+    shipped = dict.fromkeys(options, "default")
     chosen = {group: option for group, option in options.items() if option != shipped[group]}
     lines = ["# @package _global_", f"# Made by xrdpipe look: experiment={name}, with --config-dir"]
     if chosen:

@@ -16,6 +16,7 @@ from ..model.pattern import Pattern
 from ..numerics.metrics import MEANINGS, REASONS, masked_by
 from ..results.command import repeat_command
 from ..results.judgement import judgement
+from ..stages.plot.series import AXES
 from ..sweeps.verdict import INCOMPARABLE, SURE, beyond_masks, score, standard_error
 from .session import Result, Session
 from .view import View
@@ -70,7 +71,7 @@ def mask_path(session: Session, name: str) -> str:
 def describe_error(error: Exception) -> dict[str, Any]:
     """Return the answer to a view that cannot be shown: the message of the program, and the key that it names."""
     text = str(error)
-    match = re.match(r"([a-z]\w*(?:\.\w+)+)\b", text)
+    match = re.match(r"(shapes|[a-z]\w*(?:\.\w+)+)\b", text)
     nothing = dict.fromkeys(("id", "seconds", "pattern", "cake", "masked", "total", "metrics", "verdict"))
     return {**nothing, "error": {"message": text, "key": match[1] if match else None}}
 
@@ -83,7 +84,7 @@ def describe_cake(cake: Cake) -> dict[str, Any]:
     for name, (centres, count) in axes.items():
         half = (centres[-1] - centres[0]) / max(count - 1, 1) / 2
         edges[name] = [float(centres[0] - half), float(centres[-1] + half)]
-    return {**edges, "unit": cake.unit, "label": cake.label, "shape": list(shape)}
+    return {**edges, "unit": cake.unit, "label": AXES.get(cake.unit, cake.label), "shape": list(shape)}
 
 
 def compare(session: Session, before: Result, after: Result) -> dict[str, Any]:
@@ -130,10 +131,7 @@ def _group_values(result: Result, session: Session) -> dict[str, Any]:
     """Return the values of all keys of the page, after options and changes."""
     values = result.configured.values
     return {
-        f"{group}.{key}": value
-        for group in session.groups
-        for key, value in values[group].items()
-        if key != "_target_"
+        f"{group}.{key}": value for group in session.groups for key, value in values[group].items() if key != "_target_"
     }
 
 
@@ -142,14 +140,14 @@ def _notes(view: View, result: Result) -> list[str]:
     if view.shapes:
         own = as_list(result.configured.values["mask"].get("file"))
         also = f"; it contains those of mask.file ({', '.join(map(str, own))})" if own else ""
-        notes.append(f"the drawn mask has to be saved before the text runs{also}")
+        notes.append(f"The drawn mask has to be saved before the text runs: {view.name}.npy{also}")
     return notes
 
 
 def _pattern(pattern: Pattern) -> dict[str, Any]:
     return {
         "unit": pattern.unit,
-        "label": pattern.label,
+        "label": AXES.get(pattern.unit, pattern.label),
         "x": _numbers(pattern.radial),
         "y": _numbers(pattern.intensity),
         "sigma": None if pattern.sigma is None else _numbers(pattern.sigma),

@@ -25,22 +25,14 @@ def groups(session: Session) -> list[dict[str, Any]]:
 
 
 def _group(session: Session, name: str) -> dict[str, Any]:
-    values, choices = session.composed(session.start)
+    choice = session.composed(session.start)[1].get(name, "default")
     options = sorted(session.loader.get_group_options(name), key=lambda option: (option != "default", option))
-    keys: dict[str, dict[str, Any]] = {}
-    for option in dict.fromkeys([choices.get(name, "default"), *options]):
-        for key in _keys(session, name, option):
-            known = keys.setdefault(key["key"], {**key, "only": []})
-            known["only"].append(option)
-    for key in keys.values():
-        key["only"] = None if len(key["only"]) >= len(options) else key["only"]
-        key["value"] = values[name].get(key["key"].partition(".")[2], key["default"])
     return {
         "name": name,
         "choices": options,
-        "choice": choices.get(name, "default"),
+        "choice": choice,
         "descriptions": {option: described_option(path) for option in options if (path := _file(name, option))},
-        "keys": list(keys.values()),
+        "keys": {option: _keys(session, name, option, option == choice) for option in options},
     }
 
 
@@ -49,27 +41,30 @@ def _file(group: str, option: str) -> Path | None:
     return path if path.exists() else None
 
 
-def _keys(session: Session, group: str, option: str) -> list[dict[str, Any]]:
+def _keys(session: Session, group: str, option: str, chosen: bool) -> list[dict[str, Any]]:
     """Return the keys of an option; none if it does not compose."""
+    start = session.start if chosen else session.start.changed({group: option}, {})
     try:
-        values = session.composed(session.bare({group: option}))[0][group]
-        stage = build(values, group)
+        bare = session.composed(session.bare({group: option}))[0][group]
+        values = session.composed(start)[0][group]
+        stage = build(bare, group)
     except ConfigError:  # of the user's own options; the view says so when it is chosen
         return []
     path = _file(group, option) or _file(group, "default")
     described = {} if path is None else described_keys(path, f"{group}.")
-    return [_key(stage, field, group, values, described) for field in dataclasses.fields(stage)]
+    return [_key(stage, field, group, bare, values, described) for field in dataclasses.fields(stage)]
 
 
 def _key(
     stage: Stage,
     field: dataclasses.Field[Any],
     group: str,
+    bare: Mapping[str, Any],
     values: Mapping[str, Any],
     described: Mapping[str, Described],
 ) -> dict[str, Any]:
     key = f"{group}.{field.name}"
-    default = values.get(field.name, getattr(stage, field.name))
+    default = bare.get(field.name, getattr(stage, field.name))
     kind, nullable = _kind(get_type_hints(type(stage))[field.name], default)
     more = field.metadata
     if more.get("choices"):
@@ -80,6 +75,7 @@ def _key(
         "nullable": nullable,
         "choices": list(more["choices"]) if more.get("choices") else None,
         "default": default,
+        "value": values.get(field.name, default),
         "help": described[key].text if key in described else "",
         "low": more.get("low"),
         "high": more.get("high"),

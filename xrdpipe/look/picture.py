@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..model.cake import Cake
 from ..model.errors import ConfigError, choice, require
 from ..numerics.compiled import compiled
 from ..numerics.metrics import REASONS
+from ..pipeline.recipe import setup_of
+from ..stages.integ.cake import Regroup
+from ..stages.integ.integ import Integ
 from ..stages.plot.png import encode_indexed_png
 from ..stages.plot.preview import COLOURS
-from .session import Result
+from .session import Result, Session
 
 LAYERS = ("frame", "subtracted", "mask", "difference")
 SCALES = ("linear", "sqrt", "log", "percentile")
+TAKEN = ("unit", "correctSolidAngle", "polarization_factor", "radial_range")  # from the integration of the view
 LARGEST = 4096  # pixels of a side of a picture
 LEVELS = 240  # colours of the values; then those of the reasons, of no value, and transparent
 NO_VALUE, OUTSIDE = 254, 255
 SAMPLE = 1 << 18  # pixels that decide the contrast
-DARKEST = 1e-4  # of the highest value: where a logarithm begins that would begin at 0
+PERCENTILES = (1.0, 99.5)  # of the first and the last colour, unless said otherwise
+CHANGES = {"only before": "#e69f00", "only after": "#56b4e9"}  # of masked pixels, in a difference
 
 Floats = NDArray[np.float32]
 
@@ -39,7 +44,8 @@ class Part:
     scale
         One of `SCALES`.
     low, high
-        Counts of the first and the last colour; None: the 1st and the 99.5th percentile of the good pixels.
+        Counts of the first and the last colour, percentiles of the good pixels for ``scale=percentile``; None: the
+        1st and the 99.5th percentile.
     reasons
         Draw masked pixels in the colours of the reasons.
     """
@@ -75,7 +81,7 @@ def frame_png(result: Result, layer: str, part: Part, before: Result | None = No
         What is shown.
     layer
         ``frame``: as read. ``subtracted``: after all stages. ``mask``: the reasons alone. ``difference``: of the frames
-        after all stages, blue where it is less than in ``before``.
+        after all stages, blue where it is less than in ``before``; and pixels that only one of them masks.
     part
         What of it, and how.
     before
@@ -89,15 +95,47 @@ def frame_png(result: Result, layer: str, part: Part, before: Result | None = No
     low, high = 0.0, 1.0
     if layer != "mask":
         values = _values(result, layer, before)
-        low, high, ranks = _contrast(result, layer, values, mask, part, before)
+        low, high = _contrast(result, layer, values, mask, part, before)
         shown = np.empty(indices.shape, np.float32)
         average(values, *rows, *columns, shown)
-        indices = _levels(shown, low, high, part.scale, ranks)
+        indices = _levels(shown, low, high, part.scale)
         indices[rows[0] >= rows[1]] = OUTSIDE
         indices[:, columns[0] >= columns[1]] = OUTSIDE
     if part.reasons or layer == "mask":
-        cover(mask, *rows, *columns, indices)
+        cover(_changes(mask, before) if layer == "difference" else mask, *rows, *columns, indices)
     return encode_indexed_png(indices, _palette(layer == "difference")), low, high
+
+
+def _changes(mask: NDArray[np.uint8], before: Result | None) -> NDArray[np.uint8]:
+    """Return the pixels that one of two masks has alone: bit 0 before, bit 1 after."""
+    masked = mask != 0
+    earlier = masked if before is None else before.frame.masked
+    changes: NDArray[np.uint8] = (earlier & ~masked) + np.uint8(2) * (masked & ~earlier)
+    return changes
+
+
+def cake_of(session: Session, result: Result) -> Cake:
+    """Return the cake of a view; made on demand with the settings of the integration and the bins of ``integ=cake``.
+
+    Raises
+    ------
+    ConfigError
+        There is no integration, or its settings allow no cake.
+    """
+    made = result.frame.results.cake or result.pictures.get("cake")
+    if isinstance(made, Cake):
+        return made
+    stages = result.configured.pipeline.stages.values()
+    integ = next((stage for stage in stages if isinstance(stage, Integ)), None)
+    if integ is None:
+        raise ConfigError("stages: there is no integ stage, so there is no cake")
+    keys = {field.name for field in fields(Regroup)}
+    regroup = Regroup(**{key: getattr(integ, key) for key in TAKEN if key in keys})
+    step = session.prepared("cake", regroup, setup_of(result.configured.pipeline, session.geometry))
+    cake = step(result.frame).results.cake
+    assert cake is not None
+    result.pictures["cake"] = cake
+    return cake
 
 
 def cake_png(intensity: NDArray[np.float64], width: int, height: int, scale: str) -> tuple[bytes, float, float]:
@@ -105,11 +143,10 @@ def cake_png(intensity: NDArray[np.float64], width: int, height: int, scale: str
     values = np.ascontiguousarray(intensity[::-1], np.float32)
     part = Part((0, values.shape[0]), (0, values.shape[1]), width, height, scale)
     good = values[np.isfinite(values)]
-    low, high = map(float, np.percentile(good, (1, 99.5))) if good.size else (0.0, 1.0)
-    ranks = np.quantile(good, np.linspace(0, 1, LEVELS + 1)) if good.size else np.linspace(0, 1, LEVELS + 1)
+    low, high = map(float, np.percentile(good, PERCENTILES)) if good.size else (0.0, 1.0)
     shown = np.empty((height, width), np.float32)
     average(values, *_edges(*part.rows, height, values.shape[0]), *_edges(*part.columns, width, values.shape[1]), shown)
-    return encode_indexed_png(_levels(shown, low, high, scale, ranks), _palette(False)), low, high
+    return encode_indexed_png(_levels(shown, low, high, scale), _palette(False)), low, high
 
 
 def _values(result: Result, layer: str, before: Result | None) -> Floats:
@@ -131,32 +168,38 @@ def _values(result: Result, layer: str, before: Result | None) -> Floats:
 
 def _contrast(
     result: Result, layer: str, values: Floats, mask: NDArray[np.uint8], part: Part, before: Result | None
-) -> tuple[float, float, Any]:
-    """Return the counts of the first and the last colour, and the edges of equally frequent levels."""
-    key = layer, None if before is None else before.view.id
+) -> tuple[float, float]:
+    """Return the values of the first and the last colour."""
+    key = f"sample {layer} {before.view.id if before else ''}"
     if key not in result.pictures:
         step = max(1, values.size // SAMPLE) | 1  # odd, so that all columns are reached
         some, good = values.ravel()[::step], mask.ravel()[::step] == 0
         good &= np.isfinite(some)
         sample = some[good] if good.any() else some[np.isfinite(some)]
-        sample = sample if sample.size else np.zeros(1, np.float32)
-        limits = np.percentile(sample, (1, 99.5))
+        result.pictures[key] = np.sort(sample) if sample.size else np.zeros(1, np.float32)
+    sample = result.pictures[key]
+    if part.scale == "percentile":
+        limits = (PERCENTILES[0] if part.low is None else part.low, PERCENTILES[1] if part.high is None else part.high)
+        require(0 <= limits[0] < limits[1] <= 100, "low", limits, "two percentiles expected, the smaller one first")
+        low, high = map(float, np.percentile(sample, limits))
+    else:
+        low, high = map(float, np.percentile(sample, PERCENTILES))
         if layer == "difference":
-            limits = np.array([-1, 1]) * max(np.percentile(np.abs(sample), 99.5), 1e-6)
-        result.pictures[key] = *map(float, limits), np.quantile(sample, np.linspace(0, 1, LEVELS + 1))
-    low, high, ranks = result.pictures[key]
-    return low if part.low is None else part.low, high if part.high is None else part.high, ranks
+            high = max(abs(low), abs(high), 1e-6)
+            low = -high
+        low, high = low if part.low is None else part.low, high if part.high is None else part.high
+    if part.scale == "log" and low <= 0:
+        first = int(np.searchsorted(sample, 0, side="right"))
+        low = float(sample[first]) if first < sample.size else 1e-6
+    return low, high
 
 
-def _levels(values: Floats, low: float, high: float, scale: str, ranks: Any) -> NDArray[np.uint8]:
+def _levels(values: Floats, low: float, high: float, scale: str) -> NDArray[np.uint8]:
     """Return the index of the colour of every value."""
     bad = ~np.isfinite(values)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        if scale == "percentile":
-            share = np.searchsorted(ranks, values.ravel(), side="right").reshape(values.shape) / np.float32(LEVELS)
-        elif scale == "log":
-            first = low if low > 0 else max(high * DARKEST, 1e-9)
-            share = np.log(np.maximum(values, first) / first) / np.log(max(high / first, 1 + 1e-6))
+        if scale == "log":
+            share = np.log(np.maximum(values, np.float32(low)) / np.float32(low)) / np.log(max(high / low, 1 + 1e-6))
         else:
             share = np.clip((values - low) / max(high - low, 1e-9), 0, 1)
             share = np.sqrt(share) if scale == "sqrt" else share
@@ -164,6 +207,12 @@ def _levels(values: Floats, low: float, high: float, scale: str, ranks: Any) -> 
     levels[bad] = NO_VALUE
     result: NDArray[np.uint8] = levels.astype(np.uint8)
     return result
+
+
+def colours(stops: int = 16) -> list[str]:
+    """Return colours of the values, first to last, as ``#rrggbb``."""
+    chosen = _palette(False)[np.linspace(0, LEVELS - 1, stops).astype(int), :3]
+    return [f"#{bytes(each).hex()}" for each in chosen.tolist()]
 
 
 def _edges(first: float, last: float, count: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -188,8 +237,9 @@ def _palette(diverging: bool) -> NDArray[np.uint8]:
         palette[:LEVELS, :3] = np.round(blue * (1 - low) + white * (low - high) + red * high)
     else:
         palette[:LEVELS, :3] = np.round(255 * (1 - 0.85 * share))  # as in previews
-    for number, name in enumerate(REASONS):
-        palette[LEVELS + number, :3] = list(bytes.fromhex(COLOURS[name][1:]))
+    marks = CHANGES.values() if diverging else (COLOURS[name] for name in REASONS)
+    for number, colour in enumerate(marks, LEVELS):
+        palette[number, :3] = list(bytes.fromhex(colour[1:]))
     palette[NO_VALUE] = 255
     palette[OUTSIDE] = 0
     return palette

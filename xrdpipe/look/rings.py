@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..model.errors import ConfigError, nearest
 from .session import Result, Session
+from .shapes import angle_at
 
 SIDE = 400  # nodes of the grid on which rings are drawn, of the longer side
 MOST = 60  # rings
@@ -34,7 +37,6 @@ def calibrant_rings(session: Session, name: str) -> list[dict[str, Any]]:
     ConfigError
         There is no such calibrant, or the geometry has no wavelength.
     """
-    from contourpy import contour_generator
     from pyFAI.calibrant import CALIBRANT_FACTORY
 
     if name not in calibrants():
@@ -42,20 +44,51 @@ def calibrant_rings(session: Session, name: str) -> list[dict[str, Any]]:
     wavelength = session.plan.poni.wavelength
     if wavelength is None:
         raise ConfigError(f"calibrant={name}: rings need a wavelength, which {session.plan.poni.path} does not have")
-    angles = session.two_theta
-    step = max(1, max(angles.shape) // SIDE)
-    slow, fast = (np.unique([*range(0, size, step), size - 1]) for size in angles.shape)
-    grid = np.tan(angles[np.ix_(slow, fast)].astype(float) / 2)  # nearly linear along a radius
-    lines_at = contour_generator(x=fast + 0.5, y=slow + 0.5, z=grid).lines
-    first, last = float(angles.min()), float(angles.max())
-    found = []
+    lines_at = _contours(session.two_theta)
+    first, last = float(session.two_theta.min()), float(session.two_theta.max())
+    found: list[dict[str, Any]] = []
     for spacing in sorted(map(float, CALIBRANT_FACTORY(name).dspacing), reverse=True):
         sine = wavelength * 1e10 / 2 / spacing
         two_theta = 2 * math.asin(sine) if sine < 1 else math.inf
         if first <= two_theta <= last and len(found) < MOST:
-            lines = [line[:, ::-1].round(2).tolist() for line in lines_at(math.tan(two_theta / 2))]
-            found.append({"d": spacing, "hkl": None, "two_theta": math.degrees(two_theta), "lines": lines})
+            about = {"d": spacing, "hkl": None, "two_theta": math.degrees(two_theta)}
+            found.append({**about, "lines": lines_at(two_theta)})
     return found
+
+
+def rings_through(session: Session, points: list[tuple[float, float]]) -> list[dict[str, Any]]:
+    """Return the lines of constant 2theta through some points (slow, fast), as `calibrant_rings` does."""
+    lines_at = _contours(session.two_theta)
+    wavelength, found = session.plan.poni.wavelength, []
+    for point in points:
+        angle = angle_at(session.two_theta, point)
+        spacing = None if wavelength is None or not angle else wavelength * 1e10 / 2 / math.sin(angle / 2)
+        about = {"d": spacing, "hkl": None, "two_theta": math.degrees(angle)}
+        found.append({**about, "lines": lines_at(angle)})
+    return found
+
+
+def beam_centre(session: Session) -> list[float] | None:
+    """Return where 2theta is 0 (slow, fast); None if that is not on the detector."""
+    angles = session.two_theta
+    slow, fast = np.unravel_index(int(np.argmin(angles)), angles.shape)
+    near = angles[max(slow - 1, 0) : slow + 2, max(fast - 1, 0) : fast + 2]
+    return [float(slow) + 0.5, float(fast) + 0.5] if angles[slow, fast] <= np.ptp(near) else None
+
+
+def _contours(angles: NDArray[np.float32]) -> Callable[[float], list[list[list[float]]]]:
+    """Return a function from 2theta (rad) to its lines: points (slow, fast)."""
+    from contourpy import LineType, contour_generator
+
+    step = max(1, max(angles.shape) // SIDE)
+    slow, fast = (np.unique([*range(0, size, step), size - 1]) for size in angles.shape)
+    grid = np.tan(angles[np.ix_(slow, fast)].astype(float) / 2)  # nearly linear along a radius
+    generator = contour_generator(x=fast + 0.5, y=slow + 0.5, z=grid, line_type=LineType.Separate)
+
+    def lines(angle: float) -> list[list[list[float]]]:
+        return [np.asarray(line)[:, ::-1].round(2).tolist() for line in generator.lines(math.tan(angle / 2))]
+
+    return lines
 
 
 def describe_pixel(session: Session, result: Result, slow: float, fast: float) -> dict[str, Any]:

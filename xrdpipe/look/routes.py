@@ -11,20 +11,21 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from ..config.arguments import UsageError
 from ..model.errors import ConfigError, FrameError, choice
+from ..report.report import plotly_script
 from ..stages.plot.preview import COLOURS
 from . import answer, controls, picture, rings, save
-from .cake import cake_of
 from .session import Result, Session
 from .tabs import Tabs
 from .view import COMBINE, View, checked_name, parse_view
 
 PAGE = Path(__file__).parent / "page"
+MOST_POINTS = 16  # that rings are drawn through
 GONE = "this view is not kept any more; ask for it again"
 
 
@@ -60,7 +61,7 @@ def application(session: Session, tabs: Tabs) -> Starlette:
 
     return Starlette(
         routes=[
-            get("/", lambda request: Response((PAGE / "index.html").read_bytes(), media_type="text/html")),
+            get("/", lambda request: FileResponse(PAGE / "index.html")),
             get("/plotly.js", lambda request: _plotly()),
             get("/api/info", lambda request: JSONResponse(info(session))),
             get("/api/picture", lambda request: _picture(session, request.query_params)),
@@ -72,7 +73,7 @@ def application(session: Session, tabs: Tabs) -> Starlette:
             post("/api/save", lambda content: _save(session, content)),
             post("/api/end", end),
             Route("/api/alive", alive),
-            Mount("/page", StaticFiles(directory=PAGE)),
+            Mount("/", StaticFiles(directory=PAGE)),
         ]
     )
 
@@ -92,6 +93,9 @@ def info(session: Session) -> dict[str, Any]:
         "calibrants": rings.calibrants(),
         "units": sorted(RADIAL_UNITS),
         "reasons": [{"name": name, "colour": colour} for name, colour in COLOURS.items()],
+        "changes": [{"name": name, "colour": colour} for name, colour in picture.CHANGES.items()],
+        "colours": picture.colours(),
+        "centre": rings.beam_centre(session),
         "notes": session.plan.notes,
     }
 
@@ -101,7 +105,7 @@ def _answered(make: Callable[[Request], Response], request: Request) -> Response
     try:
         return make(request)
     except NotKeptError:
-        return _failed(GONE, 404)
+        return _failed(GONE, 410)
     except save.ExistsError as error:
         return _failed(str(error), 409)
     except (ConfigError, FrameError, UsageError) as error:
@@ -171,7 +175,7 @@ def _picture(session: Session, query: Mapping[str, str]) -> Response:
 
 
 def _cake(session: Session, query: Mapping[str, str]) -> Response:
-    cake = cake_of(session, _made(session, query.get("id")))
+    cake = picture.cake_of(session, _made(session, query.get("id")))
     size = int(_number(query, "width", 800)), int(_number(query, "height", 400))
     choice("scale", query.get("scale", "linear"), picture.SCALES)
     png, low, high = picture.cake_png(cake.intensity, *size, query.get("scale", "linear"))
@@ -186,7 +190,10 @@ def _pixel(session: Session, query: Mapping[str, str]) -> Response:
 
 
 def _rings(session: Session, query: Mapping[str, str]) -> Response:
-    return JSONResponse({"rings": rings.calibrant_rings(session, query.get("calibrant", ""))})
+    if "through" not in query:
+        return JSONResponse({"rings": rings.calibrant_rings(session, query.get("calibrant", ""))})
+    points = [_pair({"point": each}, "point", (0, 0)) for each in query["through"].split(";")[:MOST_POINTS]]
+    return JSONResponse({"rings": rings.rings_through(session, points)})
 
 
 def _number(query: Mapping[str, str], key: str, default: Any) -> Any:
@@ -208,9 +215,7 @@ def _pair(query: Mapping[str, str], key: str, default: tuple[float, float]) -> t
 
 
 def _plotly() -> Response:
-    from plotly.offline import get_plotlyjs
-
-    return Response(get_plotlyjs(), media_type="text/javascript")
+    return Response(plotly_script(), media_type="text/javascript", headers={"Cache-Control": "private, max-age=3600"})
 
 
 async def _pulse(tabs: Tabs) -> AsyncIterator[str]:
@@ -220,5 +225,3 @@ async def _pulse(tabs: Tabs) -> AsyncIterator[str]:
             yield "data: alive\n\n"
             await asyncio.sleep(1)
         yield "event: end\ndata: ended\n\n"
-
-

@@ -20,7 +20,6 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Cache-Control": "no-store",
 }
 
 
@@ -54,7 +53,10 @@ class Guard:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
+                given = MutableHeaders(scope=message)
+                cached = "no-store" if scope["path"].startswith("/api/") else "no-cache"
+                for name, value in {**HEADERS, "Cache-Control": cached}.items():
+                    given.setdefault(name, value)
             await send(message)
 
         await (answer or self._app)(scope, _limited(receive), send_with_headers)

@@ -35,8 +35,7 @@ from ..pipeline.recipe import setup_of
 from ..stages.mask import Mask
 from ..stages.stage import Setup, Stage, Step
 from . import shapes
-from .kept import Kept
-from .line import Line, Wanted
+from .line import Kept, Line, Wanted
 from .view import View
 from .words import GROUPS, Start, checked_values
 
@@ -152,7 +151,7 @@ class Session:
 
     @cached_property
     def integrator(self) -> Any:
-        """pyFAI's integrator, for the angles of single positions."""
+        """PyFAI's integrator, for the angles of single positions."""
         return self.geometry.integrator
 
     def prepared(self, name: str, stage: Stage, setup: Setup) -> Step:

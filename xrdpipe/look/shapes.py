@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,12 +41,17 @@ def draw(shapes: Sequence[Shape], image: Image, two_theta: Callable[[], NDArray[
     return mask
 
 
+def angle_at(two_theta: NDArray[np.floating], point: tuple[float, float]) -> float:
+    """Return 2theta of the pixel at a position (slow, fast), or of the nearest one."""
+    slow, fast = np.clip(np.floor(point), 0, np.array(two_theta.shape) - 1).astype(int)
+    return float(two_theta[slow, fast])
+
+
 def _pixels(shape: Shape, image: Image, two_theta: Callable[[], NDArray[np.floating]]) -> tuple[Area, Bools]:
     points = np.array(shape.points, float).reshape(-1, 2)
     if shape.kind == "ring":
         angles = two_theta()
-        at = np.clip(points, 0, np.array(image.shape) - 1).astype(int)
-        first, last = np.sort(angles[at[:, 0], at[:, 1]])
+        first, last = sorted(angle_at(angles, (slow, fast)) for slow, fast in points)
         return _all(image), (angles >= first) & (angles <= last)
     if shape.kind == "threshold" and not len(points):
         return _all(image), _beyond(shape, image)
@@ -98,7 +104,7 @@ def _polygon(points: NDArray[np.float64], area: Area) -> Bools:
 def _brush(points: NDArray[np.float64], radius: float, area: Area) -> Bools:
     """Return the pixels of an area whose centres are at most ``radius`` from a path."""
     inside = np.zeros(tuple(each.stop - each.start for each in area), np.bool_)
-    ends = zip(points, points[1:], strict=False) if len(points) > 1 else [(points[0], points[0])]
+    ends = pairwise(points) if len(points) > 1 else [(points[0], points[0])]
     for start, end in ends:
         part = _bounds(np.array([start, end]), radius, (area[0].stop, area[1].stop))
         part = tuple(slice(max(each.start, of.start), each.stop) for each, of in zip(part, area, strict=True))  # type: ignore[assignment]

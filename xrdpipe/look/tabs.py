@@ -28,7 +28,7 @@ class Tabs:
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        """A tab is open for as long as this context."""
+        """Count a tab as open for as long as this context lasts."""
         self._open += 1
         try:
             yield

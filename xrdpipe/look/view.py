@@ -95,8 +95,12 @@ def parse_view(content: Any) -> View:
         good = isinstance(pairs, Mapping) and len(pairs) <= MOST_VALUES
         require(good, what, type(pairs).__name__, f"an object of at most {MOST_VALUES} keys expected")
     for group, option in choices.items():
-        good = isinstance(option, str) and re.fullmatch(r"\w{1,64}", option)
-        require(bool(good), str(group)[:64], str(option)[:64], "the name of an option expected")
+        require(
+            bool(isinstance(option, str) and re.fullmatch(r"\w{1,64}", option)),
+            str(group)[:64],
+            str(option)[:64],
+            "the name of an option expected",
+        )
     texts = tuple((key, json.dumps(value)) for key, value in values.items())
     for key, text in texts:
         require(len(text) <= LONGEST, key[:64], f"{text[:20]}...", f"at most {LONGEST} characters expected")
