@@ -6,15 +6,15 @@ import { $, colour, element, say, short } from "./elements.js";
 const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 
 const CONFIG = { displaylogo: false, responsive: false, displayModeBar: "hover",
-  modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"] };
+  modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage"]] };
 
 const axis = (title, more = {}) => ({
   title: { text: plain(title), standoff: 6 }, showline: true, mirror: true, ticks: "outside", ticklen: 4, linecolor: colour("rule"),
   tickcolor: colour("rule"), showgrid: false, zeroline: false, automargin: true, exponentformat: "power", ...more,
 });
 
-const line = (name, { x, y }, paint, more = {}) => ({
-  type: "scatter", mode: "lines", name, x, y, line: { color: paint, width: 1.4 }, hovertemplate: "%{y:.6g}", ...more,
+const line = (name, { x, y }, paint, { width = 1.4, ...more } = {}) => ({
+  type: "scatter", mode: "lines", name, x, y, line: { color: paint, width }, hovertemplate: "%{y:.6g}", ...more,
 });
 
 /** Two lines around the difference, as one filled area. */
@@ -25,10 +25,11 @@ function band({ x, sigma }) {
 }
 
 const base = () => ({
-  margin: { l: 8, r: 10, t: 8, b: 8 }, paper_bgcolor: "transparent", plot_bgcolor: "transparent", dragmode: "zoom",
+  margin: { l: 8, r: 12, t: 26, b: 8 }, paper_bgcolor: "transparent", plot_bgcolor: "transparent", dragmode: "zoom",
   font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: colour("ink") }, showlegend: false,
   hovermode: "x unified", hoverlabel: { bgcolor: colour("panel"), bordercolor: colour("rule"), font: { color: colour("ink") } },
-  legend: { orientation: "h", x: 1, xanchor: "right", y: 0.99, yanchor: "top", bgcolor: "transparent" }, uirevision: "same",
+  legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom", bgcolor: "transparent" }, uirevision: "same",
+  modebar: { bgcolor: "transparent", color: colour("quiet"), activecolor: colour("accent") },
 });
 
 /** `before` and `difference` are null where nothing is compared. */
@@ -46,7 +47,7 @@ function patternFigure({ after, before, difference, log, beside }) {
     traces.push(line("before", before, colour("before")), line("after", after, colour("after"), { xaxis: "x3", yaxis: "y3" }));
   } else {
     layout.xaxis = axis(label, { anchor: low ? "y2" : "y" });
-    if (before) traces.push(line("before", before, colour("before")));
+    if (before) traces.push(line("before", before, colour("before"), { width: 3.4 })); // seen also under the other
     traces.push(line("after", after, colour("after")));
   }
   layout.showlegend = Boolean(before);

@@ -28,8 +28,12 @@ function numberEditor({ kind, low, high }) {
   return { input, read, write: (value) => (input.value = value ?? "") };
 }
 
-function textEditor({ kind }) {
+function textEditor({ kind, key, choices }) {
   const input = element("input", { type: "text", spellcheck: false, autocomplete: "off" });
+  if (choices) {
+    input.setAttribute("list", `choices-${key}`);
+    input.append(element("datalist", { id: `choices-${key}` }, ...choices.map((each) => option(each))));
+  }
   const read = () => {
     if (!input.value.trim()) throw new Error("Type a value.");
     return valueOf(input.value, kind);

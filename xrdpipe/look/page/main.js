@@ -22,6 +22,7 @@ let kept = { choices: {}, values: {}, shapes: [] }; // "before"
 let compared = null; // {before: answer, difference}
 let lines = []; // of the calibrant
 let unsaved = false; // shapes that were not saved
+let saved = {}; // {view, note} of what was saved last
 
 function remembered() {
   try {
@@ -63,6 +64,7 @@ const asking = new Latest(async () => {
     const answer = await post("api/view", asked);
     controls.fail(answer.error);
     say($("#problem"), answer.error?.message);
+    $("#waiting").hidden = true;
     $("#old").hidden = !answer.error || !shown;
     document.body.classList.toggle("old", Boolean(answer.error));
     if (!answer.error) await show(asked, answer);
@@ -80,7 +82,7 @@ function changed() {
 
 async function show(asked, answer) {
   shown = { view: asked, answer };
-  texts.show(answer);
+  texts.show(same(asked, saved.view) ? { ...answer, notes: [saved.note] } : answer);
   showLegend(answer);
   compared = comparing() ? await compare() : null;
   showPicture();
@@ -101,11 +103,14 @@ async function compare() {
 // ----------------------------------------------------------------------------------------------------- the frame
 
 const picture = new Picture($("#canvas"), info.shape, {
-  async load({ id, layer, before, scale, low, high, reasons }, { rows, columns, width, height }) {
-    const part = { rows: rows.join(), columns: columns.join(), width, height };
-    const response = await get("api/picture", { id, layer, before, scale, low, high, reasons, ...part });
-    const range = response.headers.get("X-Range").split(",").map(Number);
-    return { bitmap: await createImageBitmap(await response.blob()), range };
+  async load({ id, layer, before, scale, low, high }, { rows, columns, width, height }) {
+    const part = { id, rows: rows.join(), columns: columns.join(), width, height };
+    const bitmap = async (response) => createImageBitmap(await (await response).blob());
+    const values = get("api/picture", { ...part, layer, before, scale, low, high, reasons: 0 });
+    const above = layer === "frame" || layer === "subtracted" ? bitmap(get("api/picture", { ...part, layer: "mask" })) : null;
+    const loaded = await Promise.all([bitmap(values), above]);
+    const range = (await values).headers.get("X-Range").split(",").map(Number);
+    return { bitmap: loaded[0], mask: loaded[1], range };
   },
   paint(context) {
     paintRings(context);
@@ -133,7 +138,7 @@ function showPicture() {
   const layer = $("#layer").value;
   const source = {
     id: shown.answer.id, layer, before: layer === "difference" ? compared?.before?.id : null, scale: $("#scale").value,
-    low: $("#low").value, high: $("#high").value, reasons: $("#reasons").checked ? 1 : 0,
+    low: $("#low").value, high: $("#high").value,
   };
   if (layer === "difference" && !source.before) source.layer = "subtracted";
   if (!same(source, picture.source)) picture.show(source);
@@ -149,6 +154,11 @@ function showColours([low, high], { scale, layer }) {
   $("#values").replaceChildren(...[1, 0.75, 0.5, 0.25, 0].map((t) => element("li", { textContent: short(value(t), 3) })));
 }
 
+function showOpacity() {
+  picture.opacity = Number($("#opacity").value) / 100;
+  picture.redraw();
+}
+
 function showLegend({ masked, total }) {
   const percent = (count) => `${((100 * count) / total).toFixed(2)} %`;
   const colours = new Map(info.reasons.map((reason) => [reason.name, reason.colour]));
@@ -162,24 +172,33 @@ function showLegend({ masked, total }) {
 
 // Rings of a calibrant.
 
+const APART = 4; // screen pixels between rings that are drawn, and between labels
+const LABELS = 26;
+
+/** Draw those rings that can be told apart at this zoom, and as many labels as there is room for. */
 function paintRings(context) {
-  context.font = "11px sans-serif";
+  const far = ([x, y], them, gap) => them.every(([a, b]) => Math.hypot(a - x, b - y) > gap);
+  const [drawn, labels] = [[], []];
   for (const { d, hkl, lines: parts } of lines) {
     for (const part of parts) {
       const points = part.map((point) => picture.toScreen(point));
+      const place = points[Math.floor(points.length / 6)];
+      if (!far(place, drawn, APART)) continue;
+      drawn.push(place);
+      context.strokeStyle = "#ff4f9add";
+      context.lineWidth = 1;
       context.beginPath();
       points.forEach((point, i) => context[i ? "lineTo" : "moveTo"](...point));
-      context.strokeStyle = "#ff6fae";
-      context.lineWidth = 1;
       context.stroke();
-      const place = points[Math.floor(points.length / 6)];
-      if (points.length < 12) continue;
-      context.strokeStyle = "#000a";
-      context.lineWidth = 3;
-      context.strokeText(hkl ?? d.toFixed(3), ...place);
-      context.fillStyle = "#ffc1dc";
-      context.fillText(hkl ?? d.toFixed(3), ...place);
+      if (points.length > 12 && far(place, labels.map((label) => label.place), LABELS)) labels.push({ text: hkl ?? d.toFixed(3), place });
     }
+  }
+  context.font = "11px sans-serif";
+  for (const { text, place: [x, y] } of labels) {
+    context.fillStyle = "#fffd";
+    context.fillRect(x - 2, y - 10, context.measureText(text).width + 4, 13);
+    context.fillStyle = "#a8005c";
+    context.fillText(text, x, y);
   }
 }
 
@@ -223,7 +242,7 @@ $("#scale").value = "sqrt";
 $("#colours").style.background = `linear-gradient(to top, ${(info.colours ?? ["#000", "#fff"]).join()})`;
 $("#fit").onclick = () => picture.fit();
 for (const input of all("#low, #high")) input.oninput = showPicture;
-$("#reasons").onchange = showPicture;
+$("#opacity").oninput = showOpacity;
 $("#scale").onchange = () => {
   $("#low").value = $("#high").value = "";
   showPicture();
@@ -293,6 +312,14 @@ $("#keep").onclick = () => {
   recompare();
 };
 
+/** The drawn mask has this name from now on, also in the text. */
+function wasSaved(written, name, note) {
+  saved = { view: { ...written, name }, note };
+  unsaved &&= !same(written.shapes, view.shapes);
+  view.name = name;
+  changed();
+}
+
 // ----------------------------------------------------------------------------------------------- frames of the series
 
 const last = info.frames.length - 1;
@@ -328,10 +355,11 @@ $("#combine").onchange = () => turnTo(view.frame, $("#combine").value);
 // ---------------------------------------------------------------------------------------------------------- begin
 
 const controls = new Controls($("#settings"), info.groups, view, changed);
-const texts = new Texts(() => shown.view, (saved) => (unsaved = unsaved && !same(saved.shapes, view.shapes)), fail);
+const texts = new Texts(() => shown.view, wasSaved, fail);
 darkness.addEventListener("change", () => {
   chart.again();
   picture.redraw();
 });
+showOpacity();
 showFrame();
 changed();

@@ -9,11 +9,11 @@ const PAUSE = 60; // ms without movement before a part is asked for
 /**
  * Coordinates are those of the detector: pixel (0, 0) covers 0 to 1 along slow (down) and fast (right).
  *
- * `load(source, part)` gives `{bitmap, range}` of a part; `paint(context, picture)` draws on top; `loaded(range)` hears
- * the values of the colours.
+ * `load(source, part)` gives `{bitmap, mask, range}` of a part; `paint(context, picture)` draws on top; `loaded(range)`
+ * hears the values of the colours.
  */
 export class Picture {
-  #whole = null; // {bitmap, part, source} of the whole frame, coarse
+  #whole = null; // {bitmap, mask, part, source} of the whole frame, coarse
   #sharp = null; // the same of the visible part
   #fitted = true;
 
@@ -22,6 +22,7 @@ export class Picture {
     this.context = canvas.getContext("2d");
     this.corner = [0, 0]; // (slow, fast) of the canvas's upper left corner
     this.zoom = 1; // CSS pixels of a detector pixel
+    this.opacity = 1; // of the mask over the frame
     this.loading = new Latest(() => this.#load(), failed, PAUSE);
     canvas.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
     canvas.addEventListener("keydown", (event) => this.#key(event));
@@ -133,17 +134,15 @@ export class Picture {
   async #load() {
     const { source } = this;
     const part = this.#visible();
-    const { bitmap, range } = await this.load(source, part);
-    this.#sharp?.bitmap.close();
-    this.#sharp = { bitmap, part, source };
-    this.loaded(range, source);
+    const loaded = await this.load(source, part);
+    this.#sharp = { ...loaded, part, source };
+    if (part.rows[1] - part.rows[0] === this.shape[0] && part.columns[1] - part.columns[0] === this.shape[1]) this.#whole = this.#sharp;
+    this.loaded(loaded.range, source);
     this.redraw();
     if (this.#whole?.source === source || this.loading.overtaken) return;
     const sizes = [this.canvas.clientHeight / this.shape[0], this.canvas.clientWidth / this.shape[1]];
     const whole = this.#sized([0, this.shape[0]], [0, this.shape[1]], Math.min(...sizes));
-    const coarse = await this.load(source, whole);
-    this.#whole?.bitmap.close();
-    this.#whole = { bitmap: coarse.bitmap, part: whole, source };
+    this.#whole = { ...(await this.load(source, whole)), part: whole, source };
     this.redraw();
   }
 
@@ -158,14 +157,19 @@ export class Picture {
     context.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
     context.fillStyle = colour("well");
     context.fillRect(0, 0, this.canvas.clientWidth, this.canvas.clientHeight);
-    for (const each of [this.#whole, this.#sharp]) if (each) this.#place(each);
+    for (const each of new Set([this.#whole, this.#sharp])) if (each) this.#place(each);
     this.paint(context, this);
   }
 
-  #place({ bitmap, part: { rows, columns } }) {
+  #place({ bitmap, mask, part: { rows, columns } }) {
     const [left, top] = this.toScreen([rows[0], columns[0]]);
     const [right, bottom] = this.toScreen([rows[1], columns[1]]);
     this.context.imageSmoothingEnabled = (right - left) * devicePixelRatio < bitmap.width * 1.01; // sharp pixels close up
+    this.context.clearRect(left, top, right - left, bottom - top);
     this.context.drawImage(bitmap, left, top, right - left, bottom - top);
+    if (!mask) return;
+    this.context.globalAlpha = this.opacity;
+    this.context.drawImage(mask, left, top, right - left, bottom - top);
+    this.context.globalAlpha = 1;
   }
 }

@@ -22,8 +22,12 @@ export class Texts {
   show({ command, yaml, notes }) {
     $("#command").textContent = command ?? "";
     $("#yaml").textContent = yaml ?? "";
-    say($("#notes"), notes?.join(" "));
-    $("#notes").title = $("#notes").textContent;
+    this.#note(notes?.join(" "));
+  }
+
+  #note(text) {
+    say($("#notes"), text);
+    $("#notes").title = text ?? "";
   }
 
   #fresh() {
@@ -53,7 +57,7 @@ export class Texts {
       $("#written").replaceChildren(...written.map((path) => element("li", { textContent: path })));
       $("#next-command").textContent = next;
       $("#saved").hidden = false;
-      this.saved(view, body.name);
+      this.saved(view, body.name, `Saved: ${written.join(", ")}`);
     } catch (error) {
       if (error.status === undefined) this.failed(error);
       say($("#save-problem"), error.message);
