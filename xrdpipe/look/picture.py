@@ -91,7 +91,10 @@ def frame_png(result: Result, layer: str, part: Part, before: Result | None = No
     mask = result.frame.mask
     mask = np.zeros(result.frame.image.shape, np.uint8) if mask is None else mask
     indices = np.full((part.height, part.width), OUTSIDE, np.uint8)
-    rows, columns = _edges(*part.rows, part.height, mask.shape[0]), _edges(*part.columns, part.width, mask.shape[1])
+    rows, columns = (
+        dot_edges(*part.rows, part.height, mask.shape[0]),
+        dot_edges(*part.columns, part.width, mask.shape[1]),
+    )
     low, high = 0.0, 1.0
     if layer != "mask":
         values = _values(result, layer, before)
@@ -145,7 +148,12 @@ def cake_png(intensity: NDArray[np.float64], width: int, height: int, scale: str
     good = values[np.isfinite(values)]
     low, high = map(float, np.percentile(good, PERCENTILES)) if good.size else (0.0, 1.0)
     shown = np.empty((height, width), np.float32)
-    average(values, *_edges(*part.rows, height, values.shape[0]), *_edges(*part.columns, width, values.shape[1]), shown)
+    average(
+        values,
+        *dot_edges(*part.rows, height, values.shape[0]),
+        *dot_edges(*part.columns, width, values.shape[1]),
+        shown,
+    )
     return encode_indexed_png(_levels(shown, low, high, scale), _palette(False)), low, high
 
 
@@ -215,7 +223,7 @@ def colours(stops: int = 16) -> list[str]:
     return [f"#{bytes(each).hex()}" for each in chosen.tolist()]
 
 
-def _edges(first: float, last: float, count: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def dot_edges(first: float, last: float, count: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the first pixel of every dot of the picture, and the one after its last; equal where there is none."""
     edges = first + (last - first) * np.arange(count + 1) / count
     if last - first > count:
