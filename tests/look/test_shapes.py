@@ -95,9 +95,9 @@ def test_a_dot_is_the_mean_of_its_pixels_and_has_the_first_reason_of_any(
     values: NDArray[np.float32], mask: NDArray[np.uint8], first: float, length: float, count: int
 ) -> None:
     rows, columns = dot_edges(first, first + length, count, SHAPE[0]), dot_edges(0, SHAPE[1], 7, SHAPE[1])
-    shown, indices = np.empty((count, 7), np.float32), np.zeros((count, 7), np.uint8)
+    shown, indices = np.empty((count, 7), np.float32), np.full((count, 7), 255, np.uint8)
     average(values, *rows, *columns, shown)
-    cover(mask, *rows, *columns, indices)
+    cover(mask, *rows, *columns, 0, 4, indices)
     for dot in range(count):
         for column in range(7):
             part = slice(rows[0][dot], rows[1][dot]), slice(columns[0][column], columns[1][column])
@@ -105,5 +105,6 @@ def test_a_dot_is_the_mean_of_its_pixels_and_has_the_first_reason_of_any(
             expected = np.float32(good.mean()) if good.size else np.float32(np.nan)
             np.testing.assert_allclose(shown[dot, column], expected, rtol=1e-6)
             bits = int(np.bitwise_or.reduce(mask[part], axis=None)) if mask[part].size else 0
-            assert indices[dot, column] == (240 + (bits & -bits).bit_length() - 1 if bits else 0)
+            step = np.ceil(4 * (mask[part] != 0).mean()) - 1 if bits else 0
+            assert indices[dot, column] == (4 * (bits & -bits).bit_length() - 4 + step if bits else 255)
     assert (rows[1] >= rows[0]).all()
