@@ -66,14 +66,14 @@ def _key(
     key = f"{group}.{field.name}"
     default = bare.get(field.name, getattr(stage, field.name))
     kind, nullable = _kind(get_type_hints(type(stage))[field.name], default)
-    more = field.metadata
-    if more.get("choices"):
-        kind = "choice"
+    more, choices = field.metadata, field.metadata.get("choices")
+    choices = choices() if callable(choices) else choices
+    kind = "choice" if choices else kind
     return {
         "key": key,
         "kind": "file" if key in PATH_KEYS else more.get("kind", kind),
         "nullable": nullable,
-        "choices": list(more["choices"]) if more.get("choices") else None,
+        "choices": None if choices is None else list(choices),
         "default": default,
         "value": values.get(field.name, default),
         "help": described[key].text if key in described else "",

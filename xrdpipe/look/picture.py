@@ -24,6 +24,7 @@ TAKEN = ("unit", "correctSolidAngle", "polarization_factor", "radial_range")  # 
 LARGEST = 4096  # pixels of a side of a picture
 LEVELS = 240  # colours of the values; then those of the reasons, of no value, and transparent
 NO_VALUE, OUTSIDE = 254, 255
+STEPS, FAINTEST = 16, 0.25  # of opacity of a reason, by the share of masked pixels; the least opacity
 SAMPLE = 1 << 18  # pixels that decide the contrast
 PERCENTILES = (1.0, 99.5)  # of the first and the last colour, unless said otherwise
 CHANGES = {"only before": "#e69f00", "only after": "#56b4e9"}  # of masked pixels, in a difference
@@ -80,8 +81,9 @@ def frame_png(result: Result, layer: str, part: Part, before: Result | None = No
     result
         What is shown.
     layer
-        ``frame``: as read. ``subtracted``: after all stages. ``mask``: the reasons alone. ``difference``: of the frames
-        after all stages, blue where it is less than in ``before``; and pixels that only one of them masks.
+        ``frame``: as read. ``subtracted``: after all stages. ``mask``: the reasons alone, more opaque where more pixels
+        of a dot are masked. ``difference``: of the frames after all stages, blue where it is less than in ``before``;
+        and pixels that only one of them masks.
     part
         What of it, and how.
     before
@@ -91,7 +93,10 @@ def frame_png(result: Result, layer: str, part: Part, before: Result | None = No
     mask = result.frame.mask
     mask = np.zeros(result.frame.image.shape, np.uint8) if mask is None else mask
     indices = np.full((part.height, part.width), OUTSIDE, np.uint8)
-    rows, columns = _edges(*part.rows, part.height, mask.shape[0]), _edges(*part.columns, part.width, mask.shape[1])
+    rows, columns = (
+        dot_edges(*part.rows, part.height, mask.shape[0]),
+        dot_edges(*part.columns, part.width, mask.shape[1]),
+    )
     low, high = 0.0, 1.0
     if layer != "mask":
         values = _values(result, layer, before)
@@ -101,8 +106,11 @@ def frame_png(result: Result, layer: str, part: Part, before: Result | None = No
         indices = _levels(shown, low, high, part.scale)
         indices[rows[0] >= rows[1]] = OUTSIDE
         indices[:, columns[0] >= columns[1]] = OUTSIDE
-    if part.reasons or layer == "mask":
-        cover(_changes(mask, before) if layer == "difference" else mask, *rows, *columns, indices)
+    if layer == "mask":
+        cover(mask, *rows, *columns, 0, STEPS, indices)
+        return encode_indexed_png(indices, _reason_palette()), low, high
+    if part.reasons:
+        cover(_changes(mask, before) if layer == "difference" else mask, *rows, *columns, LEVELS, 1, indices)
     return encode_indexed_png(indices, _palette(layer == "difference")), low, high
 
 
@@ -145,7 +153,12 @@ def cake_png(intensity: NDArray[np.float64], width: int, height: int, scale: str
     good = values[np.isfinite(values)]
     low, high = map(float, np.percentile(good, PERCENTILES)) if good.size else (0.0, 1.0)
     shown = np.empty((height, width), np.float32)
-    average(values, *_edges(*part.rows, height, values.shape[0]), *_edges(*part.columns, width, values.shape[1]), shown)
+    average(
+        values,
+        *dot_edges(*part.rows, height, values.shape[0]),
+        *dot_edges(*part.columns, width, values.shape[1]),
+        shown,
+    )
     return encode_indexed_png(_levels(shown, low, high, scale), _palette(False)), low, high
 
 
@@ -215,7 +228,7 @@ def colours(stops: int = 16) -> list[str]:
     return [f"#{bytes(each).hex()}" for each in chosen.tolist()]
 
 
-def _edges(first: float, last: float, count: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def dot_edges(first: float, last: float, count: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the first pixel of every dot of the picture, and the one after its last; equal where there is none."""
     edges = first + (last - first) * np.arange(count + 1) / count
     if last - first > count:
@@ -242,6 +255,17 @@ def _palette(diverging: bool) -> NDArray[np.uint8]:
         palette[number, :3] = list(bytes.fromhex(colour[1:]))
     palette[NO_VALUE] = 255
     palette[OUTSIDE] = 0
+    return palette
+
+
+def _reason_palette() -> NDArray[np.uint8]:
+    """Return the colours of the reasons, each in `STEPS` of opacity."""
+    palette = np.zeros((256, 4), np.uint8)
+    opacity = np.linspace(FAINTEST, 1, STEPS)
+    for number, name in enumerate(REASONS):
+        steps = slice(number * STEPS, (number + 1) * STEPS)
+        palette[steps, :3] = list(bytes.fromhex(COLOURS[name][1:]))
+        palette[steps, 3] = np.round(255 * opacity)
     return palette
 
 
@@ -277,19 +301,27 @@ def cover(
     bottom: NDArray[np.int64],
     left: NDArray[np.int64],
     right: NDArray[np.int64],
+    first: int,
+    steps: int,
     indices: NDArray[np.uint8],
 ) -> None:
-    """Set every dot with a masked pixel to the index of its first reason."""
+    """Set every dot with a masked pixel to the index of its first reason, and of the share of masked pixels.
+
+    ``first`` is the index of the first reason, ``steps`` the number of indices of each.
+    """
     height, width = indices.shape
     for dot in range(height):
         for column in range(width):
-            bits = np.uint8(0)
+            bits, masked, total = np.uint8(0), 0, 0
             for row in range(top[dot], bottom[dot]):
                 for at in range(left[column], right[column]):
                     bits |= mask[row, at]
+                    masked += mask[row, at] != 0
+                    total += 1
             if bits:
                 reason = 0
                 while not bits & 1:
                     bits >>= 1
                     reason += 1
-                indices[dot, column] = LEVELS + reason
+                step = (masked * steps + total - 1) // total - 1
+                indices[dot, column] = first + reason * steps + step

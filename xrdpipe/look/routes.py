@@ -18,6 +18,7 @@ from starlette.staticfiles import StaticFiles
 from ..config.arguments import UsageError
 from ..model.errors import ConfigError, FrameError, choice
 from ..report.report import plotly_script
+from ..stages.integ.methods import radial_units
 from ..stages.plot.preview import COLOURS
 from . import answer, controls, picture, rings, save
 from .session import Result, Session
@@ -80,8 +81,6 @@ def application(session: Session, tabs: Tabs) -> Starlette:
 
 def info(session: Session) -> dict[str, Any]:
     """Return what does not change while the page is open."""
-    from pyFAI.units import RADIAL_UNITS
-
     return {
         "title": f"{session.plan.poni.name}, {len(session.images)} frames",
         "frames": [{"name": image.name} for image in session.images],
@@ -91,7 +90,7 @@ def info(session: Session) -> dict[str, Any]:
         "start": session.start.overrides,
         "groups": controls.groups(session),
         "calibrants": rings.calibrants(),
-        "units": sorted(RADIAL_UNITS),
+        "units": radial_units(),
         "reasons": [{"name": name, "colour": colour} for name, colour in COLOURS.items()],
         "changes": [{"name": name, "colour": colour} for name, colour in picture.CHANGES.items()],
         "colours": picture.colours(),
