@@ -100,7 +100,8 @@ def chromium() -> Iterator[Browser]:
     options.binary_location = program
     for argument in (
         "headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "window-size=1200,900", "lang=en",
-        "host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "no-first-run", "disable-background-networking", "disable-extensions",
+        "host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "no-first-run", "disable-background-networking",
+        "disable-extensions",
     ):  # fmt: skip
         options.add_argument(f"--{argument}")
     options.add_experimental_option("perfLoggingPrefs", {"enablePage": False})

@@ -9,7 +9,7 @@ const CONFIG = { displaylogo: false, responsive: false, displayModeBar: "hover",
   modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage"]] };
 
 const axis = (title, more = {}) => ({
-  title: { text: plain(title), standoff: 6 }, showline: true, mirror: true, ticks: "outside", ticklen: 4, linecolor: colour("rule"),
+  title: { text: plain(title), standoff: 6 }, showline: true, mirror: "all", ticks: "outside", ticklen: 4, linecolor: colour("rule"),
   tickcolor: colour("rule"), showgrid: false, zeroline: false, automargin: true, exponentformat: "power", ...more,
 });
 

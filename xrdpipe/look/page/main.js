@@ -173,7 +173,7 @@ function showLegend({ masked, total }) {
 // Rings of a calibrant.
 
 const APART = 4; // screen pixels between rings that are drawn, and between labels
-const LABELS = 26;
+const LABELS = 34;
 
 /** Draw those rings that can be told apart at this zoom, and as many labels as there is room for. */
 function paintRings(context) {
