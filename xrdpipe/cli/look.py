@@ -36,11 +36,11 @@ def main(arguments: Sequence[str]) -> int:
 
     port, stay, browser = _port(own["port"]), _truth("stay", own["stay"]), _truth("browser", own["browser"])
 
-    def opened(address: str) -> None:
+    def opened(address: str, once: str) -> None:
         print(f"xrdpipe: look at {address}", flush=True)
         print("xrdpipe: Ctrl-C, or closing the page, ends it", file=sys.stderr, flush=True)
         if browser:
-            webbrowser.open(address)
+            webbrowser.open(once)
 
     with ExitStack() as stack:
         session = Session(Start.of(words), own["save"], stack)

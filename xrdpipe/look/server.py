@@ -18,7 +18,7 @@ from .tabs import Tabs
 HOST = "127.0.0.1"  # this computer alone
 
 
-def serve(session: Session, port: int, stay: bool, opened: Callable[[str], None]) -> None:
+def serve(session: Session, port: int, stay: bool, opened: Callable[[str, str], None]) -> None:
     """Serve the page of a session until its last tab is closed, the page ends it, or Ctrl-C.
 
     Parameters
@@ -30,7 +30,7 @@ def serve(session: Session, port: int, stay: bool, opened: Callable[[str], None]
     stay
         Go on without tabs.
     opened
-        Called with the address once the page can be opened.
+        Called once the page can be opened, with its address, and with one that is good for one visit.
 
     Raises
     ------
@@ -40,8 +40,9 @@ def serve(session: Session, port: int, stay: bool, opened: Callable[[str], None]
         Ctrl-C.
     """
     with _listening(port) as listener:
-        port, token, tabs = listener.getsockname()[1], secrets.token_urlsafe(32), Tabs(stay)
-        app = Guard(application(session, tabs), port, token)
+        port, tabs = listener.getsockname()[1], Tabs(stay)
+        token, ticket = (secrets.token_urlsafe(32) for _ in range(2))
+        app = Guard(application(session, tabs), port, token, ticket)
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -52,7 +53,8 @@ def serve(session: Session, port: int, stay: bool, opened: Callable[[str], None]
             timeout_graceful_shutdown=1,
         )
         server = uvicorn.Server(config)
-        asyncio.run(_serve(server, listener, tabs, lambda: opened(f"http://{HOST}:{port}/?token={token}")))
+        addresses = [f"http://{HOST}:{port}/?token={secret}" for secret in (token, ticket)]
+        asyncio.run(_serve(server, listener, tabs, lambda: opened(*addresses)))
 
 
 async def _serve(server: uvicorn.Server, listener: socket.socket, tabs: Tabs, opened: Callable[[], None]) -> None:

@@ -157,7 +157,7 @@ class Session:
     def prepared(self, name: str, stage: Stage, setup: Setup) -> Step:
         """Return a prepared stage that is none of the pipeline's."""
         with self._lock:
-            return self._line.prepared(stage, (name, repr(stage), setup.variance), setup)
+            return self._line.prepared(name, stage, (repr(stage), setup.variance), setup)
 
     def result(self, view: View) -> Result:
         """Return what a view shows.
