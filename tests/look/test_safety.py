@@ -159,6 +159,8 @@ def test_what_cannot_be_shown_is_refused_before_a_page_opens(measured: Path, mon
         ([*SMALL, "port=70000"], "port=70000: a number"),
         ([*SMALL, "stay=perhaps"], "stay=perhaps"),
         ([*SMALL, "save="], "save: a folder expected"),
+        (["source=demo"], "source=demo: look shows frames that are there"),
+        (["source=watch", "source.folder=data", "poni=data/tiny.poni"], "source=watch: look shows frames"),
         ([*SMALL, "-m", "mask.alpha=1,2"], "no sweep"),
     ):
         told = call("look", *words, "browser=false")

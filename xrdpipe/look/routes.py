@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ def application(session: Session, tabs: Tabs) -> Starlette:
 
         return Route(path, endpoint, methods=["POST"])
 
+    known = cache(lambda: info(session))
+
     def end(content: Any) -> Response:
         tabs.end()
         return JSONResponse({"ended": True})
@@ -66,7 +69,7 @@ def application(session: Session, tabs: Tabs) -> Starlette:
         routes=[
             get("/", lambda request: FileResponse(PAGE / "index.html")),
             get("/plotly.js", lambda request: _plotly()),
-            get("/api/info", lambda request: JSONResponse(info(session))),
+            get("/api/info", lambda request: JSONResponse(known())),
             get("/api/picture", lambda request: _picture(session, request.query_params)),
             get("/api/cake", lambda request: _cake(session, request.query_params)),
             get("/api/pixel", lambda request: _pixel(session, request.query_params)),
