@@ -30,6 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     own, words = _own(arguments)
     if not words:
         raise ConfigError(f"look: say {USAGE}")
+    from ..execution.interruption import handle_signals, stop_requested
     from ..look.server import serve
     from ..look.session import Session
     from ..look.words import Start
@@ -46,7 +47,10 @@ def main(arguments: Sequence[str]) -> int:
         session = Session(Start.of(words), own["save"], stack)
         for note in session.plan.notes:
             print(f"xrdpipe: {note}", file=sys.stderr)
-        serve(session, port, stay, opened)
+        with handle_signals():  # a first pass over a series stops too
+            serve(session, port, stay, opened)
+            if stop_requested():
+                raise KeyboardInterrupt
     print("xrdpipe: the page is closed", file=sys.stderr)
     return 0
 

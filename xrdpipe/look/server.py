@@ -37,8 +37,6 @@ def serve(session: Session, port: int, stay: bool, opened: Callable[[str, str], 
     ------
     ConfigError
         The port cannot be used.
-    KeyboardInterrupt
-        Ctrl-C.
     """
     with _listening(port) as listener:
         port, tabs = listener.getsockname()[1], Tabs(stay)
