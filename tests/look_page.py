@@ -66,9 +66,10 @@ class Page:
 
 
 @contextmanager
-def served(folder: Path, *words: str) -> Iterator[Page]:
-    """Serve a page for as long as the context."""
-    with start("look", *words, "browser=false", cwd=folder) as process:
+def served(folder: Path, *words: str, browser: str = "") -> Iterator[Page]:
+    """Serve a page for as long as the context; ``browser`` is the command that opens it."""
+    shown = () if browser else ("browser=false",)
+    with start("look", *words, *shown, cwd=folder, env={"BROWSER": browser}) as process:
         try:
             assert process.stdout is not None
             line = process.stdout.readline()

@@ -35,6 +35,19 @@ def test_the_token_of_the_address_becomes_a_cookie_that_other_sites_cannot_use(p
     assert page.ask("GET", "/api/info", Cookie=cookie.partition(";")[0]).status == 200
 
 
+@pytest.mark.slow
+def test_the_address_on_the_command_line_of_the_browser_is_good_for_one_visit(measured: Path, tmp_path: Path) -> None:
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/part && mv {tmp_path}/part {tmp_path}/address\n')
+    browser.chmod(0o755)
+    with served(measured, *SMALL, browser=f"{browser} %s") as page:
+        while not (tmp_path / "address").exists():
+            time.sleep(0.05)
+        path = "/" + (tmp_path / "address").read_text().strip().rpartition("/")[2]
+        assert page.token not in path
+        assert [page.ask("GET", path).status for _ in range(3)] == [303, 403, 403]
+
+
 def test_another_host_or_origin_is_refused(page: Page) -> None:
     for host in (f"evil.example:{page.port}", "127.0.0.1", f"127.0.0.1:{page.port}.evil.example", ""):
         assert page.ask("GET", "/api/info", X_Token=page.token, Host=host).status == 403
@@ -146,6 +159,8 @@ def test_what_cannot_be_shown_is_refused_before_a_page_opens(measured: Path, mon
         ([*SMALL, "port=70000"], "port=70000: a number"),
         ([*SMALL, "stay=perhaps"], "stay=perhaps"),
         ([*SMALL, "save="], "save: a folder expected"),
+        (["source=demo"], "source=demo: look shows frames that are there"),
+        (["source=watch", "source.folder=data", "poni=data/tiny.poni"], "source=watch: look shows frames"),
         ([*SMALL, "-m", "mask.alpha=1,2"], "no sweep"),
     ):
         told = call("look", *words, "browser=false")

@@ -30,23 +30,27 @@ def main(arguments: Sequence[str]) -> int:
     own, words = _own(arguments)
     if not words:
         raise ConfigError(f"look: say {USAGE}")
+    from ..execution.interruption import handle_signals, stop_requested
     from ..look.server import serve
     from ..look.session import Session
     from ..look.words import Start
 
     port, stay, browser = _port(own["port"]), _truth("stay", own["stay"]), _truth("browser", own["browser"])
 
-    def opened(address: str) -> None:
+    def opened(address: str, once: str) -> None:
         print(f"xrdpipe: look at {address}", flush=True)
         print("xrdpipe: Ctrl-C, or closing the page, ends it", file=sys.stderr, flush=True)
         if browser:
-            webbrowser.open(address)
+            webbrowser.open(once)
 
     with ExitStack() as stack:
         session = Session(Start.of(words), own["save"], stack)
         for note in session.plan.notes:
             print(f"xrdpipe: {note}", file=sys.stderr)
-        serve(session, port, stay, opened)
+        with handle_signals():  # a first pass over a series stops too
+            serve(session, port, stay, opened)
+            if stop_requested():
+                raise KeyboardInterrupt
     print("xrdpipe: the page is closed", file=sys.stderr)
     return 0
 

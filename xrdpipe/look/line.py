@@ -25,7 +25,7 @@ from ..stages.stage import Setup, Stage, Step
 
 Value = TypeVar("Value")
 ROOM = 2 << 30  # bytes of frames between stages
-STEPS = 16  # prepared stages; the matrix of an integration takes some 100 MB for 4 million pixels
+STEPS = 4  # prepared stages of a group; the matrix of an integration takes some 100 MB for 4 million pixels
 
 
 class Kept(Generic[Value]):
@@ -96,7 +96,7 @@ class Line:
 
     def __init__(self, geometry: Geometry) -> None:
         self.geometry = geometry
-        self._steps: Kept[Step] = Kept(STEPS)
+        self._steps: dict[str, Kept[Step]] = {}
         self._frames: Kept[Frame] = Kept(64, ROOM, _size)
 
     def read(self, pipeline: Pipeline, wanted: Wanted) -> Frame:
@@ -116,18 +116,20 @@ class Line:
         setup = setup_of(pipeline, self.geometry)
         frame = self._read(pipeline.source, wanted, setup)
         about = json.dumps(pipeline.config["source"]), setup.variance
-        steps = [(stage, (name, _state(pipeline, name), *about)) for name, stage in pipeline.stages.items()]
-        ways: list[Hashable] = [(wanted.key, *(key for _, key in steps[: end + 1])) for end in range(len(steps))]
+        keys = {name: (name, _state(pipeline, name), *about) for name in pipeline.stages}
+        steps = list(pipeline.stages.items())
+        key = wanted.key
+        ways: list[Hashable] = [(key, *list(keys.values())[: end + 1]) for end in range(len(steps))]
         done = next((end for end in reversed(range(len(steps))) if self._frames.find(ways[end])), -1)
         if done >= 0:
             frame = self._frames.find(ways[done]) or frame
-        for (stage, key), way in list(zip(steps, ways, strict=True))[done + 1 :]:
-            frame = self._frames.get(way, _applied(self.prepared(stage, key, setup), frame))
+        for (name, stage), way in list(zip(steps, ways, strict=True))[done + 1 :]:
+            frame = self._frames.get(way, _applied(self.prepared(name, stage, keys[name], setup), frame))
         return frame
 
-    def prepared(self, stage: Stage, key: Hashable, setup: Setup) -> Step:
-        """Return a prepared stage; ``key`` is what it depends on."""
-        return self._steps.get(key, lambda: stage.prepare(setup))
+    def prepared(self, name: str, stage: Stage, key: Hashable, setup: Setup) -> Step:
+        """Return a prepared stage of a group; ``key`` is what it depends on."""
+        return self._steps.setdefault(name, Kept(STEPS)).get(key, lambda: stage.prepare(setup))
 
     def _read(self, source: Source, wanted: Wanted, setup: Setup) -> Frame:
         def read() -> Frame:

@@ -43,7 +43,7 @@ class Part:
     width, height
         Size of the picture, pixels.
     scale
-        One of `SCALES`.
+        One of `SCALES`; a difference is linear.
     low, high
         Counts of the first and the last colour, percentiles of the good pixels for ``scale=percentile``; None: the
         1st and the 99.5th percentile.
@@ -103,7 +103,7 @@ def frame_png(result: Result, layer: str, part: Part, before: Result | None = No
         low, high = _contrast(result, layer, values, mask, part, before)
         shown = np.empty(indices.shape, np.float32)
         average(values, *rows, *columns, shown)
-        indices = _levels(shown, low, high, part.scale)
+        indices = _levels(shown, low, high, "linear" if layer == "difference" else part.scale)
         indices[rows[0] >= rows[1]] = OUTSIDE
         indices[:, columns[0] >= columns[1]] = OUTSIDE
     if layer == "mask":
@@ -191,7 +191,7 @@ def _contrast(
         sample = some[good] if good.any() else some[np.isfinite(some)]
         result.pictures[key] = np.sort(sample) if sample.size else np.zeros(1, np.float32)
     sample = result.pictures[key]
-    if part.scale == "percentile":
+    if part.scale == "percentile" and layer != "difference":
         limits = (PERCENTILES[0] if part.low is None else part.low, PERCENTILES[1] if part.high is None else part.high)
         require(0 <= limits[0] < limits[1] <= 100, "low", limits, "two percentiles expected, the smaller one first")
         low, high = map(float, np.percentile(sample, limits))
@@ -201,10 +201,10 @@ def _contrast(
             high = max(abs(low), abs(high), 1e-6)
             low = -high
         low, high = low if part.low is None else part.low, high if part.high is None else part.high
-    if part.scale == "log" and low <= 0:
+    if part.scale == "log" and low <= 0 and layer != "difference":
         first = int(np.searchsorted(sample, 0, side="right"))
         low = float(sample[first]) if first < sample.size else 1e-6
-    return low, high
+    return low, high if high > low else low + 1.0
 
 
 def _levels(values: Floats, low: float, high: float, scale: str) -> NDArray[np.uint8]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from .session import Result, Session
 from .tabs import Tabs
 from .view import COMBINE, View, checked_name, parse_view
 
+log = logging.getLogger("xrdpipe")
 PAGE = Path(__file__).parent / "page"
 MOST_POINTS = 16  # that rings are drawn through
 GONE = "this view is not kept any more; ask for it again"
@@ -53,6 +56,8 @@ def application(session: Session, tabs: Tabs) -> Starlette:
 
         return Route(path, endpoint, methods=["POST"])
 
+    known = cache(lambda: info(session))
+
     def end(content: Any) -> Response:
         tabs.end()
         return JSONResponse({"ended": True})
@@ -64,7 +69,7 @@ def application(session: Session, tabs: Tabs) -> Starlette:
         routes=[
             get("/", lambda request: FileResponse(PAGE / "index.html")),
             get("/plotly.js", lambda request: _plotly()),
-            get("/api/info", lambda request: JSONResponse(info(session))),
+            get("/api/info", lambda request: JSONResponse(known())),
             get("/api/picture", lambda request: _picture(session, request.query_params)),
             get("/api/cake", lambda request: _cake(session, request.query_params)),
             get("/api/pixel", lambda request: _pixel(session, request.query_params)),
@@ -109,7 +114,8 @@ def _answered(make: Callable[[Request], Response], request: Request) -> Response
         return _failed(str(error), 409)
     except (ConfigError, FrameError, UsageError) as error:
         return _failed(str(error))
-    except (OSError, MemoryError) as error:
+    except Exception as error:  # a full disk, or a bug in a stage: the page goes on
+        log.exception("%s failed", request.url.path)
         return _failed(f"{type(error).__name__}: {error}", 500)
 
 
@@ -120,7 +126,7 @@ def _failed(message: str, status: int = 400) -> Response:
 def _view(session: Session, content: Any) -> Response:
     try:
         return JSONResponse(answer.describe(session.result(parse_view(content)), session))
-    except (ConfigError, FrameError, UsageError, OSError) as error:
+    except (ConfigError, FrameError, UsageError) as error:
         return JSONResponse({**answer.describe_error(error), **_texts(session, content)})
 
 

@@ -34,10 +34,12 @@ class Guard:
         Port of the server, part of every Host and Origin that is accepted.
     token
         Secret of the address.
+    ticket
+        Secret that is good for one visit, because the command line of a browser is no secret.
     """
 
-    def __init__(self, app: ASGIApp, port: int, token: str) -> None:
-        self._app, self._token = app, token
+    def __init__(self, app: ASGIApp, port: int, token: str, ticket: str) -> None:
+        self._app, self._token, self._tickets = app, token, [ticket]
         self._hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
         self.cookie = f"xrdpipe-look-{port}"
 
@@ -61,19 +63,26 @@ class Guard:
 
         await (answer or self._app)(scope, _limited(receive), send_with_headers)
 
+    def _lets_in(self, given: str) -> bool:
+        """Return whether an address has the token, or the ticket that nobody has used."""
+        if self._tickets and _same(given, self._tickets[0]):
+            self._tickets.clear()
+            return True
+        return _same(given, self._token)
+
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         """Return the answer to a request that the application must not see."""
         if headers.get("host", "").lower() not in self._hosts:
             return _refuse("not the address of this page")
         query = dict(pair.partition("=")[::2] for pair in scope["query_string"].decode("latin-1").split("&"))
         if scope["path"] == "/" and scope["method"] == "GET" and "token" in query:
-            if not secrets.compare_digest(query["token"].encode(), self._token.encode()):
+            if not self._lets_in(query["token"]):
                 return _refuse("wrong token; open the address that xrdpipe look printed")
             welcome = RedirectResponse("/", 303)
             welcome.set_cookie(self.cookie, self._token, httponly=True, samesite="strict", path="/")
             return welcome
         given = headers.get("x-token") or _cookie(headers.get("cookie", ""), self.cookie)
-        if not secrets.compare_digest(given.encode(), self._token.encode()):
+        if not _same(given, self._token):
             return _refuse("this page belongs to xrdpipe look; open the address with the token that it printed")
         origin = headers.get("origin")
         if origin is not None and origin.removeprefix("http://").lower() not in self._hosts:
@@ -86,6 +95,10 @@ class Guard:
             if int(headers["content-length"]) > LARGEST_BODY:
                 return PlainTextResponse(f"at most {LARGEST_BODY} bytes\n", 413)
         return None
+
+
+def _same(given: str, secret: str) -> bool:
+    return secrets.compare_digest(given.encode(), secret.encode())
 
 
 def _refuse(reason: str) -> Response:

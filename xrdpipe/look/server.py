@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import socket
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from .tabs import Tabs
 HOST = "127.0.0.1"  # this computer alone
 
 
-def serve(session: Session, port: int, stay: bool, opened: Callable[[str], None]) -> None:
+def serve(session: Session, port: int, stay: bool, opened: Callable[[str, str], None]) -> None:
     """Serve the page of a session until its last tab is closed, the page ends it, or Ctrl-C.
 
     Parameters
@@ -30,18 +31,17 @@ def serve(session: Session, port: int, stay: bool, opened: Callable[[str], None]
     stay
         Go on without tabs.
     opened
-        Called with the address once the page can be opened.
+        Called once the page can be opened, with its address, and with one that is good for one visit.
 
     Raises
     ------
     ConfigError
         The port cannot be used.
-    KeyboardInterrupt
-        Ctrl-C.
     """
     with _listening(port) as listener:
-        port, token, tabs = listener.getsockname()[1], secrets.token_urlsafe(32), Tabs(stay)
-        app = Guard(application(session, tabs), port, token)
+        port, tabs = listener.getsockname()[1], Tabs(stay)
+        token, ticket = (secrets.token_urlsafe(32) for _ in range(2))
+        app = Guard(application(session, tabs), port, token, ticket)
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -52,7 +52,8 @@ def serve(session: Session, port: int, stay: bool, opened: Callable[[str], None]
             timeout_graceful_shutdown=1,
         )
         server = uvicorn.Server(config)
-        asyncio.run(_serve(server, listener, tabs, lambda: opened(f"http://{HOST}:{port}/?token={token}")))
+        addresses = [f"http://{HOST}:{port}/?token={secret}" for secret in (token, ticket)]
+        asyncio.run(_serve(server, listener, tabs, lambda: opened(*addresses)))
 
 
 async def _serve(server: uvicorn.Server, listener: socket.socket, tabs: Tabs, opened: Callable[[], None]) -> None:
@@ -73,6 +74,8 @@ async def _serve(server: uvicorn.Server, listener: socket.socket, tabs: Tabs, op
 
 def _listening(port: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    if os.name == "posix":  # elsewhere this would let another program take the port
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((HOST, port))
     except (OSError, OverflowError) as error:

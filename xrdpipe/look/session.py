@@ -33,6 +33,7 @@ from ..pipeline.pipeline import Pipeline
 from ..pipeline.process import about_pattern
 from ..pipeline.recipe import setup_of
 from ..stages.mask import Mask
+from ..stages.source import Source
 from ..stages.stage import Setup, Stage, Step
 from . import shapes
 from .line import Kept, Line, Wanted
@@ -127,7 +128,9 @@ class Session:
         self._configured: Kept[Configured] = Kept(64)
         self._checks: Kept[bool] = Kept(256)
         self._results: Kept[Result] = Kept(RESULTS)
-        self.plan = Plan.of({**self.composed(start)[0], "quiet": True}, {}, False, {})
+        values, choices = self.composed(start)
+        self._refuse_source(values, choices.get("source", ""))
+        self.plan = Plan.of({**values, "quiet": True}, {}, False, {})
         self.images = self.plan.images
         shape, shape_from, unreadable = run_shape(self.plan)
         if shape is None:
@@ -157,7 +160,7 @@ class Session:
     def prepared(self, name: str, stage: Stage, setup: Setup) -> Step:
         """Return a prepared stage that is none of the pipeline's."""
         with self._lock:
-            return self._line.prepared(stage, (name, repr(stage), setup.variance), setup)
+            return self._line.prepared(name, stage, (repr(stage), setup.variance), setup)
 
     def result(self, view: View) -> Result:
         """Return what a view shows.
@@ -203,6 +206,12 @@ class Session:
         """Return a command line whose mask is a file that contains those of ``mask.file``."""
         inverted = {"mask.invert": "false"} if self.composed(start)[0]["mask"].get("invert") else {}
         return start.changed({}, {"mask.file": path, **inverted})
+
+    def _refuse_source(self, values: Mapping[str, Any], option: str) -> None:
+        """Raise ConfigError for a source that makes its frames, or waits for them."""
+        source = build(parse_settings(values)[1].get("source", {}), "source", Source)
+        if source.supplies or type(source).watch is not Source.watch:
+            raise ConfigError(f"source={option}: look shows frames that are there, so source=default and their paths")
 
     def _compose(self, start: Start) -> tuple[dict[str, Any], dict[str, str]]:
         command = parse([*start.options, *start.words])
