@@ -106,7 +106,8 @@ const picture = new Picture($("#canvas"), info.shape, {
   async load({ id, layer, before, scale, low, high }, { rows, columns, width, height }) {
     const part = { id, rows: rows.join(), columns: columns.join(), width, height };
     const bitmap = async (response) => createImageBitmap(await (await response).blob());
-    const values = get("api/picture", { ...part, layer, before, scale, low, high, reasons: 0 });
+    const reasons = layer === "difference" ? 1 : 0; // there, the colours of what only one of the masks has
+    const values = get("api/picture", { ...part, layer, before, scale, low, high, reasons });
     const above = layer === "frame" || layer === "subtracted" ? bitmap(get("api/picture", { ...part, layer: "mask" })) : null;
     const loaded = await Promise.all([bitmap(values), above]);
     const range = (await values).headers.get("X-Range").split(",").map(Number);
@@ -146,11 +147,13 @@ function showPicture() {
 
 /** The values of the colours, and as placeholders those that are automatic. */
 function showColours([low, high], { scale, layer }) {
+  const differ = layer === "difference";
   $("#side").classList.toggle("no-values", layer === "mask");
+  $("#colours").style.background = `linear-gradient(to top, ${(differ ? info.difference_colours : info.colours).join()})`;
   if (scale !== "percentile") [$("#low").placeholder, $("#high").placeholder] = [short(low, 3), short(high, 3)];
   else [$("#low").placeholder, $("#high").placeholder] = ["1 %", "99.5 %"];
   const at = { sqrt: (t) => low + t * t * (high - low), log: (t) => low * (high / low) ** t };
-  const value = at[scale] ?? ((t) => low + t * (high - low));
+  const value = (!differ && at[scale]) || ((t) => low + t * (high - low));
   $("#values").replaceChildren(...[1, 0.75, 0.5, 0.25, 0].map((t) => element("li", { textContent: short(value(t), 3) })));
 }
 
@@ -159,14 +162,18 @@ function showOpacity() {
   picture.redraw();
 }
 
+/** The colours of the mask with how many pixels each has; over a difference, what only one of the masks has. */
 function showLegend({ masked, total }) {
-  const percent = (count) => `${((100 * count) / total).toFixed(2)} %`;
-  const colours = new Map(info.reasons.map((reason) => [reason.name, reason.colour]));
-  const rows = Object.entries(masked).map(([name, count]) => {
+  const row = (name, paint, text, title) => {
     const swatch = element("i");
-    swatch.style.background = colours.get(name) ?? "";
-    return element("tr", { title: `${count} pixels` }, element("th", { scope: "row" }, swatch, name), element("td", { textContent: percent(count) }));
-  });
+    swatch.style.background = paint;
+    return element("tr", { title }, element("th", { scope: "row" }, swatch, name), element("td", { textContent: text }));
+  };
+  const share = (count) => `${((100 * count) / total).toFixed(2)} %`;
+  const rows = $("#layer").value === "difference"
+    ? info.changes.map(({ name, colour: paint }) => row(name, paint, "", `masked ${name}`))
+    : info.reasons.filter(({ name }) => masked[name])
+      .map(({ name, colour: paint }) => row(name, paint, share(masked[name]), `${masked[name]} pixels`));
   $("#legend tbody").replaceChildren(...rows);
 }
 
@@ -239,7 +246,6 @@ $("#canvas").addEventListener("pointermove", (event) => {
 $("#layer").append(...Object.entries(LAYERS).map(([value, text]) => option(value, text)));
 $("#scale").append(...Object.entries(SCALES).map(([value, text]) => option(value, text)));
 $("#scale").value = "sqrt";
-$("#colours").style.background = `linear-gradient(to top, ${(info.colours ?? ["#000", "#fff"]).join()})`;
 $("#fit").onclick = () => picture.fit();
 for (const input of all("#low, #high")) input.oninput = showPicture;
 $("#opacity").oninput = showOpacity;
@@ -293,6 +299,7 @@ for (const button of all("[role=tab]")) button.onclick = () => choose(button.id.
 $("#intensity").onchange = drawChart;
 
 async function recompare() {
+  if (shown) showLegend(shown.answer);
   try {
     compared = shown && comparing() ? await compare() : null;
     showPicture();
