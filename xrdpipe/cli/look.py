@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib.util import find_spec
 
+from ..io.paths import expand_user
 from ..model.errors import ConfigError, nearest
 
 USAGE = "xrdpipe look poni=geometry.poni FRAMES... [keys of a run] [save=look] [port=8000] [browser=false] [stay=true]"
@@ -64,6 +65,7 @@ def _own(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
             own[key] = value
         else:
             words.append(word)
+    own["save"] = expand_user(own["save"])
     if not own["save"]:
         raise ConfigError("save: a folder expected, as in save=look")
     return own, words

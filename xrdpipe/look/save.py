@@ -7,7 +7,6 @@ from typing import Any
 
 from ..config.experiment import check_experiment, experiment_yaml
 from ..execution.static_mask_files import write_mask
-from ..io.paths import expand_user
 from ..io.writing import write_text
 from ..model.errors import ConfigError, choice
 from ..results.command import repeat_command
@@ -39,7 +38,7 @@ def save(session: Session, view: View, what: str, form: str, overwrite: bool) ->
     """
     choice("what", what, ("experiment", "mask"))
     choice("format", form, FORMATS)
-    folder, name = Path(expand_user(session.save)), view.name
+    folder, name = Path(session.save), view.name
     result = session.result(view)
     if what == "mask" and result.drawn is None:
         raise ConfigError("what=mask: nothing is drawn")
