@@ -9,8 +9,9 @@ const CONFIG = { displaylogo: false, responsive: false, displayModeBar: "hover",
   modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage"]] };
 
 const axis = (title, more = {}) => ({
-  title: { text: plain(title), standoff: 6 }, showline: true, mirror: "all", ticks: "outside", ticklen: 4, linecolor: colour("rule"),
-  tickcolor: colour("rule"), showgrid: false, zeroline: false, automargin: true, exponentformat: "power", ...more,
+  title: { text: plain(title), standoff: 6 }, showline: true, mirror: "all", linecolor: colour("rule"), ticks: "outside",
+  ticklen: 4, tickcolor: colour("rule"), showgrid: false, zeroline: false, automargin: true, exponentformat: "power",
+  ...more,
 });
 
 const line = (name, { x, y }, paint, { width = 1.4, ...more } = {}) => ({
@@ -19,9 +20,11 @@ const line = (name, { x, y }, paint, { width = 1.4, ...more } = {}) => ({
 
 /** Two lines around the difference, as one filled area. */
 function band({ x, sigma }) {
-  const around = { x: [...x, ...x.toReversed()], y: [...sigma, ...sigma.toReversed().map((each) => each === null ? null : -each)] };
-  return { type: "scatter", mode: "lines", name: "± sigma", ...around, yaxis: "y2", fill: "toself", fillcolor: `${colour("quiet")}40`,
-    line: { width: 0 }, hoverinfo: "skip" };
+  const below = sigma.toReversed().map((each) => (each === null ? null : -each));
+  return {
+    type: "scatter", mode: "lines", name: "± sigma", x: [...x, ...x.toReversed()], y: [...sigma, ...below], yaxis: "y2",
+    fill: "toself", fillcolor: `${colour("quiet")}40`, line: { width: 0 }, hoverinfo: "skip",
+  };
 }
 
 const base = () => ({
@@ -67,9 +70,10 @@ function cakeFigure({ x, azimuth, label, picture }) {
   const layout = { ...base(), hovermode: false, uirevision: `${x} ${azimuth}` };
   layout.xaxis = axis(label ?? "", { range: x });
   layout.yaxis = axis("Azimuth (°)", { range: azimuth, tickmode: "linear", tick0: 0, dtick: 90 });
-  layout.images = [{ source: picture, xref: "x", yref: "y", x: x[0], y: azimuth[1], sizex: x[1] - x[0], sizey: azimuth[1] - azimuth[0],
-    sizing: "stretch", layer: "below" }];
-  return { traces: [{ type: "scatter", x, y: azimuth, mode: "markers", marker: { opacity: 0 }, hoverinfo: "skip" }], layout };
+  const size = { sizex: x[1] - x[0], sizey: azimuth[1] - azimuth[0], sizing: "stretch", layer: "below" };
+  layout.images = [{ source: picture, xref: "x", yref: "y", x: x[0], y: azimuth[1], ...size }];
+  const corners = { type: "scatter", x, y: azimuth, mode: "markers", marker: { opacity: 0 }, hoverinfo: "skip" };
+  return { traces: [corners], layout };
 }
 
 export class Chart {

@@ -10,7 +10,8 @@ const shown = (value) => (value === null ? "off" : Array.isArray(value) ? `[${va
 function valueOf(text, kind) {
   const word = text.trim();
   const inner = word.match(/^\[(.*)\]$/s)?.[1] ?? (kind === "list" && word.includes(",") ? word : null);
-  if (inner !== null) return inner.trim() ? inner.split(",").map((part) => valueOf(part.replace(/^\s*["']|["']\s*$/g, ""), "text")) : [];
+  const part = (each) => valueOf(each.replace(/^\s*["']|["']\s*$/g, ""), "text");
+  if (inner !== null) return inner.trim() ? inner.split(",").map(part) : [];
   if (word !== "" && Number.isFinite(Number(word))) return Number(word);
   return { true: true, false: false }[word] ?? word;
 }
@@ -120,15 +121,12 @@ class Row {
   }
 
   #about() {
-    const { key } = this;
-    const where = key.kind === "file" ? "Given on the command line." : "";
-    const bounds = [key.low ?? null, key.high ?? null];
-    const limits = bounds.some((each) => each !== null)
-      ? `${bounds[0] !== null ? `At least ${bounds[0]}` : ""}${bounds.every((each) => each !== null) ? ", at" : bounds[1] !== null ? "At" : ""}${bounds[1] !== null ? ` most ${bounds[1]}` : ""}.`
-      : "";
-    const standard = key.kind === "file" ? "" : `Default: ${shown(key.default)}.`;
-    const text = key.help ? `${key.help[0].toUpperCase()}${key.help.slice(1)}${/[.!?]$/.test(key.help) ? "" : "."}` : "";
-    return [text, limits, standard, where].filter(Boolean).join(" ");
+    const { help, kind, low = null, high = null, default: standard } = this.key;
+    const parts = [help];
+    if (low !== null) parts.push(`at least ${low}`);
+    if (high !== null) parts.push(`at most ${high}`);
+    parts.push(kind === "file" ? "given on the command line" : `default: ${shown(standard)}`);
+    return parts.filter(Boolean).join("; ");
   }
 
   /** Show a value and whether it differs from the command line's. */

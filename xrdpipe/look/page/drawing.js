@@ -10,7 +10,6 @@ const HINTS = {
   brush: "Brush: drag over the pixels.",
   threshold: "Threshold: click the corners of a region.",
 };
-const NAMES = { polygon: "Polygon", rectangle: "Rectangle", circle: "Circle", ring: "Ring", brush: "Brush", threshold: "Threshold" };
 const NEAR = 8; // screen pixels
 
 const distance = ([a, b], [c, d]) => Math.hypot(a - c, b - d);
@@ -169,7 +168,8 @@ export class Drawing {
   #close() {
     const draft = this.#draft;
     if (!draft || !this.#cornered) return;
-    const corners = draft.points.slice(0, -1).filter((point, i, them) => !i || distance(point, them[i - 1]) * this.picture.zoom > 2);
+    const apart = (point, i, them) => !i || distance(point, them[i - 1]) * this.picture.zoom > 2;
+    const corners = draft.points.slice(0, -1).filter(apart);
     this.#draft = null;
     if (corners.length > 2) this.#add({ ...draft, points: corners });
     else this.picture.redraw();
@@ -306,7 +306,7 @@ export class Drawing {
 
 /** A shape in words. */
 function describe({ kind, points, radius, low, high, unmask }) {
-  const parts = [NAMES[kind]];
+  const parts = [`${kind[0].toUpperCase()}${kind.slice(1)}`];
   if (kind === "polygon") parts.push(`${points.length} corners`);
   if (radius) parts.push(`radius ${short(radius, 3)} px`);
   if (low !== null && low !== undefined) parts.push(`below ${short(low)}`);

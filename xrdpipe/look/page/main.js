@@ -6,9 +6,12 @@ import { Drawing } from "./drawing.js";
 import { $, all, colour, darkness, element, option, same, say, short } from "./elements.js";
 import { Picture } from "./picture.js";
 import { Latest, get, getJson, post } from "./requests.js";
+import { Rings } from "./rings.js";
 import { Texts } from "./texts.js";
 
-const PIXELS = [["value", "Value"], ["subtracted", "Subtracted"], ["q", "q (Å⁻¹)"], ["two_theta", "2θ (°)"], ["d", "d (Å)"], ["azimuth", "Azimuth (°)"]];
+const NUMBERS = { // of the pixel under the cursor
+  value: "Value", subtracted: "Subtracted", q: "q (Å⁻¹)", two_theta: "2θ (°)", d: "d (Å)", azimuth: "Azimuth (°)",
+};
 const LAYERS = { frame: "frame", subtracted: "after subtraction", mask: "mask only", difference: "before and after" };
 const SCALES = { linear: "linear", sqrt: "square root", log: "logarithm", percentile: "percentiles" };
 
@@ -20,7 +23,6 @@ const view = { frame: 0, combine: info.combine[0], choices: {}, values: {}, shap
 let shown = null; // {view, answer} of the last view that could be computed
 let kept = { choices: {}, values: {}, shapes: [] }; // "before"
 let compared = null; // {before: answer, difference}
-let lines = []; // of the calibrant
 let unsaved = false; // shapes that were not saved
 let saved = {}; // {view, note} of what was saved last
 
@@ -36,11 +38,12 @@ function remembered() {
 // ------------------------------------------------------------------------------------------------ what goes wrong
 
 function fail(error) {
-  if (error.status === 410 || error.status === 404) { // a view that is no longer kept
+  if (error.status === 410) { // a view that the program does not hold any more
+    picture.source = null;
     asking.ask();
   } else if (error.status) say($("#problem"), error.message);
   else if (error instanceof TypeError && /fetch|network/i.test(error.message)) stopped();
-  else throw error;
+  else reportError(error);
 }
 
 function stopped() {
@@ -52,7 +55,9 @@ function stopped() {
 const alive = new EventSource("api/alive");
 alive.addEventListener("end", stopped);
 alive.onerror = () => get("api/info").catch(fail);
-$("#end").onclick = () => post("api/end", {}).then(stopped, fail);
+$("#end").onclick = () => {
+  if (!unsaved || confirm("The drawn mask is not saved. End all the same?")) post("api/end", {}).then(stopped, fail);
+};
 addEventListener("beforeunload", (event) => unsaved && alive.readyState !== EventSource.CLOSED && event.preventDefault());
 
 // ------------------------------------------------------------------------------------------------------- the view
@@ -108,19 +113,20 @@ const picture = new Picture($("#canvas"), info.shape, {
     const bitmap = async (response) => createImageBitmap(await (await response).blob());
     const reasons = layer === "difference" ? 1 : 0; // there, the colours of what only one of the masks has
     const values = get("api/picture", { ...part, layer, before, scale, low, high, reasons });
-    const above = layer === "frame" || layer === "subtracted" ? bitmap(get("api/picture", { ...part, layer: "mask" })) : null;
+    const above = ["frame", "subtracted"].includes(layer) ? bitmap(get("api/picture", { ...part, layer: "mask" })) : null;
     const loaded = await Promise.all([bitmap(values), above]);
     const range = (await values).headers.get("X-Range").split(",").map(Number);
     return { bitmap: loaded[0], mask: loaded[1], range };
   },
   paint(context) {
-    paintRings(context);
+    rings.paint(context);
     drawing.paint(context);
   },
   loaded: showColours,
   failed: fail,
 });
 
+const rings = new Rings(picture, info.calibrants, fail);
 const drawing = new Drawing(picture, {
   changed(shapes) {
     view.shapes = shapes;
@@ -177,54 +183,10 @@ function showLegend({ masked, total }) {
   $("#legend tbody").replaceChildren(...rows);
 }
 
-// Rings of a calibrant.
-
-const APART = 4; // screen pixels between rings that are drawn, and between labels
-const LABELS = 34;
-
-/** Draw those rings that can be told apart at this zoom, and as many labels as there is room for. */
-function paintRings(context) {
-  const far = ([x, y], them, gap) => them.every(([a, b]) => Math.hypot(a - x, b - y) > gap);
-  const [drawn, labels] = [[], []];
-  for (const { d, hkl, lines: parts } of lines) {
-    for (const part of parts) {
-      const points = part.map((point) => picture.toScreen(point));
-      const place = points[Math.floor(points.length / 6)];
-      if (!far(place, drawn, APART)) continue;
-      drawn.push(place);
-      context.strokeStyle = "#ff4f9add";
-      context.lineWidth = 1;
-      context.beginPath();
-      points.forEach((point, i) => context[i ? "lineTo" : "moveTo"](...point));
-      context.stroke();
-      if (points.length > 12 && far(place, labels.map((label) => label.place), LABELS)) labels.push({ text: hkl ?? d.toFixed(3), place });
-    }
-  }
-  context.font = "11px sans-serif";
-  for (const { text, place: [x, y] } of labels) {
-    context.fillStyle = "#fffd";
-    context.fillRect(x - 2, y - 10, context.measureText(text).width + 4, 13);
-    context.fillStyle = "#a8005c";
-    context.fillText(text, x, y);
-  }
-}
-
-$("#calibrant").append(...info.calibrants.map((name) => option(name)));
-$("#calibrant").onchange = async ({ target }) => {
-  lines = [];
-  picture.redraw();
-  try {
-    if (target.value) lines = (await getJson("api/rings", { id: shown?.answer.id, calibrant: target.value })).rings;
-  } catch (error) {
-    fail(error);
-  }
-  picture.redraw();
-};
-
 // What is under the cursor.
 
 const cursor = {};
-for (const [name, title] of [["pixel", "Row, column"], ...PIXELS, ["masked", "Masked"]]) {
+for (const [name, title] of Object.entries({ pixel: "Row, column", ...NUMBERS, masked: "Masked" })) {
   cursor[name] = element("dd", { textContent: "–" });
   $("#cursor").append(element("div", { className: name }, element("dt", { textContent: title }), cursor[name]));
 }
@@ -232,7 +194,7 @@ for (const [name, title] of [["pixel", "Row, column"], ...PIXELS, ["masked", "Ma
 const pointing = new Latest(async ([slow, fast]) => {
   if (!shown) return;
   const said = await getJson("api/pixel", { id: shown.answer.id, slow, fast });
-  for (const [name] of PIXELS) cursor[name].textContent = short(said[name], 5);
+  for (const name of Object.keys(NUMBERS)) cursor[name].textContent = short(said[name], 5);
   cursor.masked.textContent = said.masked.join(", ") || "no";
 }, fail);
 
@@ -271,7 +233,8 @@ function drawChart() {
   else if (!answer.pattern) chart.empty("No pattern with these settings.");
   else {
     const log = $("#intensity").value === "log";
-    chart.pattern({ after: answer.pattern, before: over?.before?.pattern ?? null, difference, log, beside: $("#compare").value === "beside" });
+    const beside = $("#compare").value === "beside";
+    chart.pattern({ after: answer.pattern, before: over?.before?.pattern ?? null, difference, log, beside });
   }
 }
 
@@ -284,7 +247,7 @@ const caking = new Latest(async () => {
   URL.revokeObjectURL(cakePicture);
   cakePicture = URL.createObjectURL(await response.blob());
   if (tab === "cake") chart.cake({ ...axes, label: axes.label ?? shown.answer.pattern?.label, picture: cakePicture });
-}, (error) => (error.status && error.status !== 404 && error.status !== 410 ? chart.empty(error.message) : fail(error)));
+}, (error) => (error.status && error.status !== 410 ? chart.empty(error.message) : fail(error)));
 
 function choose(name) {
   tab = name;

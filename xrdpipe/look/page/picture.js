@@ -136,7 +136,7 @@ export class Picture {
     const part = this.#visible();
     const loaded = await this.load(source, part);
     this.#sharp = { ...loaded, part, source };
-    if (part.rows[1] - part.rows[0] === this.shape[0] && part.columns[1] - part.columns[0] === this.shape[1]) this.#whole = this.#sharp;
+    if ([part.rows, part.columns].every(([first, last], i) => last - first === this.shape[i])) this.#whole = this.#sharp;
     this.loaded(loaded.range, source);
     this.redraw();
     if (this.#whole?.source === source || this.loading.overtaken) return;
