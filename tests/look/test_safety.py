@@ -7,9 +7,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from command import LIMIT, call, tree
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from look_page import Page, served
 
 SMALL = ("poni=data/tiny.poni", "data/ni_1.tiff", "integ.npt=50")
@@ -110,6 +113,58 @@ def test_shapes_are_bounded_and_wrong_ones_are_an_error_of_the_view(page: Page) 
         assert (reply.status, reply.json["error"]["key"]) == (200, "shapes"), reply
     far = [{"kind": "circle", "points": [[-1e6, 1e6]], "radius": 5}, {"kind": "polygon", "points": [[-9, -9]] * 3}]
     assert "user" not in page.view(shapes=far)["masked"]
+
+
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["auto", "${a}", "1e5", [1, 4], "q_nm^-1", "mad"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+    max_leaves=6,
+)
+keys = st.sampled_from(["mask.alpha", "mask.edge", "mask.grow", "integ.unit", "integ.radial_range", "background.scale"])
+keys |= st.sampled_from(["integ.method", "integ.monitor", "mask.auto_type", "mask._target_", "background.weights"])
+point = st.tuples(st.floats(-50, 150), st.floats(-50, 150)).map(list)
+shape = st.fixed_dictionaries(
+    {"kind": st.sampled_from(["polygon", "rectangle", "circle", "ring", "brush", "threshold"])},
+    optional={
+        "points": st.lists(point, max_size=4) | values,
+        "radius": st.floats(0, 50) | values,
+        "low": values,
+        "high": st.floats(0, 1000) | values,
+        "unmask": values,
+    },
+)
+view = st.fixed_dictionaries(
+    {},
+    optional={
+        "frame": st.integers(-1, 5) | values,
+        "combine": st.sampled_from(["frame", "sum", "maximum"]) | values,
+        "choices": st.dictionaries(st.sampled_from(["mask", "output"]), st.sampled_from(["strict", "none", "x"])),
+        "values": st.dictionaries(keys, values, max_size=1),
+        "shapes": st.lists(shape, max_size=1),
+        "name": values,
+    },
+)
+
+
+@pytest.mark.slow
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(view=view | values, part=st.dictionaries(st.sampled_from(["rows", "low", "scale", "width", "slow"]), values))
+def test_whatever_is_asked_is_answered_with_numbers_or_a_reason(
+    page: Page, view: object, part: dict[str, object]
+) -> None:
+    answer = page.post("/api/view", view)
+    assert answer.status == 200, answer
+    error = answer.json["error"]
+    assert (error is None) == (answer.json["pattern"] is not None)
+    assert error is None or error["message"]
+    query = urlencode({"id": answer.json["id"], "fast": 3, **part}, errors="replace")
+    for path in ("picture", "pixel", "cake"):
+        assert page.get(f"/api/{path}?{query}").status in (200, 400, 410)
 
 
 @pytest.mark.slow

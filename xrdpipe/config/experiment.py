@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def experiment_yaml(values: Mapping[str, Any], choices: Mapping[str, str], name:
         for group, option in choices.items()
         if not group.startswith("hydra") and group not in NO_GROUPS and (conf_dir() / group / f"{option}.yaml").exists()
     }
-    base = to_builtin(Loader().compose([f"{group}={option}" for group, option in options.items()]))
+    base = _shipped(tuple(f"{group}={option}" for group, option in options.items()))
     shipped = dict.fromkeys(options, "default")
     chosen = {group: option for group, option in options.items() if option != shipped[group]}
     lines = ["# @package _global_", f"# Made by xrdpipe look: experiment={name}, with --config-dir"]
@@ -43,6 +44,11 @@ def experiment_yaml(values: Mapping[str, Any], choices: Mapping[str, str], name:
         lines += ["defaults:", *(f"  - override /{group}: {option}" for group, option in chosen.items()), ""]
     changed = _difference(absolute_paths(values), base)
     return "\n".join([*lines, OmegaConf.to_yaml(OmegaConf.create(literal(changed)))])
+
+
+@lru_cache(maxsize=32)
+def _shipped(overrides: tuple[str, ...]) -> Mapping[str, Any]:
+    return to_builtin(Loader().compose(overrides))
 
 
 def check_experiment(text: str, values: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from ..config.arguments import PATH_KEYS
 from ..config.described import Described, described_keys, described_option
-from ..config.loader import conf_dir
+from ..config.loader import conf_dir, shipped_option
 from ..config.schema import build
 from ..model.errors import ConfigError
 from ..stages.stage import Stage
@@ -43,16 +43,31 @@ def _file(group: str, option: str) -> Path | None:
 
 def _keys(session: Session, group: str, option: str, chosen: bool) -> list[dict[str, Any]]:
     """Return the keys of an option; none if it does not compose."""
-    start = session.start if chosen else session.start.changed({group: option}, {})
     try:
-        bare = session.composed(session.bare({group: option}))[0][group]
-        values = session.composed(start)[0][group]
+        bare = _bare(session, group, option)
         stage = build(bare, group)
+        values = bare | _typed_values(session, group, option, chosen)
     except ConfigError:  # of the user's own options; the view says so when it is chosen
         return []
     path = _file(group, option) or _file(group, "default")
     described = {} if path is None else described_keys(path, f"{group}.")
     return [_key(stage, field, group, bare, values, described) for field in dataclasses.fields(stage)]
+
+
+def _bare(session: Session, group: str, option: str) -> dict[str, Any]:
+    """Return the values of an option."""
+    shipped = None if session.start.options else shipped_option(group, option)
+    return dict(session.composed(session.bare({group: option}))[0][group]) if shipped is None else shipped
+
+
+def _typed_values(session: Session, group: str, option: str, chosen: bool) -> dict[str, Any]:
+    """Return the values that the command line sets on top of an option."""
+    overrides = session.start.overrides
+    if chosen or "experiment" in overrides or session.start.options:  # a file may set values of any option
+        start = session.start if chosen else session.start.changed({group: option}, {})
+        return dict(session.composed(start)[0][group])
+    values = session.composed(session.start)[0][group]
+    return {key: value for key, value in values.items() if f"{group}.{key}" in overrides}
 
 
 def _key(

@@ -222,9 +222,9 @@ def _levels(values: Floats, low: float, high: float, scale: str) -> NDArray[np.u
     return result
 
 
-def colours(stops: int = 16) -> list[str]:
-    """Return colours of the values, first to last, as ``#rrggbb``."""
-    chosen = _palette(False)[np.linspace(0, LEVELS - 1, stops).astype(int), :3]
+def colours(diverging: bool = False, stops: int = 17) -> list[str]:
+    """Return colours of the values, or of differences, first to last, as ``#rrggbb``."""
+    chosen = _palette(diverging)[np.linspace(0, LEVELS - 1, stops).astype(int), :3]
     return [f"#{bytes(each).hex()}" for each in chosen.tolist()]
 
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
-from functools import cache
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,9 @@ def application(session: Session, tabs: Tabs) -> Starlette:
 
         return Route(path, endpoint, methods=["POST"])
 
-    known = cache(lambda: info(session))
+    ahead = ThreadPoolExecutor(1)  # what the page asks for first is made while the browser starts
+    described = ahead.submit(info, session)
+    ahead.submit(session.result, View())
 
     def end(content: Any) -> Response:
         tabs.end()
@@ -69,7 +71,7 @@ def application(session: Session, tabs: Tabs) -> Starlette:
         routes=[
             get("/", lambda request: FileResponse(PAGE / "index.html")),
             get("/plotly.js", lambda request: _plotly()),
-            get("/api/info", lambda request: JSONResponse(known())),
+            get("/api/info", lambda request: JSONResponse(described.result())),
             get("/api/picture", lambda request: _picture(session, request.query_params)),
             get("/api/cake", lambda request: _cake(session, request.query_params)),
             get("/api/pixel", lambda request: _pixel(session, request.query_params)),
@@ -99,6 +101,7 @@ def info(session: Session) -> dict[str, Any]:
         "reasons": [{"name": name, "colour": colour} for name, colour in COLOURS.items()],
         "changes": [{"name": name, "colour": colour} for name, colour in picture.CHANGES.items()],
         "colours": picture.colours(),
+        "difference_colours": picture.colours(diverging=True),
         "centre": rings.beam_centre(session),
         "notes": session.plan.notes,
     }
