@@ -9,7 +9,7 @@ const CONFIG = { displaylogo: false, responsive: false, displayModeBar: "hover",
   modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage"]] };
 
 const axis = (title, more = {}) => ({
-  title: { text: plain(title), standoff: 6 }, showline: true, mirror: "all", linecolor: colour("rule"), ticks: "outside",
+  title: { text: plain(title), standoff: 6, font: { size: 12 } }, showline: true, mirror: "all", linecolor: colour("rule"), ticks: "outside",
   ticklen: 4, tickcolor: colour("rule"), showgrid: false, zeroline: false, automargin: true, exponentformat: "power",
   ...more,
 });
@@ -40,7 +40,7 @@ function patternFigure({ after, before, difference, log, beside }) {
   const { label, unit } = after;
   const layout = { ...base(), uirevision: `${unit} ${log} ${beside} ${Boolean(before)}` };
   const type = log ? "log" : "linear";
-  const low = difference?.difference ? 0.36 : 0;
+  const low = difference?.difference ? 0.42 : 0;
   layout.yaxis = axis("Intensity", { type, domain: [low ? low + 0.06 : 0, 1] });
   const traces = [];
   if (before && beside) {

@@ -12,7 +12,7 @@ import { Texts } from "./texts.js";
 const NUMBERS = { // of the pixel under the cursor
   value: "Value", subtracted: "Subtracted", q: "q (Å⁻¹)", two_theta: "2θ (°)", d: "d (Å)", azimuth: "Azimuth (°)",
 };
-const LAYERS = { frame: "frame", subtracted: "after subtraction", mask: "mask only", difference: "before and after" };
+const LAYERS = { frame: "frame", subtracted: "subtracted", mask: "mask", difference: "difference" };
 const SCALES = { linear: "linear", sqrt: "square root", log: "logarithm", percentile: "percentiles" };
 
 const info = await getJson("api/info");

@@ -4,7 +4,7 @@ import { $, option } from "./elements.js";
 import { getJson } from "./requests.js";
 
 const APART = 4; // screen pixels between rings that are drawn
-const ROOM = 34; // screen pixels between labels
+const ROOM = 30; // screen pixels between labels
 
 const far = ([x, y], places, gap) => places.every(([a, b]) => Math.hypot(a - x, b - y) > gap);
 
@@ -29,7 +29,7 @@ export class Rings {
     const [drawn, labels] = [[], []];
     context.strokeStyle = "#ff4f9add";
     context.lineWidth = 1;
-    for (const { d, hkl, lines } of this.#rings) {
+    for (const [number, { d, hkl, lines }] of this.#rings.entries()) {
       for (const line of lines) {
         const points = line.map((point) => this.picture.toScreen(point));
         const place = points[Math.floor(points.length / 6)];
@@ -38,8 +38,9 @@ export class Rings {
         context.beginPath();
         points.forEach((point, i) => context[i ? "lineTo" : "moveTo"](...point));
         context.stroke();
-        const free = points.length > 12 && far(place, labels.map((label) => label.place), ROOM);
-        if (free) labels.push({ text: hkl ?? `${d.toFixed(3)} Å`, place });
+        const beside = points[Math.floor(points.length * ((number * 0.382) % 1))]; // labels go around the centre
+        const free = points.length > 12 && far(beside, labels.map((label) => label.place), ROOM);
+        if (free) labels.push({ text: hkl ?? `${d.toFixed(3)} Å`, place: beside });
       }
     }
     context.font = "11px sans-serif";
