@@ -20,7 +20,7 @@ from ..stages.plot.series import AXES
 from ..sweeps.verdict import INCOMPARABLE, SURE, beyond_masks, score, standard_error
 from .session import Result, Session
 from .view import View
-from .words import Start
+from .words import GROUPS, Start
 
 GOOD = "nothing speaks against these numbers"
 MAXIMUM = "a run makes no maximum of a series: the text reduces every frame alone"
@@ -71,7 +71,7 @@ def mask_path(session: Session, name: str) -> str:
 def describe_error(error: Exception) -> dict[str, Any]:
     """Return the answer to a view that cannot be shown: the message of the program, and the key that it names."""
     text = str(error)
-    match = re.match(r"(shapes|[a-z]\w*(?:\.\w+)+)\b", text)
+    match = re.match(rf"(shapes|(?:{'|'.join(GROUPS)})\.\w+)\b", text)
     nothing = dict.fromkeys(("id", "seconds", "pattern", "cake", "masked", "total", "metrics", "verdict"))
     return {**nothing, "error": {"message": text, "key": match[1] if match else None}}
 
