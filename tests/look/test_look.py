@@ -160,6 +160,15 @@ def test_keys_come_from_the_schemas_with_values_of_the_command_line(page: Page) 
     assert info["frames"][3] == {"name": "ni_<b>3"}
 
 
+def test_the_verdict_is_that_of_a_run_and_none_without_sigma(page: Page) -> None:
+    assert page.view()["verdict"]["name"] == "none"
+    good = page.view(values={"integ.error_model": "poisson"}, choices={"mask": "robust"})
+    assert good["verdict"]["name"] in ("good", "check")
+    wrong = page.view(values={"integ.error_model": "poisson", "background.scale": 3.0}, choices={"mask": "robust"})
+    assert wrong["verdict"]["name"] == "check"
+    assert "too much is subtracted" in wrong["verdict"]["text"]
+
+
 def test_two_views_are_compared_and_the_better_mask_is_named(page: Page) -> None:
     before, after = {"choices": {"mask": "none"}}, {"choices": {"mask": "robust"}}
     told = page.post("/api/compare", {"before": before, "after": after}).json

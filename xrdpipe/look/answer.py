@@ -23,6 +23,7 @@ from .view import View
 from .words import GROUPS, Start
 
 GOOD = "nothing speaks against these numbers"
+UNJUDGED = "not judged without sigma (integ.error_model=poisson)"
 MAXIMUM = "a run makes no maximum of a series: the text reduces every frame alone"
 
 
@@ -31,7 +32,6 @@ def describe(result: Result, session: Session) -> dict[str, Any]:
     view, frame, record = result.view, result.frame, result.record
     size = frame.image.size
     shares = masked_by(frame.mask) if frame.mask is not None else {}
-    found = judgement([record], result.configured.pipeline.source.gain)
     return {
         "id": view.id,
         "seconds": round(result.seconds, 4),
@@ -47,11 +47,19 @@ def describe(result: Result, session: Session) -> dict[str, Any]:
             for name, value in {"masked_fraction": record.masked_fraction, **record.metrics}.items()
             if not name.startswith("masked_") or name == "masked_fraction"
         ],
-        "verdict": {"name": "check" if found else "good", "text": found or GOOD},
+        "verdict": _verdict(result),
         "values": _group_values(result, session),
         "notes": [*record.notes, *_notes(view, result)],
         **texts(session, view, result.start),
     }
+
+
+def _verdict(result: Result) -> dict[str, str]:
+    """Return what a run says of its numbers."""
+    if result.frame.pattern is None or result.frame.pattern.sigma is None:
+        return {"name": "none", "text": UNJUDGED}
+    found = judgement([result.record], result.configured.pipeline.source.gain)
+    return {"name": "check" if found else "good", "text": found or GOOD}
 
 
 def texts(session: Session, view: View, start: Start) -> dict[str, str]:
