@@ -160,6 +160,15 @@ def test_keys_come_from_the_schemas_with_values_of_the_command_line(page: Page) 
     assert info["frames"][3] == {"name": "ni_<b>3"}
 
 
+def test_the_verdict_is_that_of_a_run_and_none_without_sigma(page: Page) -> None:
+    assert page.view()["verdict"]["name"] == "none"
+    good = page.view(values={"integ.error_model": "poisson"}, choices={"mask": "robust"})
+    assert good["verdict"]["name"] in ("good", "check")
+    wrong = page.view(values={"integ.error_model": "poisson", "background.scale": 3.0}, choices={"mask": "robust"})
+    assert wrong["verdict"]["name"] == "check"
+    assert "too much is subtracted" in wrong["verdict"]["text"]
+
+
 def test_two_views_are_compared_and_the_better_mask_is_named(page: Page) -> None:
     before, after = {"choices": {"mask": "none"}}, {"choices": {"mask": "robust"}}
     told = page.post("/api/compare", {"before": before, "after": after}).json
@@ -206,3 +215,19 @@ def test_rings_of_a_calibrant_lie_on_the_rings_of_the_frame(page: Page) -> None:
     assert page.get("/api/rings?calibrant=Nickle").status == 400
     through = page.get("/api/rings?through=10,10;60,20").json["rings"]
     assert len(through) == 2
+
+
+def test_a_file_that_changes_is_shown_as_it_is_now(page: Page) -> None:
+    path = page.folder / "data" / "ni_2.tiff"
+    before, content = page.view(frame=1), path.read_bytes()
+    try:
+        path.write_bytes((page.folder / "data" / "ni_1.tiff").read_bytes())
+        now = page.view(frame=1)
+        assert now["id"] == before["id"]
+        assert now["pattern"]["y"] == page.view(frame=0)["pattern"]["y"]
+        assert now["pattern"]["y"] != before["pattern"]["y"]
+        pixel = [page.get(f"/api/pixel?id={page.view(frame=n)['id']}&slow=60.5&fast=20.5").json for n in (0, 1)]
+        assert pixel[0] == pixel[1]
+    finally:
+        path.write_bytes(content)
+    assert page.view(frame=1)["pattern"] == before["pattern"]

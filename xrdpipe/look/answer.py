@@ -20,9 +20,10 @@ from ..stages.plot.series import AXES
 from ..sweeps.verdict import INCOMPARABLE, SURE, beyond_masks, score, standard_error
 from .session import Result, Session
 from .view import View
-from .words import Start
+from .words import GROUPS, Start
 
 GOOD = "nothing speaks against these numbers"
+UNJUDGED = "not judged without sigma (integ.error_model=poisson)"
 MAXIMUM = "a run makes no maximum of a series: the text reduces every frame alone"
 
 
@@ -31,7 +32,6 @@ def describe(result: Result, session: Session) -> dict[str, Any]:
     view, frame, record = result.view, result.frame, result.record
     size = frame.image.size
     shares = masked_by(frame.mask) if frame.mask is not None else {}
-    found = judgement([record], result.configured.pipeline.source.gain)
     return {
         "id": view.id,
         "seconds": round(result.seconds, 4),
@@ -47,11 +47,19 @@ def describe(result: Result, session: Session) -> dict[str, Any]:
             for name, value in {"masked_fraction": record.masked_fraction, **record.metrics}.items()
             if not name.startswith("masked_") or name == "masked_fraction"
         ],
-        "verdict": {"name": "check" if found else "good", "text": found or GOOD},
+        "verdict": _verdict(result),
         "values": _group_values(result, session),
         "notes": [*record.notes, *_notes(view, result)],
         **texts(session, view, result.start),
     }
+
+
+def _verdict(result: Result) -> dict[str, str]:
+    """Return what a run says of its numbers."""
+    if result.frame.pattern is None or result.frame.pattern.sigma is None:
+        return {"name": "none", "text": UNJUDGED}
+    found = judgement([result.record], result.configured.pipeline.source.gain)
+    return {"name": "check" if found else "good", "text": found or GOOD}
 
 
 def texts(session: Session, view: View, start: Start) -> dict[str, str]:
@@ -71,7 +79,7 @@ def mask_path(session: Session, name: str) -> str:
 def describe_error(error: Exception) -> dict[str, Any]:
     """Return the answer to a view that cannot be shown: the message of the program, and the key that it names."""
     text = str(error)
-    match = re.match(r"(shapes|[a-z]\w*(?:\.\w+)+)\b", text)
+    match = re.match(rf"(shapes|(?:{'|'.join(GROUPS)})\.\w+)\b", text)
     nothing = dict.fromkeys(("id", "seconds", "pattern", "cake", "masked", "total", "metrics", "verdict"))
     return {**nothing, "error": {"message": text, "key": match[1] if match else None}}
 

@@ -50,7 +50,12 @@ class Kept(Generic[Value]):
         if key in self._values:
             self._values.move_to_end(key)
             return self._values[key]
-        value = self._values[key] = make()
+        return self.put(key, make())
+
+    def put(self, key: Hashable, value: Value) -> Value:
+        """Keep a value, in place of an older one, and return it."""
+        self._values[key] = value
+        self._values.move_to_end(key)
         while len(self._values) > 1 and (len(self._values) > self._most or self._total() > self._room):
             self._values.popitem(last=False)
         return value

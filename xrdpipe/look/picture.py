@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,8 +137,7 @@ def cake_of(session: Session, result: Result) -> Cake:
     integ = next((stage for stage in stages if isinstance(stage, Integ)), None)
     if integ is None:
         raise ConfigError("stages: there is no integ stage, so there is no cake")
-    keys = {field.name for field in fields(Regroup)}
-    regroup = Regroup(**{key: getattr(integ, key) for key in TAKEN if key in keys})
+    regroup = Regroup(**{key: getattr(integ, key) for key in TAKEN})
     step = session.prepared("cake", regroup, setup_of(result.configured.pipeline, session.geometry))
     cake = step(result.frame).results.cake
     assert cake is not None

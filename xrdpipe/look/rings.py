@@ -109,7 +109,7 @@ def describe_pixel(session: Session, result: Result, slow: float, fast: float) -
         names = ("value", "subtracted", "q", "two_theta", "d", "azimuth")
         return {**dict.fromkeys(names), "masked": [], "pixel": None}
     integrator = session.integrator
-    where = np.array([slow]), np.array([fast])
+    where = np.array([slow - 0.5]), np.array([fast - 0.5])  # pyFAI counts from the centre of the first pixel
     two_theta, azimuth = float(integrator.tth(*where)[0]), float(integrator.chi(*where)[0])
     wavelength = session.plan.poni.wavelength
     q = None if wavelength is None else 4 * math.pi * math.sin(two_theta / 2) / (wavelength * 1e10)

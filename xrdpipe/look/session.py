@@ -126,7 +126,7 @@ class Session:
         self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xrdpipe-look-")))
         self._composed: Kept[tuple[dict[str, Any], dict[str, str]]] = Kept(64)
         self._configured: Kept[Configured] = Kept(64)
-        self._checks: Kept[bool] = Kept(256)
+        self._checked: set[tuple[str, str, str]] = set()  # stages, as they are configured
         self._results: Kept[Result] = Kept(RESULTS)
         values, choices = self.composed(start)
         self._refuse_source(values, choices.get("source", ""))
@@ -171,8 +171,7 @@ class Session:
             The settings are wrong, or the frame cannot be processed; the message is that of a run.
         """
         with self._lock:
-            made = self._make(view)
-            return self._results.get(view.id, lambda: made)
+            return self._results.put(view.id, self._make(view))
 
     def made(self, identifier: str) -> Result | None:
         """Return the result of a view that was asked for not long ago."""
@@ -204,7 +203,7 @@ class Session:
 
     def with_mask(self, start: Start, path: str) -> Start:
         """Return a command line whose mask is a file that contains those of ``mask.file``."""
-        inverted = {"mask.invert": "false"} if self.composed(start)[0]["mask"].get("invert") else {}
+        inverted = {"mask.invert": "false"} if self.composed(start)[0].get("mask", {}).get("invert") else {}
         return start.changed({}, {"mask.file": path, **inverted})
 
     def _refuse_source(self, values: Mapping[str, Any], option: str) -> None:
@@ -227,13 +226,14 @@ class Session:
         settings, groups = parse_settings(used)
         pipeline = Pipeline.of(groups, settings.stages)
         for name in pipeline.stages:
-            key = name, json.dumps(pipeline.config[name]), repr(pipeline.makes)
-            self._checks.get(key, lambda name=name: self._check(pipeline, name))  # type: ignore[misc]
+            self._check(pipeline, name)
         return Configured(values, choices, pipeline)
 
-    def _check(self, pipeline: Pipeline, name: str) -> bool:
-        pipeline.stages[name].check(self.plan.poni, pipeline.makes)
-        return True
+    def _check(self, pipeline: Pipeline, name: str) -> None:
+        key = name, json.dumps(pipeline.config[name]), repr(pipeline.makes)
+        if key not in self._checked:
+            pipeline.stages[name].check(self.plan.poni, pipeline.makes)
+            self._checked.add(key)
 
     def _make(self, view: View) -> Result:
         clock = time.perf_counter()
