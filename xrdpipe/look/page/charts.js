@@ -35,10 +35,10 @@ const base = () => ({
   modebar: { bgcolor: "transparent", color: colour("quiet"), activecolor: colour("accent") },
 });
 
-/** `before` and `difference` are null where nothing is compared. */
-function patternFigure({ after, before, difference, log, beside }) {
+/** `before` and `difference` are null where nothing is compared; then also the patterns of `sectors` are drawn. */
+function patternFigure({ after, sectors, before, difference, log, beside }) {
   const { label, unit } = after;
-  const layout = { ...base(), uirevision: `${unit} ${log} ${beside} ${Boolean(before)}` };
+  const layout = { ...base(), uirevision: `${unit} ${log} ${beside} ${!before}` };
   const type = log ? "log" : "linear";
   const low = difference?.difference ? 0.42 : 0;
   layout.yaxis = axis("Intensity", { type, domain: [low ? low + 0.06 : 0, 1] });
@@ -51,9 +51,12 @@ function patternFigure({ after, before, difference, log, beside }) {
   } else {
     layout.xaxis = axis(label, { anchor: low ? "y2" : "y" });
     if (before) traces.push(line("before", before, colour("before"), { width: 3.4 })); // seen also under the other
-    traces.push(line("after", after, colour("after")));
+    traces.push(line(before ? "after" : "pattern", after, colour("after")));
   }
-  layout.showlegend = Boolean(before);
+  const parts = before ? [] : Object.entries(sectors ?? {});
+  parts.forEach(([name, sector], i) =>
+    traces.push(line(plain(name.replaceAll("_", " ")), sector, `hsl(${(360 * i) / parts.length} 55% 52%)`, { width: 1 })));
+  layout.showlegend = Boolean(before) || parts.length > 0;
   if (low) {
     const x = before && beside ? "x2" : "x";
     if (x === "x2") Object.assign(layout.xaxis, { showticklabels: false, title: "", ticks: "" });

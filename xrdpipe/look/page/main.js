@@ -64,7 +64,10 @@ addEventListener("beforeunload", (event) => unsaved && alive.readyState !== Even
 
 const asking = new Latest(async () => {
   const asked = structuredClone(view);
-  const busy = setTimeout(() => ($("#busy").textContent = "working …"), 150);
+  const busy = setTimeout(() => {
+    $("#busy").textContent = "working …";
+    document.body.classList.add("busy");
+  }, 150);
   try {
     const answer = await post("api/view", asked);
     controls.fail(answer.error);
@@ -76,6 +79,7 @@ const asking = new Latest(async () => {
     $("#busy").textContent = answer.error ? "" : `${short(answer.seconds, 2)} s`;
   } finally {
     clearTimeout(busy);
+    document.body.classList.remove("busy");
     document.body.dataset.ready = Number(document.body.dataset.ready ?? 0) + 1;
   }
 }, fail);
@@ -234,7 +238,8 @@ function drawChart() {
   else {
     const log = $("#intensity").value === "log";
     const beside = $("#compare").value === "beside";
-    chart.pattern({ after: answer.pattern, before: over?.before?.pattern ?? null, difference, log, beside });
+    const before = over?.before?.pattern ?? null;
+    chart.pattern({ after: answer.pattern, sectors: answer.sectors, before, difference, log, beside });
   }
 }
 
