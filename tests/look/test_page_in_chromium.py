@@ -329,6 +329,36 @@ def test_frames_contrast_rings_and_cursor_follow(tab: Tab) -> None:
     assert numbers["two_theta"] > 0
 
 
+def test_zooming_and_panning_ask_for_the_visible_part_alone_and_a_double_click_for_the_whole_frame(tab: Tab) -> None:
+    asked = """(() => {
+      const names = performance.getEntriesByType("resource").map((entry) => new URL(entry.name));
+      return names.findLast((url) => url.pathname === "/api/picture").searchParams.get("rows");
+    })()"""
+    tab.wait(f"{asked} === '0,120'")
+    tab.browser.press("#canvas", "+", "+", "+", "+")
+    tab.wait(f"{asked} !== '0,120'")
+    first, last = map(int, tab.browser.run(f"return {asked}").split(","))
+    assert 0 < first < last < 120
+    tab.drag((0, 0), (0, 60))
+    tab.wait(f"parseInt({asked}) < {first}")
+    tab.browser.double_click("#canvas")
+    tab.wait(f"{asked} === '0,120'")
+
+
+def test_a_threshold_in_a_region_masks_there_alone(tab: Tab) -> None:
+    tab.click("[data-tool=threshold]")
+    tab.corners((-80, 20), (-20, 20), (-20, 80))
+    tab.browser.press("#canvas", "\ue007")  # Enter
+    assert "first type a value" in tab.text("#hint-text")
+    tab.type("#above", "25")
+    tab.corners((-80, 20), (-20, 20), (-20, 80))
+    tab.after(lambda: tab.browser.press("#canvas", "\ue007"))
+    region = tab.drawn
+    assert region > 0
+    tab.after(lambda: tab.click("#everywhere"))
+    assert tab.drawn > region
+
+
 def test_a_frame_whose_name_is_markup_runs_no_script(tab: Tab) -> None:
     tab.after(lambda: tab.browser.press("#slider", "\ue010"))  # End
     assert tab.text("#name") == HOSTILE.removesuffix(".tif")
