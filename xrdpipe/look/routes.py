@@ -33,6 +33,14 @@ MOST_POINTS = 16  # that rings are drawn through
 GONE = "this view is not kept any more; ask for it again"
 
 
+class Json(JSONResponse):
+    """An answer in ASCII, because names of files may have bytes that are no text."""
+
+    def render(self, content: Any) -> bytes:
+        """Return the body of the answer."""
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+
+
 class NotKeptError(Exception):
     """Error of the id of a view that is not kept any more."""
 
@@ -62,7 +70,7 @@ def application(session: Session, tabs: Tabs) -> Starlette:
 
     def end(content: Any) -> Response:
         tabs.end()
-        return JSONResponse({"ended": True})
+        return Json({"ended": True})
 
     async def alive(request: Request) -> Response:
         return StreamingResponse(_pulse(tabs), media_type="text/event-stream")
@@ -71,7 +79,7 @@ def application(session: Session, tabs: Tabs) -> Starlette:
         routes=[
             get("/", lambda request: FileResponse(PAGE / "index.html")),
             get("/plotly.js", lambda request: _plotly()),
-            get("/api/info", lambda request: JSONResponse(described.result())),
+            get("/api/info", lambda request: Json(described.result())),
             get("/api/picture", lambda request: _picture(session, request.query_params)),
             get("/api/cake", lambda request: _cake(session, request.query_params)),
             get("/api/pixel", lambda request: _pixel(session, request.query_params)),
@@ -123,14 +131,14 @@ def _answered(make: Callable[[Request], Response], request: Request) -> Response
 
 
 def _failed(message: str, status: int = 400) -> Response:
-    return JSONResponse({"error": {"message": message, "key": None}}, status)
+    return Json({"error": {"message": message, "key": None}}, status)
 
 
 def _view(session: Session, content: Any) -> Response:
     try:
-        return JSONResponse(answer.describe(session.result(parse_view(content)), session))
+        return Json(answer.describe(session.result(parse_view(content)), session))
     except (ConfigError, FrameError, UsageError) as error:
-        return JSONResponse({**answer.describe_error(error), **_texts(session, content)})
+        return Json({**answer.describe_error(error), **_texts(session, content)})
 
 
 def _texts(session: Session, content: Any) -> dict[str, Any]:
@@ -145,7 +153,7 @@ def _texts(session: Session, content: Any) -> dict[str, Any]:
 def _compare(session: Session, content: Any) -> Response:
     parts = content if isinstance(content, Mapping) else {}
     before, after = (session.result(parse_view(parts.get(name))) for name in ("before", "after"))
-    return JSONResponse(answer.compare(session, before, after))
+    return Json(answer.compare(session, before, after))
 
 
 def _save(session: Session, content: Any) -> Response:
@@ -154,7 +162,7 @@ def _save(session: Session, content: Any) -> Response:
     described = parts.get("view")
     view: View = parse_view({**described, "name": name} if isinstance(described, Mapping) else described)
     what, form = str(parts.get("what")), str(parts.get("format", "npy"))
-    return JSONResponse(save.save(session, view, what, form, parts.get("overwrite") is True))
+    return Json(save.save(session, view, what, form, parts.get("overwrite") is True))
 
 
 def _made(session: Session, identifier: str | None) -> Result:
@@ -194,14 +202,14 @@ def _cake(session: Session, query: Mapping[str, str]) -> Response:
 def _pixel(session: Session, query: Mapping[str, str]) -> Response:
     result = _made(session, query.get("id"))
     slow, fast = _number(query, "slow", -1), _number(query, "fast", -1)
-    return JSONResponse(rings.describe_pixel(session, result, slow, fast))
+    return Json(rings.describe_pixel(session, result, slow, fast))
 
 
 def _rings(session: Session, query: Mapping[str, str]) -> Response:
     if "through" not in query:
-        return JSONResponse({"rings": rings.calibrant_rings(session, query.get("calibrant", ""))})
+        return Json({"rings": rings.calibrant_rings(session, query.get("calibrant", ""))})
     points = [_pair({"point": each}, "point", (0, 0)) for each in query["through"].split(";")[:MOST_POINTS]]
-    return JSONResponse({"rings": rings.rings_through(session, points)})
+    return Json({"rings": rings.rings_through(session, points)})
 
 
 def _number(query: Mapping[str, str], key: str, default: Any) -> Any:
