@@ -1,4 +1,18 @@
-"""The requests of the page, see docs/look.md."""
+"""The requests of the page. A VIEW is what `view.parse_view` takes, an id that of a view that was asked for.
+
+GET ``/``, ``/main.js``, ``/plotly.js``, ...: the page itself.
+GET ``/api/info``: what does not change, see `info`.
+POST ``/api/view`` VIEW: numbers, text, or an error of the program with its key, see `answer.describe`.
+POST ``/api/compare`` ``{before: VIEW, after: VIEW}``: difference of the patterns, see `answer.compare`.
+GET ``/api/picture?id=&layer=&rows=a,b&columns=c,d&width=&height=&scale=&low=&high=&reasons=&before=``: PNG, see
+`picture.frame_png`; the header ``X-Range`` has the counts of the first and last colour.
+GET ``/api/cake?id=&width=&height=&scale=``: PNG; ``X-Cake`` has its axes, see `answer.describe_cake`.
+GET ``/api/pixel?id=&slow=&fast=`` and ``/api/rings?calibrant=`` or ``?through=slow,fast;...``: see `rings`.
+POST ``/api/save`` ``{view: VIEW, name, what, format, overwrite}``: see `save.save`; 409 if a file is there already.
+POST ``/api/end``: the server ends. GET ``/api/alive``: events for as long as a tab is open.
+
+An id that is not kept any more gets 410; every other refusal is ``{error: {message, key}}`` with its status.
+"""
 
 from __future__ import annotations
 
