@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import signal
 import subprocess
@@ -14,7 +15,8 @@ from typing import Any, NamedTuple
 
 from command import LIMIT, start
 
-WORDS = ("poni=data/tiny.poni", "data/ni_1.tiff", "data/ni_2.tiff", "data/broken.tiff", "data/ni_<b>3.tiff")
+HOSTILE = os.fsdecode(b"ni_<b>'$(touch pwned)\xff")  # a name that is markup, a command and no text
+WORDS = ("poni=data/tiny.poni", "data/ni_1.tiff", "data/ni_2.tiff", "data/broken.tiff", f"data/{HOSTILE}.tiff")
 
 
 class Reply(NamedTuple):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from look_page import WORDS, Page, served
+from look_page import HOSTILE, WORDS, Page, served
 
 from xrdpipe.stages.simulation import Simulation
 
@@ -26,7 +26,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data.mkdir()
     (data / "tiny.poni").write_text(TINY.poni_text(), encoding="utf-8")
     simulation = replace(TINY, lines=0)
-    for number, name in enumerate(("ni_1", "ni_2", "ni_<b>3"), 1):
+    for number, name in enumerate(("ni_1", "ni_2", HOSTILE), 1):
         tifffile.imwrite(data / f"{name}.tiff", simulation.frame(number))
     tifffile.imwrite(data / "air.tiff", simulation.air_frame())
     (data / "broken.tiff").write_bytes((data / "ni_1.tiff").read_bytes()[:5000])

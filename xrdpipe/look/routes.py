@@ -1,4 +1,18 @@
-"""The requests of the page, see docs/look.md."""
+"""The requests of the page. A VIEW is what `view.parse_view` takes, an id that of a view that was asked for.
+
+GET ``/``, ``/main.js``, ``/plotly.js``, ...: the page itself.
+GET ``/api/info``: what does not change, see `info`.
+POST ``/api/view`` VIEW: numbers, text, or an error of the program with its key, see `answer.describe`.
+POST ``/api/compare`` ``{before: VIEW, after: VIEW}``: difference of the patterns, see `answer.compare`.
+GET ``/api/picture?id=&layer=&rows=a,b&columns=c,d&width=&height=&scale=&low=&high=&reasons=&before=``: PNG, see
+`picture.frame_png`; the header ``X-Range`` has the counts of the first and last colour.
+GET ``/api/cake?id=&width=&height=&scale=``: PNG; ``X-Cake`` has its axes, see `answer.describe_cake`.
+GET ``/api/pixel?id=&slow=&fast=`` and ``/api/rings?calibrant=`` or ``?through=slow,fast;...``: see `rings`.
+POST ``/api/save`` ``{view: VIEW, name, what, format, overwrite}``: see `save.save`; 409 if a file is there already.
+POST ``/api/end``: the server ends. GET ``/api/alive``: events for as long as a tab is open.
+
+An id that is not kept any more gets 410; every other refusal is ``{error: {message, key}}`` with its status.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +47,14 @@ MOST_POINTS = 16  # that rings are drawn through
 GONE = "this view is not kept any more; ask for it again"
 
 
+class Json(JSONResponse):
+    """An answer in ASCII, because names of files may have bytes that are no text."""
+
+    def render(self, content: Any) -> bytes:
+        """Return the body of the answer."""
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+
+
 class NotKeptError(Exception):
     """Error of the id of a view that is not kept any more."""
 
@@ -62,7 +84,7 @@ def application(session: Session, tabs: Tabs) -> Starlette:
 
     def end(content: Any) -> Response:
         tabs.end()
-        return JSONResponse({"ended": True})
+        return Json({"ended": True})
 
     async def alive(request: Request) -> Response:
         return StreamingResponse(_pulse(tabs), media_type="text/event-stream")
@@ -71,7 +93,7 @@ def application(session: Session, tabs: Tabs) -> Starlette:
         routes=[
             get("/", lambda request: FileResponse(PAGE / "index.html")),
             get("/plotly.js", lambda request: _plotly()),
-            get("/api/info", lambda request: JSONResponse(described.result())),
+            get("/api/info", lambda request: Json(described.result())),
             get("/api/picture", lambda request: _picture(session, request.query_params)),
             get("/api/cake", lambda request: _cake(session, request.query_params)),
             get("/api/pixel", lambda request: _pixel(session, request.query_params)),
@@ -123,14 +145,14 @@ def _answered(make: Callable[[Request], Response], request: Request) -> Response
 
 
 def _failed(message: str, status: int = 400) -> Response:
-    return JSONResponse({"error": {"message": message, "key": None}}, status)
+    return Json({"error": {"message": message, "key": None}}, status)
 
 
 def _view(session: Session, content: Any) -> Response:
     try:
-        return JSONResponse(answer.describe(session.result(parse_view(content)), session))
+        return Json(answer.describe(session.result(parse_view(content)), session))
     except (ConfigError, FrameError, UsageError) as error:
-        return JSONResponse({**answer.describe_error(error), **_texts(session, content)})
+        return Json({**answer.describe_error(error), **_texts(session, content)})
 
 
 def _texts(session: Session, content: Any) -> dict[str, Any]:
@@ -145,7 +167,7 @@ def _texts(session: Session, content: Any) -> dict[str, Any]:
 def _compare(session: Session, content: Any) -> Response:
     parts = content if isinstance(content, Mapping) else {}
     before, after = (session.result(parse_view(parts.get(name))) for name in ("before", "after"))
-    return JSONResponse(answer.compare(session, before, after))
+    return Json(answer.compare(session, before, after))
 
 
 def _save(session: Session, content: Any) -> Response:
@@ -154,7 +176,7 @@ def _save(session: Session, content: Any) -> Response:
     described = parts.get("view")
     view: View = parse_view({**described, "name": name} if isinstance(described, Mapping) else described)
     what, form = str(parts.get("what")), str(parts.get("format", "npy"))
-    return JSONResponse(save.save(session, view, what, form, parts.get("overwrite") is True))
+    return Json(save.save(session, view, what, form, parts.get("overwrite") is True))
 
 
 def _made(session: Session, identifier: str | None) -> Result:
@@ -194,14 +216,14 @@ def _cake(session: Session, query: Mapping[str, str]) -> Response:
 def _pixel(session: Session, query: Mapping[str, str]) -> Response:
     result = _made(session, query.get("id"))
     slow, fast = _number(query, "slow", -1), _number(query, "fast", -1)
-    return JSONResponse(rings.describe_pixel(session, result, slow, fast))
+    return Json(rings.describe_pixel(session, result, slow, fast))
 
 
 def _rings(session: Session, query: Mapping[str, str]) -> Response:
     if "through" not in query:
-        return JSONResponse({"rings": rings.calibrant_rings(session, query.get("calibrant", ""))})
+        return Json({"rings": rings.calibrant_rings(session, query.get("calibrant", ""))})
     points = [_pair({"point": each}, "point", (0, 0)) for each in query["through"].split(";")[:MOST_POINTS]]
-    return JSONResponse({"rings": rings.rings_through(session, points)})
+    return Json({"rings": rings.rings_through(session, points)})
 
 
 def _number(query: Mapping[str, str], key: str, default: Any) -> Any:
