@@ -332,7 +332,7 @@ def test_frames_contrast_rings_and_cursor_follow(tab: Tab) -> None:
 def test_zooming_and_panning_ask_for_the_visible_part_alone_and_a_double_click_for_the_whole_frame(tab: Tab) -> None:
     asked = """(() => {
       const names = performance.getEntriesByType("resource").map((entry) => new URL(entry.name));
-      return names.findLast((url) => url.pathname === "/api/picture").searchParams.get("rows");
+      return names.findLast((url) => url.pathname === "/api/picture")?.searchParams.get("rows");
     })()"""
     tab.wait(f"{asked} === '0,120'")
     tab.browser.press("#canvas", "+", "+", "+", "+")
