@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,7 +120,7 @@ def frame_png(result: Result, layer: str, part: Part, before: Result | None = No
 
 def _kept(result: Result, what: str, before: Result | None, make: Callable[[], Any]) -> Any:
     """Return what was made of two views; only that of the last pair is kept."""
-    key = None if before is None else before.view.id
+    key = None if before is None else (before.view.id, id(before.frame))  # the same view of a file that changed
     if result.pictures.get(what, ("",))[0] != key:
         result.pictures[what] = key, make()
     return result.pictures[what][1]
