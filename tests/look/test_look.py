@@ -188,7 +188,7 @@ def test_a_picture_is_the_visible_part_at_the_resolution_of_the_screen(page: Pag
     from PIL import Image
 
     made = page.view()["id"]
-    for layer in ("frame", "subtracted", "mask", "difference"):
+    for layer in ("frame", "subtracted", "mask", "changes", "difference"):
         for scale in ("linear", "sqrt", "log", "percentile"):
             query = f"layer={layer}&scale={scale}&rows=-20,100&columns=0,60.5&width=55&height=44&before={made}"
             reply = page.get(f"/api/picture?id={made}&{query}")

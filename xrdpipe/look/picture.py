@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +12,6 @@ from numpy.typing import NDArray
 from ..model.cake import Cake
 from ..model.errors import ConfigError, choice, require
 from ..numerics.compiled import compiled
-from ..numerics.metrics import REASONS
 from ..pipeline.recipe import setup_of
 from ..stages.integ.cake import Regroup
 from ..stages.integ.integ import Integ
@@ -18,7 +19,8 @@ from ..stages.plot.png import encode_indexed_png
 from ..stages.plot.preview import COLOURS
 from .session import Result, Session
 
-LAYERS = ("frame", "subtracted", "mask", "difference")
+MASKS = ("mask", "changes")  # layers of masked pixels alone
+LAYERS = ("frame", "subtracted", "difference", *MASKS)
 SCALES = ("linear", "sqrt", "log", "percentile")
 TAKEN = ("unit", "correctSolidAngle", "polarization_factor", "radial_range")  # from the integration of the view
 LARGEST = 4096  # pixels of a side of a picture
@@ -82,12 +84,12 @@ def frame_png(result: Result, layer: str, part: Part, before: Result | None = No
         What is shown.
     layer
         ``frame``: as read. ``subtracted``: after all stages. ``mask``: the reasons alone, more opaque where more pixels
-        of a dot are masked. ``difference``: of the frames after all stages, blue where it is less than in ``before``;
-        and pixels that only one of them masks.
+        of a dot are masked. ``changes``: the same of the pixels that only one of the two masks has, before or after.
+        ``difference``: of the frames after all stages, blue where it is less than in ``before``; and the changes.
     part
         What of it, and how.
     before
-        For ``difference``.
+        For ``difference`` and ``changes``.
     """
     choice("layer", layer, LAYERS)
     mask = result.frame.mask
@@ -98,7 +100,7 @@ def frame_png(result: Result, layer: str, part: Part, before: Result | None = No
         dot_edges(*part.columns, part.width, mask.shape[1]),
     )
     low, high = 0.0, 1.0
-    if layer != "mask":
+    if layer not in MASKS:
         values = _values(result, layer, before)
         low, high = _contrast(result, layer, values, mask, part, before)
         shown = np.empty(indices.shape, np.float32)
@@ -106,17 +108,27 @@ def frame_png(result: Result, layer: str, part: Part, before: Result | None = No
         indices = _levels(shown, low, high, "linear" if layer == "difference" else part.scale)
         indices[rows[0] >= rows[1]] = OUTSIDE
         indices[:, columns[0] >= columns[1]] = OUTSIDE
-    if layer == "mask":
+    if layer in ("difference", "changes"):
+        mask = _kept(result, "changes", before, lambda: _changes(result, before))
+    if layer in MASKS:
         cover(mask, *rows, *columns, 0, STEPS, indices)
-        return encode_indexed_png(indices, _reason_palette()), low, high
+        return encode_indexed_png(indices, _mask_palette(CHANGES if layer == "changes" else COLOURS)), low, high
     if part.reasons:
-        cover(_changes(mask, before) if layer == "difference" else mask, *rows, *columns, LEVELS, 1, indices)
+        cover(mask, *rows, *columns, LEVELS, 1, indices)
     return encode_indexed_png(indices, _palette(layer == "difference")), low, high
 
 
-def _changes(mask: NDArray[np.uint8], before: Result | None) -> NDArray[np.uint8]:
+def _kept(result: Result, what: str, before: Result | None, make: Callable[[], Any]) -> Any:
+    """Return what was made of two views; only that of the last pair is kept."""
+    key = None if before is None else (before.view.id, id(before.frame))  # the same view of a file that changed
+    if result.pictures.get(what, ("",))[0] != key:
+        result.pictures[what] = key, make()
+    return result.pictures[what][1]
+
+
+def _changes(result: Result, before: Result | None) -> NDArray[np.uint8]:
     """Return the pixels that one of two masks has alone: bit 0 before, bit 1 after."""
-    masked = mask != 0
+    masked = result.frame.masked
     earlier = masked if before is None else before.frame.masked
     changes: NDArray[np.uint8] = (earlier & ~masked) + np.uint8(2) * (masked & ~earlier)
     return changes
@@ -167,7 +179,8 @@ def _values(result: Result, layer: str, before: Result | None) -> Floats:
     if layer == "difference":
         if before is None or before.frame.image.shape != result.frame.image.shape:
             raise ConfigError("before: a view of a frame of the same shape expected")
-        difference: Floats = result.frame.image - before.frame.image
+        image = before.frame.image
+        difference: Floats = _kept(result, "difference", before, lambda: result.frame.image - image)
         return difference
     bad = result.raw.info.bad
     if bad is None:
@@ -249,21 +262,20 @@ def _palette(diverging: bool) -> NDArray[np.uint8]:
         palette[:LEVELS, :3] = np.round(blue * (1 - low) + white * (low - high) + red * high)
     else:
         palette[:LEVELS, :3] = np.round(255 * (1 - 0.85 * share))  # as in previews
-    marks = CHANGES.values() if diverging else (COLOURS[name] for name in REASONS)
-    for number, colour in enumerate(marks, LEVELS):
+    for number, colour in enumerate((CHANGES if diverging else COLOURS).values(), LEVELS):
         palette[number, :3] = list(bytes.fromhex(colour[1:]))
     palette[NO_VALUE] = 255
     palette[OUTSIDE] = 0
     return palette
 
 
-def _reason_palette() -> NDArray[np.uint8]:
-    """Return the colours of the reasons, each in `STEPS` of opacity."""
+def _mask_palette(colours: Mapping[str, str]) -> NDArray[np.uint8]:
+    """Return the colours of the bits of a mask, each in `STEPS` of opacity."""
     palette = np.zeros((256, 4), np.uint8)
     opacity = np.linspace(FAINTEST, 1, STEPS)
-    for number, name in enumerate(REASONS):
+    for number, colour in enumerate(colours.values()):
         steps = slice(number * STEPS, (number + 1) * STEPS)
-        palette[steps, :3] = list(bytes.fromhex(COLOURS[name][1:]))
+        palette[steps, :3] = list(bytes.fromhex(colour[1:]))
         palette[steps, 3] = np.round(255 * opacity)
     return palette
 

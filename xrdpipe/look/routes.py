@@ -188,7 +188,8 @@ def _made(session: Session, identifier: str | None) -> Result:
 
 def _picture(session: Session, query: Mapping[str, str]) -> Response:
     result = _made(session, query.get("id"))
-    before = _made(session, query["before"]) if query.get("layer") == "difference" and "before" in query else None
+    compares = query.get("layer") in ("difference", "changes") and "before" in query
+    before = _made(session, query["before"]) if compares else None
     slow, fast = session.shape
     part = picture.Part(
         _pair(query, "rows", (0, slow)),
