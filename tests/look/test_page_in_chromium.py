@@ -305,6 +305,9 @@ def test_before_and_after_their_difference_and_the_cake_are_drawn(tab: Tab) -> N
     assert [each for each in difference if each is not None] == pytest.approx([a - b for b, a in both])
     assert tab.text("#verdict")
     assert len(tab.browser.all("#metrics tbody tr:first-child td")) == 2
+    tab.select("#layer", "difference")
+    assert tab.browser.texts("#legend th") == ["only before", "only after"]
+    tab.wait("Number(document.querySelector('#values li:last-child')?.textContent) < 0")
     tab.select("#compare", "side by side")
     tab.wait("document.querySelector('#chart').layout.xaxis3")
     tab.click("#tab-cake")

@@ -13,6 +13,7 @@ const NUMBERS = { // of the pixel under the cursor
   value: "Value", subtracted: "Subtracted", q: "q (Å⁻¹)", two_theta: "2θ (°)", d: "d (Å)", azimuth: "Azimuth (°)",
 };
 const LAYERS = { frame: "frame", subtracted: "subtracted", mask: "mask", difference: "difference" };
+const OVERLAYS = { frame: "mask", subtracted: "mask", difference: "changes" }; // what is laid over a layer
 const SCALES = { linear: "linear", sqrt: "square root", log: "logarithm", percentile: "percentiles" };
 
 const info = await getJson("api/info");
@@ -115,10 +116,10 @@ const picture = new Picture($("#canvas"), info.shape, {
   async load({ id, layer, before, scale, low, high }, { rows, columns, width, height }) {
     const part = { id, rows: rows.join(), columns: columns.join(), width, height };
     const bitmap = async (response) => createImageBitmap(await (await response).blob());
-    const reasons = layer === "difference" ? 1 : 0; // there, the colours of what only one of the masks has
-    const values = get("api/picture", { ...part, layer, before, scale, low, high, reasons });
-    const above = ["frame", "subtracted"].includes(layer) ? bitmap(get("api/picture", { ...part, layer: "mask" })) : null;
-    const loaded = await Promise.all([bitmap(values), above]);
+    const values = get("api/picture", { ...part, layer, before, scale, low, high, reasons: 0 });
+    const above = OVERLAYS[layer];
+    const mask = above ? bitmap(get("api/picture", { ...part, layer: above, before })) : null;
+    const loaded = await Promise.all([bitmap(values), mask]);
     const range = (await values).headers.get("X-Range").split(",").map(Number);
     return { bitmap: loaded[0], mask: loaded[1], range };
   },
