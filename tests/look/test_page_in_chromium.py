@@ -365,6 +365,8 @@ def test_a_threshold_in_a_region_masks_there_alone(tab: Tab) -> None:
 def test_a_frame_whose_name_is_markup_runs_no_script(tab: Tab) -> None:
     tab.after(lambda: tab.browser.press("#slider", "\ue010"))  # End
     assert tab.text("#name") == HOSTILE.removesuffix(".tif")
+    tab.click("[data-copy=command]")
+    tab.wait("['Copied', 'Selected'].includes(document.querySelector('[data-copy=command]').textContent)")
     tab.click("#show-yaml")
     assert HOSTILE in tab.text("#yaml")
     assert HOSTILE in tab.command

@@ -138,7 +138,8 @@ export class Drawing {
     this.mouse = this.picture.place(event);
     const draft = this.#draft;
     if (draft?.kind === "brush") {
-      if (distance(this.mouse, draft.points.at(-1)) > draft.radius / 4) draft.points.push(this.mouse);
+      const step = Math.max(draft.radius / 4, 1 / this.picture.zoom);
+      if (distance(this.mouse, draft.points.at(-1)) > step) draft.points.push(this.mouse);
     } else if (draft) {
       draft.points[draft.points.length - 1] = this.mouse;
     }

@@ -97,6 +97,7 @@ async function show(asked, answer) {
   compared = comparing() ? await compare() : null;
   showPicture();
   drawChart();
+  if (pointed) pointing.ask(pointed);
 }
 
 const comparing = () => $("#compare").value !== "" || $("#layer").value === "difference";
@@ -127,7 +128,10 @@ const picture = new Picture($("#canvas"), info.shape, {
     rings.paint(context);
     drawing.paint(context);
   },
-  loaded: showColours,
+  loaded(range, source) {
+    showColours(range, source);
+    if (!document.body.classList.contains("old")) say($("#problem"), null); // of a contrast that was refused
+  },
   failed: fail,
 });
 
@@ -203,9 +207,11 @@ const pointing = new Latest(async ([slow, fast]) => {
   cursor.masked.textContent = said.masked.join(", ") || "no";
 }, fail);
 
+let pointed = null;
 $("#canvas").addEventListener("pointermove", (event) => {
   const place = picture.place(event);
   if (!picture.has(place)) return;
+  pointed = place;
   cursor.pixel.textContent = place.map(Math.floor).join(", ");
   pointing.ask(place);
 });
