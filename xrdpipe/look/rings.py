@@ -30,7 +30,7 @@ def calibrant_rings(session: Session, name: str) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        ``d`` (angstrom), ``two_theta`` (degrees), and ``lines``: lists of points (slow, fast), pixel edges.
+        ``d`` (angstrom), ``hkl`` or None, ``two_theta`` (degrees), and ``lines``: lists of points (slow, fast).
 
     Raises
     ------
@@ -47,13 +47,23 @@ def calibrant_rings(session: Session, name: str) -> list[dict[str, Any]]:
     lines_at = _contours(session.two_theta)
     first, last = float(session.two_theta.min()), float(session.two_theta.max())
     found: list[dict[str, Any]] = []
-    for spacing in sorted(map(float, CALIBRANT_FACTORY(name).dspacing), reverse=True):
+    for spacing, indices in _reflections(CALIBRANT_FACTORY(name)):
         sine = wavelength * 1e10 / 2 / spacing
         two_theta = 2 * math.asin(sine) if sine < 1 else math.inf
         if first <= two_theta <= last and len(found) < MOST:
-            about = {"d": spacing, "hkl": None, "two_theta": math.degrees(two_theta)}
+            about = {"d": spacing, "hkl": indices, "two_theta": math.degrees(two_theta)}
             found.append({**about, "lines": lines_at(two_theta)})
     return found
+
+
+def _reflections(calibrant: Any) -> list[tuple[float, list[int] | None]]:
+    """Return lattice spacing (angstrom) and Miller indices, if known, of the rings of a calibrant, inner ones first."""
+    spacings = [float(each) for each in calibrant.dspacing]  # which also reads the file
+    known = getattr(calibrant.config, "reflections", None) or ()
+    indices = [[int(index) for index in each.hkl or ()] or None for each in known]
+    if len(indices) != len(spacings):
+        indices = [None] * len(spacings)
+    return sorted(zip(spacings, indices, strict=True), key=lambda each: -each[0])
 
 
 def rings_through(session: Session, points: list[tuple[float, float]]) -> list[dict[str, Any]]:
