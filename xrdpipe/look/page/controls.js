@@ -2,7 +2,7 @@
 
 import { $, all, element, option, same, say } from "./elements.js";
 
-const PAUSE = 200; // ms without typing before a value counts
+const PAUSE = 120; // ms without typing before a value counts
 
 const shown = (value) => (value === null ? "off" : Array.isArray(value) ? `[${value.join(", ")}]` : String(value));
 

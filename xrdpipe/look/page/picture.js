@@ -1,10 +1,10 @@
 // The frame on a canvas. The picture at hand is moved and scaled at once; the program draws the visible part anew.
 
 import { Latest } from "./requests.js";
-import { colour } from "./elements.js";
+import { colour, same } from "./elements.js";
 
 const CLOSEST = 48; // screen pixels of one detector pixel
-const PAUSE = 60; // ms without movement before a part is asked for
+const PAUSE = 60; // ms from a movement until the part is asked for
 
 /**
  * Coordinates are those of the detector: pixel (0, 0) covers 0 to 1 along slow (down) and fast (right).
@@ -23,7 +23,7 @@ export class Picture {
     this.corner = [0, 0]; // (slow, fast) of the canvas's upper left corner
     this.zoom = 1; // CSS pixels of a detector pixel
     this.opacity = 1; // of the mask over the frame
-    this.loading = new Latest(() => this.#load(), failed, PAUSE);
+    this.loading = new Latest((pause) => this.#load(pause), failed);
     canvas.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
     canvas.addEventListener("keydown", (event) => this.#key(event));
     new ResizeObserver(() => this.#resize()).observe(canvas);
@@ -32,7 +32,7 @@ export class Picture {
   /** Show another result, layer or contrast. */
   show(source) {
     this.source = source;
-    this.loading.ask();
+    this.loading.ask(0);
   }
 
   toScreen([slow, fast]) {
@@ -113,7 +113,7 @@ export class Picture {
 
   #moved() {
     this.redraw();
-    if (this.source) this.loading.ask();
+    if (this.source) this.loading.ask(PAUSE);
   }
 
   /** The visible rows and columns, and the size of their picture: never finer than screen or detector. */
@@ -131,9 +131,11 @@ export class Picture {
     return { rows, columns, height: size(rows), width: size(columns) };
   }
 
-  async #load() {
+  async #load(pause) {
+    if (pause) await new Promise((done) => setTimeout(done, pause));
     const { source } = this;
     const part = this.#visible();
+    if (!source || (this.#sharp?.source === source && same(this.#sharp.part, part))) return;
     const loaded = await this.load(source, part);
     this.#sharp = { ...loaded, part, source };
     if ([part.rows, part.columns].every(([first, last], i) => last - first === this.shape[i])) this.#whole = this.#sharp;

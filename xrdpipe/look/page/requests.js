@@ -35,14 +35,8 @@ export class Latest {
   #waiting;
   #running = false;
 
-  constructor(answer, failed, wait = 0) {
-    this.answer = answer;
-    this.failed = failed;
-    this.wait = wait; // ms that a question waits for a later one
-  }
-
-  get busy() {
-    return this.#running;
+  constructor(answer, failed) {
+    Object.assign(this, { answer, failed });
   }
 
   /** True while a later question waits. */
@@ -58,7 +52,6 @@ export class Latest {
   async #run() {
     this.#running = true;
     while (this.#waiting !== undefined) {
-      if (this.wait) await new Promise((done) => setTimeout(done, this.wait));
       const question = this.#waiting;
       this.#waiting = undefined;
       try {
