@@ -47,7 +47,7 @@ def composed(*words: str, folder: str | None = None) -> tuple[dict[str, Any], di
 def test_a_saved_experiment_composes_to_the_configuration_it_was_made_of(words: list[str]) -> None:
     values, choices = composed(*words)
     text = experiment_yaml(values, choices, "mine")
-    check_experiment(text, values)
+    check_experiment(text, values, "mine")
     assert text.startswith("# @package _global_\n")
 
 
@@ -57,7 +57,7 @@ def test_paths_with_any_characters_arrive_whole(tmp_path: Path, monkeypatch: pyt
         (tmp_path / name).touch()
     values, choices = composed("poni=${oc.env:HOME}.tif", *(f"./{name}" for name in HOSTILE))
     values["background"]["file"] = list(HOSTILE)
-    check_experiment(experiment_yaml(values, choices, "mine"), values)
+    check_experiment(experiment_yaml(values, choices, "mine"), values, "mine")
     expected = [os.path.join(tmp_path, name) for name in HOSTILE]
     assert absolute_paths(values)["images"] == expected
     assert absolute_paths(values)["background"]["file"] == expected
@@ -85,9 +85,20 @@ def test_options_of_ones_own_are_written_in_full_or_refused(tmp_path: Path) -> N
     option.write_text("_target_: xrdpipe.stages.mask.Mask\nalpha: 7.0\n")
     values, choices = composed("mask=mine", folder=str(tmp_path))
     with pytest.raises(ConfigError, match="mask: cannot be said in an experiment"):
-        check_experiment(experiment_yaml(values, choices, "mine"), values)
+        check_experiment(experiment_yaml(values, choices, "mine"), values, "mine")
     option.write_text((conf_dir() / "mask" / "strict.yaml").read_text().replace("1.5", "1.75"))
     values, choices = composed("mask=mine", folder=str(tmp_path))
     text = experiment_yaml(values, choices, "mine")
-    check_experiment(text, values)
+    check_experiment(text, values, "mine")
     assert "alpha: 1.75" in text
+
+
+def test_a_name_that_is_none_in_the_grammar_is_refused() -> None:
+    values, choices = composed("mask=strict")
+    text = experiment_yaml(values, choices, "two\nlines")
+    assert text.splitlines()[1:3] == ["# two", "# lines"]
+    for name in ("null", "mine.yaml", "1e5"):
+        with pytest.raises(ConfigError, match=f"name={name}: "):
+            check_experiment(text, values, name)
+    for name in ("mine", "a.b", "a-b", "run_7", "7a"):
+        check_experiment(text, values, name)

@@ -12,14 +12,15 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from ..io.paths import split_path
+from ..io.writing import encoded, write_text
 from ..model.errors import ConfigError
-from .arguments import NUMBER_KEYS, PATH_KEYS, literal
+from .arguments import NUMBER_KEYS, PATH_KEYS, literal, parse
 from .loader import Loader, conf_dir, to_builtin
 
 NO_GROUPS = ("experiment", "local")  # an experiment is none of its own parts
 
 
-def experiment_yaml(values: Mapping[str, Any], choices: Mapping[str, str], name: str) -> str:
+def experiment_yaml(values: Mapping[str, Any], choices: Mapping[str, str], comment: str) -> str:
     """Return the YAML of an experiment that makes this configuration, with absolute paths.
 
     Parameters
@@ -28,8 +29,8 @@ def experiment_yaml(values: Mapping[str, Any], choices: Mapping[str, str], name:
         The configuration as plain values.
     choices
         Group -> option that it was composed with. Values of options that are not shipped are written in full.
-    name
-        Name of the experiment, for the comment.
+    comment
+        What the file says about itself.
     """
     options = {
         group: option
@@ -39,7 +40,7 @@ def experiment_yaml(values: Mapping[str, Any], choices: Mapping[str, str], name:
     base = _shipped(tuple(f"{group}={option}" for group, option in options.items()))
     shipped = dict.fromkeys(options, "default")
     chosen = {group: option for group, option in options.items() if option != shipped[group]}
-    lines = ["# @package _global_", f"# Made by xrdpipe look: experiment={name}, with --config-dir"]
+    lines = ["# @package _global_", *(f"# {line}" for line in encoded(comment).decode().splitlines())]
     if chosen:
         lines += ["defaults:", *(f"  - override /{group}: {option}" for group, option in chosen.items()), ""]
     changed = _difference(absolute_paths(values), base)
@@ -51,13 +52,14 @@ def _shipped(overrides: tuple[str, ...]) -> Mapping[str, Any]:
     return to_builtin(Loader().compose(overrides))
 
 
-def check_experiment(text: str, values: Mapping[str, Any]) -> None:
-    """Raise ConfigError unless the YAML of an experiment composes to these values."""
+def check_experiment(text: str, values: Mapping[str, Any], name: str) -> None:
+    """Raise ConfigError unless the YAML of an experiment composes to these values under its name."""
     with tempfile.TemporaryDirectory(prefix="xrdpipe-") as folder:
-        path = Path(folder, "experiment", "check.yaml")
-        path.parent.mkdir()
-        path.write_text(text, encoding="utf-8")
-        found = to_builtin(Loader(folder).compose(["experiment=check"]))
+        write_text(Path(folder, "experiment", f"{name}.yaml"), text)
+        try:
+            found = to_builtin(Loader(folder).compose(parse([f"experiment={name}"]).overrides))
+        except ConfigError as error:
+            raise ConfigError(f"name={name}: not a name that experiment={name} finds ({error})") from error
     expected = absolute_paths(values)
     different = [key for key in {**expected, **found} if found.get(key) != expected.get(key)]
     if different:

@@ -49,7 +49,7 @@ def describe(result: Result, session: Session) -> dict[str, Any]:
         ],
         "verdict": _verdict(result),
         "values": _group_values(result, session),
-        "notes": [*record.notes, *_notes(view, result)],
+        "notes": [*record.notes, *_notes(session, result)],
         **texts(session, view, result.start),
     }
 
@@ -62,18 +62,21 @@ def _verdict(result: Result) -> dict[str, str]:
     return {"name": "check" if found else "good", "text": found or GOOD}
 
 
-def texts(session: Session, view: View, start: Start) -> dict[str, str]:
-    """Return the command line and the experiment of a view."""
+def texts(session: Session, view: View, start: Start, form: str = "npy") -> dict[str, str]:
+    """Return the command line and the experiment of a view, whose drawn mask is saved in this format."""
+    comment = f"Made by xrdpipe look: experiment={view.name}, with --config-dir"
     if view.shapes:
-        start = session.with_mask(start, mask_path(session, view.name))
+        own = _own_masks(session, start)
+        comment += f"\n{view.name}.{form} has the drawn mask{f', and the masks {own}' if own else ''}"
+        start = session.with_mask(start, f"{session.save}/{view.name}.{form}")
     values, choices = session.composed(start)
     command = repeat_command({"command": [*start.options, *start.words]})
-    return {"command": command, "yaml": experiment_yaml(values, choices, view.name)}
+    return {"command": command, "yaml": experiment_yaml(values, choices, comment)}
 
 
-def mask_path(session: Session, name: str) -> str:
-    """Return the path of a saved mask, as it is typed."""
-    return f"{session.save}/{name}.npy"
+def _own_masks(session: Session, start: Start) -> str:
+    """Return the masks that a command line names."""
+    return ", ".join(map(str, as_list(session.composed(start)[0].get("mask", {}).get("file"))))
 
 
 def describe_error(error: Exception) -> dict[str, Any]:
@@ -143,11 +146,11 @@ def _group_values(result: Result, session: Session) -> dict[str, Any]:
     }
 
 
-def _notes(view: View, result: Result) -> list[str]:
+def _notes(session: Session, result: Result) -> list[str]:
+    view, own = result.view, _own_masks(session, result.start)
     notes = [MAXIMUM] if view.combine == "maximum" else []
     if view.shapes:
-        own = as_list(result.configured.values["mask"].get("file"))
-        also = f"; it contains those of mask.file ({', '.join(map(str, own))})" if own else ""
+        also = f"; it contains those of mask.file ({own})" if own else ""
         notes.append(f"The drawn mask has to be saved before the text runs: {view.name}.npy{also}")
     return notes
 

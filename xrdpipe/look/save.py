@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..config.experiment import check_experiment, experiment_yaml
+from ..config.experiment import check_experiment
 from ..execution.static_mask_files import write_mask
 from ..io.writing import write_text
 from ..model.errors import ConfigError, choice
 from ..results.command import repeat_command
-from .answer import mask_path
+from .answer import texts
 from .session import Session
 from .view import View
 
@@ -43,15 +43,12 @@ def save(session: Session, view: View, what: str, form: str, overwrite: bool) ->
     if what == "mask" and result.drawn is None:
         raise ConfigError("what=mask: nothing is drawn")
     mask = folder / f"{name}.{form}" if result.drawn is not None else None
-    start = result.start
-    if mask is not None:
-        start = session.with_mask(start, str(Path(mask_path(session, name)).with_suffix(f".{form}")))
+    made = texts(session, view, result.start, form)
     files = [] if mask is None else [mask]
-    text = ""
-    if what == "experiment":
-        values, choices = session.composed(start)
-        text = experiment_yaml(values, choices, name)
-        check_experiment(text, values)
+    text = made["yaml"] if what == "experiment" else ""
+    if text:
+        start = result.start if mask is None else session.with_mask(result.start, str(mask))
+        check_experiment(text, session.composed(start)[0], name)
         files.append(folder / "experiment" / f"{name}.yaml")
     taken = [str(path) for path in files if path.exists()]
     if taken and not overwrite:
@@ -63,5 +60,6 @@ def save(session: Session, view: View, what: str, form: str, overwrite: bool) ->
             write_text(files[-1], text)
     except OSError as error:
         raise ConfigError(f"save={session.save}: cannot be written ({error.strerror})") from error
-    run = ["--config-dir", session.save, f"experiment={name}"] if text else [*start.options, *start.words]
-    return {"written": [str(path.relative_to(folder)) for path in files], "next": repeat_command({"command": run})}
+    run = repeat_command({"command": ["--config-dir", session.save, f"experiment={name}"]})
+    following = run if text else made["command"]
+    return {"written": [str(path.relative_to(folder)) for path in files], "next": following}
