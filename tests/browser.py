@@ -91,7 +91,7 @@ class Browser:
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """A browser of its own, without a network; the test skips where there is none."""
+    """A browser of its own, without a network but this computer; the test skips where there is none."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
     program, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
     if program is None or driver is None:
@@ -100,7 +100,8 @@ def chromium() -> Iterator[Browser]:
     options.binary_location = program
     for argument in (
         "headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "window-size=1200,900", "lang=en",
-        "host-resolver-rules=MAP * ~NOTFOUND", "no-first-run", "disable-background-networking", "disable-extensions",
+        "host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "no-first-run", "disable-background-networking",
+        "disable-extensions",
     ):  # fmt: skip
         options.add_argument(f"--{argument}")
     options.add_experimental_option("perfLoggingPrefs", {"enablePage": False})

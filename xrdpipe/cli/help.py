@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..config.described import described_keys, described_option
+
 GROUPS = ("geometry", "source", "background", "correction", "mask", "integ", "plot", "output", "parallel", "sweep")
 
 HEAD = """\
@@ -16,6 +18,7 @@ USAGE
   xrdpipe inspect FILE...               what is inside: frames, datasets, statistics, header
   xrdpipe doctor poni=FILE IMAGE        is the frame in the orientation of its PONI, and its mask? (mask.file=...)
   xrdpipe mask poni=FILE IMAGE... save=mask.npy   the static mask of a series: what is bad in every frame, and why
+  xrdpipe look poni=FILE IMAGE...       a page in the browser: see frame, mask and pattern, change keys, draw a mask
   xrdpipe replay FOLDER                 run a record again and compare, byte by byte
   xrdpipe report FOLDER                 make report.html of a run or a sweep again
 
@@ -59,32 +62,21 @@ def help_text() -> str:
             keys = _keys(path, f"{group}.") | keys
         parts += [
             group.upper(),
-            *(f"  {f'{group}={path.stem}':<28} {_title(path)}" for path in files),
+            *(f"  {f'{group}={path.stem}':<28} {described_option(path)}" for path in files),
             *keys.values(),
             "",
         ]
     experiments = sorted((conf / "experiment").glob("*.yaml"))
-    parts += ["EXPERIMENT", *(f"  {f'experiment={path.stem}':<30} {_title(path)}" for path in experiments), ""]
+    parts += [
+        "EXPERIMENT",
+        *(f"  {f'experiment={path.stem}':<30} {described_option(path)}" for path in experiments),
+        "",
+    ]
     return "\n".join([*parts, TAIL])
 
 
-def _title(path: Path) -> str:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return next(line for line in lines if not line.startswith("# @package")).lstrip("# ")
-
-
 def _keys(path: Path, prefix: str = "") -> dict[str, str]:
-    # A line of the shipped files is "key: value  # description", nested once at most, so no YAML parser is needed.
-    lines, parent = {}, ""
-    for line in path.read_text(encoding="utf-8").splitlines():
-        key, colon, remaining = line.partition(":")
-        if line.startswith("hydra:"):
-            break
-        if not colon or key.lstrip().startswith(("#", "_", "-")) or key == "defaults":
-            continue
-        value, _, description = remaining.partition(" #")  # a colour begins with # too
-        parent = parent if line.startswith(" ") else ""
-        name = f"{prefix}{parent}{key.strip()}"
-        lines[name] = f"  {name:<28} {description.strip()}{f' ({value.strip()})' if value.strip() else ''}"
-        parent = parent if value.strip() else f"{key.strip()}."
-    return lines
+    return {
+        name: f"  {name:<28} {text}{f' ({value})' if value else ''}"
+        for name, (value, text) in described_keys(path, prefix).items()
+    }

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "doctor": "cli.doctor",
     "inspect": "cli.inspect",
+    "look": "cli.look",
     "mask": "cli.mask",
     "replay": "cli.replay",
     "report": "report.report",
@@ -75,7 +76,7 @@ def run_words(words: list[str]) -> int:
     from ..config.arguments import UsageError, parse
 
     try:
-        if words[0] in COMMANDS and not os.path.exists(words[0]):
+        if words[0] in COMMANDS and not os.path.isfile(words[0]):  # a folder of this name is no frame
             return _run_other_command(words[0], words[1:])
         return run_command(parse(words), words)
     except (ConfigError, UsageError) as error:

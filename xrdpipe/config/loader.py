@@ -42,6 +42,12 @@ def shipped_defaults() -> dict[str, Any]:
     return {key: value for key, value in top.items() if key not in ("defaults", "hydra")} | shipped
 
 
+def shipped_option(group: str, option: str) -> dict[str, Any] | None:
+    """Return the plain values of an option of a group as it is shipped; None if it is not."""
+    path = conf_dir() / group / f"{option}.yaml"
+    return _plain_yaml(path) if path.is_file() else None
+
+
 def _plain_yaml(path: Path) -> dict[str, Any]:
     values = OmegaConf.to_container(OmegaConf.load(path))
     assert isinstance(values, dict)

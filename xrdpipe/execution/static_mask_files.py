@@ -72,13 +72,19 @@ def mask_files(save: Path) -> list[Path]:
     return [save, save.with_suffix(".json"), save.with_suffix(".png")]
 
 
+def write_mask(path: Path, mask: NDArray[np.uint8]) -> None:
+    """Write a mask, 1 = masked, whole or not at all; the ending of ``path`` is one of `WRITERS`."""
+    content = WRITERS[path.suffix.lower()](mask)
+    write_whole(path, lambda file: file.write(content))
+
+
 def write_static_mask(save: Path, found: StaticMask, plan: Plan) -> None:
     """Write a mask, and beside it its record and picture, each whole or not at all; the mask comes last."""
     mask, record, picture = mask_files(save)
-    png, content = mask_png(found), WRITERS[save.suffix.lower()](found.mask)
+    png = mask_png(found)
     write_json(record, mask_record(found, identity_of(plan.pipeline, plan.poni)))
     write_whole(picture, lambda file: file.write(png))
-    write_whole(mask, lambda file: file.write(content))
+    write_mask(mask, found.mask)
 
 
 def with_static_masks(

@@ -37,6 +37,28 @@ METRICS = (  # all metrics, which `sweep.rank` accepts
     "seconds",
 )
 
+MEANINGS = {  # in a few words; docs/metrics.md has the definitions
+    "pattern_error": "estimated error of the pattern over the pattern; compares masks",
+    "ring_scatter": "standard deviation of the pixels of a bin over its intensity, median",
+    "spottiness": "below 0.05 a smooth powder, above 0.15 strongly spotty",
+    "signal_to_background": "height of the five strongest peaks over what they stand on, median",
+    "peak_width": "full width at half height of these peaks, median",
+    "sigma_over_intensity": "median over the bins",
+    "reduced_chi2": "scatter in the rings over that of counting; 1: sigma is right",
+    "local_chi2": "the same of neighbouring pixels",
+    "flat_scatter": "scatter of neighbouring pixels beyond counting noise",
+    "mask_change": "change of the pattern by masked pixels that fit their ring",
+    "oversubtracted_bins": "bins below zero by more than 3 sigma",
+    "total_intensity": "sum of the good pixels, counts",
+    "negative_bins": "bins below zero",
+    "empty_bins": "bins without a good pixel",
+    "masked_fraction": "share of masked pixels",
+    "background_scale": "what the background was multiplied with",
+    "background_scale_sigma": "standard deviation of the fitted scale",
+    "monitor": "what the pattern was divided by",
+    "exposure": "what the pattern was divided by",
+}
+
 NAMES = (
     *(f"masked_{reason}" for reason in REASONS),
     *("negative_bins", "empty_bins", "total_intensity", "ring_scatter", "spottiness", "sigma_over_intensity"),

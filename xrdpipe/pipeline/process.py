@@ -42,7 +42,7 @@ def process_frame(recipe: Recipe, image: Reference, keep: bool, show: bool = Fal
         frame, steps, (size, mtime_ns) = pipeline(image)
         if show and recipe.folder is not None:
             write_preview(recipe.folder, frame)
-        about = _about_pattern(frame, show or recipe.judged)
+        about = about_pattern(frame, show or recipe.judged)
         outputs = {} if recipe.folder is None else _hashes(recipe.folder, pipeline.pipeline.outputs(image.name), frame)
     except FrameError as error:
         return Outcome(replace(record, status="failed", error=str(error), seconds=time.monotonic() - clock))
@@ -82,8 +82,16 @@ def _hashes(folder: Path, files: list[str], frame: Frame) -> dict[str, str]:
     }
 
 
-def _about_pattern(frame: Frame, judged: bool) -> dict[str, Any]:
-    """Return what the record says about the pattern; ``judged``: with its estimated error, where the frame can tell."""
+def about_pattern(frame: Frame, judged: bool) -> dict[str, Any]:
+    """Return the fields of a `Record` that describe the pattern.
+
+    Parameters
+    ----------
+    frame
+        The processed frame.
+    judged
+        Estimate the error of the pattern too, where the frame can tell.
+    """
     estimate = frame.results.pattern_error if judged else None
     total, parts = (math.nan, ()) if estimate is None else estimate()
     error = {"pattern_error": float(f"{total:.6g}")} if math.isfinite(total) else {}

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
-from ..geometry.geometry import shared_geometry
+from ..geometry.geometry import Geometry, shared_geometry
 from ..geometry.poni import Poni
 from ..io.files import read_steady, require_unchanged
 from ..io.header import with_check
@@ -135,34 +136,65 @@ def prepared(recipe: Recipe) -> Prepared:
         The configuration does not fit the geometry, the shape or another input.
     """
     pipeline = Pipeline.of(json.loads(recipe.config), list(recipe.order))
-    stages = pipeline.stages.values()
+    setup = setup_of(
+        pipeline,
+        shared_geometry(recipe.poni, recipe.shape, recipe.shape_from, recipe.cache),
+        recipe.folder,
+        pipeline.provenance(recipe.poni),
+        _device(recipe.shape) if recipe.cuda else None,
+    )
+    steps = {name: stage.prepare(setup) for name, stage in pipeline.stages.items()}
+    return Prepared(pipeline, pipeline.source.prepare(setup), steps)
+
+
+def setup_of(
+    pipeline: Pipeline,
+    geometry: Geometry,
+    folder: Path | None = None,
+    provenance: Mapping[str, Any] = MappingProxyType({}),
+    device: Device | None = None,
+) -> Setup:
+    """Return what the stages of a pipeline get to prepare themselves.
+
+    Parameters
+    ----------
+    pipeline
+        The source and the stages.
+    geometry
+        Geometry of the frames.
+    folder
+        Results folder; None if nothing is written.
+    provenance
+        What every result records about its making.
+    device
+        GPU, or None.
+    """
+    source = pipeline.source
 
     def read(path: str) -> Image:
         try:
-            return pipeline.source.read(path)
+            return source.read(path)
         except FrameError as error:
             raise ConfigError(f"{path}: {error}") from error
 
     def images(path: str) -> Iterator[Image]:
         try:
-            yield from pipeline.source.images(path)
+            yield from source.images(path)
         except FrameError as error:
             raise ConfigError(f"{path}: {error}") from error
 
-    setup = Setup(
-        shared_geometry(recipe.poni, recipe.shape, recipe.shape_from, recipe.cache),
+    return Setup(
+        geometry,
         read,
-        pipeline.source.to_raw,
-        recipe.folder,
-        any(stage.needs.variance for stage in stages),
-        pipeline.provenance(recipe.poni),
-        columns=tuple(pipeline.source.columns),
+        source.to_raw,
+        folder,
+        any(stage.needs.variance for stage in pipeline.stages.values()),
+        provenance,
+        columns=tuple(source.columns),
         images=images,
-        noise=pipeline.source.noise,
-        device=_device(recipe.shape) if recipe.cuda else None,
+        noise=source.noise,
+        device=device,
     )
-    steps = {name: stage.prepare(setup) for name, stage in pipeline.stages.items()}
-    return Prepared(pipeline, pipeline.source.prepare(setup), steps)
 
 
 def _device(shape: tuple[int, int]) -> Device:

@@ -92,12 +92,18 @@ def _page(template: str, **values: Any) -> str:
     return str(environment.get_template(template).render(**parts, **values))
 
 
+def plotly_script() -> str:
+    """Return plotly.js of the installed plotly."""
+    from plotly.offline import get_plotlyjs
+
+    return str(get_plotlyjs())
+
+
 @cache
 def _templates() -> tuple[Any, dict[str, Any]]:
     """Return the templates and the parts of every page; by its policy, a page runs only scripts with these hashes."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
 
     loader = PackageLoader("xrdpipe.report")
     environment = Environment(
@@ -105,7 +111,7 @@ def _templates() -> tuple[Any, dict[str, Any]]:
     )
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     style, script = (Markup(loader.get_source(environment, name)[0]) for name in ("report.css", "report.js"))
-    scripts = [Markup(get_plotlyjs()), script]
+    scripts = [Markup(plotly_script()), script]
     digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
     return environment, {"style": style, "scripts": scripts, "hashes": " ".join(f"'sha256-{each}'" for each in digests)}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,7 +48,7 @@ class Background(Stage):
     """
 
     file: Any = None
-    scale: Any = 1.0
+    scale: Any = field(default=1.0, metadata={"kind": "text", "choices": (AUTO,)})
     dark_file: Any = None
     weights: list[float] | None = None
     monitor: Any = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -56,16 +56,16 @@ class Mask(Stage):
         Mask shadows, translucent arms, gaps and dead lines, see `regions.find`.
     """
 
-    edge: int | None = 30
+    edge: int | None = field(default=30, metadata={"low": 0})
     lower_thresh: float | None = 0.0
     upper_thresh: float | None = None
-    alpha: float | None = 2.0
-    auto_type: str = "median"
+    alpha: float | None = field(default=2.0, metadata={"low": 0})
+    auto_type: str = field(default="median", metadata={"choices": AUTO_TYPES})
     file: Any = None
     invert: bool = False
     detector: bool = True
-    grow: int = 0
-    max_iter: int = 5
+    grow: int = field(default=0, metadata={"low": 0, "high": 100})
+    max_iter: int = field(default=5, metadata={"low": 1})
     regions: bool = False
 
     def __post_init__(self) -> None:
@@ -196,13 +196,20 @@ class Mask(Stage):
         if self.detector and (blind := setup.geometry.blind) is not None:
             static[blind] |= DETECTOR
         for path in self.files:
-            static[self._read_user_mask(setup, path)] |= USER
+            static[self.read_user_mask(setup, path)] |= USER
         if static.all():
             file = "" if self.file is None else f" and mask.file={self.file}"
             raise ConfigError(f"mask.edge={self.edge}{file}: every pixel is masked")
         return static
 
-    def _read_user_mask(self, setup: Setup, path: str) -> NDArray[np.bool_]:
+    def read_user_mask(self, setup: Setup, path: str) -> NDArray[np.bool_]:
+        """Return the pixels that one of ``files`` masks, (slow, fast), in the orientation of the frames.
+
+        Raises
+        ------
+        ConfigError
+            The file has another shape, or other values than 0 and 1.
+        """
         user, shape = setup.read(path), setup.geometry.shape
         if user.shape != shape:
             raise ConfigError(

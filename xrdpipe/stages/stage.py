@@ -115,9 +115,10 @@ NOTHING = Makes()
 class Stage:
     """Base class of the steps of the pipeline.
 
-    A stage is a frozen dataclass; its fields are its configuration and its schema. Only `prepare` has to be
-    overridden. `needs` and `makes` declare inputs and results. `writes`, `check` and `collect` are for stages that
-    write files, depend on the geometry, or make something from all frames together.
+    A stage is a frozen dataclass; its fields are its configuration and its schema. The metadata of a field may say
+    more to a page of controls: ``choices`` (names, or a function that returns them), ``low``, ``high``, ``kind``. Only
+    `prepare` has to be overridden. `needs` and `makes` declare inputs and results. `writes`, `check` and `collect` are
+    for stages that write files, depend on the geometry, or make something from all frames together.
     """
 
     def prepare(self, setup: Setup) -> Callable[..., Frame]:

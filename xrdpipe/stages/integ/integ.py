@@ -21,7 +21,15 @@ from ...model.frame import Frame
 from ...model.pattern import Pattern
 from ..scalar_lookup import ScalarLookup, table_files
 from ..stage import NOTHING, Makes, Needs, Setup, Stage, Step
-from .methods import MEANING, ascending_edges, integration_method, needs_wavelength, radial_unit, sector_pixels
+from .methods import (
+    MEANING,
+    ascending_edges,
+    integration_method,
+    needs_wavelength,
+    radial_unit,
+    radial_units,
+    sector_pixels,
+)
 from .quality import noise_quality, pattern_quality
 from .ring_sums import Sums, by_ring, ring_summation, scatter_summation
 
@@ -76,15 +84,15 @@ class Integ(Stage):
 
     function: ClassVar[str] = "integrate1d"  # pyFAI's function, for methods that call pyFAI for every frame
 
-    npt: int = 1480
-    unit: str = "q_A^-1"
+    npt: int = field(default=1480, metadata={"low": 1})
+    unit: str = field(default="q_A^-1", metadata={"choices": radial_units})
     method: Any = field(default_factory=lambda: ["full", "csr", "cython"])
     radial_range: list[float] | None = None
     azimuth_range: list[float] | None = None
     correctSolidAngle: bool = False  # noqa: N815 - pyFAI's name
-    polarization_factor: float | None = None
-    error_model: str | None = None
-    edges: Any = None
+    polarization_factor: float | None = field(default=None, metadata={"low": -1, "high": 1})
+    error_model: str | None = field(default=None, metadata={"choices": ERROR_MODELS})
+    edges: Any = field(default=None, metadata={"kind": "list"})
     empty: float | None = None
     monitor: Any = None
     exposure: Any = None

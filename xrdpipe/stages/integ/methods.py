@@ -77,6 +77,13 @@ def ascending_edges(numbers: Any, setting: str) -> NDArray[np.float64]:
     return edges
 
 
+def radial_units() -> list[str]:
+    """Return the names of the radial units of pyFAI."""
+    from pyFAI.units import RADIAL_UNITS
+
+    return sorted(RADIAL_UNITS)
+
+
 def radial_unit(name: str) -> Any:
     """Return the radial unit of pyFAI with this name.
 

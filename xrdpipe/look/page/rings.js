@@ -1,0 +1,54 @@
+// Rings of a calibrant over the frame.
+
+import { $, option } from "./elements.js";
+import { getJson } from "./requests.js";
+
+const APART = 4; // screen pixels between rings that are drawn
+const ROOM = 30; // screen pixels between labels
+
+const far = ([x, y], places, gap) => places.every(([a, b]) => Math.hypot(a - x, b - y) > gap);
+
+/** `failed(error)` hears what the program refuses. */
+export class Rings {
+  #rings = [];
+
+  constructor(picture, names, failed) {
+    this.picture = picture;
+    const select = $("#calibrant");
+    select.append(...names.map((name) => option(name)));
+    select.onchange = () => this.#load(select.value).catch(failed);
+  }
+
+  async #load(calibrant) {
+    this.#rings = calibrant ? (await getJson("api/rings", { calibrant })).rings : [];
+    this.picture.redraw();
+  }
+
+  /** Draw those that can be told apart at this zoom, and as many labels as there is room for. */
+  paint(context) {
+    const [drawn, labels] = [[], []];
+    context.strokeStyle = "#ff4f9add";
+    context.lineWidth = 1;
+    for (const [number, { d, hkl, lines }] of this.#rings.entries()) {
+      for (const line of lines) {
+        const points = line.map((point) => this.picture.toScreen(point));
+        const place = points[Math.floor(points.length / 6)];
+        if (!far(place, drawn, APART)) continue;
+        drawn.push(place);
+        context.beginPath();
+        points.forEach((point, i) => context[i ? "lineTo" : "moveTo"](...point));
+        context.stroke();
+        const beside = points[Math.floor(points.length * ((number * 0.382) % 1))]; // labels go around the centre
+        const free = points.length > 12 && far(beside, labels.map((label) => label.place), ROOM);
+        if (free) labels.push({ text: hkl ?? `${d.toFixed(3)} Å`, place: beside });
+      }
+    }
+    context.font = "11px sans-serif";
+    for (const { text, place: [x, y] } of labels) {
+      context.fillStyle = "#fffd";
+      context.fillRect(x - 2, y - 10, context.measureText(text).width + 4, 13);
+      context.fillStyle = "#a8005c";
+      context.fillText(text, x, y);
+    }
+  }
+}
