@@ -247,10 +247,23 @@ def test_a_mask_file_is_in_the_orientation_of_the_raw_frames(data: Path, setup: 
     np.testing.assert_array_equal(turned.to_raw(bad), user_mask())
 
 
-@pytest.mark.parametrize("values", [2, 255, -1, 0.5, np.nan])
-def test_a_mask_with_values_other_than_0_and_1_is_refused(values: float, data: Path, masked: Any) -> None:
-    np.save(data / "mask.npy", np.where(user_mask(), values, 0))
-    with pytest.raises(ConfigError, match=r"mask\.npy: values other than 0 .good. and 1 .masked."):
+@pytest.mark.parametrize("value", [2, 255, -1, 0.5])
+def test_a_mask_of_0_and_one_other_value_is_taken_with_a_note(value: float, data: Path, setup: Setup) -> None:
+    np.save(data / "mask.npy", np.where(user_mask(), value, 0))
+    for invert, bad in ((False, user_mask()), (True, ~user_mask())):
+        stage = Mask(**OFF | {"file": str(data / "mask.npy"), "invert": invert})
+        done = stage.prepare(setup)(Frame("a", np.ones(SHAPE, np.float32)))
+        np.testing.assert_array_equal(done.masked, bad)
+        read_as = f"{value:g} as good, 0 as masked" if invert else f"{value:g} as masked, 0 as good"
+        assert any(note.endswith(read_as) for note in done.info.notes)
+
+
+@pytest.mark.parametrize("values", [(1, 2), (128, 255), (np.nan, np.nan)])
+def test_a_mask_of_more_values_is_refused(values: tuple[float, float], data: Path, masked: Any) -> None:
+    bad = np.where(user_mask(), values[0], 0)
+    bad[-1] = values[1]
+    np.save(data / "mask.npy", bad)
+    with pytest.raises(ConfigError, match=r"mask\.npy: more values than 0"):
         masked(np.ones(SHAPE), file=str(data / "mask.npy"))
 
 

@@ -77,6 +77,8 @@ def test_a_number_of_sectors_divides_the_turn_or_the_range(setup: Setup) -> None
     assert list(Sectors(number=4).ranges.values()) == [[-180, -90], [-90, 0], [0, 90], [90, 180]]
     assert list(Sectors(number=2, azimuth_range=[10, 40]).ranges) == ["sector_10_25", "sector_25_40"]
     assert len(Sectors(number=2, sectors=[[0, 5]]).ranges) == 3
+    assert len(Sectors().ranges) == 8
+    assert list(Sectors(sectors=[[170, 190]]).ranges) == ["sector_170_190"]
 
 
 @pytest.mark.slow
@@ -134,7 +136,7 @@ def test_a_frame_with_a_sector_without_good_pixels_fails_and_says_which(
 def test_sectors_are_files_with_their_range_and_the_same_bytes_again(
     poni: Path, frames: list[Path], tmp_path: Path
 ) -> None:
-    words = [f"poni={poni}", *frames, "integ=sectors", "integ.number=null", "integ.sectors=[[-30,30],[160,200]]"]
+    words = [f"poni={poni}", *frames, "integ=sectors", "integ.sectors=[[-30,30],[160,200]]"]
     words += ["integ.npt=60", "mask.edge=5", f"output_dir={tmp_path / 'out'}"]
     assert call(*words, "parallel.n_jobs=2").status == 0
     files = results(tmp_path / "out", "*.chi")
@@ -167,7 +169,6 @@ def test_two_frames_that_would_write_one_file_are_refused(poni: Path, frames: li
 @pytest.mark.parametrize(
     ("keys", "told"),
     [
-        ({}, "missing"),
         ({"number": 0}, "1 to 360"),
         ({"sectors": [[30, -30]]}, "smaller one first"),
         ({"sectors": [0, 30]}, "pairs"),

@@ -286,7 +286,7 @@ class Session:
         mask = shapes.draw(view.shapes, raw.image, lambda: self.two_theta)
         setup = setup_of(pipeline, self.geometry)
         for path in stage.files:
-            mask |= stage.read_user_mask(setup, path)
+            mask |= stage.read_user_mask(setup, path)[0]
         return np.ascontiguousarray(pipeline.source.to_raw(mask), np.uint8)
 
     def _mask_file(self, mask: NDArray[np.uint8]) -> str:

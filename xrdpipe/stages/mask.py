@@ -101,7 +101,7 @@ class Mask(Stage):
         from ..numerics.constants import DETECTOR
         from ..numerics.outliers import grow
 
-        static = self._static_mask(setup)
+        static, file_notes = self._static_mask(setup)
         mask_by_value = self._mask_by_value(setup)
         mask_regions = _region_mask(setup.geometry) if self.regions else None
         by_ring = self.alpha is not None and self.auto_type in ("median", "mean")
@@ -124,7 +124,9 @@ class Mask(Stage):
             share = np.count_nonzero(out) / out.size
             if share == 1:
                 raise FrameError("the mask covers every pixel")
-            notes: tuple[str, ...] = (f"{100 * share:.0f} % of the pixels are masked",) if share > 0.5 else ()
+            notes = file_notes
+            if share > 0.5:
+                notes += (f"{100 * share:.0f} % of the pixels are masked",)
             if warning is not None:
                 notes += warning.notes(out.ravel())
             keeper = setup.geometry.ring_values if setup.device is None else setup.device
@@ -185,8 +187,8 @@ class Mask(Stage):
 
         return find
 
-    def _static_mask(self, setup: Setup) -> NDArray[np.uint8]:
-        """Return the mask that all frames share: the user's masks, the detector's and the edge."""
+    def _static_mask(self, setup: Setup) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+        """Return the mask that all frames share (the user's masks, the detector's and the edge), and notes on files."""
         from ..numerics.constants import DETECTOR, EDGE, USER
 
         static = np.zeros(setup.geometry.shape, np.uint8)
@@ -195,20 +197,27 @@ class Mask(Stage):
             static[self.edge : -self.edge, self.edge : -self.edge] = 0
         if self.detector and (blind := setup.geometry.blind) is not None:
             static[blind] |= DETECTOR
+        notes = list[str]()
         for path in self.files:
-            static[self.read_user_mask(setup, path)] |= USER
+            user, value = self.read_user_mask(setup, path)
+            static[user] |= USER
+            if value != 1:
+                read_as = f"{value:g} as good, 0 as masked" if self.invert else f"{value:g} as masked, 0 as good"
+                notes.append(f"mask.file={path}: {read_as}")
         if static.all():
             file = "" if self.file is None else f" and mask.file={self.file}"
             raise ConfigError(f"mask.edge={self.edge}{file}: every pixel is masked")
-        return static
+        return static, tuple(notes)
 
-    def read_user_mask(self, setup: Setup, path: str) -> NDArray[np.bool_]:
-        """Return the pixels that one of ``files`` masks, (slow, fast), in the orientation of the frames.
+    def read_user_mask(self, setup: Setup, path: str) -> tuple[NDArray[np.bool_], float]:
+        """Return the pixels that one of ``files`` masks, (slow, fast), and the value that marks a pixel.
+
+        The pixels are in the orientation of the frames. The value is 1, or what there is besides 0.
 
         Raises
         ------
         ConfigError
-            The file has another shape, or other values than 0 and 1.
+            The file has another shape, or more values than 0 and one other.
         """
         user, shape = setup.read(path), setup.geometry.shape
         if user.shape != shape:
@@ -216,10 +225,13 @@ class Mask(Stage):
                 f"mask.file={path}: {user.shape[0]} x {user.shape[1]} pixels, {setup.geometry.shape_from} "
                 f"{shape[0]} x {shape[1]}"
             )
-        if not np.isin(user, (0, 1)).all():
-            raise ConfigError(f"mask.file={path}: values other than 0 (good) and 1 (masked)")
-        masked: NDArray[np.bool_] = user != np.float32(self.invert)
-        return masked
+        marked = user != 0
+        value = user[marked][0] if marked.any() else np.float32(1)
+        if not (user[marked] == value).all():
+            raise ConfigError(
+                f"mask.file={path}: more values than 0 (good) and one other (masked), 1 or 255"
+            )
+        return marked ^ self.invert, float(value)
 
 
 def _region_mask(geometry: Geometry) -> Callable[[Frame, NDArray[np.uint8]], None]:

@@ -21,6 +21,7 @@ from .integ import Integ
 from .methods import integration_method, sector_pixels
 
 MAX_SECTORS = 360  # each is a file for every frame
+DIVISIONS = 8  # sectors of equal width where none are asked for
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class Sectors(Integ):
     sectors
         First and last azimuth of each sector, degrees; a sector may cross 180.
     number
-        Number of adjacent sectors of equal width, which divide ``azimuth_range``, or the turn from -180.
+        Number of adjacent sectors of equal width, which divide ``azimuth_range``, or the turn from -180; None stands
+        for 8, or for none beside ``sectors``.
     """
 
     sectors: Any = None
@@ -53,17 +55,17 @@ class Sectors(Integ):
         good = isinstance(listed, list) and len(listed) <= MAX_SECTORS and all(map(_is_range, listed))
         expected = f"up to {MAX_SECTORS} pairs of degrees expected, the smaller one first, as in [[-30,30],[60,120]]"
         require(good, "sectors", self.sectors, expected)
-        require(
-            bool(listed or self.number), "sectors", self.sectors, "missing; say sectors=[[-30,30],[60,120]] or number=8"
-        )
-        names = list(self.ranges)
-        require(len(names) == len(listed) + (self.number or 0), "sectors", self.sectors, "the same sector twice")
+        require(len(self.ranges) == len(listed) + self._divisions, "sectors", self.sectors, "the same sector twice")
+
+    @property
+    def _divisions(self) -> int:
+        return self.number or (0 if self.sectors else DIVISIONS)
 
     @property
     def ranges(self) -> dict[str, list[float]]:
         """First and last azimuth of each sector, degrees, by the suffix of its files."""
         first, last = self.azimuth_range or [-180.0, 180.0]
-        limits = np.linspace(first, last, (self.number or 0) + 1).tolist()
+        limits = np.linspace(first, last, self._divisions + 1).tolist()
         ranges = [*(self.sectors or []), *([a, b] for a, b in pairwise(limits))]
         return {f"sector_{first:.6g}_{last:.6g}": [float(first), float(last)] for first, last in ranges}
 

@@ -1,0 +1,47 @@
+"""Sessions of nox: the tests with the newest and the lowest versions of the libraries, lint, packages.
+
+`nox --list` names them; `.github/workflows` runs the same sessions.
+"""
+
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["newest", "lowest", "lint", "package"]
+PYTHONS = ["3.11", "3.12", "3.13"]
+LOWEST = "constraints/lowest.txt"
+
+
+@nox.session(python=PYTHONS)
+def newest(session: nox.Session) -> None:
+    """Run the fast tests, or those that are named after --, with the newest libraries."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session(python="3.11")
+def lowest(session: nox.Session) -> None:
+    """Run the tests with the lowest versions that pyproject.toml allows."""
+    session.install("-e", ".[test]", "--constraint", LOWEST)
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Run ruff, mypy and the import contracts."""
+    session.install("-e", ".[dev]")
+    for command in (["ruff", "check"], ["ruff", "format", "--check"], ["mypy"], ["lint-imports"]):
+        session.run(*command)
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build sdist and wheel twice, compare them, and check their metadata."""
+    session.install("build", "twine")
+    folders = [Path(session.create_tmp(), number) for number in "12"]
+    for folder in folders:
+        session.run("python", "-m", "build", "--outdir", str(folder), env={"SOURCE_DATE_EPOCH": "1767225600"})
+    first, second = ({file.name: file.read_bytes() for file in folder.iterdir()} for folder in folders)
+    if first != second:
+        session.error("two builds of the same files differ")
+    session.run("twine", "check", "--strict", *map(str, folders[0].iterdir()))
