@@ -228,9 +228,7 @@ class Mask(Stage):
         marked = user != 0
         value = user[marked][0] if marked.any() else np.float32(1)
         if not (user[marked] == value).all():
-            raise ConfigError(
-                f"mask.file={path}: more values than 0 (good) and one other (masked), 1 or 255"
-            )
+            raise ConfigError(f"mask.file={path}: more values than 0 (good) and one other (masked), 1 or 255")
         return marked ^ self.invert, float(value)
 
 
