@@ -223,9 +223,7 @@ def _check_agreement(final: Hypothesis, refined: Refined, ridges: Ridges, lines:
         )
 
 
-def _present(
-    image: Floats, good: Bools, cone: Cone, lines: Floats, seen: Sequence[int], scatter: float
-) -> float:
+def _present(image: Floats, good: Bools, cone: Cone, lines: Floats, seen: Sequence[int], scatter: float) -> float:
     """Return the share of rings, between the first and the last one seen, that rise above their surroundings."""
     slow, fast = np.nonzero(good)
     points = np.stack([slow, fast], axis=1) + 0.5

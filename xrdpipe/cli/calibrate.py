@@ -181,7 +181,9 @@ def _begin(
         if "detector" not in own and "pixel" not in own:
             raise ConfigError("detector: missing; say detector=Pilatus1M, or pixel=[2e-4,2e-4] (m), or poni=start.poni")
         if extra := set(settings.geometry.changed) - {"orientation"}:
-            raise ConfigError(f"geometry.{min(extra)}: there is no poni to change; say wavelength=, detector= or pixel=")
+            raise ConfigError(
+                f"geometry.{min(extra)}: there is no poni to change; say wavelength=, detector= or pixel="
+            )
         values: dict[str, str] = {"distance": "1", "poni1": "0", "poni2": "0", "rot1": "0", "rot2": "0", "rot3": "0"}
     else:
         values = {key: value for key, value in start.values.items() if not key.startswith("pixelsize")}
@@ -279,7 +281,8 @@ def _calibrate(task: _Task) -> Calibrated:
     start = Geometry(upright, task.shape, frame_from).integrator
     for name, value in _turned({name: getattr(begin, name) for name in NAMES}, detector, task.shape).items():
         setattr(start, name, value)
-    return calibrate(frame.image, bad, start.detector, task.calibrant, start if task.started else None, task.fix)
+    with np.errstate(divide="ignore", invalid="ignore"):  # pyFAI guesses a start, which is replaced
+        return calibrate(frame.image, bad, start.detector, task.calibrant, start if task.started else None, task.fix)
 
 
 def _turned(values: Mapping[str, float], detector: Any, shape: tuple[int, int]) -> dict[str, float]:
