@@ -182,7 +182,7 @@ def _begin(
             raise ConfigError("detector: missing; say detector=Pilatus1M, or pixel=[2e-4,2e-4] (m), or poni=start.poni")
         if extra := set(settings.geometry.changed) - {"orientation"}:
             raise ConfigError(
-                f"geometry.{min(extra)}: there is no poni to change; say wavelength=, detector= or pixel="
+                f"geometry.{min(extra)}: there is no poni to change; say wavelength= or pixel="
             )
         values: dict[str, str] = {"distance": "1", "poni1": "0", "poni2": "0", "rot1": "0", "rot2": "0", "rot3": "0"}
     else:
