@@ -25,7 +25,7 @@ RINGS, RINGS_FROM_START = 3, 2  # with control points, at least
 POINTS = 3  # control points of a ring that counts
 ALIKE = 0.8  # of the best score, from which on another geometry fits alike
 SHARE = 0.5  # of the points on ridges that lie on rings of the calibrant, at least
-CHANCE = 2.0  # times the share that chance would give, at least
+CHANCE = 0.4  # of the points that chance would not put on rings, share that has to lie there, at least
 PRESENT = 0.7  # of the calibrant's rings between the first and the last one seen that are there, at least
 SHORT = 100  # pixels on and beside a ring without which nothing is said about it
 NEAR, APART = 1.5, 4.0  # pixels: the ring itself, and its surroundings
@@ -209,7 +209,7 @@ def _check_agreement(final: Hypothesis, refined: Refined, ridges: Ridges, lines:
     slope = np.hypot(*cone.gradient(ridges.points).T)
     place = np.clip(np.searchsorted(lines, cone.two_theta(ridges.points)), 1, len(lines) - 1)
     chance = float(np.clip(2 * FINE * slope / (lines[place] - lines[place - 1]), 0, 1).mean())
-    if share < max(SHARE, min(CHANCE * chance, 0.9)):
+    if share < max(SHARE, chance + CHANCE * (1 - chance)):
         raise FrameError(
             f"the rings do not agree with the calibrant: {100 * share:.0f} % of their points lie on its rings, "
             f"{100 * chance:.0f} % would by chance; check calibrant and wavelength, mask what is no ring"
