@@ -14,6 +14,7 @@ USAGE
   xrdpipe -m key=value,value ...        a sweep: a job for every combination
   xrdpipe source=demo                   no data at hand: makes its own
   xrdpipe inspect FILE...               what is inside: frames, datasets, statistics, header
+  xrdpipe calibrate calibrant=CeO2 wavelength=M detector=NAME IMAGE save=FILE   a PONI from one frame of a calibrant
   xrdpipe doctor poni=FILE IMAGE        is the frame in the orientation of its PONI, and its mask? (mask.file=...)
   xrdpipe mask poni=FILE IMAGE... save=mask.npy   the static mask of a series: what is bad in every frame, and why
   xrdpipe replay FOLDER                 run a record again and compare, byte by byte

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 COMMANDS = {
+    "calibrate": "cli.calibrate",
     "doctor": "cli.doctor",
     "inspect": "cli.inspect",
     "mask": "cli.mask",
