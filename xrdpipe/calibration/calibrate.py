@@ -122,7 +122,7 @@ def calibrate(
     FrameError
         The frame does not decide; the message says what is missing.
     """
-    image = np.asarray(image, np.float64)
+    image = image.astype(np.float64)
     good = good_pixels(image, bad)
     lines = np.array(calibrant.get_2th())
     ridges = find_ridges(image, good)

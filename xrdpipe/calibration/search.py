@@ -15,6 +15,7 @@ from .ridges import Ridges
 Floats = NDArray[np.float64]
 
 LENGTHS = np.geomspace(0.15, 40, 26)  # of the detector's side, tried as distances
+SCALES = np.geomspace(0.88, 1.14, 180)  # of a distance: between two of these there is less than a pixel
 SHORT = np.array([0.2, 0.3, 0.45, 0.7, 1.1])  # of the side: distances at which strong tilts are tried from the start
 STEEP = (0.3, 0.6)  # rad, such tilts
 LARGEST_TILT = 0.9  # rad
@@ -244,12 +245,11 @@ def _scales(cone: Cone, ridges: Ridges, lines: Floats) -> list[tuple[float, floa
     slopes = cone.slope(ridges.points)
     tangents = np.tan(np.minimum(angles, 1.55))
     results = list[tuple[float, float, float]]()
-    scales = np.geomspace(0.88, 1.14, 180)
-    table = np.array([_scores(np.arctan(tangents / each), slopes / each, lines, TOLERANCES) for each in scales])
+    table = _scores(np.arctan(tangents / SCALES[:, None]), slopes / SCALES[:, None], lines, TOLERANCES)
     scores, widths = table.max(axis=1), np.take(TOLERANCES, table.argmax(axis=1))
     for number in np.argsort(scores)[::-1]:
-        if all(abs(np.log(scales[number] / each)) > 0.02 for each, _, _ in results):
-            results.append((scales[number], scores[number], widths[number]))
+        if all(abs(np.log(SCALES[number] / each)) > 0.02 for each, _, _ in results):
+            results.append((SCALES[number], scores[number], widths[number]))
         if len(results) == 2:
             break
     return [  # the ridges tell the tilt over the distance
@@ -258,29 +258,49 @@ def _scales(cone: Cone, ridges: Ridges, lines: Floats) -> list[tuple[float, floa
     ]
 
 
-def _scores(angles: Floats, slopes: Floats, lines: Floats, tolerances: Sequence[float]) -> list[float]:
-    """Return for each tolerance (pixels) the log of the odds that points lie on the lines not by chance."""
+def _scores(angles: Floats, slopes: Floats, lines: Floats, tolerances: Sequence[float]) -> Floats:
+    """Return the log of the odds that points lie on the lines not by chance.
+
+    Parameters
+    ----------
+    angles, slopes
+        Of the points in each of several geometries, rad and rad a pixel, (geometries, points).
+    lines
+        Scattering angles of the rings, rad, increasing.
+    tolerances
+        Pixels between a point and its line.
+
+    Returns
+    -------
+    array
+        One score for each geometry and tolerance, (geometries, tolerances).
+    """
+    lines = lines[: max(int(np.searchsorted(lines, angles.max())) + 2, 3)]
     nearest = nearest_line(angles, lines)
     distance = np.abs(angles - lines[nearest]) / slopes
     gaps = np.diff(lines)
     room = np.concatenate([gaps[:1], (gaps[:-1] + gaps[1:]) / 2, gaps[-1:]])  # of which a line is the nearest
-    around = room[nearest] / slopes
+    closeness = 2 * slopes / room[nearest]
     outside = (angles < lines[0] - gaps[0]) | (angles > lines[-1] + gaps[-1])
-    low, high = np.partition(angles, [len(angles) // 100, -1 - len(angles) // 100])[
-        [len(angles) // 100, -1 - len(angles) // 100]
-    ]
-    slope = slopes.mean()
-    results = []
-    for tolerance in tolerances:
+    number = angles.shape[1]
+    ends = [number // 100, number - 1 - number // 100]
+    low, high = np.partition(angles, ends, axis=1)[:, ends].T
+    slope = slopes.mean(axis=1)
+    row = np.arange(len(angles))[:, None] * len(lines)
+    column = np.arange(len(lines))
+    results = np.empty((len(angles), len(tolerances)))
+    for place, tolerance in enumerate(tolerances):
         hit = distance < tolerance
-        chance = np.clip(np.where(outside, 0.05, 2 * tolerance / around), 0.02, 0.98).mean()
-        first, last = np.searchsorted(lines, [low - tolerance * slope, high + tolerance * slope])
+        chance = np.clip(np.where(outside, 0.05, tolerance * closeness), 0.02, 0.98).mean(axis=1)
+        first = np.searchsorted(lines, low - tolerance * slope)
+        last = np.searchsorted(lines, high + tolerance * slope)
         expected = last - first
-        seen = np.bincount(nearest[hit], minlength=len(lines))[first:last]
-        present = int((seen >= max(3.0, 0.1 * len(angles) / max(expected, 1))).sum())
+        seen = np.bincount((row + nearest)[hit], minlength=len(angles) * len(lines)).reshape(len(angles), -1)
+        enough = seen >= np.maximum(3.0, 0.1 * number / np.maximum(expected, 1))[:, None]
+        present = (enough & (column >= first[:, None]) & (column < last[:, None])).sum(axis=1)
         # gain of every ring that is there, by how much the points prefer lines to chance
-        gain = _information(float(hit.mean()), float(chance)) * max(present, 1)
-        results.append(float(gain + (expected - present) * np.log(1 - MISSING) * 0.5))
+        gain = _information(hit.mean(axis=1), chance) * np.maximum(present, 1)
+        results[:, place] = gain + (expected - present) * np.log(1 - MISSING) * 0.5
     return results
 
 
@@ -292,12 +312,11 @@ def _labels(cone: Cone, points: Floats, lines: Floats, tolerance: float) -> tupl
     return np.where(np.abs(distance) < tolerance, nearest, -1), distance
 
 
-def _information(share: float, chance: float) -> float:
+def _information(share: Floats, chance: Floats) -> Floats:
     """Return the mean gain per ring, in nats, of points of which a share lies on lines that chance reaches less."""
-    share = min(max(share, 1e-3), 1 - 1e-3)
-    if share <= chance:
-        return 0.0
-    return float(share * np.log(share / chance) + (1 - share) * np.log((1 - share) / (1 - chance)))
+    share = np.clip(share, 1e-3, 1 - 1e-3)
+    gain = share * np.log(share / chance) + (1 - share) * np.log((1 - share) / (1 - chance))
+    return np.asarray(np.where(share > chance, gain, 0.0))
 
 
 def refine(cone: Cone, width: float, ridges: Ridges, lines: Floats) -> Cone | None:
@@ -327,7 +346,7 @@ def judge(cone: Cone, ridges: Ridges, lines: Floats) -> Hypothesis:
     """Return how well a geometry explains the points."""
     angles = cone.two_theta(ridges.points)
     slopes = cone.slope(ridges.points)
-    (score,) = _scores(angles, slopes, lines, (FINE,))
+    score = float(_scores(angles[None], slopes[None], lines, (FINE,))[0, 0])
     labels, distance = _labels(cone, ridges.points, lines, FINE)
     used = labels >= 0
     misfit = float(np.sqrt(np.mean(distance[used] ** 2))) if used.any() else np.inf
