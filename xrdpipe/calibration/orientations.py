@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+SLOW, FAST = ("poni1", "rot2", "rot3", "axis1"), ("poni2", "rot1", "rot3", "axis2")
+
+
+def signs(orientation: int) -> dict[str, float]:
+    """Return the factors (1 or -1) by which parameters change between ``orientation`` and orientation 3."""
+    factors: dict[str, float] = {}
+    for mirrored, names in ((orientation in (1, 2), SLOW), (orientation in (1, 4), FAST)):
+        for name in names if mirrored else ():  # rows or columns are counted from the other end
+            factors[name] = -factors.get(name, 1.0)
+    return factors
+
 
 def turned(
     values: Mapping[str, float], orientation: int, shape: tuple[int, int], pixel: tuple[float, float]
@@ -15,7 +26,7 @@ def turned(
     Parameters
     ----------
     values
-        dist, poni1, poni2 (m), rot1, rot2, rot3 (rad); others stay.
+        dist, poni1, poni2 (m), rot1, rot2, rot3, axis1, axis2 (rad); others stay.
     orientation
         1 to 4, as in pyFAI.
     shape
@@ -23,9 +34,9 @@ def turned(
     pixel
         Size of a pixel, (slow, fast), m.
     """
-    result = dict(values)
-    if orientation in (1, 2):  # rows are counted from the other end: a mirror
-        result |= {"poni1": shape[0] * pixel[0] - result["poni1"], "rot2": -result["rot2"], "rot3": -result["rot3"]}
-    if orientation in (1, 4):
-        result |= {"poni2": shape[1] * pixel[1] - result["poni2"], "rot1": -result["rot1"], "rot3": -result["rot3"]}
+    factors = signs(orientation)
+    result = {name: factors.get(name, 1.0) * value for name, value in values.items()}
+    for axis, name in enumerate(("poni1", "poni2")):
+        if name in factors and name in result:
+            result[name] += shape[axis] * pixel[axis]
     return result

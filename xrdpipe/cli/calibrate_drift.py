@@ -1,0 +1,158 @@
+"""A series of one calibrant: the geometry of each frame, from the one before, and whether it moved."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..calibration.drift import Constancy, constancy, displacement
+from ..calibration.parameters import Parameters
+from ..calibration.refine import NAMES
+from ..execution.progress import Progress
+from ..io.paths import expand_user
+from ..model.errors import ConfigError, FrameError
+from ..report.calibration import UNITS, drift_page
+from ..report.calibration_figures import Floats, drift_figure
+from ..report.tables import print_table
+from .calibrate_output import command_line, page_path, write_files
+from .calibrate_task import Task, check_files
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A frame of the series: its number from 1, what it gives, or why it does not decide."""
+
+    number: int
+    name: str
+    error: str = ""
+    parameters: Parameters | None = None
+    points: Floats | None = None
+    rms: float = 0.0
+    shift: float = 0.0  # largest distance of a ring from its place in the first frame, pixels
+
+
+def follow(task: Task, arguments: Sequence[str]) -> int:
+    """Follow the geometry over a series; return the exit status, 1 if a frame does not decide."""
+    table = _table_path(task)
+    files = [table, *page_path(task, table)]
+    check_files(files, task)
+    if task.settings.dry_run:
+        print(f"would read {len(task.images)} frames, and write {', '.join(map(str, files))}")
+        return 0
+    steps = _steps(task)
+    decided = [step for step in steps if step.parameters is not None]
+    verdict = _verdict(task, decided)
+    rows = [_row(task, step) for step in steps]
+    texts = [(table, _csv(rows))]
+    if pages := page_path(task, table):
+        figure = _figure(task, decided) if decided else None
+        failures = [(step.name, step.error) for step in steps if step.error]
+        shown = [{key: value for key, value in row.items() if key != "error"} for row in rows]
+        texts.append((pages[0], drift_page(table.stem, verdict, shown, failures, figure, command_line(arguments))))
+    write_files(texts)
+    if not task.settings.quiet:
+        print_table([_short(task, step) for step in steps])
+        print(verdict)
+        print(f"written: {', '.join(map(str, files))}")
+    return int(len(decided) < len(steps))
+
+
+def _table_path(task: Task) -> Path:
+    """Return where the table goes: by default beside nothing, in this folder, named as the PONI file."""
+    if task.words.save is None:
+        return Path(f"{Path(task.poni.path).stem}_drift.csv")
+    path = Path(expand_user(task.words.save))
+    if path.suffix.lower() != ".csv":
+        raise ConfigError(f"save={task.words.save}: the table of a series expected, as in save=drift.csv")
+    return path
+
+
+def _steps(task: Task) -> list[_Step]:
+    """Calibrate each frame, beginning from the one before."""
+    steps: list[_Step] = []
+    start, first = task.start, None
+    with Progress(len(task.images), task.settings.quiet) as progress:
+        for number, image in enumerate(task.images, 1):
+            try:
+                found = task.calibrate(task.read(image), start=start)
+            except FrameError as error:
+                steps.append(_Step(number, image.name, str(error)))
+                progress.advance(f"{image.location}: {error}")
+                continue
+            start, refined = found.refined.geometry, found.refined
+            parameters, points = Parameters(found.values, refined.free, refined.covariance), refined.points.points
+            first = first or parameters
+            shift = displacement(first.values, parameters.values, task.detector, points)
+            steps.append(_Step(number, image.name, "", parameters, points, refined.rms, shift))
+            progress.advance()
+    return steps
+
+
+def _verdict(task: Task, steps: Sequence[_Step]) -> str:
+    """Say whether the geometry moved over the series, and how far it is from that of the PONI file."""
+    frames = [step.parameters for step in steps if step.parameters is not None]
+    if not frames:
+        return "no frame decides"
+    values = {name: float(getattr(task.start, name)) for name in NAMES}
+    points = steps[0].points
+    assert points is not None
+    away = displacement(values, frames[0].values, task.detector, points)
+    start = f"the first frame lies {away:.2f} pixels from poni={task.poni.path}"
+    if len(frames) < 2:
+        return f"one frame decides, so nothing is said about movement; {start}"
+    found: Constancy = constancy(frames)
+    far = max(steps, key=lambda step: step.shift)
+    chance = f"chi-square {found.chi2:.1f} for {found.dof} degrees of freedom"
+    if found.moved:
+        return f"moved: rings by up to {far.shift:.2f} pixels ({far.name}); {chance}; {start}"
+    return (
+        f"did not move, to the errors: rings differ by at most {far.shift:.2f} pixels ({far.name}); {chance}; {start}"
+    )
+
+
+def _row(task: Task, step: _Step) -> dict[str, str]:
+    """Return the row of the table: every value with its standard deviation (m, rad), residual and shift (pixels)."""
+    row = {"number": str(step.number), "frame": step.name}
+    parameters = None if step.parameters is None else task.of_poni(step.parameters)
+    for name in NAMES:
+        if name not in task.fix:
+            row[name] = "" if parameters is None else repr(parameters.values[name])
+            row[f"{name}_sigma"] = "" if parameters is None else f"{parameters.errors[name]:.3g}"
+    row["rms_px"] = "" if parameters is None else f"{step.rms:.4f}"
+    row["shift_px"] = "" if parameters is None else f"{step.shift:.4f}"
+    return {**row, "error": step.error}
+
+
+def _short(task: Task, step: _Step) -> dict[str, Any]:
+    """Return the row on the terminal."""
+    parameters = None if step.parameters is None else task.of_poni(step.parameters)
+    row = {"frame": step.name}
+    for name in NAMES:
+        if name not in task.fix:
+            row[name] = "" if parameters is None else f"{parameters.values[name]:.7g}"
+    shift = "does not decide" if parameters is None else f"{step.shift:.3f}"
+    return {**row, "rms (px)": "" if parameters is None else f"{step.rms:.3f}", "shift (px)": shift}
+
+
+def _csv(rows: Sequence[dict[str, str]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def _figure(task: Task, steps: Sequence[_Step]) -> bytes:
+    frames = [task.of_poni(step.parameters) for step in steps if step.parameters is not None]
+    values = {
+        name: (np.array([each.values[name] for each in frames]), np.array([each.errors[name] for each in frames]))
+        for name in frames[0].free
+    }
+    units = {name: UNITS.get(name, "rad") for name in values}
+    return drift_figure([step.number for step in steps], values, units, np.array([step.shift for step in steps]))
