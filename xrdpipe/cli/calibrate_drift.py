@@ -109,11 +109,8 @@ def _verdict(task: Task, steps: Sequence[_Step]) -> str:
     found: Constancy = constancy(frames)
     far = max(steps, key=lambda step: step.shift)
     chance = f"chi-square {found.chi2:.1f} for {found.dof} degrees of freedom"
-    if found.moved:
-        return f"moved: rings by up to {far.shift:.2f} pixels ({far.name}); {chance}; {start}"
-    return (
-        f"did not move, to the errors: rings differ by at most {far.shift:.2f} pixels ({far.name}); {chance}; {start}"
-    )
+    most = f"rings lie up to {far.shift:.2f} pixels from those of the first frame ({far.name})"
+    return f"{'moved' if found.moved else 'did not move, within the errors'}: {most}; {chance}; {start}"
 
 
 def _row(task: Task, step: _Step) -> dict[str, str]:

@@ -82,7 +82,8 @@ def _wavelength(words: Words, start: Poni | None, image: Reference) -> float:
                     return float(value * unit)
     about = ", about right, which is enough with fit=[wavelength]" if "wavelength" in words.fit else ""
     raise ConfigError(
-        f"wavelength: missing, and not in the header of the frame; say wavelength=1.665e-11 (m) or energy=74.5 (keV){about}"
+        "wavelength: missing, and not in the header of the frame; "
+        f"say wavelength=1.665e-11 (m) or energy=74.5 (keV){about}"
     )
 
 

@@ -96,7 +96,7 @@ class Task:
 
     @cached_property
     def orientation(self) -> int:
-        """pyFAI's orientation of the detector in the PONI file, 1 to 4."""
+        """Orientation of the detector in the PONI file, 1 to 4, as in pyFAI."""
         return int(json.loads(self.poni.values["detector_config"])["orientation"])
 
     @cached_property
@@ -192,8 +192,8 @@ def _check(task: Task) -> None:
     if many > 1 and not words.distances and not words.wavelengths:
         if not task.started:
             raise ConfigError(
-                f"images: {many} frames; say what they are: distances=[...] or energies=[...] for one calibration of all, "
-                "poni=geometry.poni to follow the geometry over a series, source.average=N to merge them"
+                f"images: {many} frames; say what they are: distances=[...] or energies=[...] for one calibration of "
+                "all, poni=geometry.poni to follow the geometry over a series, source.average=N to merge them"
             )
         if words.bounds:
             raise ConfigError(f"bounds.{min(words.bounds)}: a series is followed without bounds")

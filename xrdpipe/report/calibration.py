@@ -146,8 +146,8 @@ def _figures(frame: CalibratedFrame) -> list[tuple[str, str, str]]:
         (
             frame_figure,
             "Rings over the frame",
-            "The frame with the measured rings of the geometry found and its control points. Strong pixels are dark, by "
-            "the root of the counts; pixels without a value are white.",
+            "The frame with the measured rings of the geometry found and its control points. Strong pixels are dark, "
+            "by the root of the counts; pixels without a value are white.",
         ),
         (
             residual_figure,

@@ -171,16 +171,12 @@ def drift_figure(
         figure = Figure(figsize=(170 * MM, (12 + 42 * rows) * MM), layout="constrained")
         panels = figure.subplots(rows, 2, sharex=True, squeeze=False).ravel()
         for axes, (name, (value, error)) in zip(panels, values.items(), strict=False):
-            factor, unit = (1e6, "µm") if units[name] == "m" and name != "wavelength" else (1e3, "mrad")
+            factor, unit = (1e6, "µm") if units[name] == "m" else (1e3, "mrad")
             if name == "wavelength":
-                factor, unit = 1e10, "Å"
-            middle = float(np.median(value)) if name != "wavelength" else 0.0
-            axes.errorbar(
-                numbers, factor * (value - middle), factor * error, fmt="o", color=POINT, markersize=2.5, elinewidth=0.7
-            )
-            label = f"{name} − median ({unit})" if middle or name != "wavelength" else f"{name} ({unit})"
-            axes.set(ylabel=label)
-            axes.tick_params(labelbottom=True)
+                factor, unit = 1e15, "fm"
+            offset = factor * (value - np.median(value))
+            axes.errorbar(numbers, offset, factor * error, fmt="o", color=POINT, markersize=2.5, elinewidth=0.7)
+            axes.set(ylabel=f"{name}, offset ({unit})")
         last = panels[len(values)]
         last.plot(numbers, change, "D", color=RING, markersize=3)
         last.set(ylabel="largest shift of a ring (pixel)", ylim=(0, 1.15 * max(float(np.max(change)), 0.01)))
