@@ -17,8 +17,8 @@ from ..calibration.refine import NAMES
 from ..execution.progress import Progress
 from ..io.paths import expand_user
 from ..model.errors import ConfigError, FrameError
-from ..report.calibration import UNITS, drift_page
-from ..report.calibration_figures import Floats, drift_figure
+from ..report.calibration import UNITS, drift_page, rounded
+from ..report.calibration_figures import Floats, drift_figure, drift_unit
 from ..report.tables import print_table
 from .calibrate_output import command_line, page_path, write_files
 from .calibrate_task import Task, check_files
@@ -53,18 +53,19 @@ def follow(task: Task, arguments: Sequence[str]) -> int:
     if pages := page_path(task, table):
         figure = _figure(task, decided) if decided else None
         failures = [(step.name, step.error) for step in steps if step.error]
-        shown = [{key: value for key, value in row.items() if key != "error"} for row in rows]
+        shown = [_shown(task, step) for step in steps]
         texts.append((pages[0], drift_page(table.stem, verdict, shown, failures, figure, command_line(arguments))))
     write_files(texts)
     if not task.settings.quiet:
-        print_table([_short(task, step) for step in steps])
+        print_table(_offsets(task, steps))
+        print("offsets are from the first frame that decides")
         print(verdict)
         print(f"written: {', '.join(map(str, files))}")
     return int(len(decided) < len(steps))
 
 
 def _table_path(task: Task) -> Path:
-    """Return where the table goes: by default beside nothing, in this folder, named as the PONI file."""
+    """Return where the table goes: by default into the current folder, named as the PONI file."""
     if task.words.save is None:
         return Path(f"{Path(task.poni.path).stem}_drift.csv")
     path = Path(expand_user(task.words.save))
@@ -103,13 +104,13 @@ def _verdict(task: Task, steps: Sequence[_Step]) -> str:
     points = steps[0].points
     assert points is not None
     away = displacement(values, frames[0].values, task.detector, points)
-    start = f"the first frame lies {away:.2f} pixels from poni={task.poni.path}"
+    start = f"the first frame lies {away:.3f} pixels from poni={task.poni.path}"
     if len(frames) < 2:
         return f"one frame decides, so nothing is said about movement; {start}"
     found: Constancy = constancy(frames)
     far = max(steps, key=lambda step: step.shift)
     chance = f"chi-square {found.chi2:.1f} for {found.dof} degrees of freedom"
-    most = f"rings lie up to {far.shift:.2f} pixels from those of the first frame ({far.name})"
+    most = f"rings lie up to {far.shift:.3f} pixels from those of the first frame ({far.name})"
     return f"{'moved' if found.moved else 'did not move, within the errors'}: {most}; {chance}; {start}"
 
 
@@ -126,15 +127,34 @@ def _row(task: Task, step: _Step) -> dict[str, str]:
     return {**row, "error": step.error}
 
 
-def _short(task: Task, step: _Step) -> dict[str, Any]:
-    """Return the row on the terminal."""
-    parameters = None if step.parameters is None else task.of_poni(step.parameters)
+def _offsets(task: Task, steps: Sequence[_Step]) -> list[dict[str, Any]]:
+    """Return the rows on the terminal: offsets from the first frame that decides."""
+    frames = [None if step.parameters is None else task.of_poni(step.parameters) for step in steps]
+    first, rows = next((frame for frame in frames if frame is not None), None), []
+    for step, frame in zip(steps, frames, strict=True):
+        row = {"frame": step.name}
+        for name in NAMES:
+            if name not in task.fix:
+                factor, unit = drift_unit(name)
+                known = frame is not None and first is not None
+                offset = factor * (frame.values[name] - first.values[name]) if known else 0.0
+                row[f"{name} {unit}"] = f"{offset:+.{1 if unit == 'µm' else 3}f}" if known else ""
+        row["rms px"] = f"{step.rms:.3f}" if frame is not None else ""
+        rows.append({**row, "shift px": f"{step.shift:.3f}" if frame is not None else "does not decide"})
+    return rows
+
+
+def _shown(task: Task, step: _Step) -> dict[str, str]:
+    """Return the row of the page: values to two digits of their errors."""
     row = {"frame": step.name}
+    parameters = None if step.parameters is None else task.of_poni(step.parameters)
     for name in NAMES:
         if name not in task.fix:
-            row[name] = "" if parameters is None else f"{parameters.values[name]:.7g}"
-    shift = "does not decide" if parameters is None else f"{step.shift:.3f}"
-    return {**row, "rms (px)": "" if parameters is None else f"{step.rms:.3f}", "shift (px)": shift}
+            unit = UNITS.get(name, "rad")
+            value = "" if parameters is None else rounded(parameters.values[name], parameters.errors[name])
+            row[f"{name} ({unit})"] = value
+    row["residual (px)"] = "" if parameters is None else f"{step.rms:.3f}"
+    return {**row, "shift (px)": "" if parameters is None else f"{step.shift:.3f}"}
 
 
 def _csv(rows: Sequence[dict[str, str]]) -> str:
@@ -151,5 +171,4 @@ def _figure(task: Task, steps: Sequence[_Step]) -> bytes:
         name: (np.array([each.values[name] for each in frames]), np.array([each.errors[name] for each in frames]))
         for name in frames[0].free
     }
-    units = {name: UNITS.get(name, "rad") for name in values}
-    return drift_figure([step.number for step in steps], values, units, np.array([step.shift for step in steps]))
+    return drift_figure([step.number for step in steps], values, np.array([step.shift for step in steps]))

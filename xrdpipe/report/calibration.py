@@ -25,6 +25,11 @@ MEANINGS = {
     "axis1": "slope of the translation against the beam, along axis 1",
     "axis2": "slope of the translation against the beam, along axis 2",
 }
+DRIFT = (
+    "Each refined parameter with its standard deviation, as an offset from the median, and how far a ring lies from "
+    "its place in the first frame, at most, against the number of the frame."
+)
+SCALE = 0.72  # pixels of a page for one of a figure
 Row = dict[str, str]
 
 
@@ -59,16 +64,16 @@ def parameter_rows(parameters: Parameters, bounded: Sequence[str] = ()) -> list[
     return [
         {
             "parameter": name,
-            "value": _rounded(value, errors.get(name)),
+            "value": rounded(parameters.values[name], errors.get(name)),
             "uncertainty": f"{errors[name]:.1e}" if name in errors else "at its bound" if name in bounded else "fixed",
             "unit": UNITS.get(name, "rad"),
         }
-        for name, value in parameters.values.items()
-        if name in MEANINGS and (name in errors or not name.startswith("axis"))
+        for name in MEANINGS
+        if name in errors or (name in parameters.values and not name.startswith("axis"))
     ]
 
 
-def _rounded(value: float, error: float | None) -> str:
+def rounded(value: float, error: float | None) -> str:
     """Return a value with two digits of its error, or ten digits."""
     if not error:
         return f"{value:.10g}"
@@ -135,13 +140,18 @@ def calibration_page(
         command=command,
         facts=facts,
         parameters=[{**row, "meaning": MEANINGS[row["parameter"]]} for row in parameter_rows(shared, bounded)],
-        correlation=_data(correlation_figure(shared.free, shared.correlation)) if len(shared.free) > 1 else "",
+        correlation=_correlation(shared) if len(shared.free) > 1 else None,
         frames=shown,
     )
 
 
-def _figures(frame: CalibratedFrame) -> list[tuple[str, str, str]]:
-    """Return address, alternative text and caption of each figure of a frame."""
+def _correlation(shared: Parameters) -> Row:
+    text = "Correlation of the refined parameters"
+    return _picture(correlation_figure(shared.free, shared.correlation), text, f"{text}.")
+
+
+def _figures(frame: CalibratedFrame) -> list[Row]:
+    """Return the figures of a frame."""
     figures: list[tuple[Callable[[Drawn], bytes], str, str]] = [
         (
             frame_figure,
@@ -162,11 +172,14 @@ def _figures(frame: CalibratedFrame) -> list[tuple[str, str, str]]:
             "lie on the lines.",
         ),
     ]
-    return [(_data(draw(frame.drawn)), alt, caption) for draw, alt, caption in figures]
+    return [_picture(draw(frame.drawn), alt, caption) for draw, alt, caption in figures]
 
 
-def _data(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+def _picture(png: bytes, alt: str, caption: str) -> Row:
+    """Return what the page needs to show a PNG; text has the same size in all of them."""
+    width = int.from_bytes(png[16:20], "big")  # of the header of PNG
+    address = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    return {"address": address, "alt": alt, "caption": caption, "width": str(round(width * SCALE))}
 
 
 def drift_page(
@@ -184,7 +197,7 @@ def drift_page(
         verdict=verdict,
         rows=rows,
         failures=failures,
-        figure="" if figure is None else _data(figure),
+        figure=None if figure is None else _picture(figure, "Parameters against the number of the frame", DRIFT),
         command=command,
     )
 

@@ -145,13 +145,13 @@ def _cake(drawn: Drawn) -> tuple[Floats, tuple[float, float, float, float]]:
 def correlation_figure(names: Sequence[str], matrix: Floats) -> bytes:
     """Draw a correlation matrix with its numbers; PNG."""
     with paper_style():
-        side = 14.0 * len(names)
-        figure, axes = _figure(side + 34, side + 12)
+        side = 11.0 * len(names)
+        figure, axes = _figure(side + 36, side + 14)
         picture = axes.imshow(matrix, cmap="PuOr", vmin=-1, vmax=1)
         for row, column in np.ndindex(matrix.shape):
             strong = abs(matrix[row, column]) > 0.6
             text = f"{matrix[row, column]:.3f}"
-            axes.text(column, row, text, ha="center", va="center", fontsize=6.5, color="white" if strong else INK)
+            axes.text(column, row, text, ha="center", va="center", fontsize=6, color="white" if strong else INK)
         axes.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(len(names)), names)
         axes.tick_params(length=0)
@@ -159,8 +159,15 @@ def correlation_figure(names: Sequence[str], matrix: Floats) -> bytes:
         return _png(figure)
 
 
+def drift_unit(name: str) -> tuple[float, str]:
+    """Return the unit for small changes of a parameter: so many of it are one m or rad, and its name."""
+    if name == "wavelength":
+        return 1e15, "fm"
+    return (1e3, "mrad") if name.startswith("rot") else (1e6, "µm")
+
+
 def drift_figure(
-    numbers: Sequence[int], values: Mapping[str, tuple[Floats, Floats]], units: Mapping[str, str], change: Floats
+    numbers: Sequence[int], values: Mapping[str, tuple[Floats, Floats]], change: Floats
 ) -> bytes:
     """Draw each parameter with its error, and the displacement of the rings, against the number of the frame; PNG."""
     from matplotlib.figure import Figure
@@ -171,15 +178,14 @@ def drift_figure(
         figure = Figure(figsize=(170 * MM, (12 + 42 * rows) * MM), layout="constrained")
         panels = figure.subplots(rows, 2, sharex=True, squeeze=False).ravel()
         for axes, (name, (value, error)) in zip(panels, values.items(), strict=False):
-            factor, unit = (1e6, "µm") if units[name] == "m" else (1e3, "mrad")
-            if name == "wavelength":
-                factor, unit = 1e15, "fm"
+            factor, unit = drift_unit(name)
             offset = factor * (value - np.median(value))
             axes.errorbar(numbers, offset, factor * error, fmt="o", color=POINT, markersize=2.5, elinewidth=0.7)
             axes.set(ylabel=f"{name}, offset ({unit})")
         last = panels[len(values)]
         last.plot(numbers, change, "D", color=RING, markersize=3)
-        last.set(ylabel="largest shift of a ring (pixel)", ylim=(0, 1.15 * max(float(np.max(change)), 0.01)))
+        top = max(float(np.max(change)), 0.01)
+        last.set(ylabel="ring shift (pixel)", ylim=(-0.08 * top, 1.15 * top))
         for axes in panels[len(values) + 1 :]:
             axes.set_visible(False)
         for axes in panels[: len(values) + 1]:
