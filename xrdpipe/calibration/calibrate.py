@@ -13,7 +13,7 @@ from ..model.errors import FrameError
 from .cone import Cone
 from .refine import FLOOR, NAMES, Refined, cone_of, geometry_of, refine_geometry
 from .ridges import Ridges, find_ridges, good_pixels, scatter_of
-from .search import FINE, Hypothesis, judge, refine, search
+from .search import FINE, Hypothesis, judge, refine, same, search
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -166,14 +166,16 @@ def calibrate(
             "seen: check calibrant and wavelength"
         )
     _check_parameters(best, shape)
-    for other in (each for each in searched if each.score > ALIKE * final.score):
+    for other in searched:
+        if other.score < ALIKE * final.score or same(other.cone, final.cone, shape):
+            continue
         rival = refined_of(other)
         if rival is not None and _apart(rival, best, shape) > 2 and _as_good(rival, best, final, ridges, lines):
             raise FrameError(
                 "two geometries fit alike: take a frame with more rings, or longer arcs of them, or start from a "
                 "geometry that is nearly right, poni="
             )
-    return Calibrated(best, rings, _share(final), present)
+    return Calibrated(best, rings, final.share, present)
 
 
 def _from_start(start: Any, ridges: Ridges, lines: Floats) -> list[Hypothesis]:
@@ -184,10 +186,6 @@ def _from_start(start: Any, ridges: Ridges, lines: Floats) -> list[Hypothesis]:
 
 def _seen(found: Hypothesis) -> int:
     return len(np.unique(found.labels[found.labels >= 0]))
-
-
-def _share(found: Hypothesis) -> float:
-    return float((found.labels >= 0).mean())
 
 
 def _rings(refined: Refined, calibrant: Any, lines: Floats) -> tuple[Ring, ...]:
@@ -203,7 +201,7 @@ def _rings(refined: Refined, calibrant: Any, lines: Floats) -> tuple[Ring, ...]:
 
 def _check_agreement(final: Hypothesis, refined: Refined, ridges: Ridges, lines: Floats) -> None:
     """Raise FrameError unless the rings are those of the calibrant, to the error of the counts."""
-    share = _share(final)
+    share = final.share
     cone = cone_of(refined.geometry)
     slope = cone.slope(ridges.points)
     place = np.clip(np.searchsorted(lines, cone.two_theta(ridges.points)), 1, len(lines) - 1)

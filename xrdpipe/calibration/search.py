@@ -24,9 +24,11 @@ TOLERANCES = (1.2, 3.0, 8.0, 20.0)  # pixels between a point and its ring
 FINE = 1.2
 MISSING = 0.35  # chance that a ring of the calibrant is not seen
 PRIOR = 1.0  # pixels a rad: a tilt that the ridges do not tell is none
-TRIED = 20  # best geometries that are refined
+TRIED_FIRST, TRIED = 8, 20  # best geometries that are refined, without strong tilts and with them
+CERTAIN, MOST = 12.0, 0.8  # score, and share of the points on rings, from which on no other geometry is looked for
 SHARES = 800  # points that a search uses
-CHAINS, LINKS, SHORTEST = 60, 25, 12  # most chains, most points of each, fewest points of one
+TURNED = 400  # of which this many tell directions
+CHAINS, LINKS, SHORTEST = 60, 12, 12  # most chains, most points of each, fewest points of one
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,11 @@ class Hypothesis:
     labels: NDArray[np.intp]
     misfit: float
 
+    @property
+    def share(self) -> float:
+        """Share of the points that lie on rings."""
+        return float((self.labels >= 0).mean())
+
 
 def search(ridges: Ridges, lines: Floats, shape: tuple[int, int]) -> list[Hypothesis]:
     """Return the geometries that explain the rings, the best one first.
@@ -66,19 +73,22 @@ def search(ridges: Ridges, lines: Floats, shape: tuple[int, int]) -> list[Hypoth
     some, chains = _share(ridges), _long_chains(ridges)
     few = some.part(np.arange(0, len(some.points), 2))
     found: list[tuple[float, float, Cone]] = []
-    for cone in cones_of_directions(some, chains, shape):
-        found.extend(_scales(cone, few, lines))
-    found.sort(key=lambda each: -each[0])
     refined: list[Hypothesis] = []
-    for _, width, scaled in found[:TRIED]:
-        starts = [scaled]
-        if len(chains.points):  # chains of grains may run across rings: both ways
-            starts.append(_fit_chains(scaled, chains, float(max(shape))))
-        for start in starts:
-            fitted = refine(start, width, some, lines)
-            if fitted is not None and not any(_same(fitted, other.cone, shape) for other in refined):
-                refined.append(judge(fitted, some, lines))
-    refined.sort(key=lambda each: -each.score)
+    for cones, tried in ((_from_centres(some, chains, shape), TRIED_FIRST), (_steep(some, chains, shape), TRIED)):
+        for cone in cones:
+            found.extend(_scales(cone, few, lines))
+        found.sort(key=lambda each: -each[0])
+        for _, width, scaled in found[:tried]:
+            starts = [scaled]
+            if len(chains.points):  # chains of grains may run across rings: both ways
+                starts.append(_fit_chains(scaled, chains, float(max(shape))))
+            for start in starts:
+                fitted = refine(start, width, some, lines)
+                if fitted is not None and not any(same(fitted, other.cone, shape) for other in refined):
+                    refined.append(judge(fitted, some, lines))
+        refined.sort(key=lambda each: -each.score)
+        if refined and refined[0].score > CERTAIN and refined[0].share > MOST:
+            break
     return refined
 
 
@@ -109,21 +119,25 @@ def _direction(points: Floats) -> Floats:
     return np.asarray(np.linalg.svd(offset, full_matrices=False)[2][0])
 
 
-def _same(one: Cone, other: Cone, shape: tuple[int, int], limit: float = 3.0) -> bool:
+def same(one: Cone, other: Cone, shape: tuple[int, int], limit: float = 3.0) -> bool:
+    """Return whether the rings of two geometries are nowhere on the detector further apart than a limit, pixels."""
     corners = np.array([[0, 0], [0, shape[1]], [shape[0], 0], shape, [shape[0] / 2, shape[1] / 2]], np.float64)
     step = np.abs(one.two_theta(corners) - other.two_theta(corners)) / one.slope(corners)
     return bool(step.max() < limit)
 
 
-def cones_of_directions(ridges: Ridges, chains: Ridges, shape: tuple[int, int]) -> Iterator[Cone]:
+def _steep(ridges: Ridges, chains: Ridges, shape: tuple[int, int]) -> Iterator[Cone]:
+    """Yield strongly tilted geometries whose rings run as the ridges do, whatever the ring is."""
+    side = float(max(shape))
+    for start in _starts(ridges, side):
+        cone = _fit_directions(start, ridges, side)
+        yield _fit_chains(cone, chains, side) if len(chains.points) else cone
+
+
+def _from_centres(ridges: Ridges, chains: Ridges, shape: tuple[int, int]) -> Iterator[Cone]:
     """Yield for each of many distances the geometries whose rings run as the ridges do, whatever the ring is."""
     side = float(max(shape))
     known: dict[float, list[Cone]] = {}
-    for start in _starts(ridges, side):
-        cone = _fit_directions(start, ridges, side)
-        if len(chains.points):
-            cone = _fit_chains(cone, chains, side)
-        yield cone
     for centre in _centres(ridges, side):
         yield from _upright(centre, ridges, chains, side)
         lean = np.zeros(2)  # tilt over length: what the directions tell of a small tilt, whatever the length
@@ -132,7 +146,7 @@ def cones_of_directions(ridges: Ridges, chains: Ridges, shape: tuple[int, int]) 
             cone = _fit_directions(Cone(centre[0], centre[1], length, tilt[0], tilt[1]), ridges, side)
             if len(chains.points):
                 cone = _fit_chains(cone, chains, side)
-            if not any(_same(cone, other, shape, 0.3) for other in known.get(length, ())):
+            if not any(same(cone, other, shape, 0.3) for other in known.get(length, ())):
                 known.setdefault(length, []).append(cone)
                 yield cone
             centre = np.array([cone.slow, cone.fast])
@@ -200,28 +214,44 @@ def _sines(cone: Cone, ridges: Ridges) -> Floats:
 
 def _fit_directions(start: Cone, ridges: Ridges, side: float, upright: bool = False) -> Cone:
     """Fit centre and tilt, for a given distance, to the directions of the ridges."""
-    return _fit(start, lambda cone: _sines(cone, ridges), side, "cauchy", ANGLE, upright)
+    some = ridges.part(np.arange(0, len(ridges.points), max(1, len(ridges.points) // TURNED)))
+    return _fit(start, lambda cone: _sines(cone, some), None, side, "cauchy", ANGLE, upright)
 
 
 def _fit_chains(start: Cone, chains: Ridges, side: float, upright: bool = False) -> Cone:
     """Fit centre and tilt, for a given distance, so that each chain lies on one ring, whatever the ring is."""
     counts = np.maximum(np.bincount(chains.chains), 1)
 
+    def from_mean(values: Floats) -> Floats:
+        return np.asarray(values - (np.bincount(chains.chains, values) / counts)[chains.chains])
+
     def residuals(cone: Cone) -> Floats:
-        angles = cone.two_theta(chains.points)
-        slopes = cone.slope(chains.points)
-        means = (np.bincount(chains.chains, angles) / counts)[chains.chains]
         prior = np.array([cone.tilt_slow, cone.tilt_fast]) * PRIOR
-        return np.concatenate([(angles - means) / slopes, prior])
+        return np.concatenate([from_mean(cone.two_theta(chains.points)) / cone.slope(chains.points), prior])
 
-    return _fit(start, residuals, side, "soft_l1", 0.5, upright)
+    def derivatives(cone: Cone) -> Floats:
+        slopes = cone.slope(chains.points)
+        columns = cone.derivatives(chains.points)[:, [0, 1, 3, 4]].T
+        prior = np.array([[0, 0, PRIOR, 0], [0, 0, 0, PRIOR]])
+        return np.concatenate([np.stack([from_mean(column) / slopes for column in columns], axis=1), prior])
+
+    return _fit(start, residuals, derivatives, side, "soft_l1", 0.5, upright)
 
 
-def _fit(start: Cone, residuals: Callable[[Cone], Floats], side: float, loss: str, scale: float, upright: bool) -> Cone:
+def _fit(
+    start: Cone,
+    residuals: Callable[[Cone], Floats],
+    derivatives: Callable[[Cone], Floats] | None,
+    side: float,
+    loss: str,
+    scale: float,
+    upright: bool,
+) -> Cone:
     """Return the cone of the same length with the least residuals; without a tilt if upright."""
     count = 2 if upright else 4
     bound = np.array([np.inf, np.inf, LARGEST_TILT, LARGEST_TILT])[:count]
-    first = np.array([start.slow / side, start.fast / side, start.tilt_slow, start.tilt_fast])[:count]
+    units = np.array([side, side, 1.0, 1.0])[:count]
+    first = np.array([start.slow, start.fast, start.tilt_slow, start.tilt_fast])[:count] / units
 
     def cone(vector: Floats) -> Cone:
         tilt = (0.0, 0.0) if upright else (float(vector[2]), float(vector[3]))
@@ -230,6 +260,7 @@ def _fit(start: Cone, residuals: Callable[[Cone], Floats], side: float, loss: st
     result = least_squares(
         lambda vector: residuals(cone(vector)),
         np.clip(first, -0.999 * bound, 0.999 * bound),
+        jac="2-point" if derivatives is None else lambda vector: derivatives(cone(vector))[:, :count] * units,
         bounds=(-bound, bound),
         loss=loss,
         f_scale=scale,
@@ -332,9 +363,18 @@ def refine(cone: Cone, width: float, ridges: Ridges, lines: Floats) -> Cone | No
             trial = Cone.of(vector)
             return (trial.two_theta(points) - target) / trial.slope(points)
 
-        start = cone.vector
+        def derivatives(vector: Floats, points: Floats = points) -> Floats:
+            trial = Cone.of(vector)
+            return trial.derivatives(points) / trial.slope(points)[:, None]
+
         result = least_squares(
-            residuals, start, loss="soft_l1", f_scale=0.5, x_scale=[10, 10, 0.02, 0.02, 0.02], max_nfev=20
+            residuals,
+            cone.vector,
+            jac=derivatives,
+            loss="soft_l1",
+            f_scale=0.5,
+            x_scale=[10, 10, 0.02, 0.02, 0.02],
+            max_nfev=20,
         )
         cone = Cone.of(result.x)
         if not np.isfinite(result.x).all() or cone.tilt > 1.2:
