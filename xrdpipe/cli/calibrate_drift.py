@@ -136,9 +136,11 @@ def _offsets(task: Task, steps: Sequence[_Step]) -> list[dict[str, Any]]:
         for name in NAMES:
             if name not in task.fix:
                 factor, unit = drift_unit(name)
-                known = frame is not None and first is not None
-                offset = factor * (frame.values[name] - first.values[name]) if known else 0.0
-                row[f"{name} {unit}"] = f"{offset:+.{1 if unit == 'µm' else 3}f}" if known else ""
+                text = ""
+                if frame is not None and first is not None:
+                    offset = factor * (frame.values[name] - first.values[name])
+                    text = f"{offset:+.{1 if unit == 'µm' else 3}f}"
+                row[f"{name} {unit}"] = text
         row["rms px"] = f"{step.rms:.3f}" if frame is not None else ""
         rows.append({**row, "shift px": f"{step.shift:.3f}" if frame is not None else "does not decide"})
     return rows

@@ -166,9 +166,7 @@ def drift_unit(name: str) -> tuple[float, str]:
     return (1e3, "mrad") if name.startswith("rot") else (1e6, "µm")
 
 
-def drift_figure(
-    numbers: Sequence[int], values: Mapping[str, tuple[Floats, Floats]], change: Floats
-) -> bytes:
+def drift_figure(numbers: Sequence[int], values: Mapping[str, tuple[Floats, Floats]], change: Floats) -> bytes:
     """Draw each parameter with its error, and the displacement of the rings, against the number of the frame; PNG."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
