@@ -146,7 +146,8 @@ def fit_views(
     inner = np.flatnonzero(result.active_mask == 0)  # a parameter at its bound has no error
     jacobian = result.jac[:, inner] / scale[inner]
     covariance = _inverse(jacobian) * max(float(np.mean(result.fun**2)), 1.0)
-    values = {**start, **model.named(np.clip(result.x * scale, low, high))}
+    at_bound = [low, result.x * scale, high]
+    values = {**start, **model.named(np.choose(result.active_mask + 1, at_bound))}
     parameters = Parameters(values, tuple(free[int(number)] for number in inner), covariance)
     residuals = np.split(result.fun * errors, np.cumsum([len(view.points.points) for view in views])[:-1])
     frames = tuple(_parameters_of(parameters, view) for view in views)
