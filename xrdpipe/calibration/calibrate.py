@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..model.errors import FrameError
-from .cone import Cone
-from .refine import FLOOR, NAMES, Refined, cone_of, geometry_of, refine_geometry
+from .decision import SMALL, apart, check_evidence, check_parameters, evidence_of
+from .refine import NAMES, Refined, cone_of, geometry_of, refine_geometry
 from .ridges import Ridges, find_ridges, good_pixels, scatter_of
-from .search import FINE, Hypothesis, judge, refine, same, search
+from .search import Hypothesis, judge, refine, search
+from .starts import same
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -21,17 +22,9 @@ Bools = NDArray[np.bool_]
 FIXED = ("rot3", "wavelength")  # by default
 FEWEST = 40  # points on rings that a search needs
 RINGS, RINGS_FROM_START = 3, 2  # with control points, at least
+ALIKE = 0.7  # of the best score, from which on another geometry may be the right one
+RIVALS, RIVAL = 4, 2.0  # how many of them are looked at; pixels between the rings of two that are not the same
 POINTS = 3  # control points of a ring that counts
-ALIKE = 0.8  # of the best score, from which on another geometry fits alike
-SHARE = 0.5  # of the points on ridges that lie on rings of the calibrant, at least
-CHANCE = 0.4  # of the points that chance would not put on rings, share that has to lie there, at least
-PRESENT = 0.7  # of the calibrant's rings between the first and the last one seen that are there, at least
-SHORT = 100  # pixels on and beside a ring without which nothing is said about it
-NEAR, APART = 1.5, 4.0  # pixels: the ring itself, and its surroundings
-LARGE, SMALL = 1.0, 0.3  # pixels: residual that is too large, and that is small whatever the counts say
-NOISY = 3.0  # times the error of the counts, residual that the counts do not explain
-UNSURE = 1.0  # pixels: error of a ring's place anywhere on the detector that is too large
-LOOSE = 0.01  # relative error of distance or wavelength that is too large
 START = (20.0, 6.0)  # pixels between a start and the rings that are tried
 
 
@@ -60,12 +53,15 @@ class Calibrated:
         Share of the points on ridges that lie on rings of the calibrant.
     present
         Share of the calibrant's rings, between the first and the last one seen, that are there.
+    score
+        Logarithm of the odds against chance.
     """
 
     refined: Refined
     rings: tuple[Ring, ...]
     share: float
     present: float
+    score: float
 
     @property
     def values(self) -> dict[str, float]:
@@ -122,70 +118,111 @@ def calibrate(
     FrameError
         The frame does not decide; the message says what is missing.
     """
-    image = image.astype(np.float64)
-    good = good_pixels(image, bad)
-    lines = np.array(calibrant.get_2th())
-    ridges = find_ridges(image, good)
-    if len(ridges.points) < FEWEST:
-        raise FrameError("no rings stand out of the noise; take a longer exposure, or mask what hides them")
-    shape = (image.shape[0], image.shape[1])
-    started = [] if start is None else _from_start(start, ridges, lines)
-    searched = search(ridges, lines, shape) if start is None or set(fix) <= set(FIXED) else []
+    task = _Task.of(image, bad, detector, calibrant, start, tuple(fix))
+    return _decide(*_hypotheses(task), task)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A frame, what is seen in it, and what is known of its geometry."""
+
+    image: Floats
+    good: Bools
+    scatter: float
+    ridges: Ridges
+    lines: Floats
+    detector: Any
+    calibrant: Any
+    start: Any
+    fix: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls, image: NDArray[np.floating], bad: Bools, detector: Any, calibrant: Any, start: Any, fix: tuple[str, ...]
+    ) -> _Task:
+        """Find points on rings; FrameError if there are too few."""
+        counts: Floats = image.astype(np.float64)
+        good = good_pixels(counts, bad)
+        ridges = find_ridges(counts, good)
+        if len(ridges.points) < FEWEST:
+            raise FrameError("no rings stand out of the noise; take a longer exposure, or mask what hides them")
+        lines = np.array(calibrant.get_2th())
+        return cls(counts, good, scatter_of(counts, good), ridges, lines, detector, calibrant, start, fix)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of the frame, (slow, fast)."""
+        return self.image.shape[0], self.image.shape[1]
+
+    def refined(self, found: Hypothesis) -> Refined | None:
+        """Return the refined geometry of a hypothesis; None if there are too few control points."""
+        geometry = geometry_of(found.cone, self.detector, self.calibrant.wavelength)
+        if self.start is not None:
+            geometry.rot3 = self.start.rot3
+            for name in self.fix:
+                setattr(geometry, name, getattr(self.start, name))
+        return refine_geometry(self.image, self.good, geometry, self.calibrant, self.scatter, self.fix)
+
+
+def _hypotheses(task: _Task) -> tuple[list[Hypothesis], list[Hypothesis]]:
+    """Return the geometries to refine, the best first, and all those that a search found."""
+    start = task.start
+    started = [] if start is None else _from_start(start, task.ridges, task.lines)
     if start is not None and not started:
         raise FrameError("the rings lie too far from those of poni=; leave it out, or correct its distance and centre")
-    found = started or searched
-    if not found:
+    free = start is None or set(task.fix) <= set(FIXED)
+    searched = search(task.ridges, task.lines, task.shape) if free else []
+    if not started and not searched:
         raise FrameError("no geometry puts the rings of this calibrant on those of the frame; check calibrant")
-    scatter = scatter_of(image, good)
-    rot3 = 0.0 if start is None else start.rot3
+    return started or searched, searched
 
-    def refined_of(each: Hypothesis) -> Refined | None:
-        geometry = geometry_of(each.cone, detector, calibrant.wavelength)
-        geometry.rot3 = rot3
-        if start is not None:
-            for name in fix:
-                setattr(geometry, name, getattr(start, name))
-        return refine_geometry(image, good, geometry, calibrant, scatter, fix)
 
-    best = refined_of(found[0])
-    if best is None:
-        raise FrameError(f"only {_seen(found[0])} of the calibrant's rings can be measured; {RINGS} are needed")
-    final = judge(cone_of(best.geometry), ridges, lines)
-    rings = _rings(best, calibrant, lines)
-    least = RINGS if start is None else RINGS_FROM_START
-    if len(rings) < least:
-        raise FrameError(
-            f"{len(rings)} rings can be measured, {least} are needed: take a frame with more rings (a larger angle, a "
-            f"shorter distance) or more counts{'' if start else ', or start from a geometry, poni='}"
-        )
-    _check_agreement(final, best, ridges, lines)
-    present = _present(image, good, cone_of(best.geometry), lines, [ring.number - 1 for ring in rings], scatter)
-    if present < PRESENT:
-        raise FrameError(
-            f"{100 * (1 - present):.0f} % of the calibrant's rings are missing between the first and the last one "
-            "seen: check calibrant and wavelength"
-        )
-    _check_parameters(best, shape)
-    for other in searched:
-        if other.score < ALIKE * final.score or same(other.cone, final.cone, shape):
-            continue
-        rival = refined_of(other)
-        if rival is not None and _apart(rival, best, shape) > 2 and _as_good(rival, best, final, ridges, lines):
+def _decide(found: Sequence[Hypothesis], searched: Sequence[Hypothesis], task: _Task) -> Calibrated:
+    """Return the geometry that passes, if it is one alone; FrameError says what is wrong with the best one."""
+    least = ALIKE * found[0].score
+    others = [each for each in searched if each.score > least and not same(each.cone, found[0].cone, task.shape)]
+    passed: list[Calibrated] = []
+    refusal: FrameError | None = None
+    for each in [found[0], *others[:RIVALS]]:
+        try:
+            passed.append(_judged(each, task))
+        except FrameError as error:
+            refusal = refusal or error
+    if not passed:
+        raise refusal or FrameError("no geometry fits")
+    passed.sort(key=lambda each: -each.score)
+    best = passed[0]
+    for rival in passed[1:]:
+        alike = rival.score > ALIKE * best.score and rival.refined.rms < max(2 * best.refined.rms, SMALL)
+        if alike and apart(rival.refined, best.refined, task.shape) > RIVAL:
             raise FrameError(
                 "two geometries fit alike: take a frame with more rings, or longer arcs of them, or start from a "
                 "geometry that is nearly right, poni="
             )
-    return Calibrated(best, rings, final.share, present)
+    return best
+
+
+def _judged(found: Hypothesis, task: _Task) -> Calibrated:
+    """Return the refined geometry; FrameError unless it explains the rings and is determined by them."""
+    best = task.refined(found)
+    rings = () if best is None else _rings(best, task.calibrant, task.lines)
+    least = RINGS if task.start is None else RINGS_FROM_START
+    if best is None or len(rings) < least:
+        raise FrameError(
+            f"{len(rings)} rings can be measured, {least} are needed: take a frame with more rings (a larger angle, a "
+            f"shorter distance) or more counts{'' if task.start else ', or start from a geometry, poni='}"
+        )
+    final = judge(cone_of(best.geometry), task.ridges, task.lines)
+    evidence = evidence_of(best, final, task.ridges, task.lines, task.image, task.good, task.scatter)
+    check_evidence(evidence)
+    check_parameters(best, task.shape)
+    return Calibrated(best, rings, evidence.share, evidence.present, final.score)
 
 
 def _from_start(start: Any, ridges: Ridges, lines: Floats) -> list[Hypothesis]:
     """Return what the points on rings make of a start, the best first."""
     cones = [refine(cone_of(start), width, ridges, lines) for width in START]
     return sorted((judge(cone, ridges, lines) for cone in cones if cone is not None), key=lambda each: -each.score)
-
-
-def _seen(found: Hypothesis) -> int:
-    return len(np.unique(found.labels[found.labels >= 0]))
 
 
 def _rings(refined: Refined, calibrant: Any, lines: Floats) -> tuple[Ring, ...]:
@@ -197,100 +234,3 @@ def _rings(refined: Refined, calibrant: Any, lines: Floats) -> tuple[Ring, ...]:
             d = float(calibrant.dspacing[number])
             rings.append(Ring(int(number) + 1, d, float(lines[number]), len(residuals), rms))
     return tuple(rings)
-
-
-def _check_agreement(final: Hypothesis, refined: Refined, ridges: Ridges, lines: Floats) -> None:
-    """Raise FrameError unless the rings are those of the calibrant, to the error of the counts."""
-    share = final.share
-    cone = cone_of(refined.geometry)
-    slope = cone.slope(ridges.points)
-    place = np.clip(np.searchsorted(lines, cone.two_theta(ridges.points)), 1, len(lines) - 1)
-    chance = float(np.clip(2 * FINE * slope / (lines[place] - lines[place - 1]), 0, 1).mean())
-    if share < max(SHARE, chance + CHANCE * (1 - chance)):
-        raise FrameError(
-            f"the rings do not agree with the calibrant: {100 * share:.0f} % of their points lie on its rings, "
-            f"{100 * chance:.0f} % would by chance; check calibrant and wavelength, mask what is no ring"
-        )
-    errors = np.hypot(refined.points.errors, FLOOR)
-    excess = float(np.sqrt(np.mean((refined.residuals / errors) ** 2)))
-    if refined.rms > LARGE or (refined.rms > SMALL and excess > NOISY):
-        raise FrameError(
-            f"the rings do not fit to better than {refined.rms:.2f} pixels, {excess:.1f} times the error of the "
-            "counts: check calibrant and wavelength; a bent or distorted detector needs its own description"
-        )
-
-
-def _present(image: Floats, good: Bools, cone: Cone, lines: Floats, seen: Sequence[int], scatter: float) -> float:
-    """Return the share of rings, between the first and the last one seen, that rise above their surroundings."""
-    slow, fast = np.nonzero(good)
-    points = np.stack([slow, fast], axis=1) + 0.5
-    angles, slope = cone.two_theta(points), cone.slope(points)
-    value = image[slow, fast]
-    there = total = 0
-    for number in range(min(seen), max(seen) + 1):
-        window = np.flatnonzero(np.abs(angles - lines[number]) < APART * slope.max())
-        away = np.abs(angles[window] - lines[number]) / slope[window]
-        others = np.delete(lines, number)
-        gap = np.abs(others - lines[number]).min() / np.median(slope[window]) if len(window) else 0.0
-        on, off = value[window[away < NEAR]], value[window[(away > APART - NEAR) & (away < APART)]]
-        if number in seen:
-            there, total = there + 1, total + 1
-        elif gap > 2 * APART and min(len(on), len(off)) >= SHORT:
-            error = np.sqrt(scatter * max(abs(float(off.mean())), 0.05) * (1 / len(on) + 1 / len(off)))
-            total += 1
-            there += int(on.mean() - off.mean() > 3 * error)
-    return there / max(total, 1)
-
-
-def _grid(shape: tuple[int, int]) -> Floats:
-    sides = [np.linspace(0.5, size - 0.5, 9) for size in shape]
-    return np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(-1, 2)
-
-
-def _apart(one: Refined, other: Refined, shape: tuple[int, int]) -> float:
-    """Return the largest distance of the rings of two geometries on the detector, pixels."""
-    points = _grid(shape)
-    cones = [cone_of(each.geometry) for each in (one, other)]
-    step = np.abs(cones[0].two_theta(points) - cones[1].two_theta(points))
-    return float((step / cones[1].slope(points)).max())
-
-
-def _as_good(rival: Refined, best: Refined, final: Hypothesis, ridges: Ridges, lines: Floats) -> bool:
-    score = judge(cone_of(rival.geometry), ridges, lines).score
-    return score > ALIKE * final.score and rival.rms < max(2 * best.rms, SMALL)
-
-
-def _check_parameters(refined: Refined, shape: tuple[int, int]) -> None:
-    """Raise FrameError unless the control points determine distance, wavelength and the place of every ring."""
-    from copy import copy
-
-    geometry, points = refined.geometry, _grid(shape)
-    sigma = np.sqrt(np.maximum(np.diag(refined.covariance), 0))
-    for name, error in zip(refined.free, sigma, strict=True):
-        if name in ("dist", "wavelength") and error > LOOSE * getattr(geometry, name):
-            what = "distance" if name == "dist" else name
-            share = 100 * error / getattr(geometry, name)
-            raise FrameError(
-                f"the {what} is not determined (to {share:.2g} % only): take a frame with more rings at larger angles"
-                f"{', or fix the wavelength' if 'wavelength' in refined.free else ''}"
-            )
-    columns = []
-    for name, error in zip(refined.free, sigma, strict=True):
-        if name == "wavelength":
-            continue
-        ends = []
-        for sign in (1, -1):
-            other = copy(geometry)
-            setattr(other, name, getattr(geometry, name) + sign * 0.1 * error)
-            ends.append(other.tth(points[:, 0] - 0.5, points[:, 1] - 0.5))
-        columns.append((ends[0] - ends[1]) / max(0.2 * float(error), 1e-300))
-    moved = [number for number, name in enumerate(refined.free) if name != "wavelength"]
-    jacobian = np.stack(columns, axis=1)
-    variance = np.einsum("ni,ij,nj->n", jacobian, refined.covariance[np.ix_(moved, moved)], jacobian)
-    slope = cone_of(geometry).slope(points)
-    worst = float((np.sqrt(np.maximum(variance, 0)) / slope).max())
-    if worst > UNSURE:
-        raise FrameError(
-            f"tilt and centre are not determined: a ring may lie {worst:.1f} pixels off at the edge of the detector; "
-            "take a frame with more rings or longer arcs, or fix=[rot1,rot2] with poni="
-        )

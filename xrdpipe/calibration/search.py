@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,24 +11,17 @@ from scipy.optimize import least_squares
 
 from .cone import Cone, nearest_line
 from .ridges import Ridges
+from .starts import fit_chains, from_centres, long_chains, same, steep
 
 Floats = NDArray[np.float64]
 
-LENGTHS = np.geomspace(0.15, 40, 26)  # of the detector's side, tried as distances
 SCALES = np.geomspace(0.88, 1.14, 180)  # of a distance: between two of these there is less than a pixel
-SHORT = np.array([0.2, 0.3, 0.45, 0.7, 1.1])  # of the side: distances at which strong tilts are tried from the start
-STEEP = (0.3, 0.6)  # rad, such tilts
-LARGEST_TILT = 0.9  # rad
-ANGLE = 0.05  # rad, error of a normal beyond which it counts less
 TOLERANCES = (1.2, 3.0, 8.0, 20.0)  # pixels between a point and its ring
 FINE = 1.2
 MISSING = 0.35  # chance that a ring of the calibrant is not seen
-PRIOR = 1.0  # pixels a rad: a tilt that the ridges do not tell is none
 TRIED_FIRST, TRIED = 8, 20  # best geometries that are refined, without strong tilts and with them
 CERTAIN, MOST = 12.0, 0.8  # score, and share of the points on rings, from which on no other geometry is looked for
 SHARES = 800  # points that a search uses
-TURNED = 400  # of which this many tell directions
-CHAINS, LINKS, SHORTEST = 60, 12, 12  # most chains, most points of each, fewest points of one
 
 
 @dataclass(frozen=True)
@@ -70,18 +63,18 @@ def search(ridges: Ridges, lines: Floats, shape: tuple[int, int]) -> list[Hypoth
     shape
         Of the frame, (slow, fast).
     """
-    some, chains = _share(ridges), _long_chains(ridges)
+    some, chains = _share(ridges), long_chains(ridges)
     few = some.part(np.arange(0, len(some.points), 2))
     found: list[tuple[float, float, Cone]] = []
     refined: list[Hypothesis] = []
-    for cones, tried in ((_from_centres(some, chains, shape), TRIED_FIRST), (_steep(some, chains, shape), TRIED)):
+    for cones, tried in ((from_centres(some, chains, shape), TRIED_FIRST), (steep(some, chains, shape), TRIED)):
         for cone in cones:
             found.extend(_scales(cone, few, lines))
         found.sort(key=lambda each: -each[0])
         for _, width, scaled in found[:tried]:
             starts = [scaled]
             if len(chains.points):  # chains of grains may run across rings: both ways
-                starts.append(_fit_chains(scaled, chains, float(max(shape))))
+                starts.append(fit_chains(scaled, chains, float(max(shape))))
             for start in starts:
                 fitted = refine(start, width, some, lines)
                 if fitted is not None and not any(same(fitted, other.cone, shape) for other in refined):
@@ -97,177 +90,6 @@ def _share(ridges: Ridges) -> Ridges:
     if count <= SHARES:
         return ridges
     return ridges.part(np.random.default_rng(1).permutation(count)[:SHARES])
-
-
-def _long_chains(ridges: Ridges) -> Ridges:
-    """Return the longest chains of the ridges, with evenly spaced points."""
-    lengths = np.bincount(ridges.chains)
-    longest = [chain for chain in np.argsort(lengths)[::-1][:CHAINS] if lengths[chain] >= SHORTEST]
-    rows = []
-    for number in longest:
-        members = np.flatnonzero(ridges.chains == number)
-        along = ridges.points[members] @ _direction(ridges.points[members])
-        ordered = members[np.argsort(along)]
-        rows.append(ordered[:: max(1, len(ordered) // LINKS)])
-    chosen = ridges.part(np.concatenate(rows) if rows else np.zeros(0, np.intp))
-    chains = np.unique(chosen.chains, return_inverse=True)[1]
-    return Ridges(chosen.points, chosen.normals, chosen.weights, chains)
-
-
-def _direction(points: Floats) -> Floats:
-    offset = points - points.mean(axis=0)
-    return np.asarray(np.linalg.svd(offset, full_matrices=False)[2][0])
-
-
-def same(one: Cone, other: Cone, shape: tuple[int, int], limit: float = 3.0) -> bool:
-    """Return whether the rings of two geometries are nowhere on the detector further apart than a limit, pixels."""
-    corners = np.array([[0, 0], [0, shape[1]], [shape[0], 0], shape, [shape[0] / 2, shape[1] / 2]], np.float64)
-    step = np.abs(one.two_theta(corners) - other.two_theta(corners)) / one.slope(corners)
-    return bool(step.max() < limit)
-
-
-def _steep(ridges: Ridges, chains: Ridges, shape: tuple[int, int]) -> Iterator[Cone]:
-    """Yield strongly tilted geometries whose rings run as the ridges do, whatever the ring is."""
-    side = float(max(shape))
-    for start in _starts(ridges, side):
-        cone = _fit_directions(start, ridges, side)
-        yield _fit_chains(cone, chains, side) if len(chains.points) else cone
-
-
-def _from_centres(ridges: Ridges, chains: Ridges, shape: tuple[int, int]) -> Iterator[Cone]:
-    """Yield for each of many distances the geometries whose rings run as the ridges do, whatever the ring is."""
-    side = float(max(shape))
-    known: dict[float, list[Cone]] = {}
-    for centre in _centres(ridges, side):
-        yield from _upright(centre, ridges, chains, side)
-        lean = np.zeros(2)  # tilt over length: what the directions tell of a small tilt, whatever the length
-        for length in LENGTHS[::-1] * side:
-            tilt = np.clip(lean * length, -LARGEST_TILT, LARGEST_TILT)
-            cone = _fit_directions(Cone(centre[0], centre[1], length, tilt[0], tilt[1]), ridges, side)
-            if len(chains.points):
-                cone = _fit_chains(cone, chains, side)
-            if not any(same(cone, other, shape, 0.3) for other in known.get(length, ())):
-                known.setdefault(length, []).append(cone)
-                yield cone
-            centre = np.array([cone.slow, cone.fast])
-            lean = np.array([cone.tilt_slow, cone.tilt_fast]) / length
-
-
-def _upright(centre: Floats, ridges: Ridges, chains: Ridges, side: float) -> Iterator[Cone]:
-    """Yield the geometries without tilt: the rings are circles, and the ridges tell their centre for all distances."""
-    centres = [_fit_directions(Cone(centre[0], centre[1], side), ridges, side, upright=True)]
-    if len(chains.points):
-        centres.append(_fit_chains(centres[0], chains, side, upright=True))
-        if np.hypot(centres[1].slow - centres[0].slow, centres[1].fast - centres[0].fast) < 1:
-            del centres[0]
-    for cone in centres:
-        for length in LENGTHS * side:
-            yield Cone(cone.slow, cone.fast, length)
-
-
-def _starts(ridges: Ridges, side: float) -> Iterator[Cone]:
-    """Yield strongly tilted geometries at short distances, where normals meet in no point, from a coarse grid."""
-    some = ridges.part(np.arange(0, len(ridges.points), max(1, len(ridges.points) // 200)))
-    turns = np.arange(8) * np.pi / 4
-    leans = [(size * np.sin(turn), size * np.cos(turn)) for size in STEEP for turn in turns]
-    middles = np.linspace(-0.25, 1.25, 7) * side
-    for length in SHORT * side:
-        grid = [Cone(slow, fast, length, *lean) for slow in middles for fast in middles for lean in leans]
-        costs = [float(np.log1p((_sines(cone, some) / (2 * ANGLE)) ** 2).mean()) for cone in grid]
-        yield from (grid[number] for number in np.argsort(costs)[:2])
-
-
-def _centres(ridges: Ridges, side: float) -> list[Floats]:
-    """Return points where the normals of many ridges meet."""
-    rng = np.random.default_rng(2)
-    points, normals = ridges.points, ridges.normals
-    first, second = rng.integers(len(points), size=(2, 3000))
-    cross = normals[first, 0] * normals[second, 1] - normals[first, 1] * normals[second, 0]
-    apart = points[second] - points[first]
-    usable = np.abs(cross) > 0.05
-    along = (apart[:, 0] * normals[second, 1] - apart[:, 1] * normals[second, 0])[usable] / cross[usable]
-    meeting = points[first[usable]] + along[:, None] * normals[first[usable]]
-    meeting = meeting[np.abs(meeting - side / 2).max(axis=1) < 6 * side][:600]
-    if not len(meeting):
-        return [np.array([side / 2, side / 2])]
-    offset = points[None] - meeting[:, None]
-    distance = np.linalg.norm(offset, axis=2)
-    sine = (offset[..., 0] * normals[:, 1] - offset[..., 1] * normals[:, 0]) / np.maximum(distance, 1e-9)
-    support = (1 / (1 + (sine / (2 * ANGLE)) ** 2) * np.minimum(distance / 20, 1)).sum(axis=1)
-    order = np.argsort(support)[::-1]
-    chosen = [meeting[order[0]]]
-    for number in order[1:]:
-        near = min(np.linalg.norm(meeting[number] - each) for each in chosen)
-        if near > 0.5 * side:
-            chosen.append(meeting[number])
-        if len(chosen) == 2:
-            break
-    return chosen
-
-
-def _sines(cone: Cone, ridges: Ridges) -> Floats:
-    """Return the sine of the angle between each ridge and the ring through it."""
-    gradient = cone.gradient(ridges.points)
-    norm = np.maximum(np.hypot(gradient[:, 0], gradient[:, 1]), 1e-12)
-    return np.asarray((gradient[:, 0] * ridges.normals[:, 1] - gradient[:, 1] * ridges.normals[:, 0]) / norm)
-
-
-def _fit_directions(start: Cone, ridges: Ridges, side: float, upright: bool = False) -> Cone:
-    """Fit centre and tilt, for a given distance, to the directions of the ridges."""
-    some = ridges.part(np.arange(0, len(ridges.points), max(1, len(ridges.points) // TURNED)))
-    return _fit(start, lambda cone: _sines(cone, some), None, side, "cauchy", ANGLE, upright)
-
-
-def _fit_chains(start: Cone, chains: Ridges, side: float, upright: bool = False) -> Cone:
-    """Fit centre and tilt, for a given distance, so that each chain lies on one ring, whatever the ring is."""
-    counts = np.maximum(np.bincount(chains.chains), 1)
-
-    def from_mean(values: Floats) -> Floats:
-        return np.asarray(values - (np.bincount(chains.chains, values) / counts)[chains.chains])
-
-    def residuals(cone: Cone) -> Floats:
-        prior = np.array([cone.tilt_slow, cone.tilt_fast]) * PRIOR
-        return np.concatenate([from_mean(cone.two_theta(chains.points)) / cone.slope(chains.points), prior])
-
-    def derivatives(cone: Cone) -> Floats:
-        slopes = cone.slope(chains.points)
-        columns = cone.derivatives(chains.points)[:, [0, 1, 3, 4]].T
-        prior = np.array([[0, 0, PRIOR, 0], [0, 0, 0, PRIOR]])
-        return np.concatenate([np.stack([from_mean(column) / slopes for column in columns], axis=1), prior])
-
-    return _fit(start, residuals, derivatives, side, "soft_l1", 0.5, upright)
-
-
-def _fit(
-    start: Cone,
-    residuals: Callable[[Cone], Floats],
-    derivatives: Callable[[Cone], Floats] | None,
-    side: float,
-    loss: str,
-    scale: float,
-    upright: bool,
-) -> Cone:
-    """Return the cone of the same length with the least residuals; without a tilt if upright."""
-    count = 2 if upright else 4
-    bound = np.array([np.inf, np.inf, LARGEST_TILT, LARGEST_TILT])[:count]
-    units = np.array([side, side, 1.0, 1.0])[:count]
-    first = np.array([start.slow, start.fast, start.tilt_slow, start.tilt_fast])[:count] / units
-
-    def cone(vector: Floats) -> Cone:
-        tilt = (0.0, 0.0) if upright else (float(vector[2]), float(vector[3]))
-        return Cone(float(vector[0]) * side, float(vector[1]) * side, start.length, *tilt)
-
-    result = least_squares(
-        lambda vector: residuals(cone(vector)),
-        np.clip(first, -0.999 * bound, 0.999 * bound),
-        jac="2-point" if derivatives is None else lambda vector: derivatives(cone(vector))[:, :count] * units,
-        bounds=(-bound, bound),
-        loss=loss,
-        f_scale=scale,
-        x_scale=np.full(count, 0.1),
-        max_nfev=25,
-    )
-    return cone(result.x)
 
 
 def _scales(cone: Cone, ridges: Ridges, lines: Floats) -> list[tuple[float, float, Cone]]:
