@@ -71,7 +71,7 @@ def run_words(words: list[str]) -> int:
     if "--help" in options or "-h" in options:
         from .help import help_text
 
-        print(help_text())
+        print(help_text(words[0]))
         return 0
     from ..config.arguments import UsageError, parse
 

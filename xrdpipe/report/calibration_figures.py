@@ -72,8 +72,8 @@ def frame_figure(drawn: Drawn) -> bytes:
         angles = drawn.two_theta[::step, ::step]
         levels = drawn.lines[np.unique(drawn.rings)]
         columns, rows = np.arange(0, fast, step) + 0.5, np.arange(0, slow, step) + 0.5
-        axes.contour(columns, rows, angles, levels=levels, colors=RING, linewidths=0.5)
-        axes.plot(drawn.points[:, 1], drawn.points[:, 0], ".", color=POINT, markersize=1.6, markeredgewidth=0)
+        axes.contour(columns, rows, angles, levels=levels, colors=RING, linewidths=0.4)
+        axes.plot(drawn.points[:, 1], drawn.points[:, 0], ".", color=POINT, markersize=2.4, markeredgewidth=0)
         axes.set(xlabel="column (pixel)", ylabel="row (pixel)", xlim=(0, fast), ylim=(slow, 0))
         handles = [
             Line2D([], [], color=RING, linewidth=0.8, label="rings of the geometry"),
