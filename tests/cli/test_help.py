@@ -10,7 +10,7 @@ import pytest
 import yaml
 from command import call
 
-from xrdpipe.cli.calibrate_words import KEYS
+from xrdpipe.cli.calibrate.words import KEYS
 from xrdpipe.cli.help import GROUPS, _keys, help_text
 from xrdpipe.config.loader import conf_dir
 

@@ -147,7 +147,7 @@ def fit_views(
     jacobian = result.jac[:, inner] / scale[inner]
     covariance = _inverse(jacobian) * max(float(np.mean(result.fun**2)), 1.0)
     at_bound = [low, result.x * scale, high]
-    values = {**start, **model.named(np.choose(result.active_mask + 1, at_bound))}
+    values = {**start, **model.named(np.choose(result.active_mask.astype(np.intp) + 1, at_bound))}
     parameters = Parameters(values, tuple(free[int(number)] for number in inner), covariance)
     residuals = np.split(result.fun * errors, np.cumsum([len(view.points.points) for view in views])[:-1])
     frames = tuple(_parameters_of(parameters, view) for view in views)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 COMMANDS = {
-    "calibrate": "cli.calibrate",
+    "calibrate": "cli.calibrate.command",
     "doctor": "cli.doctor",
     "inspect": "cli.inspect",
     "mask": "cli.mask",

@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from ..calibration.drift import Constancy, constancy, displacement
-from ..calibration.parameters import Parameters
-from ..calibration.refine import NAMES
-from ..execution.progress import Progress
-from ..io.paths import expand_user
-from ..model.errors import ConfigError, FrameError
-from ..report.calibration import UNITS, drift_page, rounded
-from ..report.calibration_figures import Floats, drift_figure, drift_unit
-from ..report.tables import print_table
-from .calibrate_output import command_line, page_path, write_files
-from .calibrate_task import Task, check_files
+from ...calibration.drift import Constancy, constancy, displacement
+from ...calibration.parameters import Parameters
+from ...calibration.refine import NAMES
+from ...execution.progress import Progress
+from ...io.paths import expand_user
+from ...model.errors import ConfigError, FrameError
+from ...report.calibration import UNITS, drift_page, rounded
+from ...report.calibration_figures import Floats, drift_figure, drift_unit
+from ...report.tables import print_table
+from .output import command_line, page_path, write_files
+from .task import Task, check_files
 
 
 @dataclass(frozen=True)

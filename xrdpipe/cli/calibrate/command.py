@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..calibration.calibrate import Calibrated
-from ..calibration.parameters import Parameters
-from ..calibration.several import Together, View, calibrate_within
-from ..model.errors import FrameError
-from .calibrate_drift import follow
-from .calibrate_output import Found, finish, page_path, save_path
-from .calibrate_several import calibrate_several
-from .calibrate_task import Counts, Task, check_files, make_task
-from .calibrate_words import split_words
+from ...calibration.calibrate import Calibrated
+from ...calibration.parameters import Parameters
+from ...calibration.several import Together, View, calibrate_within
+from ...model.errors import FrameError
+from .drift import follow
+from .output import Found, finish, page_path, save_path
+from .several import calibrate_several
+from .task import Counts, Task, check_files, make_task
+from .words import split_words
 
 
 def main(arguments: Sequence[str]) -> int:

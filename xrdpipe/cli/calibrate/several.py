@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..calibration.calibrate import Calibrated
-from ..calibration.refine import NAMES
-from ..calibration.several import AXIS, View, calibrate_together, geometry_at, values_of_frame
-from ..execution.progress import Progress
-from ..model.errors import ConfigError, FrameError
-from .calibrate_output import Found, finish, page_path, save_path
-from .calibrate_start import calibrant_at
-from .calibrate_task import Task, check_files
+from ...calibration.calibrate import Calibrated
+from ...calibration.refine import NAMES
+from ...calibration.several import AXIS, View, calibrate_together, geometry_at, values_of_frame
+from ...execution.progress import Progress
+from ...model.errors import ConfigError, FrameError
+from .output import Found, finish, page_path, save_path
+from .start import calibrant_at
+from .task import Task, check_files
 
 
 def calibrate_several(task: Task, arguments: Sequence[str]) -> int:

@@ -13,25 +13,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..calibration.calibrate import Calibrated, calibrate
-from ..calibration.orientations import turned
-from ..calibration.parameters import Parameters
-from ..calibration.refine import NAMES
-from ..config.arguments import parse
-from ..config.loader import Loader, force_overrides, to_builtin
-from ..config.settings import Settings, as_list, parse_settings
-from ..execution.plan import geometry_file
-from ..geometry.geometry import Geometry
-from ..geometry.poni import Poni
-from ..io.files import references
-from ..io.paths import expand, expand_user
-from ..model.errors import ConfigError, FrameError
-from ..model.reference import Reference
-from ..pipeline.pipeline import Pipeline
-from ..pipeline.recipe import Prepared, Recipe, prepared
-from ..stages.source import frame_shape
-from .calibrate_start import begin, calibrant_at, fixed, poni_text
-from .calibrate_words import USAGE, Words
+from ...calibration.calibrate import Calibrated, calibrate
+from ...calibration.orientations import turned
+from ...calibration.parameters import Parameters
+from ...calibration.refine import NAMES
+from ...config.arguments import parse
+from ...config.loader import Loader, force_overrides, to_builtin
+from ...config.settings import Settings, as_list, parse_settings
+from ...execution.plan import geometry_file
+from ...geometry.geometry import Geometry
+from ...geometry.poni import Poni
+from ...io.files import references
+from ...io.paths import expand, expand_user
+from ...model.errors import ConfigError, FrameError
+from ...model.reference import Reference
+from ...pipeline.pipeline import Pipeline
+from ...pipeline.recipe import Prepared, Recipe, prepared
+from ...stages.source import frame_shape
+from .start import begin, calibrant_at, fixed, poni_text
+from .words import USAGE, Words
 
 Counts = tuple[NDArray[np.floating], NDArray[np.bool_]]
 

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from ..calibration.calibrate import FIXED
-from ..calibration.refine import NAMES
-from ..config.settings import Settings
-from ..geometry.poni import Poni
-from ..io.header import header
-from ..io.paths import expand_user
-from ..model.errors import ConfigError, nearest
-from ..model.reference import Reference
-from .calibrate_words import LONGEST, SHORTEST, Words
+from ...calibration.calibrate import FIXED
+from ...calibration.refine import NAMES
+from ...config.settings import Settings
+from ...geometry.poni import Poni
+from ...io.header import header
+from ...io.paths import expand_user
+from ...model.errors import ConfigError, nearest
+from ...model.reference import Reference
+from .words import LONGEST, SHORTEST, Words
 
 ORDER = ("poni_version", "detector", "detector_config", "distance", "poni1", "poni2", "rot1", "rot2", "rot3")
 LAST = ("splinefile", "wavelength")

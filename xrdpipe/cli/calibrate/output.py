@@ -10,21 +10,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..calibration.control_points import ControlPoints
-from ..calibration.parameters import Parameters
-from ..geometry.geometry import Geometry
-from ..geometry.poni import Poni
-from ..io.paths import expand_user
-from ..io.writing import write_text
-from ..model.errors import ConfigError
-from ..model.reference import Reference
-from ..report.calibration import CalibratedFrame, calibration_page, parameter_rows, ring_rows
-from ..report.calibration_figures import Drawn
-from ..report.tables import print_table
-from ..results.command import repeat_command
-from .calibrate_start import poni_text
-from .calibrate_task import Counts, Task
-from .calibrate_words import USAGE
+from ...calibration.control_points import ControlPoints
+from ...calibration.parameters import Parameters
+from ...geometry.geometry import Geometry
+from ...geometry.poni import Poni
+from ...io.paths import expand_user
+from ...io.writing import write_text
+from ...model.errors import ConfigError
+from ...model.reference import Reference
+from ...report.calibration import CalibratedFrame, calibration_page, parameter_rows, ring_rows
+from ...report.calibration_figures import Drawn
+from ...report.tables import print_table
+from ...results.command import repeat_command
+from .start import poni_text
+from .task import Counts, Task
+from .words import USAGE
 
 STRONG = 0.9  # correlation that is printed
 

@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..calibration.refine import NAMES
-from ..model.errors import ConfigError, choice, nearest
+from ...calibration.refine import NAMES
+from ...model.errors import ConfigError, choice, nearest
 
 USAGE = "xrdpipe calibrate calibrant=CeO2 wavelength=1.665e-11 detector=Pilatus1M FRAME save=geometry.poni"
 KEYS = (
