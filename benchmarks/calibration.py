@@ -32,6 +32,7 @@ SHIFTED = 2e-4  # relative error of the rings' positions, at most
 ISOLATED = 6  # FWHM around a ring without another one
 REACH = 2.5  # FWHM on both sides of a ring that its profile shows
 BIN = 0.25  # pixels of a bin of a profile
+SAMPLED = 1.5  # pixels of the FWHM of a ring, without which pixels are wider than its peak
 CLEAR = 20.0  # standard deviations by which a peak rises, so that its width can be told
 ON_RING = 60  # pixels of a ring from which its place is judged
 WRONG = 1.0  # pixels: a geometry that is off by more than this in the median is another one
@@ -170,7 +171,7 @@ def _compare(drawn: CalibrationScene, truth: Floats, ours: Floats, slope: Floats
         if on.sum() < ON_RING:
             continue
         shifts.append(abs(float(np.mean(ours[on] - truth[on]))) / line)
-        if free > ISOLATED * fwhm:
+        if free > ISOLATED * fwhm and fwhm > SAMPLED * np.median(slope[on]):
             pair = [_width(drawn.image[good], angles[good], line, fwhm, step) for angles in (ours, truth)]
             widths.append(pair[0] / pair[1])
     return max(shifts, default=np.nan), float(np.nanmax(widths)) if np.isfinite(widths).any() else np.nan

@@ -157,8 +157,8 @@ class _Task:
     def refined(self, found: Hypothesis) -> Refined | None:
         """Return the refined geometry of a hypothesis; None if there are too few control points."""
         geometry = geometry_of(found.cone, self.detector, self.calibrant.wavelength)
+        geometry.rot3 = 0.0 if self.start is None else self.start.rot3
         if self.start is not None:
-            geometry.rot3 = self.start.rot3
             for name in self.fix:
                 setattr(geometry, name, getattr(self.start, name))
         return refine_geometry(self.image, self.good, geometry, self.calibrant, self.scatter, self.fix)

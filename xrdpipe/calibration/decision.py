@@ -18,7 +18,7 @@ Bools = NDArray[np.bool_]
 
 SHARE = 0.35  # of the points on ridges that lie on rings of the calibrant, at least
 CHANCE = 0.3  # of the points that chance would not put on rings, share that has to lie there, at least
-EXTRA = 0.2  # of the points on ridges that lie on other rings, at most
+EXTRA, SEVERAL = 0.2, 0.1  # of the points on ridges that lie on another ring, and on two or more, at most
 PRESENT = 0.8  # of the calibrant's rings between the first and the last one seen that are there, at least
 LARGE, SMALL = 1.0, 0.3  # pixels: residual that is too large, and that is small whatever the counts say
 NOISY = 3.0  # times the error of the counts, residual that the counts do not explain
@@ -41,8 +41,8 @@ class Evidence:
     ----------
     share, chance
         Share of the points on ridges that lie on rings of the calibrant, and that would by chance.
-    extra
-        Share of the points on ridges that lie on rings that the calibrant does not have.
+    extra, others
+        Share of the points on ridges that lie on rings that the calibrant does not have, and number of these.
     present
         Share of the calibrant's rings, between the first and the last one seen, that are there.
     rms, excess
@@ -54,6 +54,7 @@ class Evidence:
     share: float
     chance: float
     extra: float
+    others: int
     present: float
     rms: float
     excess: float
@@ -75,7 +76,7 @@ def evidence_of(
     return Evidence(
         found.share,
         chance,
-        _extra(angles, slope, lines),
+        *_extra(angles, slope, lines),
         _present(image, good, cone, lines, rings, scatter),
         refined.rms,
         excess,
@@ -83,8 +84,8 @@ def evidence_of(
     )
 
 
-def _extra(angles: Floats, slope: Floats, lines: Floats) -> float:
-    """Return the share of points that lie on rings without a line, however wide these are."""
+def _extra(angles: Floats, slope: Floats, lines: Floats) -> tuple[float, int]:
+    """Return the share of points that lie on rings without a line, and the number of these rings."""
     away = np.abs(angles - lines[nearest_line(angles, lines)]) / slope > BESIDE
     step = 2 * float(np.median(slope))
     place = (angles / step).astype(np.intp)
@@ -96,23 +97,26 @@ def _extra(angles: Floats, slope: Floats, lines: Floats) -> float:
     inside = np.zeros(len(every), np.bool_)
     inside[:-1] |= crowded
     inside[1:] |= crowded
-    return float(others[inside].sum() / len(angles))
+    return float(others[inside].sum() / len(angles)), int(np.count_nonzero(np.diff(inside.astype(int), prepend=0) > 0))
 
 
 def _present(image: Floats, good: Bools, cone: Cone, lines: Floats, seen: NDArray[np.intp], scatter: float) -> float:
     """Return the share of rings, between the first and the last one seen, that rise above their surroundings."""
     slow, fast = np.nonzero(good)
     points: Floats = np.stack([slow, fast], axis=1).astype(np.float64) + 0.5
-    angles, slope = cone.two_theta(points), cone.slope(points)
-    value = image[slow, fast]
+    angles = cone.two_theta(points)
+    order = np.argsort(angles)
+    angles, points, value = angles[order], points[order], image[slow, fast][order]
+    widest = APART * float(cone.slope(points[:: max(len(points) // 10000, 1)]).max())
     strengths: list[tuple[float, float]] = []
     known = []
     for number in range(seen.min(), seen.max() + 1):
-        window = np.flatnonzero(np.abs(angles - lines[number]) < APART * slope.max())
-        away = np.abs(angles[window] - lines[number]) / slope[window]
+        window = slice(*np.searchsorted(angles, [lines[number] - widest, lines[number] + widest]))
+        slope = cone.slope(points[window])
+        away = np.abs(angles[window] - lines[number]) / slope
         others = np.delete(lines, number)
-        gap = np.abs(others - lines[number]).min() / np.median(slope[window]) if len(window) else 0.0
-        on, off = value[window[away < NEAR]], value[window[(away > BASE) & (away < APART)]]
+        gap = np.abs(others - lines[number]).min() / np.median(slope) if len(slope) else 0.0
+        on, off = value[window][away < NEAR], value[window][(away > BASE) & (away < APART)]
         if gap > ALONE and min(len(on), len(off)) >= SHORT:
             error = np.sqrt(scatter * max(abs(float(off.mean())), 0.05) * (1 / len(on) + 1 / len(off)))
             strengths.append((float(on.mean() - off.mean()), float(error)))
@@ -132,7 +136,7 @@ def check_evidence(evidence: Evidence) -> None:
             f"rings, {100 * evidence.chance:.0f} % would by chance; check calibrant and wavelength, mask what is no "
             "ring"
         )
-    if evidence.extra > EXTRA:
+    if evidence.extra > (SEVERAL if evidence.others > 1 else EXTRA):
         raise FrameError(
             f"{100 * evidence.extra:.0f} % of the points on rings lie on rings that the calibrant does not have: check "
             "calibrant and wavelength, mask what is not the calibrant's"
