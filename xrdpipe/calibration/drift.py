@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .parameters import Parameters
-from .refine import cone_of
-from .several import geometry_at
+from .refine import Refined, cone_of, refine_geometry
+from .ridges import good_pixels, scatter_of
+from .several import SMALL, WORSE, geometry_at
 
 Floats = NDArray[np.float64]
 
+SAME = 0.7  # of the rings of the frame before that have to be measured again
 RARE = 1e-3  # probability of so large a chi-square for a detector that does not move, from which on it moved
 
 
@@ -58,6 +60,42 @@ def constancy(frames: Sequence[Parameters]) -> Constancy:
     total = float(np.einsum("ni,nij,nj->", away, inverses, away))
     dof = (len(frames) - 1) * len(free)
     return Constancy(centre + mean * scale, total, dof, float(chi2.sf(total, dof)))
+
+
+def follow_frame(
+    image: NDArray[np.floating], bad: NDArray[np.bool_], before: Refined, calibrant: Any, fix: Sequence[str]
+) -> Refined | None:
+    """Refine the geometry of a frame from that of the frame before.
+
+    Parameters
+    ----------
+    image
+        Counts, (slow, fast).
+    bad
+        True for pixels without a value, (slow, fast).
+    before
+        What the frame before gave.
+    calibrant
+        Calibrant of pyFAI with its wavelength.
+    fix
+        Names of the parameters that stay.
+
+    Returns
+    -------
+    Refined or None
+        None unless the frame shows the same rings as the one before and determines the parameters as well, so that
+        the frame has to be looked at without a start.
+    """
+    counts = np.asarray(image, np.float64)
+    good = good_pixels(counts, bad)
+    found = refine_geometry(counts, good, before.geometry, calibrant, scatter_of(counts, good), fix)
+    if found is None:
+        return None
+    rings, seen = set(before.points.rings), set(found.points.rings)
+    precise = np.diag(found.covariance) < WORSE**2 * np.diag(before.covariance)
+    if len(rings & seen) < SAME * len(rings) or not precise.all() or found.rms > max(WORSE * before.rms, SMALL):
+        return None
+    return found
 
 
 def displacement(one: Mapping[str, float], other: Mapping[str, float], detector: Any, points: Floats) -> float:

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ...calibration.drift import Constancy, constancy, displacement
+from ...calibration.drift import Constancy, constancy, displacement, follow_frame
 from ...calibration.parameters import Parameters
-from ...calibration.refine import NAMES
+from ...calibration.refine import NAMES, Refined
 from ...execution.progress import Progress
 from ...io.paths import expand_user
 from ...model.errors import ConfigError, FrameError
@@ -21,7 +21,7 @@ from ...report.calibration import UNITS, drift_page, rounded
 from ...report.calibration_figures import Floats, drift_figure, drift_unit
 from ...report.tables import print_table
 from .output import command_line, page_path, write_files
-from .task import Task, check_files
+from .task import Counts, Task, check_files
 
 
 @dataclass(frozen=True)
@@ -77,22 +77,31 @@ def _table_path(task: Task) -> Path:
 def _steps(task: Task) -> list[_Step]:
     """Calibrate each frame, beginning from the one before."""
     steps: list[_Step] = []
-    start, first = task.start, None
+    before: Refined | None = None
+    first: Parameters | None = None
     with Progress(len(task.images), task.settings.quiet) as progress:
         for number, image in enumerate(task.images, 1):
             try:
-                found = task.calibrate(task.read(image), start=start)
+                before = refined = _refined(task, task.read(image), before)
             except FrameError as error:
                 steps.append(_Step(number, image.name, str(error)))
                 progress.advance(f"{image.location}: {error}")
                 continue
-            start, refined = found.refined.geometry, found.refined
-            parameters, points = Parameters(found.values, refined.free, refined.covariance), refined.points.points
+            values = {name: float(getattr(refined.geometry, name)) for name in NAMES}
+            parameters, points = Parameters(values, refined.free, refined.covariance), refined.points.points
             first = first or parameters
-            shift = displacement(first.values, parameters.values, task.detector, points)
+            shift = displacement(first.values, values, task.detector, points)
             steps.append(_Step(number, image.name, "", parameters, points, refined.rms, shift))
             progress.advance()
     return steps
+
+
+def _refined(task: Task, counts: Counts, before: Refined | None) -> Refined:
+    """Return the geometry of a frame; FrameError if it does not decide."""
+    followed = None if before is None else follow_frame(*counts, before, task.calibrant, task.fix)
+    if followed is not None:
+        return followed
+    return task.calibrate(counts, start=None if before is None else before.geometry).refined
 
 
 def _verdict(task: Task, steps: Sequence[_Step]) -> str:
@@ -109,7 +118,7 @@ def _verdict(task: Task, steps: Sequence[_Step]) -> str:
         return f"one frame decides, so nothing is said about movement; {start}"
     found: Constancy = constancy(frames)
     far = max(steps, key=lambda step: step.shift)
-    chance = f"chi-square {found.chi2:.1f} for {found.dof} degrees of freedom"
+    chance = f"chi-square {found.chi2:.5g} for {found.dof} degrees of freedom"
     most = f"rings lie up to {far.shift:.3f} pixels from those of the first frame ({far.name})"
     return f"{'moved' if found.moved else 'did not move, within the errors'}: {most}; {chance}; {start}"
 
