@@ -22,7 +22,9 @@ Floats = NDArray[np.float64]
 RING, POINT, INK = "#d55e00", "#0072b2", "#1c1c1c"  # Okabe & Ito
 RESOLUTION = 200  # dots per inch
 PIXELS = 900  # of a side of a drawn frame, at most
-CAKE = (600, 180)  # bins of 2theta and azimuth
+CAKE = (500, 180)  # bins of 2theta and azimuth
+FINE = 1600  # parts of pixels along a side of a frame, about, that fill the cake
+DARKEST = 0.4  # grey of the strongest pixels, light enough for lines in colour
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,8 @@ def frame_figure(drawn: Drawn) -> bytes:
         angles = drawn.two_theta[::step, ::step]
         levels = drawn.lines[np.unique(drawn.rings)]
         columns, rows = np.arange(0, fast, step) + 0.5, np.arange(0, slow, step) + 0.5
-        axes.contour(columns, rows, angles, levels=levels, colors=RING, linewidths=0.4)
-        axes.plot(drawn.points[:, 1], drawn.points[:, 0], ".", color=POINT, markersize=2.4, markeredgewidth=0)
+        axes.contour(columns, rows, angles, levels=levels, colors=RING, linewidths=0.6)
+        axes.plot(drawn.points[:, 1], drawn.points[:, 0], ".", color=POINT, markersize=2.6, markeredgewidth=0)
         axes.set(xlabel="column (pixel)", ylabel="row (pixel)", xlim=(0, fast), ylim=(slow, 0))
         handles = [
             Line2D([], [], color=RING, linewidth=0.8, label="rings of the geometry"),
@@ -128,8 +130,9 @@ def cake_figure(drawn: Drawn) -> bytes:
 
 def _cake(drawn: Drawn) -> tuple[Floats, tuple[float, float, float, float]]:
     """Return the mean counts (azimuth, 2theta), NaN without a pixel, and the range of both axes, deg."""
-    good = ~drawn.bad & np.isfinite(drawn.image)
-    angles, azimuths = drawn.two_theta[good], drawn.azimuth[good]
+    image, angles, azimuths = _divided(drawn)
+    good = np.isfinite(image)
+    image, angles, azimuths = image[good], angles[good], azimuths[good]
     place, ends = [], []
     for values, number in ((azimuths, CAKE[1]), (angles, CAKE[0])):
         low, high = float(values.min()), float(values.max())
@@ -137,9 +140,26 @@ def _cake(drawn: Drawn) -> tuple[Floats, tuple[float, float, float, float]]:
         ends += [low, high]
     key = place[0] * CAKE[0] + place[1]
     many = np.bincount(key, minlength=CAKE[0] * CAKE[1])
-    total = np.bincount(key, np.asarray(drawn.image, np.float64)[good], CAKE[0] * CAKE[1])
+    total = np.bincount(key, image, CAKE[0] * CAKE[1])
     mean = np.divide(total, many, out=np.full(len(many), np.nan), where=many > 0).reshape(CAKE[1], CAKE[0])
     return mean[::-1], (ends[2], ends[3], ends[0], ends[1])
+
+
+def _divided(drawn: Drawn) -> tuple[Floats, Floats, Floats]:
+    """Return counts (NaN without a value), 2theta and azimuth (deg) of parts of pixels, so that they fill the cake."""
+    from scipy.ndimage import zoom
+
+    image = np.where(drawn.bad, np.nan, np.asarray(drawn.image, np.float64))
+    parts = FINE // max(image.shape)
+    if parts < 2:
+        return image, drawn.two_theta, drawn.azimuth
+    turn = np.deg2rad(drawn.azimuth)  # without a jump where the azimuth begins anew
+    sides = [
+        zoom(drawn.two_theta * side, parts, order=1, grid_mode=True, mode="nearest")
+        for side in (np.cos(turn), np.sin(turn))
+    ]
+    image = image.repeat(parts, axis=0).repeat(parts, axis=1)
+    return image, np.hypot(*sides), np.rad2deg(np.arctan2(sides[1], sides[0]))
 
 
 def correlation_figure(names: Sequence[str], matrix: Floats) -> bytes:
@@ -206,7 +226,7 @@ def _grey(values: NDArray[np.floating]) -> NDArray[np.float32]:
     known = np.isfinite(values)
     root = np.sqrt(np.maximum(np.where(known, values, 0), 0))
     low, high = np.percentile(root[known], (1, 99.5)) if known.any() else (0.0, 1.0)
-    grey = np.where(known, 0.97 - 0.85 * np.clip((root - low) / max(high - low, 1e-9), 0, 1), 1.0)
+    grey = np.where(known, 0.97 - (0.97 - DARKEST) * np.clip((root - low) / max(high - low, 1e-9), 0, 1), 1.0)
     return np.repeat(grey[..., np.newaxis], 3, axis=2).astype(np.float32)
 
 
