@@ -162,8 +162,9 @@ def _figures(frame: CalibratedFrame) -> list[Row]:
         (
             residual_figure,
             "Residuals",
-            "Distance of each control point from its ring, positive outwards, against azimuth and against the ring. A "
-            "wave in azimuth would mean a wrong centre or tilt, a trend in 2theta a wrong distance or wavelength.",
+            "Distance of each control point from its ring, positive outwards, against azimuth and the ring. One "
+            "or two waves over all azimuths would mean a wrong centre or tilt, a trend in 2theta a wrong distance or "
+            "wavelength; steps are modules of the detector that stand a little off.",
         ),
         (
             cake_figure,

@@ -88,6 +88,7 @@ def frame_figure(drawn: Drawn) -> bytes:
 def residual_figure(drawn: Drawn) -> bytes:
     """Draw the residuals of the control points against azimuth and against 2theta; PNG."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     with paper_style():
         figure = Figure(figsize=(170 * MM, 66 * MM), layout="constrained")
@@ -95,6 +96,7 @@ def residual_figure(drawn: Drawn) -> bytes:
         at = tuple(np.clip(drawn.points.astype(np.intp), 0, np.array(drawn.image.shape) - 1).T)
         _scatter(left, drawn.azimuth[at], drawn.residuals)
         left.set(xlabel="azimuth (deg)", ylabel="residual (pixel)")
+        left.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[3, 6, 9]))
         angles = drawn.lines[drawn.rings]
         _scatter(right, angles, drawn.residuals)
         numbers = np.unique(drawn.rings)
@@ -115,6 +117,7 @@ def _scatter(axes: Axes, x: Floats, residuals: Floats) -> None:
 def cake_figure(drawn: Drawn) -> bytes:
     """Draw the frame unrolled: azimuth against 2theta, with the calibrant's lines; PNG."""
     from matplotlib.lines import Line2D
+    from matplotlib.ticker import MaxNLocator
 
     with paper_style():
         figure, axes = _figure(170, 90)
@@ -123,6 +126,7 @@ def cake_figure(drawn: Drawn) -> bytes:
         shown = drawn.lines[(drawn.lines > extent[0]) & (drawn.lines < extent[1])]
         axes.vlines(shown, extent[2], extent[3], color=RING, linewidth=0.5, linestyle=(0, (4, 4)))
         axes.set(xlabel=r"2$\theta$ (deg)", ylabel="azimuth (deg)", xlim=extent[:2], ylim=extent[2:])
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=8, steps=[3, 6, 9]))
         handle = Line2D([], [], color=RING, linewidth=0.8, linestyle="--", label="lines of the calibrant")
         figure.legend(handles=[handle], loc="outside upper center", frameon=False, fontsize=7)
         return _png(figure)

@@ -122,7 +122,7 @@ def finish(
     rms, facts = f"{np.sqrt(np.mean(residuals**2)):.3f} pixels", facts or {}
     files = [(each.path, _poni(task, each)) for each in found]
     if pages := page_path(task, save):
-        top = {"calibrant": Path(task.words.calibrant).name, "detector": task.detector.name, "residual": rms}
+        top = {"calibrant": Path(task.words.calibrant).name, "detector": _detector_name(task), "residual": rms}
         top |= {"control points": str(len(residuals)), **facts}
         page = calibration_page(save.stem, frames, shared, command_line(arguments), top, tuple(task.words.bounds))
         files.append((pages[0], page))
@@ -141,6 +141,11 @@ def finish(
         print(f"{name}: {text}")
     print(f"residual {rms}; written: {', '.join(str(path) for path, _ in files)}")
     print(f"next: xrdpipe poni={found[0].path} FRAMES...")
+
+
+def _detector_name(task: Task) -> str:
+    name, size = str(task.detector.name), 1e6 * task.detector.pixel1
+    return f"pixels of {size:g} x {size:g} µm" if name == "Detector" else name
 
 
 def _poni(task: Task, found: Found) -> str:
