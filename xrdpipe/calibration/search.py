@@ -19,7 +19,7 @@ SCALES = np.geomspace(0.88, 1.14, 180)  # of a distance: between two of these th
 TOLERANCES = (1.2, 3.0, 8.0, 20.0)  # pixels between a point and its ring
 FINE = 1.2
 MISSING = 0.35  # chance that a ring of the calibrant is not seen
-TRIED_FIRST, TRIED = 8, 20  # best geometries that are refined, without strong tilts and with them
+TRIED_FIRST, TRIED = 8, 30  # best geometries that are refined, without strong tilts and with them
 CERTAIN, MOST = 12.0, 0.8  # score, and share of the points on rings, from which on no other geometry is looked for
 SHARES = 800  # points that a search uses
 

@@ -24,7 +24,7 @@ ANGLE = 0.05  # rad, error of a normal beyond which it counts less
 PRIOR = 1.0  # pixels a rad: a tilt that the ridges do not tell is none
 TURNED = 400  # of which this many tell directions
 CENTRE, TILT_TOO, LENGTH_TOO = 2, 4, 5  # numbers that are fitted
-CHAINS, LINKS, SHORTEST = 60, 12, 12  # most chains, most points of each, fewest points of one
+CHAINS, LINKS, SHORTEST = 60, 25, 12  # most chains, most points of each, fewest points of one
 
 
 def long_chains(ridges: Ridges) -> Ridges:
