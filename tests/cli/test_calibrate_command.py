@@ -200,6 +200,11 @@ def test_a_dry_run_says_what_would_be_written(here: Path) -> None:
         ([*WORDS, "frame.tif", "fix=[distance]"], "fix=distance: unknown"),
         ([*WORDS, "frame.tif", "bounds.distance=[0.1,0.3]"], "bounds.distance: no such parameter"),
         ([*WORDS, "frame.tif", "bounds.dist=[0.3,0.1]"], "lowest and the highest value (m) expected"),
+        (
+            [WORDS[0], "wavelenght=3e-11", *WORDS[2:], "frame.tif"],
+            "wavelenght: no such key; did you mean 'wavelength'?",
+        ),
+        ([*WORDS, "frame.tif", "bounds=[0.1,0.3]"], "bounds: no such key; did you mean 'bounds.dist'?"),
         ([*WORDS, "frame.tif", "bounds.wavelength=[1e-11,4e-11]"], "wavelength is not refined"),
         ([*WORDS, "frame.tif", "distances=[0.1,0.2]"], "distances: 2 values for 1 frame"),
         ([*WORDS[:3], "frame.tif", "save=g.html"], "a PONI file expected"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from ...calibration.refine import NAMES
 from ...model.errors import ConfigError, choice, nearest
@@ -69,6 +70,8 @@ def split_words(arguments: Sequence[str]) -> tuple[Words, list[str]]:
     for word in arguments:
         key, equals, value = word.partition("=")
         if not equals or not (key in KEYS or key.startswith(BOUNDS)) or os.path.lexists(word):
+            if equals and not os.path.lexists(word) and get_close_matches(key, (*KEYS, "bounds"), 1, 0.8):
+                raise ConfigError(f"{key}: no such key; {nearest(key, (*KEYS, 'bounds.dist'))}")
             others.append(word)
             continue
         if key in given or not value:
