@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -20,20 +21,28 @@ WORDS = ("calibrant=LaB6", "wavelength=3e-11", f"pixel=[{PIXEL},{PIXEL}]", "save
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, CommandResult]:
+def frame(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A frame of LaB6."""
+    path = tmp_path_factory.mktemp("frame") / "frame.tif"
+    write_frame(path, GEOMETRY)
+    return path
+
+
+@pytest.fixture(scope="module")
+def made(frame: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, CommandResult]:
     """A folder with frame.tif, and what the command made of it."""
     folder = tmp_path_factory.mktemp("calibrated")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        write_frame("frame.tif", GEOMETRY)
+        shutil.copy(frame, folder)
         return folder, call("calibrate", *WORDS, "frame.tif")
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(frame: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with frame.tif."""
     monkeypatch.chdir(tmp_path)
-    write_frame("frame.tif", GEOMETRY)
+    shutil.copy(frame, tmp_path)
     return tmp_path
 
 

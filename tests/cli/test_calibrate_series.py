@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +21,20 @@ RAIL = {**GEOMETRY, "axis1": 0.004, "axis2": -0.006}
 SHIFT = 0.15  # m
 
 
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with near.tif and far.tif, on a rail."""
+    folder = tmp_path_factory.mktemp("frames")
+    write_frame(folder / "near.tif", GEOMETRY)
+    write_frame(folder / "far.tif", values_of_frame(RAIL, SHIFT, None), seed=1)
+    return folder
+
+
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with near.tif and far.tif on a rail."""
+def here(frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with near.tif and far.tif."""
     monkeypatch.chdir(tmp_path)
-    write_frame("near.tif", GEOMETRY)
-    write_frame("far.tif", values_of_frame(RAIL, SHIFT, None), seed=1)
+    shutil.copytree(frames, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 
