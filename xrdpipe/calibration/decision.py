@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..model.errors import FrameError
 from .cone import Cone, nearest_line
-from .refine import FLOOR, Refined, cone_of
+from .refine import FLOOR, NAMES, Refined, cone_of
 from .ridges import Ridges
 from .search import FINE, Hypothesis
 
@@ -18,9 +18,7 @@ Bools = NDArray[np.bool_]
 
 # Limits of the evidence, with what `benchmarks/calibration.py` measures on its even seeds (about 90 frames of which the
 # right geometry is found, and 56 of which something wrong is said; see its --hostile)
-SHARE = (
-    0.37  # of the points on ridges on rings of the calibrant, at least; right ones 0.46 to 1, wrong ones 0.02 to 0.29
-)
+SHARE = 0.37  # of the points on ridges on rings of the calibrant, at least; right 0.46 to 1, wrong to 0.29
 CHANCE = 0.3  # of the points that chance would not put on rings, share that has to lie there, at least
 EXTRA, SEVERAL = 0.2, 0.1  # of the points on ridges on one other ring, on more, at most; right to 0.09, wrong from 0.20
 PRESENT = 0.8  # of the rings from the first seen to the last that are there, at least; right ones 1, wrong ones to 0.5
@@ -172,7 +170,7 @@ def apart(one: Refined, other: Refined, shape: tuple[int, int]) -> float:
 
 def check_parameters(refined: Refined, shape: tuple[int, int]) -> None:
     """Raise FrameError unless the control points determine distance, wavelength and the place of every ring."""
-    from copy import copy
+    from pyFAI.geometry import Geometry
 
     geometry, points = refined.geometry, _grid(shape)
     sigma = np.sqrt(np.maximum(np.diag(refined.covariance), 0))
@@ -190,8 +188,9 @@ def check_parameters(refined: Refined, shape: tuple[int, int]) -> None:
             continue
         ends = []
         for sign in (1, -1):
-            other = copy(geometry)
-            setattr(other, name, getattr(geometry, name) + sign * 0.1 * error)
+            values = {each: getattr(geometry, each) for each in NAMES}
+            values[name] += sign * 0.1 * error
+            other = Geometry(detector=geometry.detector, **values)
             ends.append(other.tth(points[:, 0] - 0.5, points[:, 1] - 0.5))
         columns.append((ends[0] - ends[1]) / max(0.2 * float(error), 1e-300))
     moved = [number for number, name in enumerate(refined.free) if name != "wavelength"]

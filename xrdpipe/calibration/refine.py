@@ -103,8 +103,10 @@ def refine_geometry(
     Returns
     -------
     Refined or None
-        None if there are too few control points.
+        None if there are too few control points, or the geometry is none.
     """
+    if not np.isfinite([getattr(geometry, name) for name in NAMES]).all():
+        return None
     refinement = _refinement(geometry, calibrant)
     lines = np.array(calibrant.get_2th())
     for _ in range(ROUNDS):
