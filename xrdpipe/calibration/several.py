@@ -79,11 +79,6 @@ class Together:
         return float(np.sqrt(np.mean(np.concatenate(self.residuals) ** 2)))
 
 
-def rms_of(residuals: Floats) -> float:
-    """Return the root mean square of residuals."""
-    return float(np.sqrt(np.mean(residuals**2)))
-
-
 def values_of_frame(values: Mapping[str, float], shift: float, wavelength: float | None) -> dict[str, float]:
     """Return the parameters of a frame.
 

@@ -11,7 +11,7 @@ from ...calibration.calibrate import Calibrated
 from ...calibration.refine import NAMES
 from ...calibration.several import AXIS, View, calibrate_together, geometry_at, values_of_frame
 from ...execution.progress import Progress
-from ...model.errors import ConfigError, FrameError
+from ...model.errors import FrameError
 from .output import Found, finish, page_path, save_path
 from .start import calibrant_at
 from .task import Task, check_files
@@ -22,8 +22,6 @@ def calibrate_several(task: Task, arguments: Sequence[str]) -> int:
     save = save_path(task)
     paths = [save.with_name(f"{save.stem}_{image.name}{save.suffix}") for image in task.images]
     files = [*paths, *page_path(task, save)]
-    if len(set(files)) != len(files):
-        raise ConfigError("images: one is given twice")
     check_files(files, task)
     if task.settings.dry_run:
         print(f"would read {len(task.images)} frames, and write {', '.join(map(str, files))}")
