@@ -20,9 +20,7 @@ Bools = NDArray[np.bool_]
 # right geometry is found, and 56 of which something wrong is said; see its --hostile)
 SHARE = 0.37  # of the points on ridges on rings of the calibrant, at least; right 0.46 to 1, wrong to 0.29
 CHANCE = 0.3  # of the points that chance would not put on rings, share that has to lie there, at least
-EXTRA = (
-    0.1  # of the points on ridges on rings that are not the calibrant's, at most; right to 0.09, Si for CeO2 0.104
-)
+EXTRA = 0.1  # of the points on ridges on rings that are not the calibrant's, at most; right to 0.09, Si for CeO2 0.104
 PRESENT = 0.9  # of the rings from the first seen to the last that are there, at least; right 1, CeO2 for Si 0.89
 LARGE, SMALL = 1.0, 0.3  # pixels: residual that is too large, and that is small whatever the counts say (real: 0.2)
 NOISY = 2.3  # times the error of the counts, a residual beyond SMALL, at most; right ones to 1.5, wrong ones from 3.2
