@@ -20,16 +20,16 @@ Bools = NDArray[np.bool_]
 # right geometry is found, and 56 of which something wrong is said; see its --hostile)
 SHARE = 0.37  # of the points on ridges on rings of the calibrant, at least; right 0.46 to 1, wrong to 0.29
 CHANCE = 0.3  # of the points that chance would not put on rings, share that has to lie there, at least
-EXTRA, SEVERAL = 0.2, 0.1  # of the points on ridges on one other ring, on more, at most; right to 0.09, wrong from 0.20
-PRESENT = 0.8  # of the rings from the first seen to the last that are there, at least; right ones 1, wrong ones to 0.5
+EXTRA = 0.1  # of the points on ridges on rings that are not the calibrant's, at most; right to 0.09, Si for CeO2 0.104
+PRESENT = 0.9  # of the rings from the first seen to the last that are there, at least; right 1, CeO2 for Si 0.89
 LARGE, SMALL = 1.0, 0.3  # pixels: residual that is too large, and that is small whatever the counts say (real: 0.2)
 NOISY = 2.3  # times the error of the counts, a residual beyond SMALL, at most; right ones to 1.5, wrong ones from 3.2
 UNSURE = 1.0  # pixels: error of a ring's place anywhere on the detector that is too large
 LOOSE = 0.01  # relative error of distance or wavelength that is too large
 
 SHORT = 100  # pixels on and beside a ring without which nothing is said about it
-NEAR, BASE, APART = 1.5, 5.5, 8.0  # pixels: the ring itself, and where its surroundings begin and end
-ALONE = 12.0  # pixels to the next ring without which nothing is said about one
+NEAR, BASE, APART = 1.5, 4.0, 6.0  # pixels: the ring itself, and where its surroundings begin and end
+ALONE = 8.0  # pixels to the next ring without which nothing is said about one
 FAINT = 0.05  # of the median of the rings that are seen: a ring that is weaker is not there
 BESIDE = 4.0  # pixels from all rings of the calibrant, from which on a point may lie on another ring
 CROWD, CROWDED = 0.04, 3.0  # of all points, and times the points around it: what lies on one other ring
@@ -43,8 +43,8 @@ class Evidence:
     ----------
     share, chance
         Share of the points on ridges that lie on rings of the calibrant, and that would by chance.
-    extra, others
-        Share of the points on ridges that lie on rings that the calibrant does not have, and number of these.
+    extra
+        Share of the points on ridges that lie on rings that the calibrant does not have.
     present
         Share of the calibrant's rings, between the first and the last one seen, that are there.
     rms, excess
@@ -56,7 +56,6 @@ class Evidence:
     share: float
     chance: float
     extra: float
-    others: int
     present: float
     rms: float
     excess: float
@@ -78,7 +77,7 @@ def evidence_of(
     return Evidence(
         found.share,
         chance,
-        *_extra(angles, slope, lines),
+        _extra(angles, slope, lines),
         _present(image, good, cone, lines, rings, scatter),
         refined.rms,
         excess,
@@ -86,8 +85,8 @@ def evidence_of(
     )
 
 
-def _extra(angles: Floats, slope: Floats, lines: Floats) -> tuple[float, int]:
-    """Return the share of points that lie on rings without a line, and the number of these rings."""
+def _extra(angles: Floats, slope: Floats, lines: Floats) -> float:
+    """Return the share of points that lie on rings without a line."""
     away = np.abs(angles - lines[nearest_line(angles, lines)]) / slope > BESIDE
     step = 2 * float(np.median(slope))
     place = (angles / step).astype(np.intp)
@@ -99,7 +98,7 @@ def _extra(angles: Floats, slope: Floats, lines: Floats) -> tuple[float, int]:
     inside = np.zeros(len(every), np.bool_)
     inside[:-1] |= crowded
     inside[1:] |= crowded
-    return float(others[inside].sum() / len(angles)), int(np.count_nonzero(np.diff(inside.astype(int), prepend=0) > 0))
+    return float(others[inside].sum() / len(angles))
 
 
 def _present(image: Floats, good: Bools, cone: Cone, lines: Floats, seen: NDArray[np.intp], scatter: float) -> float:
@@ -115,13 +114,15 @@ def _present(image: Floats, good: Bools, cone: Cone, lines: Floats, seen: NDArra
     for number in range(seen.min(), seen.max() + 1):
         window = slice(*np.searchsorted(angles, [lines[number] - widest, lines[number] + widest]))
         slope = cone.slope(points[window])
-        away = np.abs(angles[window] - lines[number]) / slope
+        away = (angles[window] - lines[number]) / slope
         others = np.delete(lines, number)
         gap = np.abs(others - lines[number]).min() / np.median(slope) if len(slope) else 0.0
-        on, off = value[window][away < NEAR], value[window][(away > BASE) & (away < APART)]
-        if gap > ALONE and min(len(on), len(off)) >= SHORT:
-            error = np.sqrt(scatter * max(abs(float(off.mean())), 0.05) * (1 / len(on) + 1 / len(off)))
-            strengths.append((float(on.mean() - off.mean()), float(error)))
+        on = value[window][np.abs(away) < NEAR]
+        sides = [value[window][(sign * away > BASE) & (sign * away < APART)] for sign in (1, -1)]
+        if gap > ALONE and min(len(on), *map(len, sides)) >= SHORT:
+            off = min(float(side.mean()) for side in sides)  # another ring may be near on one side
+            error = np.sqrt(scatter * max(abs(off), 0.05) * (1 / len(on) + 1 / min(map(len, sides))))
+            strengths.append((float(on.mean()) - off, float(error)))
             known.append(number in seen)
     height, error = np.array(strengths).reshape(-1, 2).T
     usual = np.median(height[known]) if any(known) else 0.0
@@ -138,7 +139,7 @@ def check_evidence(evidence: Evidence) -> None:
             f"rings, {100 * evidence.chance:.0f} % would by chance; check calibrant and wavelength, mask what is no "
             "ring"
         )
-    if evidence.extra > (SEVERAL if evidence.others > 1 else EXTRA):
+    if evidence.extra > EXTRA:
         raise FrameError(
             f"{100 * evidence.extra:.0f} % of the points on rings lie on rings that the calibrant does not have: check "
             "calibrant and wavelength, mask what is not the calibrant's"
