@@ -1,6 +1,6 @@
 """Calibration of random frames whose geometry is known: how often it is found, and how right it is.
 
-python -m benchmarks.calibration [--half even|odd] [--from A --to B]
+python -m benchmarks.calibration [--half even|odd] [--from A --to B] [--hostile] [--sides 2000 2200]
 """
 
 from __future__ import annotations
@@ -9,24 +9,34 @@ import argparse
 import time
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import least_squares
 
-from xrdpipe.calibration.refine import geometry_of, refine_geometry
-from xrdpipe.calibration.ridges import find_ridges, good_pixels, scatter_of
-from xrdpipe.calibration.search import Hypothesis, search
+from xrdpipe.calibration.calibrate import calibrate
+from xrdpipe.calibration.cone import Cone
+from xrdpipe.calibration.refine import cone_of
+from xrdpipe.calibration.ridges import good_pixels
+from xrdpipe.model.errors import FrameError
 
-from .calibration_scenes import CalibrationScene, scene
+from .calibration_scenes import SIDES, CalibrationScene, HostileScene, hostile, scene
 
 Floats = NDArray[np.float64]
 
 WIDER = 1.02  # width of the peaks over that with the true geometry, at most
 SHIFTED = 2e-4  # relative error of the rings' positions, at most
 ISOLATED = 6  # FWHM around a ring without another one
+REACH = 2.5  # FWHM on both sides of a ring that its profile shows
+BIN = 0.25  # pixels of a bin of a profile
+SAMPLED = 1.5  # pixels of the FWHM of a ring, without which pixels are wider than its peak
+CLEAR = 20.0  # standard deviations by which a peak rises, so that its width can be told
+ON_RING = 60  # pixels of a ring from which its place is judged
 WRONG = 1.0  # pixels: a geometry that is off by more than this in the median is another one
+DETECTABLE = 0.3  # pixels: misfit of the best geometry with a wrong wavelength from which it can be seen
 
 
 @dataclass(frozen=True)
@@ -38,11 +48,12 @@ class Outcome:
     error: float = np.nan
     width: float = np.nan
     shift: float = np.nan
+    reason: str = ""
 
     @property
     def right(self) -> bool:
-        """Whether widths and positions are within the limits."""
-        return self.verdict == "solved" and self.width <= WIDER and self.shift <= SHIFTED
+        """Whether widths and positions are within the limits; frames without a peak that is clear have no width."""
+        return self.verdict == "solved" and not self.width > WIDER and self.shift <= SHIFTED
 
 
 def main() -> None:
@@ -51,49 +62,30 @@ def main() -> None:
     parser.add_argument("--half", choices=("even", "odd"), default="even", help="even seeds are those of development")
     parser.add_argument("--from", dest="first", type=int, default=0)
     parser.add_argument("--to", dest="last", type=int, default=199)
+    parser.add_argument("--hostile", action="store_true", help="frames that decide no geometry, or another one")
+    parser.add_argument("--sides", nargs=2, type=int, default=SIDES, help="least and largest side of a frame, pixels")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     parity = ("even", "odd").index(options.half)
+    seeds = [seed for seed in range(options.first, options.last + 1) if seed % 2 == parity]
     outcomes = []
-    for seed in range(options.first, options.last + 1):
-        if seed % 2 == parity:
-            drawn = scene(seed)
-            outcome = outcome_of(drawn)
-            outcomes.append(outcome)
-            print(_line(drawn, outcome), flush=True)
+    for seed in seeds:
+        if options.hostile:
+            case = hostile(seed)
+            outcomes.append(outcome_of_hostile(case))
+            print(f"{_line(case.scene, outcomes[-1])}  [{case.kind}]", flush=True)
+        else:
+            drawn = scene(seed, tuple(options.sides))
+            outcomes.append(outcome_of(drawn))
+            print(_line(drawn, outcomes[-1]), flush=True)
     print(_sum(outcomes))
-
-
-def calibrated(drawn: CalibrationScene) -> Any | None:
-    """Return the geometry that is presented as right, or None."""
-    from pyFAI.calibrant import get_calibrant
-
-    image = drawn.image.astype(np.float64)
-    wavelength = drawn.geometry.wavelength
-    calibrant = get_calibrant(drawn.calibrant, wavelength=wavelength)
-    good = good_pixels(image, drawn.image < 0)
-    found = search(find_ridges(image, good), np.array(calibrant.get_2th()), drawn.image.shape)
-    if not _decided(found):
-        return None
-    start = geometry_of(found[0].cone, drawn.geometry.detector, wavelength)
-    refined = refine_geometry(image, good, start, calibrant, scatter_of(image, good))
-    return refined.geometry if refined is not None and refined.rms < 1 else None
-
-
-def _decided(found: list[Hypothesis]) -> bool:
-    if not found or found[0].score < 5:
-        return False
-    second = found[1].score if len(found) > 1 else 0.0
-    return found[0].score > min(1.5 * second, second + 3)
 
 
 def outcome_of(drawn: CalibrationScene) -> Outcome:
     """Calibrate a scene and compare the result with the truth."""
-    start = time.process_time()
-    geometry = calibrated(drawn)
-    seconds = time.process_time() - start
+    geometry, seconds, reason = _calibrated(drawn, drawn.calibrant, drawn.geometry.wavelength)
     if geometry is None:
-        return Outcome("refused", seconds)
+        return Outcome("refused", seconds, reason=reason)
     shape = drawn.image.shape
     truth, ours = (each.center_array(shape, unit="2th_rad").astype(np.float64) for each in (drawn.geometry, geometry))
     slope = np.hypot(*np.gradient(truth))
@@ -102,34 +94,118 @@ def outcome_of(drawn: CalibrationScene) -> Outcome:
     return Outcome("solved" if error < WRONG else "WRONG", seconds, error, width, shift)
 
 
-def _compare(drawn: CalibrationScene, truth: Floats, ours: Floats, slope: Floats) -> tuple[float, float]:
-    """Return the largest relative shift of a ring and the largest ratio of widths, from the geometries alone."""
+def outcome_of_hostile(case: HostileScene) -> Outcome:
+    """Calibrate a scene of which something wrong is said; a geometry is WRONG unless nobody could see that."""
+    geometry, seconds, reason = _calibrated(case.scene, case.calibrant, case.wavelength)
+    if geometry is None:
+        return Outcome("refused", seconds, reason=reason)
+    if case.wavelength == case.scene.geometry.wavelength:
+        return Outcome("WRONG", seconds)
+    misfit = least_misfit(case)
+    return Outcome("WRONG" if misfit > DETECTABLE else "undetectable", seconds, misfit)
+
+
+def least_misfit(case: HostileScene) -> float:
+    """Return the misfit (pixels) of the best geometry that puts the true rings at the angles of a wrong wavelength."""
+    drawn = case.scene
+    truth = drawn.geometry.center_array(drawn.image.shape, unit="2th_rad").astype(np.float64)
+    gradient = np.gradient(truth)
+    slope = np.hypot(*gradient)
+    points, targets = [], []
+    for line, wrong in zip(
+        _lines(case.calibrant, drawn.geometry.wavelength), _lines(case.calibrant, case.wavelength), strict=False
+    ):
+        on = np.argwhere((np.abs(truth - line) < slope / 2) & (drawn.image >= 0))
+        if len(on) >= ON_RING:
+            at = tuple(on[:: max(len(on) // 100, 1)].T)
+            # on the ring itself, not half a pixel beside it
+            beside = (line - truth[at]) / slope[at] ** 2 * np.stack([each[at] for each in gradient])
+            points.append(np.stack(at, axis=1) + 0.5 + beside.T)
+            targets.append(np.full(len(at[0]), wrong))
+    measured, target = np.concatenate(points), np.concatenate(targets)
+
+    def residuals(vector: Floats) -> Floats:
+        cone = Cone.of(vector)
+        return (cone.two_theta(measured) - target) / cone.slope(measured)
+
+    fitted = least_squares(residuals, cone_of(drawn.geometry).vector, x_scale=[10, 10, 0.02, 0.02, 0.02])
+    return float(np.sqrt(np.mean(fitted.fun**2)))
+
+
+def _calibrated(drawn: CalibrationScene, calibrant: str, wavelength: float) -> tuple[Any | None, float, str]:
+    """Return the geometry that is presented as right, or None; seconds of the processor, and why there is none."""
     from pyFAI.calibrant import get_calibrant
 
-    lines = np.array(get_calibrant(drawn.calibrant, wavelength=drawn.geometry.wavelength).get_2th())
+    start = time.process_time()
+    geometry, reason = None, ""
+    try:
+        found = calibrate(
+            drawn.image.astype(np.float64),
+            drawn.image < 0,
+            drawn.geometry.detector,
+            get_calibrant(calibrant, wavelength=wavelength),
+        )
+        geometry = found.refined.geometry
+    except FrameError as error:
+        reason = str(error)
+    return geometry, time.process_time() - start, reason
+
+
+def _lines(calibrant: str, wavelength: float) -> Floats:
+    from pyFAI.calibrant import get_calibrant
+
+    return np.array(get_calibrant(calibrant, wavelength=wavelength).get_2th())
+
+
+def _compare(drawn: CalibrationScene, truth: Floats, ours: Floats, slope: Floats) -> tuple[float, float]:
+    """Return the largest relative shift of a ring, and the largest ratio of widths of isolated rings."""
+    lines = _lines(drawn.calibrant, drawn.geometry.wavelength)
     gaps = np.diff(lines)
     room = np.minimum(np.concatenate([[np.inf], gaps]), np.concatenate([gaps, [np.inf]]))
     step = float(np.median(slope))
     fwhm = drawn.about["fwhm"] * step
+    good = good_pixels(drawn.image.astype(np.float64), drawn.image < 0)
     shifts, widths = [], []
     for line, free in zip(lines, room, strict=True):
-        on = (np.abs(truth - line) < slope) & (drawn.image >= 0)
-        if on.sum() < 60:
+        on = (np.abs(truth - line) < slope) & good
+        if on.sum() < ON_RING:
             continue
         shifts.append(abs(float(np.mean(ours[on] - truth[on]))) / line)
-        if free > ISOLATED * fwhm:
-            # the width that the true geometry gives, and what the scatter of ours about it adds in quadrature
-            spread = float(np.std(ours[on] - truth[on]))
-            sigma = float(np.hypot(fwhm / 2.355, step / np.sqrt(12)))
-            widths.append(np.hypot(sigma, spread) / sigma)
-    return max(shifts, default=np.nan), float(np.max(widths)) if widths else np.nan
+        if free > ISOLATED * fwhm and fwhm > SAMPLED * np.median(slope[on]):
+            pair = [_width(drawn.image[good], angles[good], line, fwhm, step) for angles in (ours, truth)]
+            widths.append(pair[0] / pair[1])
+    return max(shifts, default=np.nan), float(np.nanmax(widths)) if np.isfinite(widths).any() else np.nan
+
+
+def _width(counts: NDArray[np.int32], angles: Floats, line: float, fwhm: float, step: float) -> float:
+    """Return the standard deviation of a ring's peak (rad) in the integrated frame; nan if the peak is not clear."""
+    near = np.abs(angles - line) < REACH * fwhm
+    place = ((angles[near] - line + REACH * fwhm) / (BIN * step)).astype(int)
+    number = np.bincount(place)
+    bins = np.flatnonzero(number)
+    if len(bins) < 8:
+        return np.nan
+    x = (bins + 0.5) * BIN * step / fwhm - REACH
+    mean = np.bincount(place, counts[near])[bins] / number[bins]
+    error = np.sqrt(np.maximum(mean, 0.05) / number[bins])
+    start = [np.ptp(mean), 0.0, 1 / 2.355, mean.min(), 0.0]
+
+    def residuals(values: Sequence[float]) -> Floats:
+        height, centre, sigma, base, slant = values
+        return np.asarray((height * np.exp(-(((x - centre) / sigma) ** 2) / 2) + base + slant * x - mean) / error)
+
+    fitted = least_squares(residuals, start)
+    variance = np.linalg.pinv(fitted.jac.T @ fitted.jac)[0, 0]
+    return float(abs(fitted.x[2])) * fwhm if fitted.x[0] > CLEAR * np.sqrt(variance) else np.nan
 
 
 def _line(drawn: CalibrationScene, outcome: Outcome) -> str:
     about = drawn.about
     what = f"{drawn.seed:4d} {drawn.calibrant:12s} {drawn.rings:2d} rings {about['counts']:6.1f} counts"
     if outcome.verdict == "refused":
-        return f"{what}  refused  {outcome.seconds:5.1f} s"
+        return f"{what}  refused  {outcome.seconds:5.1f} s  {outcome.reason}"
+    if np.isnan(outcome.shift):
+        return f"{what}  {outcome.verdict:7s}  {outcome.seconds:5.1f} s  misfit {outcome.error:.2f} px"
     ok = "" if outcome.right else "  outside the limits"
     return (
         f"{what}  {outcome.verdict:7s}  {outcome.seconds:5.1f} s  error {outcome.error:.4f} px"
@@ -137,13 +213,14 @@ def _line(drawn: CalibrationScene, outcome: Outcome) -> str:
     )
 
 
-def _sum(outcomes: list[Outcome]) -> str:
+def _sum(outcomes: Sequence[Outcome]) -> str:
     number = Counter(each.verdict for each in outcomes)
     right = sum(each.right for each in outcomes)
     seconds = [each.seconds for each in outcomes] or [0.0]
+    undetectable = f"{number['undetectable']} with an error that nobody can see, " if number["undetectable"] else ""
     return (
         f"{len(outcomes)} scenes: {number['solved']} solved ({right} within the limits), {number['refused']} refused, "
-        f"{number['WRONG']} wrong; {np.median(seconds):.1f} s in the median, {max(seconds):.1f} s at most"
+        f"{undetectable}{number['WRONG']} wrong; {np.median(seconds):.1f} s in the median, {max(seconds):.1f} s at most"
     )
 
 

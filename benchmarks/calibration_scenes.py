@@ -1,4 +1,4 @@
-"""Random frames of calibrants whose geometry is known, for `calibration`.
+"""Random frames of calibrants whose geometry is known, and frames that decide none, for `calibration`.
 
 Even seeds are for development; odd ones are for the figures that are reported.
 """
@@ -16,6 +16,8 @@ Floats = NDArray[np.float64]
 CALIBRANTS = ("CeO2", "LaB6", "Si", "alpha_Al2O3")
 RINGS = (3, 30)  # fewest and most rings on the detector
 SHORTEST = 60  # pixels of a ring on the detector that count as a ring
+SIDES = (400, 1100)  # pixels, of the frames
+FACTORS = (0.8, 0.95, 0.99, 1.01, 1.05, 1.2)  # of the wavelength that is right, given instead of it
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,35 @@ class CalibrationScene:
     about: dict[str, Any]
 
 
-def scene(seed: int) -> CalibrationScene:
-    """Draw the scene of a seed."""
+@dataclass(frozen=True)
+class HostileScene:
+    """A scene, and what is said of it that is not true; a calibration of it is wrong."""
+
+    scene: CalibrationScene
+    kind: str
+    calibrant: str
+    wavelength: float
+
+
+def hostile(seed: int) -> HostileScene:
+    """Draw a scene with another calibrant's name, another wavelength, or too few rings, in turn."""
+    rng = np.random.default_rng([seed, 29])
+    kind = ("calibrant", "wavelength", "rings")[seed // 2 % 3]
+    drawn = scene(seed, only=int(rng.integers(3)) if kind == "rings" else None)
+    calibrant, wavelength = drawn.calibrant, drawn.geometry.wavelength
+    if kind == "calibrant":
+        calibrant = str(rng.choice([name for name in CALIBRANTS if name != calibrant]))
+        return HostileScene(drawn, f"{drawn.calibrant} said to be {calibrant}", calibrant, wavelength)
+    if kind == "wavelength":
+        factor = float(rng.choice(FACTORS))
+        return HostileScene(drawn, f"wavelength times {factor}", calibrant, wavelength * factor)
+    return HostileScene(drawn, f"{drawn.rings} rings", calibrant, wavelength)
+
+
+def scene(seed: int, sides: tuple[int, int] = SIDES, only: int | None = None) -> CalibrationScene:
+    """Draw the scene of a seed, with sides within limits (pixels), and with the first rings only."""
     rng = np.random.default_rng([seed, 23])
-    geometry, calibrant, rings = _geometry(rng)
+    geometry, calibrant, rings = _geometry(rng, sides)
     two_theta = geometry.center_array(unit="2th_rad").astype(np.float64)
     chi = geometry.center_array(unit="chi_rad").astype(np.float64)
     lines = _lines(calibrant, geometry.wavelength)
@@ -43,6 +70,9 @@ def scene(seed: int) -> CalibrationScene:
     strength = np.exp(rng.normal(0, 0.7, len(lines))) * np.exp(-1.5 * lines / two_theta.max())
     seen = [number for number, line in enumerate(lines) if _length(two_theta, line, step) > SHORTEST]
     strength /= strength[seen].max()
+    if only is not None:
+        strength[: seen[0]] = strength[seen[0] + only :] = 0
+        rings = only
     texture = rng.uniform(0.1, 0.7) if rng.random() < 0.4 else 0.0
     grains = int(np.exp(rng.uniform(np.log(100), np.log(3000)))) if rng.random() < 0.25 else 0
     counts = float(np.exp(rng.uniform(0, np.log(1000))))
@@ -75,13 +105,13 @@ def _length(two_theta: Floats, line: float, step: float) -> float:
     return float((np.abs(two_theta - line) < step / 2).sum())
 
 
-def _geometry(rng: np.random.Generator) -> tuple[Any, str, int]:
+def _geometry(rng: np.random.Generator, sides: tuple[int, int]) -> tuple[Any, str, int]:
     from pyFAI.detectors import Detector
     from pyFAI.integrator.azimuthal import AzimuthalIntegrator
 
     while True:
         calibrant = str(rng.choice(CALIBRANTS))
-        shape = tuple(int(side) for side in rng.integers(400, 1100, 2))
+        shape = tuple(int(side) for side in rng.integers(*sides, 2))
         pixel = float(rng.choice([75e-6, 100e-6, 172e-6, 200e-6]))
         wavelength = float(np.exp(rng.uniform(np.log(0.15e-10), np.log(1.5e-10))))
         largest = rng.choice([2, 10, 40], p=[0.5, 0.25, 0.25])
@@ -109,7 +139,6 @@ def _geometry(rng: np.random.Generator) -> tuple[Any, str, int]:
 
 def _spoil(image: NDArray[np.int32], geometry: Any, rng: np.random.Generator, counts: float) -> None:
     if rng.random() < 0.6:
-        two_theta = geometry.center_array(unit="2th_rad")
         stop = rng.uniform(8, 40)
         fit = geometry.getFit2D()
         slow, fast = np.mgrid[: image.shape[0], : image.shape[1]]
@@ -117,7 +146,6 @@ def _spoil(image: NDArray[np.int32], geometry: Any, rng: np.random.Generator, co
         if rng.random() < 0.5:
             shadow |= (np.abs(fast - fit["centerX"]) < stop / 4) & (slow < fit["centerY"])
         image[shadow] = rng.poisson(0.02 * counts, int(shadow.sum()))
-        del two_theta
     hot = rng.random(image.shape) < rng.choice([0, 1e-4, 1e-3])
     image[hot] += rng.integers(int(counts) + 5, 100 * int(counts) + 50, int(hot.sum())).astype(np.int32)
     image[rng.random(image.shape) < 3e-4] = 0

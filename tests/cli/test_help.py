@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from command import call
 
+from xrdpipe.cli.calibrate.words import KEYS
 from xrdpipe.cli.help import GROUPS, _keys, help_text
 from xrdpipe.config.loader import conf_dir
 
@@ -72,3 +74,10 @@ def test_the_manual_needs_no_heavy_import() -> None:
         "assert not {'hydra', 'numpy', 'pyFAI', 'matplotlib', 'fabio', 'numba', 'omegaconf', 'yaml'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_calibrate_has_a_page_of_its_own() -> None:
+    ended = call("calibrate", "--help")
+    assert (ended.status, ended.err) == (0, "")
+    for word in (*KEYS, "bounds.NAME"):
+        assert f"\n  {word} " in ended.out

@@ -1,5 +1,5 @@
-"""Geometry of a detector from one frame of a calibrant, without start values; no command uses it yet.
+"""Geometry from the frame of a calibrant: rings are found, indexed and refined, without start values.
 
-The package imports numpy, scipy and pyFAI. Begin with `search`: it turns ridges of a frame into geometries, which
-`refine` measures control points for.
+Begin with `calibrate`. `ridges` finds the points on rings, `search` the geometry that explains them, `cone` is that
+geometry in five numbers, `control_points` measures rings to a fraction of a pixel, `refine` is pyFAI's refinement.
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 LEAST = 1e-12  # rad a pixel: where the beam meets the detector, the angle changes by nothing
+STEP = 1e-5  # rad, of the tilt in the differences that are its derivatives
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,22 @@ class Cone:
             change = (rays[:, 0] * axis[0] + rays[:, 1] * axis[1]) / across
             result.append((change * rays[:, 2] - across * axis[2]) / square)
         return np.stack(result, axis=1)
+
+    def derivatives(self, points: Floats) -> Floats:
+        """Return the change of the scattering angle at points (n, 2) with the five numbers of `vector`, (n, 5)."""
+        rays = self.rays(points)
+        across = np.maximum(np.hypot(rays[:, 0], rays[:, 1]), 1e-9)
+        square = across**2 + rays[:, 2] ** 2
+        turn = np.stack([rays[:, 0] * rays[:, 2] / across, rays[:, 1] * rays[:, 2] / across, -across], axis=1)
+        turn /= square[:, None]
+        slow, fast = self.axes()
+        columns = [-(turn @ slow), -(turn @ fast), turn[:, 2] * self.length]
+        offset = points - [self.slow, self.fast]
+        for step in np.eye(2) * STEP:
+            ends = [replace(self, tilt_slow=self.tilt_slow + a, tilt_fast=self.tilt_fast + b) for a, b in (step, -step)]
+            change = (np.array(ends[0].axes()) - np.array(ends[1].axes())) / (2 * STEP)
+            columns.append(offset[:, 0] * (turn @ change[0]) + offset[:, 1] * (turn @ change[1]))
+        return np.stack(columns, axis=1)
 
     def slope(self, points: Floats) -> Floats:
         """Return the change of the scattering angle per pixel across the rings at points (n, 2), (n,)."""

@@ -17,6 +17,7 @@ REACH = 12.0  # pixels around a ring that are looked at, at most
 STEP = 0.5  # pixels of a bin of the mean profile
 LENGTH = 30.0  # pixels of a ring that make one control point, at least
 SECTORS = 120  # control points of a ring, at most
+MOST, FEW = 0.4, 8  # share of the sectors in which a ring has to be clear, unless these are few
 CLEAR = 5.0  # standard deviations by which a ring has to rise above its surroundings
 ROWS = 256  # of the frame that are looked at together, for the memory's sake
 WORST = 1.0  # pixels, error beyond which a point is left out
@@ -141,12 +142,15 @@ def _of_ring(near: _Near, mine: Bools, scatter: float) -> tuple[Floats, Floats] 
     centre, width = profile
     radius = float(np.median(near.radius[mine]))
     count = int(np.clip(2 * np.pi * radius / LENGTH, 1, SECTORS * 4))
-    sector = np.minimum(((azimuth + np.pi) / (2 * np.pi) * count).astype(np.intp), count - 1)
-    occupied = len(np.unique(sector))
-    if occupied > SECTORS:
-        sector = sector * SECTORS // occupied
-    sector = np.unique(sector, return_inverse=True)[1]
-    shifts, errors, clear = _fit(distance - centre, value, sector, width, scatter)
+    turn = (azimuth + np.pi) / (2 * np.pi)
+    occupied = len(np.unique((turn * count).astype(np.intp)))
+    count = max(count * min(occupied, SECTORS) // occupied, 1)
+    while True:
+        sector = np.unique(np.minimum((turn * count).astype(np.intp), count - 1), return_inverse=True)[1]
+        shifts, errors, clear = _fit(distance - centre, value, sector, width, scatter)
+        if clear.mean() > MOST or len(clear) <= FEW:
+            break
+        count = (count + 1) // 2  # longer sectors of a faint ring
     shifts = shifts + centre
     points, normals, at = _middles(near, mine, sector)
     kept = clear & (errors < WORST) & (np.abs(shifts - centre) < width + 0.5)

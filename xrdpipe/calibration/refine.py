@@ -103,57 +103,57 @@ def refine_geometry(
     Returns
     -------
     Refined or None
-        None if there are too few control points.
+        None if there are too few control points, or the geometry is none.
     """
+    if not np.isfinite([getattr(geometry, name) for name in NAMES]).all():
+        return None
+    refinement = _refinement(geometry, calibrant)
     lines = np.array(calibrant.get_2th())
     for _ in range(ROUNDS):
-        points = control_points(image, good, cone_of(geometry), lines, scatter)
+        before = cone_of(refinement)
+        points = control_points(image, good, before, lines, scatter)
         if len(points.points) < FEWEST:
             return None
-        before = geometry
-        geometry, points = _refine(points, before, calibrant, fix)
-        lines = np.array(_calibrant_at(calibrant, geometry.wavelength).get_2th())
-        if _moved(before, geometry, points.points) < STILL:
+        points = _refine(points, refinement, calibrant, fix)
+        lines = np.array(_calibrant_at(calibrant, refinement.wavelength).get_2th())
+        after = cone_of(refinement)
+        change = np.abs(after.two_theta(points.points) - before.two_theta(points.points)) / after.slope(points.points)
+        if change.max() < STILL:
             break
-    residuals = _residuals(geometry, points, calibrant)
+    residuals = _residuals(refinement, points, calibrant)
     free = tuple(name for name in NAMES if name not in fix)
-    return Refined(geometry, points, residuals, free, _covariance(geometry, points, calibrant, free))
+    return Refined(refinement, points, residuals, free, _covariance(refinement, points, calibrant, free))
 
 
-def _moved(before: Any, after: Any, points: Floats) -> float:
-    """Return the largest change of the scattering angle at the points, pixels."""
-    at = points - 0.5
-    change = np.abs(after.tth(at[:, 0], at[:, 1]) - before.tth(at[:, 0], at[:, 1]))
-    return float((change / _slope(after, points)).max())
+def _refinement(start: Any, calibrant: Any) -> Any:
+    """Return pyFAI's refinement that begins at a geometry."""
+    from copy import copy
 
-
-def _refine(points: ControlPoints, start: Any, calibrant: Any, fix: Sequence[str]) -> tuple[Any, ControlPoints]:
-    """Refine with the points that are not far off; return pyFAI's refinement and these points."""
     from pyFAI.geometryRefinement import GeometryRefinement
 
+    values = {name: getattr(start, name) for name in NAMES}
+    refinement = GeometryRefinement(data=[[0, 0, 0]], calibrant=copy(calibrant), detector=start.detector, **values)
+    refinement.auto_gc = False  # it would collect garbage after every change of a number
+    return refinement
+
+
+def _refine(points: ControlPoints, refinement: Any, calibrant: Any, fix: Sequence[str]) -> ControlPoints:
+    """Refine with the points that are not far off; return these points."""
     for _ in range(3):
-        slope = _slope(start, points.points)
+        slope = _slope(refinement, points.points)
         weights = 1 / (slope * np.hypot(points.errors, FLOOR))  # 1 / rad
         weights /= weights.mean()
-        data = np.column_stack([points.points - 0.5, points.rings, weights])
-        refinement = GeometryRefinement(
-            data=data,
-            calibrant=calibrant,
-            wavelength=start.wavelength,
-            detector=start.detector,
-            **{name: getattr(start, name) for name in NAMES[:6]},
-        )
+        refinement.data = np.column_stack([points.points - 0.5, points.rings, weights])
         refinement.set_tolerance(50)
         refinement.refine3(fix=list(fix))
         residuals = _residuals(refinement, points, calibrant)
-        start = refinement
         scaled = residuals / np.hypot(points.errors, FLOOR)
         spread = max(1.4826 * float(np.median(np.abs(scaled))), 1.0)
         kept = np.abs(scaled) < FAR * spread
         if kept.all() or kept.sum() < FEWEST:
             break
         points = points.part(kept)
-    return refinement, points
+    return points
 
 
 def _slope(geometry: Any, points: Floats) -> Floats:

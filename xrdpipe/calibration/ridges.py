@@ -86,8 +86,9 @@ def find_ridges(image: NDArray[np.floating], good: Bools) -> Ridges:
     good
         True for pixels to use.
     """
-    best = np.zeros(image.shape)
-    normal = np.zeros((2, *image.shape))
+    image = image.astype(np.float32)  # half the time of float64
+    best: NDArray[np.float32] = np.zeros(image.shape, np.float32)
+    normal: NDArray[np.float32] = np.zeros((2, *image.shape), np.float32)
     scatter = scatter_of(image, good)
     for width in WIDTHS:
         curvature, direction = _curvature(image, good, width, scatter)
@@ -98,10 +99,11 @@ def find_ridges(image: NDArray[np.floating], good: Bools) -> Ridges:
     marked = np.zeros(image.shape, np.bool_)
     marked[slow, fast] = True
     chains, _ = ndimage.label(ndimage.binary_dilation(marked, np.ones((3, 3))), np.ones((3, 3)))
-    directions = normal[:, slow, fast].T
+    directions: Floats = normal[:, slow, fast].T.astype(np.float64)
     offset = _offset(best, slow, fast, directions)
-    points = np.stack([slow, fast], axis=1) + 0.5 + offset[:, None] * directions
-    return Ridges(points, directions, best[slow, fast], chains[slow, fast])
+    points: Floats = np.stack([slow, fast], axis=1) + 0.5 + offset[:, None] * directions
+    weights: Floats = best[slow, fast].astype(np.float64)
+    return Ridges(points, directions, weights, chains[slow, fast])
 
 
 def scatter_of(image: NDArray[np.floating], good: Bools) -> float:
@@ -118,8 +120,8 @@ def scatter_of(image: NDArray[np.floating], good: Bools) -> float:
 def _curvature(image: NDArray[np.floating], good: Bools, width: float, scatter: float) -> tuple[Floats, Floats]:
     """Return the significance of the curvature across a ridge, and the direction across it."""
     smooth = ndimage.gaussian_filter
-    share = smooth(good.astype(np.float64), 2 * width, mode="constant")
-    base = smooth(np.where(good, image, 0.0), 2 * width, mode="constant") / np.maximum(share, 1e-6)
+    share = smooth(good.astype(np.float32), 2 * width, mode="constant")
+    base = smooth(np.where(good, image, np.float32(0)), 2 * width, mode="constant") / np.maximum(share, 1e-6)
     filled = np.where(good, image, base)
     aa = smooth(filled, width, order=(2, 0), mode="nearest")
     bb = smooth(filled, width, order=(0, 2), mode="nearest")
@@ -128,18 +130,17 @@ def _curvature(image: NDArray[np.floating], good: Bools, width: float, scatter: 
     angle = 0.5 * np.arctan2(-2 * ab, bb - aa)  # of the eigenvector of the most negative eigenvalue
     negative = half - mean
     # Variance of the second derivative of a Gaussian: 3 / (16 pi width^6) times that of a pixel
-    variance = (
-        scatter * np.maximum(smooth(np.where(good, np.abs(image), 0.0), width), 0.05) * 3 / (16 * np.pi * width**6)
-    )
+    counts = np.maximum(smooth(np.where(good, np.abs(image), np.float32(0)), width), 0.05)
+    variance = scatter * counts * 3 / (16 * np.pi * width**6)
     significance = negative / np.sqrt(np.maximum(variance, 1e-30))
-    near_gap = smooth(good.astype(np.float64), width, mode="constant") < 0.9
+    near_gap = smooth(good.astype(np.float32), width, mode="constant") < 0.9
     significance[near_gap] = 0.0
     # the other eigenvalue of a ridge is small
     significance[np.abs(mean + half) > 0.7 * negative] *= 0.5
     return significance, np.stack([np.cos(angle), np.sin(angle)])
 
 
-def _maxima(best: Floats, normal: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _maxima(best: NDArray[np.float32], normal: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     slow, fast = np.nonzero(best > SIGNIFICANT)
     step = normal[:, slow, fast]
     here = best[slow, fast]
@@ -148,7 +149,7 @@ def _maxima(best: Floats, normal: Floats) -> tuple[NDArray[np.intp], NDArray[np.
     return slow[top], fast[top]
 
 
-def _offset(best: Floats, slow: NDArray[np.intp], fast: NDArray[np.intp], directions: Floats) -> Floats:
+def _offset(best: NDArray[np.float32], slow: NDArray[np.intp], fast: NDArray[np.intp], directions: Floats) -> Floats:
     """Return the distance of the top of a parabola from the pixel, across the ring."""
     low, high = (
         ndimage.map_coordinates(best, [slow + s * directions[:, 0], fast + s * directions[:, 1]], order=1)

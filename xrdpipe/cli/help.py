@@ -16,6 +16,8 @@ USAGE
   xrdpipe -m key=value,value ...        a sweep: a job for every combination
   xrdpipe source=demo                   no data at hand: makes its own
   xrdpipe inspect FILE...               what is inside: frames, datasets, statistics, header
+  xrdpipe calibrate calibrant=CeO2 wavelength=M detector=NAME IMAGE save=FILE   a PONI from a frame of a calibrant,
+                                        without start values (xrdpipe calibrate --help)
   xrdpipe doctor poni=FILE IMAGE        is the frame in the orientation of its PONI, and its mask? (mask.file=...)
   xrdpipe mask poni=FILE IMAGE... save=mask.npy   the static mask of a series: what is bad in every frame, and why
   xrdpipe look poni=FILE IMAGE...       a page in the browser: see frame, mask and pattern, change keys, draw a mask
@@ -34,6 +36,38 @@ ARGUMENTS
   group=option picks a prepared set of values, group.key=value sets one; lists are [a,b], nothing is null.
 """
 
+CALIBRATE = """\
+xrdpipe calibrate - the geometry of a detector from frames of a calibrant
+
+USAGE
+  xrdpipe calibrate calibrant=CeO2 wavelength=1.665e-11 detector=Pilatus1M IMAGE save=geometry.poni
+  xrdpipe calibrate calibrant=LaB6 energy=31 pixel=[2e-4,2e-4] poni=start.poni IMAGE fix=[rot1,rot2] save=new.poni
+  xrdpipe calibrate calibrant=LaB6 wavelength=4e-11 pixel=[1e-4,1e-4] near.tif far.tif distances=[0.2,0.4] \\
+      fit=[wavelength] save=geometry.poni
+  xrdpipe calibrate calibrant=LaB6 pixel=[1e-4,1e-4] a.tif b.tif energies=[60,75] save=geometry.poni
+  xrdpipe calibrate calibrant=LaB6 poni=geometry.poni series*.tif     follow the geometry over a series
+
+KEYS
+  calibrant        a name in pyFAI (CeO2, LaB6, Si, ...), or a file of d-spacings in angstrom, one a line
+  wavelength       m; by default that of poni=, or of the header of the frame
+  energy           the same in keV
+  detector         a name in pyFAI; by default that of poni=
+  pixel            size of a pixel, [slow,fast], m, for a detector without a name
+  poni             a geometry to begin with; by default distance, centre and tilt are found from the frame
+  fix              parameters that keep their values, of dist, poni1, poni2, rot1, rot2, rot3, wavelength
+  fit              parameters that are refined although they are fixed by default (wavelength)
+  bounds.NAME      lowest and highest value of a parameter, as in bounds.dist=[0.1,0.3] (m, rad)
+  distances        of each frame, m: one geometry, the detector moved along a straight line; differences are exact
+  energies         of each frame, keV: one geometry
+  save             the PONI file; of several frames, a name is added for each; of a series, the table (.csv)
+  overwrite, dry_run, quiet, report, source, background, mask.file, geometry.orientation: as of a run
+
+EXIT STATUS
+  0 written   1 a frame does not decide, or a series has one that does not   2 refused   130 stopped
+
+A page (.html) beside the file of save= shows rings, residuals and the cake; report=false leaves it out.
+"""
+
 TAIL = """\
 OPTIONS
   -m, --multirun       a sweep
@@ -49,8 +83,10 @@ EXIT STATUS
   130 stopped with Ctrl-C, what is done is saved."""
 
 
-def help_text() -> str:
-    """Return the manual page: usage, top-level keys, and every group with its options and keys."""
+def help_text(command: str = "") -> str:
+    """Return the manual page of a command; of a run: usage, top-level keys, every group with its options and keys."""
+    if command == "calibrate":
+        return CALIBRATE
     conf = next(
         path for path in (Path(__file__).parents[1] / "conf", Path(__file__).parents[2] / "conf") if path.is_dir()
     )

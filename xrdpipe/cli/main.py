@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 COMMANDS = {
+    "calibrate": "cli.calibrate.command",
     "doctor": "cli.doctor",
     "inspect": "cli.inspect",
     "look": "cli.look",
@@ -71,7 +72,7 @@ def run_words(words: list[str]) -> int:
     if "--help" in options or "-h" in options:
         from .help import help_text
 
-        print(help_text())
+        print(help_text(words[0]))
         return 0
     from ..config.arguments import UsageError, parse
 

@@ -1,0 +1,236 @@
+"""From the frame of a calibrant to a geometry, or to the reason why the frame does not decide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..model.errors import FrameError
+from .decision import SMALL, apart, check_evidence, check_parameters, evidence_of
+from .refine import NAMES, Refined, cone_of, geometry_of, refine_geometry
+from .ridges import Ridges, find_ridges, good_pixels, scatter_of
+from .search import Hypothesis, judge, refine, search
+from .starts import same
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+FIXED = ("rot3", "wavelength")  # by default
+FEWEST = 40  # points on rings that a search needs
+RINGS, RINGS_FROM_START = 3, 2  # with control points, at least
+ALIKE = 0.7  # of the best score, from which on another geometry may be the right one
+RIVALS, RIVAL = 4, 2.0  # how many of them are looked at; pixels between the rings of two that are not the same
+POINTS = 3  # control points of a ring that counts
+START = (20.0, 6.0)  # pixels between a start and the rings that are tried
+
+
+@dataclass(frozen=True)
+class Ring:
+    """A ring with control points: its number from 1, d (angstrom), 2theta (rad), points and residual (pixels)."""
+
+    number: int
+    d: float
+    two_theta: float
+    points: int
+    rms: float
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A geometry that the frame decides.
+
+    Attributes
+    ----------
+    refined
+        Geometry, control points, residuals and covariance.
+    rings
+        Rings with control points.
+    share
+        Share of the points on ridges that lie on rings of the calibrant.
+    present
+        Share of the calibrant's rings, between the first and the last one seen, that are there.
+    score
+        Logarithm of the odds against chance.
+    """
+
+    refined: Refined
+    rings: tuple[Ring, ...]
+    share: float
+    present: float
+    score: float
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Parameters by their names in pyFAI, m and rad."""
+        return {name: float(getattr(self.refined.geometry, name)) for name in NAMES}
+
+    @property
+    def errors(self) -> dict[str, float]:
+        """Standard deviations of the refined parameters, m and rad."""
+        diagonal = np.sqrt(np.maximum(np.diag(self.refined.covariance), 0))
+        return dict(zip(self.refined.free, map(float, diagonal), strict=True))
+
+    def correlations(self, least: float) -> list[tuple[str, str, float]]:
+        """Return the pairs of parameters whose correlation is at least ``least``, up to its sign."""
+        sigma = np.sqrt(np.maximum(np.diag(self.refined.covariance), 1e-300))
+        matrix = self.refined.covariance / np.outer(sigma, sigma)
+        free = self.refined.free
+        pairs = [(i, j) for i in range(len(free)) for j in range(i + 1, len(free))]
+        return [(free[i], free[j], float(matrix[i, j])) for i, j in pairs if abs(matrix[i, j]) >= least]
+
+
+def calibrate(
+    image: NDArray[np.floating],
+    bad: Bools,
+    detector: Any,
+    calibrant: Any,
+    start: Any = None,
+    fix: Sequence[str] = FIXED,
+) -> Calibrated:
+    """Find the geometry of a frame.
+
+    Parameters
+    ----------
+    image
+        Counts, (slow, fast).
+    bad
+        True for pixels without a value.
+    detector
+        Detector of pyFAI with square pixels, a plane, and orientation 3.
+    calibrant
+        Calibrant of pyFAI with its wavelength.
+    start
+        Geometry of pyFAI with the same detector, from which the refinement starts; None finds one.
+    fix
+        Names of the parameters that keep their values.
+
+    Returns
+    -------
+    Calibrated
+        The geometry.
+
+    Raises
+    ------
+    FrameError
+        The frame does not decide; the message says what is missing.
+    """
+    task = _Task.of(image, bad, detector, calibrant, start, tuple(fix))
+    return _decide(*_hypotheses(task), task)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A frame, what is seen in it, and what is known of its geometry."""
+
+    image: Floats
+    good: Bools
+    scatter: float
+    ridges: Ridges
+    lines: Floats
+    detector: Any
+    calibrant: Any
+    start: Any
+    fix: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls, image: NDArray[np.floating], bad: Bools, detector: Any, calibrant: Any, start: Any, fix: tuple[str, ...]
+    ) -> _Task:
+        """Find points on rings; FrameError if there are too few."""
+        counts: Floats = image.astype(np.float64)
+        good = good_pixels(counts, bad)
+        ridges = find_ridges(counts, good)
+        if len(ridges.points) < FEWEST:
+            raise FrameError("no rings stand out of the noise; take a longer exposure, or mask what hides them")
+        lines = np.array(calibrant.get_2th())
+        return cls(counts, good, scatter_of(counts, good), ridges, lines, detector, calibrant, start, fix)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of the frame, (slow, fast)."""
+        return self.image.shape[0], self.image.shape[1]
+
+    def refined(self, found: Hypothesis) -> Refined | None:
+        """Return the refined geometry of a hypothesis; None if there are too few control points."""
+        geometry = geometry_of(found.cone, self.detector, self.calibrant.wavelength)
+        geometry.rot3 = 0.0 if self.start is None else self.start.rot3
+        if self.start is not None:
+            for name in self.fix:
+                setattr(geometry, name, getattr(self.start, name))
+        return refine_geometry(self.image, self.good, geometry, self.calibrant, self.scatter, self.fix)
+
+
+def _hypotheses(task: _Task) -> tuple[list[Hypothesis], list[Hypothesis]]:
+    """Return the geometries to refine, the best first, and all those that a search found."""
+    start = task.start
+    started = [] if start is None else _from_start(start, task.ridges, task.lines)
+    if start is not None and not started:
+        raise FrameError("the rings lie too far from those of poni=; leave it out, or correct its distance and centre")
+    free = start is None or set(task.fix) <= set(FIXED)
+    searched = search(task.ridges, task.lines, task.shape) if free else []
+    if not started and not searched:
+        raise FrameError("no geometry puts the rings of this calibrant on those of the frame; check calibrant")
+    return started or searched, searched
+
+
+def _decide(found: Sequence[Hypothesis], searched: Sequence[Hypothesis], task: _Task) -> Calibrated:
+    """Return the geometry that passes, if it is one alone; FrameError says what is wrong with the best one."""
+    least = ALIKE * found[0].score
+    others = [each for each in searched if each.score > least and not same(each.cone, found[0].cone, task.shape)]
+    passed: list[Calibrated] = []
+    refusal: FrameError | None = None
+    for each in [found[0], *others[:RIVALS]]:
+        try:
+            passed.append(_judged(each, task))
+        except FrameError as error:
+            refusal = refusal or error
+    if not passed:
+        raise refusal or FrameError("no geometry fits")
+    passed.sort(key=lambda each: -each.score)
+    best = passed[0]
+    for rival in passed[1:]:
+        alike = rival.score > ALIKE * best.score and rival.refined.rms < max(2 * best.refined.rms, SMALL)
+        if alike and apart(rival.refined, best.refined, task.shape) > RIVAL:
+            raise FrameError(
+                "two geometries fit alike: take a frame with more rings, or longer arcs of them, or start from a "
+                "geometry that is nearly right, poni="
+            )
+    return best
+
+
+def _judged(found: Hypothesis, task: _Task) -> Calibrated:
+    """Return the refined geometry; FrameError unless it explains the rings and is determined by them."""
+    best = task.refined(found)
+    rings = () if best is None else _rings(best, task.calibrant, task.lines)
+    least = RINGS if task.start is None else RINGS_FROM_START
+    if best is None or len(rings) < least:
+        raise FrameError(
+            f"{len(rings)} rings can be measured, {least} are needed: take a frame with more rings (a larger angle, a "
+            f"shorter distance) or more counts{'' if task.start else ', or start from a geometry, poni='}"
+        )
+    final = judge(cone_of(best.geometry), task.ridges, task.lines)
+    evidence = evidence_of(best, final, task.ridges, task.lines, task.image, task.good, task.scatter)
+    check_evidence(evidence)
+    check_parameters(best, task.shape)
+    return Calibrated(best, rings, evidence.share, evidence.present, final.score)
+
+
+def _from_start(start: Any, ridges: Ridges, lines: Floats) -> list[Hypothesis]:
+    """Return what the points on rings make of a start, the best first."""
+    cones = [refine(cone_of(start), width, ridges, lines) for width in START]
+    return sorted((judge(cone, ridges, lines) for cone in cones if cone is not None), key=lambda each: -each.score)
+
+
+def _rings(refined: Refined, calibrant: Any, lines: Floats) -> tuple[Ring, ...]:
+    rings = []
+    for number in np.unique(refined.points.rings):
+        residuals = refined.residuals[refined.points.rings == number]
+        if len(residuals) >= POINTS:
+            rms = float(np.sqrt(np.mean(residuals**2)))
+            d = float(calibrant.dspacing[number])
+            rings.append(Ring(int(number) + 1, d, float(lines[number]), len(residuals), rms))
+    return tuple(rings)
