@@ -1,6 +1,10 @@
 """Calibration of random frames whose geometry is known: how often it is found, and how right it is.
 
 python -m benchmarks.calibration [--half even|odd] [--from A --to B] [--hostile] [--sides 2000 2200]
+
+A wrong wavelength is largely absorbed by the distance: at small angles the rings of a wavelength 5 % off fit to 0.01
+pixels, and nobody can see the error without another source. With --hostile, the geometry that fits the true rings best
+with the wrong wavelength is made; only where its misfit exceeds DETECTABLE is a geometry that is presented wrong.
 """
 
 from __future__ import annotations
