@@ -109,3 +109,9 @@ def nearest_line(angles: Floats, lines: Floats) -> NDArray[np.intp]:
     """Return the number of the line, of two or more that increase, that is nearest to each angle."""
     place = np.clip(np.searchsorted(lines, angles), 1, len(lines) - 1)
     return np.where(angles - lines[place - 1] < lines[place] - angles, place - 1, place)
+
+
+def line_room(lines: Floats) -> Floats:
+    """Return the width of the range of angles in which each line is the nearest; at the ends, the gap to the next."""
+    gaps = np.diff(lines)
+    return np.concatenate([gaps[:1], (gaps[:-1] + gaps[1:]) / 2, gaps[-1:]])

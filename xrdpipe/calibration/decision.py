@@ -11,7 +11,7 @@ from ..model.errors import FrameError
 from .cone import Cone, nearest_line
 from .refine import FLOOR, NAMES, Refined, cone_of
 from .ridges import Ridges
-from .search import FINE, Hypothesis
+from .search import FINE, MUTE, Hypothesis
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -42,7 +42,8 @@ class Evidence:
     Attributes
     ----------
     share, chance
-        Share of the points on ridges that lie on rings of the calibrant, and that would by chance.
+        Share of the points on ridges that lie on rings of the calibrant, and that would by chance; without points
+        among crowded rings.
     extra
         Share of the points on ridges that lie on rings that the calibrant does not have.
     present
@@ -68,8 +69,9 @@ def evidence_of(
     """Return what speaks for a geometry; ``found`` is what it makes of the points on ridges."""
     cone, points = cone_of(refined.geometry), refined.points
     angles, slope = cone.two_theta(ridges.points), cone.slope(ridges.points)
-    place = np.clip(np.searchsorted(lines, angles), 1, len(lines) - 1)
-    chance = float(np.clip(2 * FINE * slope / (lines[place] - lines[place - 1]), 0, 1).mean())
+    telling = found.labels != MUTE
+    place = np.clip(np.searchsorted(lines, angles[telling]), 1, len(lines) - 1)
+    chance = float(np.clip(2 * FINE * slope[telling] / (lines[place] - lines[place - 1]), 0, 1).mean())
     errors = np.hypot(points.errors, FLOOR)
     excess = float(np.sqrt(np.mean((refined.residuals / errors) ** 2)))
     rings = np.unique(points.rings)

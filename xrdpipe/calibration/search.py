@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from .cone import Cone, nearest_line
+from .cone import Cone, line_room, nearest_line
 from .ridges import Ridges
 from .starts import fit_chains, from_centres, long_chains, same, steep
 
@@ -22,6 +22,9 @@ MISSING = 0.35  # chance that a ring of the calibrant is not seen
 TRIED_FIRST, TRIED = 8, 30  # best geometries that are refined, without strong tilts and with them
 CERTAIN, MOST = 12.0, 0.8  # score, and share of the points on rings, from which on no other geometry is looked for
 SHARES = 800  # points that a search uses
+CROWDED = 4.0  # pixels between lines that are so close that a point near one of them says nothing
+TELLING = 0.25  # share of the points that may say something, from which on a score counts in full
+NONE, MUTE = -1, -2  # labels of points that lie on no line, and of those among crowded lines
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Hypothesis:
     score
         Logarithm of the odds against chance.
     labels
-        Ring of each point, -1 for points that lie on none, (n,).
+        Ring of each point, `NONE` or `MUTE`, (n,).
     misfit
         Root mean square distance of the points from their rings, pixels.
     """
@@ -47,8 +50,8 @@ class Hypothesis:
 
     @property
     def share(self) -> float:
-        """Share of the points that lie on rings."""
-        return float((self.labels >= 0).mean())
+        """Share of the points that lie on rings, of those that are not among crowded rings."""
+        return float((self.labels >= 0).sum() / max((self.labels != MUTE).sum(), 1))
 
 
 def search(ridges: Ridges, lines: Floats, shape: tuple[int, int]) -> list[Hypothesis]:
@@ -131,38 +134,45 @@ def _scores(angles: Floats, slopes: Floats, lines: Floats, tolerances: Sequence[
     lines = lines[: max(int(np.searchsorted(lines, angles.max())) + 2, 3)]
     nearest = nearest_line(angles, lines)
     distance = np.abs(angles - lines[nearest]) / slopes
-    gaps = np.diff(lines)
-    room = np.concatenate([gaps[:1], (gaps[:-1] + gaps[1:]) / 2, gaps[-1:]])  # of which a line is the nearest
+    room = line_room(lines)
     closeness = 2 * slopes / room[nearest]
-    outside = (angles < lines[0] - gaps[0]) | (angles > lines[-1] + gaps[-1])
+    outside = (angles < lines[0] - room[0]) | (angles > lines[-1] + room[-1])
+    telling = outside | (closeness < 2 / CROWDED)
     number = angles.shape[1]
+    told = np.maximum(telling.sum(axis=1), 1)
     ends = [number // 100, number - 1 - number // 100]
     low, high = np.partition(angles, ends, axis=1)[:, ends].T
     slope = slopes.mean(axis=1)
-    row = np.arange(len(angles))[:, None] * len(lines)
-    column = np.arange(len(lines))
+    every, column = np.arange(len(angles)), np.arange(len(lines))
+    row = every[:, None] * len(lines)
+    clear = room > CROWDED * slope[:, None]  # (geometries, lines)
+    before = np.concatenate([np.zeros((len(angles), 1), np.intp), clear.cumsum(axis=1)], axis=1)
     results = np.empty((len(angles), len(tolerances)))
     for place, tolerance in enumerate(tolerances):
-        hit = distance < tolerance
-        chance = np.clip(np.where(outside, 0.05, tolerance * closeness), 0.02, 0.98).mean(axis=1)
+        hit = telling & (distance < tolerance)
+        chances = np.clip(np.where(outside, 0.05, tolerance * closeness), 0.02, 0.98)
+        chance = np.where(telling, chances, 0).sum(axis=1) / told
         first = np.searchsorted(lines, low - tolerance * slope)
         last = np.searchsorted(lines, high + tolerance * slope)
-        expected = last - first
+        expected = before[every, last] - before[every, first]
         seen = np.bincount((row + nearest)[hit], minlength=len(angles) * len(lines)).reshape(len(angles), -1)
-        enough = seen >= np.maximum(3.0, 0.1 * number / np.maximum(expected, 1))[:, None]
-        present = (enough & (column >= first[:, None]) & (column < last[:, None])).sum(axis=1)
+        enough = seen >= np.maximum(3.0, 0.1 * told / np.maximum(expected, 1))[:, None]
+        present = (enough & clear & (column >= first[:, None]) & (column < last[:, None])).sum(axis=1)
         # gain of every ring that is there, by how much the points prefer lines to chance
-        gain = _information(hit.mean(axis=1), chance) * np.maximum(present, 1)
+        gain = _information(hit.sum(axis=1) / told, chance) * np.maximum(present, 1)
+        gain *= np.minimum(told / (TELLING * number), 1)
         results[:, place] = gain + (expected - present) * np.log(1 - MISSING) * 0.5
     return results
 
 
 def _labels(cone: Cone, points: Floats, lines: Floats, tolerance: float) -> tuple[NDArray[np.intp], Floats]:
-    """Return the line of each point, -1 for none within the tolerance, and its distance in pixels."""
+    """Return the line of each point within the tolerance, `NONE` or `MUTE`, and its distance in pixels."""
     angles, slopes = cone.two_theta(points), cone.slope(points)
     nearest = nearest_line(angles, lines)
     distance = (angles - lines[nearest]) / slopes
-    return np.where(np.abs(distance) < tolerance, nearest, -1), distance
+    labels = np.where(np.abs(distance) < tolerance, nearest, NONE)
+    inside = (angles > lines[0]) & (angles < lines[-1])
+    return np.where(inside & (line_room(lines)[nearest] < CROWDED * slopes), MUTE, labels), distance
 
 
 def _information(share: Floats, chance: Floats) -> Floats:
