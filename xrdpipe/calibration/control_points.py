@@ -21,6 +21,7 @@ MOST, FEW = 0.4, 8  # share of the sectors in which a ring has to be clear, unle
 CLEAR = 5.0  # standard deviations by which a ring has to rise above its surroundings
 ROWS = 256  # of the frame that are looked at together, for the memory's sake
 WORST = 1.0  # pixels, error beyond which a point is left out
+ALONE, ENOUGH = 6.0, 6  # pixels between rings that do not bias each other, which are taken alone if there are so many
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class _Near:
     azimuth: Floats
     normal: Floats  # unit vector of increasing angle, (n, 2)
     radius: Floats  # pixels along the ring per rad of azimuth
+    room: Floats  # pixels to the next ring
 
 
 def control_points(
@@ -82,16 +84,28 @@ def control_points(
         Variance per count.
     """
     near = _near(image, good, cone, lines)
-    results = []
-    for ring in np.unique(near.ring):
-        found = _of_ring(near, near.ring == ring, scatter)
-        if found is not None:
-            points, errors = found
-            results.append((points, np.full(len(points), ring), errors))
-    if not results:
-        return ControlPoints(np.zeros((0, 2)), np.zeros(0, np.intp), np.zeros(0))
-    points, rings, errors = (np.concatenate(each) for each in zip(*results, strict=True))
-    return ControlPoints(points, rings, errors)
+    found = _measured(near, np.flatnonzero(near.room > ALONE), scatter)
+    return found if len(np.unique(found.rings)) >= ENOUGH else _measured(near, np.arange(len(near.room)), scatter)
+
+
+def _measured(near: _Near, which: Ints, scatter: float) -> ControlPoints:
+    """Return the control points of the rings that these pixels belong to."""
+    ordered = which[np.argsort(near.ring[which], kind="stable")]
+    rings, starts = np.unique(near.ring[ordered], return_index=True)
+    results = [ControlPoints(np.zeros((0, 2)), np.zeros(0, np.intp), np.zeros(0))]
+    for ring, mine in zip(rings, np.split(ordered, starts[1:]), strict=False):
+        if (measured := _of_ring(near, mine, scatter)) is not None:
+            points, errors = measured
+            results.append(ControlPoints(points, np.full(len(points), ring), errors))
+    return ControlPoints(
+        *(np.concatenate([getattr(each, key.name) for each in results]) for key in fields(ControlPoints))
+    )
+
+
+def _gaps(lines: Floats) -> Floats:
+    """Return the distance of each line from the next one, rad."""
+    gaps = np.diff(lines)
+    return np.asarray(np.minimum(np.concatenate([[np.inf], gaps]), np.concatenate([gaps, [np.inf]])))
 
 
 def _near(image: NDArray[np.floating], good: Bools, cone: Cone, lines: Floats) -> _Near:
@@ -115,8 +129,7 @@ def _near_rows(image: NDArray[np.floating], good: Bools, cone: Cone, lines: Floa
     gradient = cone.gradient(points)
     slope = np.maximum(np.hypot(*gradient.T), LEAST)
     distance = apart / slope
-    gaps = np.diff(lines)
-    room = np.minimum(np.concatenate([[np.inf], gaps]), np.concatenate([gaps, [np.inf]]))[ring] / slope
+    room = _gaps(lines)[ring] / slope
     use = np.abs(distance) < np.minimum(REACH, 0.45 * room)
     slow, fast = slow[use], fast[use]
     return _Near(
@@ -128,10 +141,11 @@ def _near_rows(image: NDArray[np.floating], good: Bools, cone: Cone, lines: Floa
         np.arctan2(rays[use, 1], rays[use, 0]),
         gradient[use] / slope[use, None],
         across[use],
+        room[use],
     )
 
 
-def _of_ring(near: _Near, mine: Bools, scatter: float) -> tuple[Floats, Floats] | None:
+def _of_ring(near: _Near, mine: Ints, scatter: float) -> tuple[Floats, Floats] | None:
     """Return control points of one ring and their errors; None if the ring is not there."""
     distance, value, azimuth = near.distance[mine], near.value[mine], near.azimuth[mine]
     if len(value) < 50:
@@ -225,9 +239,8 @@ def _smooth(value: Floats, sector: Ints, x: Floats, width: float) -> Floats:
     return np.asarray((np.bincount(key, np.abs(value)) / number)[key])
 
 
-def _middles(near: _Near, mine: Bools, sector: Ints) -> tuple[Floats, Floats, Floats]:
+def _middles(near: _Near, members: Ints, sector: Ints) -> tuple[Floats, Floats, Floats]:
     """Return for each sector the pixel in its middle that is nearest to the ring: position, normal and distance."""
-    members = np.flatnonzero(mine)
     azimuth = near.azimuth[members]
     number = int(sector.max()) + 1
     # weights of the peak alone: the middle of where the counts are

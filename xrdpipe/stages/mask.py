@@ -129,8 +129,11 @@ class Mask(Stage):
                 notes += (f"{100 * share:.0f} % of the pixels are masked",)
             if warning is not None:
                 notes += warning.notes(out.ravel())
-            keeper = setup.geometry.ring_values if setup.device is None else setup.device
-            frame = keeper.keep(frame, out) if in_rings else replace(frame, mask=out)
+            if in_rings:
+                keeper = setup.geometry.ring_values if setup.device is None else setup.device
+                frame = keeper.keep(frame, out)
+            else:
+                frame = replace(frame, mask=out)
             return frame.with_info(notes=frame.info.notes + notes)
 
         return mask
