@@ -173,7 +173,9 @@ def _hypotheses(task: _Task) -> tuple[list[Hypothesis], list[Hypothesis]]:
     free = start is None or set(task.fix) <= set(FIXED)
     searched = search(task.ridges, task.lines, task.shape) if free else []
     if not started and not searched:
-        raise FrameError("no geometry puts the rings of this calibrant on those of the frame; check calibrant")
+        raise FrameError(
+            "no geometry puts the rings of this calibrant on those of the frame; check calibrant and wavelength"
+        )
     return started or searched, searched
 
 

@@ -23,7 +23,7 @@ TRIED_FIRST, TRIED = 8, 30  # best geometries that are refined, without strong t
 CERTAIN, MOST = 12.0, 0.8  # score, and share of the points on rings, from which on no other geometry is looked for
 SHARES = 800  # points that a search uses
 CROWDED = 4.0  # pixels between lines that are so close that a point near one of them says nothing
-TELLING = 0.25  # share of the points that may say something, from which on a score counts in full
+SILENCE = 5.0  # score that is lost where all points are among crowded lines
 NONE, MUTE = -1, -2  # labels of points that lie on no line, and of those among crowded lines
 
 
@@ -149,19 +149,18 @@ def _scores(angles: Floats, slopes: Floats, lines: Floats, tolerances: Sequence[
     before = np.concatenate([np.zeros((len(angles), 1), np.intp), clear.cumsum(axis=1)], axis=1)
     results = np.empty((len(angles), len(tolerances)))
     for place, tolerance in enumerate(tolerances):
-        hit = telling & (distance < tolerance)
+        hit = distance < tolerance
         chances = np.clip(np.where(outside, 0.05, tolerance * closeness), 0.02, 0.98)
-        chance = np.where(telling, chances, 0).sum(axis=1) / told
+        share, chance = (np.where(telling, each, 0).sum(axis=1) / told for each in (hit, chances))
         first = np.searchsorted(lines, low - tolerance * slope)
         last = np.searchsorted(lines, high + tolerance * slope)
         expected = before[every, last] - before[every, first]
         seen = np.bincount((row + nearest)[hit], minlength=len(angles) * len(lines)).reshape(len(angles), -1)
-        enough = seen >= np.maximum(3.0, 0.1 * told / np.maximum(expected, 1))[:, None]
-        present = (enough & clear & (column >= first[:, None]) & (column < last[:, None])).sum(axis=1)
-        # gain of every ring that is there, by how much the points prefer lines to chance
-        gain = _information(hit.sum(axis=1) / told, chance) * np.maximum(present, 1)
-        gain *= np.minimum(told / (TELLING * number), 1)
-        results[:, place] = gain + (expected - present) * np.log(1 - MISSING) * 0.5
+        enough = clear & (seen >= np.maximum(3.0, 0.1 * told / np.maximum(expected, 1))[:, None])
+        present = (enough & (column >= first[:, None]) & (column < last[:, None])).sum(axis=1)
+        # gain of every ring that is there, by how much the points that may tell prefer lines to chance
+        gain = _information(share, np.maximum(chance, 0.02)) * np.maximum(present, 1) * told / number
+        results[:, place] = gain + (expected - present) * np.log(1 - MISSING) * 0.5 - SILENCE * (1 - told / number)
     return results
 
 

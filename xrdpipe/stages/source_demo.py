@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -14,6 +14,9 @@ import numpy as np
 from ..model.errors import ConfigError, require
 from .simulation import Simulation
 from .source import Source
+
+CERIA = 5.41165  # angstrom, lattice of CeO2, of the same extinctions as nickel (NIST SRM 674b)
+CALIBRANT = 1000  # number of its exposure, beyond those of nickel
 
 
 @dataclass(frozen=True)
@@ -28,10 +31,13 @@ class Demo(Source):
         Number of frames, 1 to 501.
     seed
         Seed of the random numbers; the same seed gives the same frames.
+    calibrant
+        Write ``ceo2.tiff`` too, a frame for `xrdpipe calibrate`; it is not reduced.
     """
 
     frames: int = 6
     seed: int = 0
+    calibrant: bool = False
 
     supplies: ClassVar[bool] = True
 
@@ -47,7 +53,7 @@ class Demo(Source):
                 raise ConfigError(
                     f"{key}={values[key]}: the demo makes its own; leave it out, or leave out source=demo"
                 )
-        demo = write_demo(folder / "demo", self.frames, self.seed)
+        demo = write_demo(folder / "demo", self.frames, self.seed, self.calibrant)
         background = dict(values.get("background") or {})
         background["file"] = background.get("file") or str(demo.air)
         images = [str(path) for path in demo.images]
@@ -62,7 +68,7 @@ class DemoFiles(NamedTuple):
     air: Path
 
 
-def write_demo(folder: Path, frames: int = 6, seed: int = 0) -> DemoFiles:
+def write_demo(folder: Path, frames: int = 6, seed: int = 0, calibrant: bool = False) -> DemoFiles:
     """Write `ni_300K.tiff` to `ni_800K.tiff` (nickel while it is heated), `air.tiff` and `geometry.poni`.
 
     Image i is frame i of `Simulation(seed=seed)`; its header holds the temperature in K. Each file appears whole or not
@@ -76,6 +82,8 @@ def write_demo(folder: Path, frames: int = 6, seed: int = 0) -> DemoFiles:
         Number of images, 1 to 501, because the names hold whole kelvins.
     seed
         Seed of the random numbers; the same seed gives the same bytes.
+    calibrant
+        Write `ceo2.tiff` too: a frame with the ring positions of CeO2 and the air's scattering.
 
     Returns
     -------
@@ -101,6 +109,9 @@ def write_demo(folder: Path, frames: int = 6, seed: int = 0) -> DemoFiles:
         image = simulation.frame(number, kelvins[number]) if number >= 0 else simulation.air_frame()
         header = f"temperature: {kelvins[number]}" if number >= 0 else ""
         _write(path, partial(tifffile.imwrite, data=image, software=False, metadata=None, description=header or None))
+    if calibrant:
+        ceria = replace(simulation, lattice=CERIA).frame(CALIBRANT)
+        _write(folder / "ceo2.tiff", partial(tifffile.imwrite, data=ceria, software=False, metadata=None))
     return demo
 
 
