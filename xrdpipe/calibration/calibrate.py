@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..model.errors import FrameError
 from .decision import SMALL, apart, check_evidence, check_parameters, evidence_of
+from .others import better_calibrant
 from .refine import NAMES, Refined, cone_of, geometry_of, refine_geometry
 from .ridges import Ridges, find_ridges, good_pixels, scatter_of
 from .search import Hypothesis, judge, refine, search
@@ -218,6 +219,8 @@ def _judged(found: Hypothesis, task: _Task) -> Calibrated:
     evidence = evidence_of(best, final, task.ridges, task.lines, task.image, task.good, task.scatter)
     check_evidence(evidence)
     check_parameters(best, task.shape)
+    if evidence.doubtful and (name := better_calibrant(final.cone, task.ridges, task.calibrant)):
+        raise FrameError(f"{name} explains the rings better: check calibrant")
     return Calibrated(best, rings, evidence.share, evidence.present, final.score)
 
 

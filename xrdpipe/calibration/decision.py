@@ -20,8 +20,10 @@ Bools = NDArray[np.bool_]
 # right geometry is found, and 56 of which something wrong is said; see its --hostile)
 SHARE = 0.37  # of the points on ridges on rings of the calibrant, at least; right 0.46 to 1, wrong to 0.29
 CHANCE = 0.3  # of the points that chance would not put on rings, share that has to lie there, at least
-EXTRA = 0.1  # of the points on ridges on rings that are not the calibrant's, at most; right to 0.09, Si for CeO2 0.104
-PRESENT = 0.9  # of the rings from the first seen to the last that are there, at least; right 1, CeO2 for Si 0.89
+EXTRA = 0.2  # of the points on ridges on rings that are not the calibrant's, at most; right to 0.16
+PRESENT = 0.8  # of the rings from the first seen to the last that are there, at least; right 1, but for shadows
+DOUBTFUL = 0.03, 0.999  # extra and present beyond which other calibrants are compared
+OFFSET = 0.35  # pixels: root mean square of the rings' mean residuals, at most; right to 0.27, wrong 0.7
 LARGE, SMALL = 1.0, 0.3  # pixels: residual that is too large, and that is small whatever the counts say (real: 0.2)
 NOISY = 2.3  # times the error of the counts, a residual beyond SMALL, at most; right ones to 1.5, wrong ones from 3.2
 UNSURE = 1.0  # pixels: error of a ring's place anywhere on the detector that is too large
@@ -61,6 +63,11 @@ class Evidence:
     rms: float
     excess: float
     offset: float
+
+    @property
+    def doubtful(self) -> bool:
+        """There are rings that the calibrant does not have, or some of its rings are missing."""
+        return self.extra > DOUBTFUL[0] or self.present < DOUBTFUL[1]
 
 
 def evidence_of(
@@ -150,6 +157,10 @@ def check_evidence(evidence: Evidence) -> None:
         raise FrameError(
             f"the rings do not fit to better than {evidence.rms:.2f} pixels, {evidence.excess:.1f} times the error of "
             "the counts: check calibrant and wavelength; a bent or distorted detector needs its own description"
+        )
+    if evidence.offset > OFFSET:
+        raise FrameError(
+            f"the rings lie {evidence.offset:.2f} pixels from those of the calibrant: check calibrant and wavelength"
         )
     if evidence.present < PRESENT:
         raise FrameError(

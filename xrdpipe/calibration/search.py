@@ -114,6 +114,11 @@ def _scales(cone: Cone, ridges: Ridges, lines: Floats) -> list[tuple[float, floa
     ]
 
 
+def best_score(cone: Cone, ridges: Ridges, lines: Floats) -> float:
+    """Return the best score at distances near that of a cone, from 0.88 to 1.14 times it."""
+    return max(score for score, _, _ in _scales(cone, ridges, lines))
+
+
 def _scores(angles: Floats, slopes: Floats, lines: Floats, tolerances: Sequence[float]) -> Floats:
     """Return the log of the odds that points lie on the lines not by chance.
 
