@@ -25,6 +25,7 @@ FEWEST = 40  # points on rings that a search needs
 RINGS, RINGS_FROM_START = 3, 2  # with control points, at least
 ALIKE = 0.7  # of the best score, from which on another geometry may be the right one
 RIVALS, RIVAL = 4, 2.0  # how many of them are looked at; pixels between the rings of two that are not the same
+WEAK = 3.0  # score, below which the stronger half of the points is searched too
 POINTS = 3  # control points of a ring that counts
 START = (20.0, 6.0)  # pixels between a start and the rings that are tried
 
@@ -173,6 +174,9 @@ def _hypotheses(task: _Task) -> tuple[list[Hypothesis], list[Hypothesis]]:
         raise FrameError("the rings lie too far from those of poni=; leave it out, or correct its distance and centre")
     free = start is None or set(task.fix) <= set(FIXED)
     searched = search(task.ridges, task.lines, task.shape) if free else []
+    if free and (not searched or searched[0].score < WEAK):  # most points may be among rings that touch
+        searched += search(task.ridges.stronger(), task.lines, task.shape)
+        searched.sort(key=lambda each: -each.score)
     if not started and not searched:
         raise FrameError(
             "no geometry puts the rings of this calibrant on those of the frame; check calibrant and wavelength"
@@ -220,7 +224,7 @@ def _judged(found: Hypothesis, task: _Task) -> Calibrated:
     check_evidence(evidence)
     check_parameters(best, task.shape)
     if evidence.doubtful and (name := better_calibrant(final.cone, task.ridges, task.calibrant)):
-        raise FrameError(f"{name} explains the rings better: check calibrant")
+        raise FrameError(f"the rings are rather those of another calibrant, such as {name}: check calibrant")
     return Calibrated(best, rings, evidence.share, evidence.present, final.score)
 
 

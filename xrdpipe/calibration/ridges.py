@@ -42,6 +42,10 @@ class Ridges:
         """Return the points of an index array."""
         return Ridges(self.points[which], self.normals[which], self.weights[which], self.chains[which])
 
+    def stronger(self) -> Ridges:
+        """Return the half of the points that stands out most."""
+        return self.part(np.flatnonzero(self.weights >= np.median(self.weights)))
+
 
 def good_pixels(image: NDArray[np.floating], bad: Bools) -> Bools:
     """Return the pixels that are neither bad nor single spikes, such as hot pixels and cosmic rays.
