@@ -33,7 +33,7 @@ def here(data: Path, poni: Path, frames: list[Path], air: Path, monkeypatch: pyt
         (data / f"{name}.poni").write_text(content)
     (data / "binary.poni").write_bytes(b"\xff\x00" * 50)
     arrays: dict[str, Any] = {
-        "of_255": np.full(SHAPE, 255, np.uint8),
+        "of_greys": np.resize([0, 128, 255], SHAPE).astype(np.uint8),
         "of_objects": np.array([{}, []], object),
         "small": np.zeros((12, 10), np.uint8),
         "all": np.ones(SHAPE, np.uint8),
