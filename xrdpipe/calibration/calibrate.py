@@ -25,7 +25,8 @@ FEWEST = 40  # points on rings that a search needs
 RINGS, RINGS_FROM_START = 3, 2  # with control points, at least
 ALIKE = 0.7  # of the best score, from which on another geometry may be the right one
 RIVALS, RIVAL = 4, 2.0  # how many of them are looked at; pixels between the rings of two that are not the same
-WEAK = 3.0  # score, below which the stronger half of the points is searched too
+WEAK = 3.0  # score, below which the other points are searched too
+MANY = 50_000  # points on rings, from which on the stronger half is searched first
 POINTS = 3  # control points of a ring that counts
 START = (20.0, 6.0)  # pixels between a start and the rings that are tried
 
@@ -173,15 +174,26 @@ def _hypotheses(task: _Task) -> tuple[list[Hypothesis], list[Hypothesis]]:
     if start is not None and not started:
         raise FrameError("the rings lie too far from those of poni=; leave it out, or correct its distance and centre")
     free = start is None or set(task.fix) <= set(FIXED)
-    searched = search(task.ridges, task.lines, task.shape) if free else []
-    if free and (not searched or searched[0].score < WEAK):  # most points may be among rings that touch
-        searched += search(task.ridges.stronger(), task.lines, task.shape)
-        searched.sort(key=lambda each: -each.score)
+    searched = _searched(task) if free else []
     if not started and not searched:
         raise FrameError(
             "no geometry puts the rings of this calibrant on those of the frame; check calibrant and wavelength"
         )
     return started or searched, searched
+
+
+def _searched(task: _Task) -> list[Hypothesis]:
+    """Search with all points on rings, and with the half that stands out, as most may lie among rings that touch."""
+    halves = [task.ridges, task.ridges.stronger()]
+    if len(task.ridges.points) > MANY:
+        halves.reverse()
+    found: list[Hypothesis] = []
+    for ridges in halves:
+        found += search(ridges, task.lines, task.shape)
+        found.sort(key=lambda each: -each.score)
+        if found and found[0].score >= WEAK:
+            break
+    return found
 
 
 def _decide(found: Sequence[Hypothesis], searched: Sequence[Hypothesis], task: _Task) -> Calibrated:

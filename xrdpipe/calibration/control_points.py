@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..model.cores import available_cores
 from .cone import LEAST, Cone, nearest_line
 
 Floats = NDArray[np.float64]
@@ -20,6 +22,7 @@ SECTORS = 120  # control points of a ring, at most
 MOST, FEW = 0.4, 8  # share of the sectors in which a ring has to be clear, unless these are few
 CLEAR = 5.0  # standard deviations by which a ring has to rise above its surroundings
 ROWS = 256  # of the frame that are looked at together, for the memory's sake
+THREADS = 4  # that look at rows, at most
 WORST = 1.0  # pixels, error beyond which a point is left out
 ALONE, ENOUGH = 6.0, 6  # pixels between rings that do not bias each other, which are taken alone if there are so many
 
@@ -109,7 +112,8 @@ def _gaps(lines: Floats) -> Floats:
 
 
 def _near(image: NDArray[np.floating], good: Bools, cone: Cone, lines: Floats) -> _Near:
-    parts = [_near_rows(image, good, cone, lines, row) for row in range(0, len(image), ROWS)]
+    with ThreadPoolExecutor(min(THREADS, available_cores())) as threads:
+        parts = list(threads.map(lambda row: _near_rows(image, good, cone, lines, row), range(0, len(image), ROWS)))
     return _Near(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(_Near)))
 
 
