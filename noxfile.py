@@ -1,4 +1,4 @@
-"""Sessions of nox: the tests with the newest and the lowest versions of the libraries, lint, packages.
+"""Sessions of nox: the tests with the newest versions of the libraries, lint, packages.
 
 `nox --list` names them; `.github/workflows` runs the same sessions.
 """
@@ -7,22 +7,14 @@ from pathlib import Path
 
 import nox
 
-nox.options.sessions = ["newest", "lowest", "lint", "package"]
+nox.options.sessions = ["newest", "lint", "package"]
 PYTHONS = ["3.11", "3.12", "3.13"]
-LOWEST = "constraints/lowest.txt"
 
 
 @nox.session(python=PYTHONS)
 def newest(session: nox.Session) -> None:
     """Run the fast tests, or those that are named after --, with the newest libraries."""
     session.install("-e", ".[test]")
-    session.run("python", "-m", "pytest", *session.posargs)
-
-
-@nox.session(python="3.11")
-def lowest(session: nox.Session) -> None:
-    """Run the tests with the lowest versions that pyproject.toml allows."""
-    session.install("-e", ".[test]", "--constraint", LOWEST)
     session.run("python", "-m", "pytest", *session.posargs)
 
 
