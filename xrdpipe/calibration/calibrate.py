@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..model.errors import FrameError
 from .decision import SMALL, apart, check_evidence, check_parameters, evidence_of
 from .others import better_calibrant
-from .refine import NAMES, Refined, cone_of, geometry_of, refine_geometry
+from .refine import Refined, cone_of, geometry_of, refine_geometry, values_of
 from .ridges import Ridges, find_ridges, good_pixels, scatter_of
 from .search import Hypothesis, judge, refine, search
 from .starts import same
@@ -32,17 +32,6 @@ START = (20.0, 6.0)  # pixels between a start and the rings that are tried
 
 
 @dataclass(frozen=True)
-class Ring:
-    """A ring with control points: its number from 1, d (angstrom), 2theta (rad), points and residual (pixels)."""
-
-    number: int
-    d: float
-    two_theta: float
-    points: int
-    rms: float
-
-
-@dataclass(frozen=True)
 class Calibrated:
     """A geometry that the frame decides.
 
@@ -51,39 +40,19 @@ class Calibrated:
     refined
         Geometry, control points, residuals and covariance.
     rings
-        Rings with control points.
-    share
-        Share of the points on ridges that lie on rings of the calibrant.
-    present
-        Share of the calibrant's rings, between the first and the last one seen, that are there.
+        Numbers of the rings with control points, from 0.
     score
         Logarithm of the odds against chance.
     """
 
     refined: Refined
-    rings: tuple[Ring, ...]
-    share: float
-    present: float
+    rings: tuple[int, ...]
     score: float
 
     @property
     def values(self) -> dict[str, float]:
         """Parameters by their names in pyFAI, m and rad."""
-        return {name: float(getattr(self.refined.geometry, name)) for name in NAMES}
-
-    @property
-    def errors(self) -> dict[str, float]:
-        """Standard deviations of the refined parameters, m and rad."""
-        diagonal = np.sqrt(np.maximum(np.diag(self.refined.covariance), 0))
-        return dict(zip(self.refined.free, map(float, diagonal), strict=True))
-
-    def correlations(self, least: float) -> list[tuple[str, str, float]]:
-        """Return the pairs of parameters whose correlation is at least ``least``, up to its sign."""
-        sigma = np.sqrt(np.maximum(np.diag(self.refined.covariance), 1e-300))
-        matrix = self.refined.covariance / np.outer(sigma, sigma)
-        free = self.refined.free
-        pairs = [(i, j) for i in range(len(free)) for j in range(i + 1, len(free))]
-        return [(free[i], free[j], float(matrix[i, j])) for i, j in pairs if abs(matrix[i, j]) >= least]
+        return values_of(self.refined.geometry)
 
 
 def calibrate(
@@ -224,7 +193,7 @@ def _decide(found: Sequence[Hypothesis], searched: Sequence[Hypothesis], task: _
 def _judged(found: Hypothesis, task: _Task) -> Calibrated:
     """Return the refined geometry; FrameError unless it explains the rings and is determined by them."""
     best = task.refined(found)
-    rings = () if best is None else _rings(best, task.calibrant, task.lines)
+    rings = () if best is None else _rings(best)
     least = RINGS if task.start is None else RINGS_FROM_START
     if best is None or len(rings) < least:
         raise FrameError(
@@ -237,7 +206,7 @@ def _judged(found: Hypothesis, task: _Task) -> Calibrated:
     check_parameters(best, task.shape)
     if evidence.doubtful and (name := better_calibrant(final.cone, task.ridges, task.calibrant)):
         raise FrameError(f"the rings are rather those of another calibrant, such as {name}: check calibrant")
-    return Calibrated(best, rings, evidence.share, evidence.present, final.score)
+    return Calibrated(best, rings, final.score)
 
 
 def _from_start(start: Any, ridges: Ridges, lines: Floats) -> list[Hypothesis]:
@@ -246,12 +215,6 @@ def _from_start(start: Any, ridges: Ridges, lines: Floats) -> list[Hypothesis]:
     return sorted((judge(cone, ridges, lines) for cone in cones if cone is not None), key=lambda each: -each.score)
 
 
-def _rings(refined: Refined, calibrant: Any, lines: Floats) -> tuple[Ring, ...]:
-    rings = []
-    for number in np.unique(refined.points.rings):
-        residuals = refined.residuals[refined.points.rings == number]
-        if len(residuals) >= POINTS:
-            rms = float(np.sqrt(np.mean(residuals**2)))
-            d = float(calibrant.dspacing[number])
-            rings.append(Ring(int(number) + 1, d, float(lines[number]), len(residuals), rms))
-    return tuple(rings)
+def _rings(refined: Refined) -> tuple[int, ...]:
+    numbers, counts = np.unique(refined.points.rings, return_counts=True)
+    return tuple(map(int, numbers[counts >= POINTS]))

@@ -111,6 +111,23 @@ def nearest_line(angles: Floats, lines: Floats) -> NDArray[np.intp]:
     return np.where(angles - lines[place - 1] < lines[place] - angles, place - 1, place)
 
 
+def ring_shift(one: Cone, other: Cone, points: Floats) -> Floats:
+    """Return how far the rings of another geometry lie from those of one at points (n, 2), pixels, (n,)."""
+    return np.asarray(np.abs(one.two_theta(points) - other.two_theta(points)) / one.slope(points))
+
+
+def ring_angles(spacings: Floats, wavelength: float) -> Floats:
+    """Return the scattering angles (rad) of d-spacings (angstrom, decreasing) that a wavelength (m) reaches."""
+    sines = 1e10 * wavelength / (2 * spacings)
+    return np.asarray(2 * np.arcsin(sines[sines < 1]))
+
+
+def line_gaps(lines: Floats) -> Floats:
+    """Return the distance of each line from the nearest other one."""
+    gaps = np.diff(lines)
+    return np.asarray(np.minimum(np.concatenate([[np.inf], gaps]), np.concatenate([gaps, [np.inf]])))
+
+
 def line_room(lines: Floats) -> Floats:
     """Return the width of the range of angles in which each line is the nearest; at the ends, the gap to the next."""
     gaps = np.diff(lines)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..model.cores import available_cores
-from .cone import LEAST, Cone, nearest_line
+from .cone import LEAST, Cone, line_gaps, nearest_line
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -23,6 +23,7 @@ MOST, FEW = 0.4, 8  # share of the sectors in which a ring has to be clear, unle
 CLEAR = 5.0  # standard deviations by which a ring has to rise above its surroundings
 ROWS = 256  # of the frame that are looked at together, for the memory's sake
 THREADS = 4  # that look at rows, at most
+FLOOR = 0.03  # pixels: no control point is trusted more
 WORST = 1.0  # pixels, error beyond which a point is left out
 ALONE, ENOUGH = 6.0, 6  # pixels between rings that do not bias each other, which are taken alone if there are so many
 
@@ -44,6 +45,11 @@ class ControlPoints:
     points: Floats
     rings: Ints
     errors: Floats
+
+    @property
+    def sigma(self) -> Floats:
+        """Errors, but at least `FLOOR`, (n,)."""
+        return np.asarray(np.hypot(self.errors, FLOOR))
 
     def part(self, which: NDArray[np.generic]) -> ControlPoints:
         """Return the points of an index array."""
@@ -105,12 +111,6 @@ def _measured(near: _Near, which: Ints, scatter: float) -> ControlPoints:
     )
 
 
-def _gaps(lines: Floats) -> Floats:
-    """Return the distance of each line from the next one, rad."""
-    gaps = np.diff(lines)
-    return np.asarray(np.minimum(np.concatenate([[np.inf], gaps]), np.concatenate([gaps, [np.inf]])))
-
-
 def _near(image: NDArray[np.floating], good: Bools, cone: Cone, lines: Floats) -> _Near:
     with ThreadPoolExecutor(min(THREADS, available_cores())) as threads:
         parts = list(threads.map(lambda row: _near_rows(image, good, cone, lines, row), range(0, len(image), ROWS)))
@@ -133,7 +133,7 @@ def _near_rows(image: NDArray[np.floating], good: Bools, cone: Cone, lines: Floa
     gradient = cone.gradient(points)
     slope = np.maximum(np.hypot(*gradient.T), LEAST)
     distance = apart / slope
-    room = _gaps(lines)[ring] / slope
+    room = line_gaps(lines)[ring] / slope
     use = np.abs(distance) < np.minimum(REACH, 0.45 * room)
     slow, fast = slow[use], fast[use]
     return _Near(

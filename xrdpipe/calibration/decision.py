@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..model.errors import FrameError
-from .cone import Cone, nearest_line
-from .refine import FLOOR, NAMES, Refined, cone_of
+from .cone import Cone, line_gaps, nearest_line, ring_shift
+from .refine import Refined, cone_of, geometry_at, values_of
 from .ridges import Ridges
 from .search import FINE, MUTE, Hypothesis
 
@@ -79,7 +79,7 @@ def evidence_of(
     telling = found.labels != MUTE
     place = np.clip(np.searchsorted(lines, angles[telling]), 1, len(lines) - 1)
     chance = float(np.clip(2 * FINE * slope[telling] / (lines[place] - lines[place - 1]), 0, 1).mean())
-    errors = np.hypot(points.errors, FLOOR)
+    errors = points.sigma
     excess = float(np.sqrt(np.mean((refined.residuals / errors) ** 2)))
     rings = np.unique(points.rings)
     means = [np.average(refined.residuals[mine], weights=errors[mine] ** -2) for mine in points.rings == rings[:, None]]
@@ -118,14 +118,14 @@ def _present(image: Floats, good: Bools, cone: Cone, lines: Floats, seen: NDArra
     order = np.argsort(angles)
     angles, points, value = angles[order], points[order], image[slow, fast][order]
     widest = APART * float(cone.slope(points[:: max(len(points) // 10000, 1)]).max())
+    gaps = line_gaps(lines)
     strengths: list[tuple[float, float]] = []
     known = []
     for number in range(seen.min(), seen.max() + 1):
         window = slice(*np.searchsorted(angles, [lines[number] - widest, lines[number] + widest]))
         slope = cone.slope(points[window])
         away = (angles[window] - lines[number]) / slope
-        others = np.delete(lines, number)
-        gap = np.abs(others - lines[number]).min() / np.median(slope) if len(slope) else 0.0
+        gap = gaps[number] / np.median(slope) if len(slope) else 0.0
         on = value[window][np.abs(away) < NEAR]
         sides = [value[window][(sign * away > BASE) & (sign * away < APART)] for sign in (1, -1)]
         if gap > ALONE and min(len(on), *map(len, sides)) >= SHORT:
@@ -176,16 +176,11 @@ def _grid(shape: tuple[int, int]) -> Floats:
 
 def apart(one: Refined, other: Refined, shape: tuple[int, int]) -> float:
     """Return the largest distance of the rings of two geometries on the detector, pixels."""
-    points = _grid(shape)
-    cones = [cone_of(each.geometry) for each in (one, other)]
-    step = np.abs(cones[0].two_theta(points) - cones[1].two_theta(points))
-    return float((step / cones[1].slope(points)).max())
+    return float(ring_shift(cone_of(other.geometry), cone_of(one.geometry), _grid(shape)).max())
 
 
 def check_parameters(refined: Refined, shape: tuple[int, int]) -> None:
     """Raise FrameError unless the control points determine distance, wavelength and the place of every ring."""
-    from pyFAI.geometry import Geometry
-
     geometry, points = refined.geometry, _grid(shape)
     sigma = np.sqrt(np.maximum(np.diag(refined.covariance), 0))
     for name, error in zip(refined.free, sigma, strict=True):
@@ -202,9 +197,9 @@ def check_parameters(refined: Refined, shape: tuple[int, int]) -> None:
             continue
         ends = []
         for sign in (1, -1):
-            values = {each: getattr(geometry, each) for each in NAMES}
+            values = values_of(geometry)
             values[name] += sign * 0.1 * error
-            other = Geometry(detector=geometry.detector, **values)
+            other = geometry_at(values, geometry.detector)
             ends.append(other.tth(points[:, 0] - 0.5, points[:, 1] - 0.5))
         columns.append((ends[0] - ends[1]) / max(0.2 * float(error), 1e-300))
     moved = [number for number, name in enumerate(refined.free) if name != "wavelength"]

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .cone import ring_shift
+from .decision import SMALL
 from .parameters import Parameters
-from .refine import Refined, cone_of, refine_geometry
+from .refine import Refined, cone_of, geometry_at, refine_geometry
 from .ridges import good_pixels, scatter_of
-from .several import SMALL, WORSE, geometry_at
+from .several import WORSE
 
 Floats = NDArray[np.float64]
 
@@ -115,7 +117,5 @@ def displacement(one: Mapping[str, float], other: Mapping[str, float], detector:
     float
         Pixels.
     """
-    at = points - 0.5
-    first, second = (geometry_at(values, detector) for values in (one, other))
-    step = np.abs(first.tth(at[:, 0], at[:, 1]) - second.tth(at[:, 0], at[:, 1]))
-    return float((step / cone_of(first).slope(points)).max())
+    first, second = (cone_of(geometry_at(values, detector)) for values in (one, other))
+    return float(ring_shift(first, second, points).max())

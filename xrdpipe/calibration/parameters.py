@@ -13,6 +13,22 @@ from .orientations import signs, turned
 Floats = NDArray[np.float64]
 
 
+def covariance(jacobian: Floats, residuals: Floats) -> Floats:
+    """Return the covariance of parameters whose residuals are in units of their errors.
+
+    Parameters
+    ----------
+    jacobian
+        Derivatives of the residuals, (n, m); columns may have very different sizes.
+    residuals
+        Residuals, (n,); a scatter that is larger than their errors counts.
+    """
+    size = np.maximum(np.linalg.norm(jacobian, axis=0), 1e-300)
+    scaled = jacobian / size
+    inverse = np.linalg.pinv(scaled.T @ scaled) / np.outer(size, size)
+    return np.asarray(inverse * max(float(np.mean(residuals**2)), 1.0))
+
+
 @dataclass(frozen=True)
 class Parameters:
     """Values of parameters, and the covariance of those that were refined.

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .cone import Cone
+from .cone import Cone, ring_shift
 from .control_points import ControlPoints, control_points
+from .parameters import Parameters, covariance
 
 Floats = NDArray[np.float64]
 
 ROUNDS = 4  # of measuring control points and refining with them, at most
 STILL = 0.005  # pixels: a geometry that moved less is not measured again
-FLOOR = 0.03  # pixels: no control point is trusted more
 FEWEST = 8  # control points
 FAR = 4.0  # standard deviations beyond which a control point is left out
 NAMES = ("dist", "poni1", "poni2", "rot1", "rot2", "rot3", "wavelength")
@@ -51,6 +51,16 @@ class Refined:
         """Root mean square of the residuals, pixels."""
         return float(np.sqrt(np.mean(self.residuals**2)))
 
+    @property
+    def parameters(self) -> Parameters:
+        """The parameters of the geometry, in orientation 3 of the detector."""
+        return Parameters(values_of(self.geometry), self.free, self.covariance)
+
+
+def values_of(geometry: Any) -> dict[str, float]:
+    """Return the parameters of a geometry of pyFAI by their names, m and rad."""
+    return {name: float(getattr(geometry, name)) for name in NAMES}
+
 
 def cone_of(geometry: Any) -> Cone:
     """Return the cone of a geometry of pyFAI, without its rotation about the beam."""
@@ -62,17 +72,26 @@ def cone_of(geometry: Any) -> Cone:
 
 def geometry_of(cone: Cone, detector: Any, wavelength: float) -> Any:
     """Return the geometry of pyFAI that a cone stands for; the rotation about the beam is zero."""
+    turn = np.arctan2(cone.tilt_slow, cone.tilt_fast)
+    slow, fast = np.sin(cone.tilt) * np.sin(turn), np.sin(cone.tilt) * np.cos(turn)
+    pixel = detector.pixel1
+    values = {
+        "dist": cone.length * pixel * np.cos(cone.tilt),
+        "poni1": (cone.slow - cone.length * slow) * pixel,
+        "poni2": (cone.fast - cone.length * fast) * pixel,
+        "rot1": -np.arctan2(fast, np.cos(cone.tilt)),  # the arc cosine of pyFAI's setFit2D rounds to 1e-8 here
+        "rot2": np.arcsin(slow),
+        "rot3": 0.0,
+        "wavelength": wavelength,
+    }
+    return geometry_at({name: float(value) for name, value in values.items()}, detector)
+
+
+def geometry_at(values: Mapping[str, float], detector: Any) -> Any:
+    """Return the geometry of pyFAI with these parameters, m and rad."""
     from pyFAI.geometry import Geometry
 
-    geometry = Geometry(detector=detector, wavelength=wavelength)
-    geometry.setFit2D(
-        1e3 * cone.length * detector.pixel1,
-        cone.fast,
-        cone.slow,
-        float(np.rad2deg(cone.tilt)),
-        float(np.rad2deg(np.arctan2(cone.tilt_slow, cone.tilt_fast))),
-    )
-    return geometry
+    return Geometry(detector=detector, **{name: values[name] for name in NAMES})
 
 
 def refine_geometry(
@@ -117,8 +136,7 @@ def refine_geometry(
         points = _refine(points, refinement, calibrant, fix)
         lines = np.array(_calibrant_at(calibrant, refinement.wavelength).get_2th())
         after = cone_of(refinement)
-        change = np.abs(after.two_theta(points.points) - before.two_theta(points.points)) / after.slope(points.points)
-        if change.max() < STILL:
+        if ring_shift(after, before, points.points).max() < STILL:
             break
     residuals = _residuals(refinement, points, calibrant)
     free = tuple(name for name in NAMES if name not in fix)
@@ -141,19 +159,22 @@ def _refine(points: ControlPoints, refinement: Any, calibrant: Any, fix: Sequenc
     """Refine with the points that are not far off; return these points."""
     for _ in range(3):
         slope = _slope(refinement, points.points)
-        weights = 1 / (slope * np.hypot(points.errors, FLOOR))  # 1 / rad
+        weights = 1 / (slope * points.sigma)  # 1 / rad
         weights /= weights.mean()
         refinement.data = np.column_stack([points.points - 0.5, points.rings, weights])
         refinement.set_tolerance(50)
         refinement.refine3(fix=list(fix))
-        residuals = _residuals(refinement, points, calibrant)
-        scaled = residuals / np.hypot(points.errors, FLOOR)
-        spread = max(1.4826 * float(np.median(np.abs(scaled))), 1.0)
-        kept = np.abs(scaled) < FAR * spread
+        kept = near_their_rings(points, _residuals(refinement, points, calibrant))
         if kept.all() or kept.sum() < FEWEST:
             break
         points = points.part(kept)
     return points
+
+
+def near_their_rings(points: ControlPoints, residuals: Floats) -> NDArray[np.bool_]:
+    """Return which control points are not far off, by the spread of all of them."""
+    scaled = np.abs(residuals) / points.sigma
+    return np.asarray(scaled < FAR * max(1.4826 * float(np.median(scaled)), 1.0))
 
 
 def _slope(geometry: Any, points: Floats) -> Floats:
@@ -168,9 +189,6 @@ def _residuals(geometry: Any, points: ControlPoints, calibrant: Any) -> Floats:
 
 def _covariance(geometry: Any, points: ControlPoints, calibrant: Any, free: Sequence[str]) -> Floats:
     """Return the covariance of the free parameters, from the derivatives of the residuals and their scatter."""
-    from pyFAI.geometry import Geometry
-
-    errors = np.hypot(points.errors, FLOOR)
     columns = []
     for name in free:
         value = getattr(geometry, name)
@@ -178,16 +196,12 @@ def _covariance(geometry: Any, points: ControlPoints, calibrant: Any, free: Sequ
         ends = []
         for sign in (1, -1):
             values = {each: getattr(geometry, each) for each in NAMES} | {name: value + sign * step}
-            other = Geometry(detector=geometry.detector, **values)
+            other = geometry_at(values, geometry.detector)
             lines = np.array(_calibrant_at(calibrant, other.wavelength).get_2th())
             at = points.points - 0.5
             ends.append(other.tth(at[:, 0], at[:, 1]) - lines[points.rings])
-        columns.append((ends[0] - ends[1]) / (2 * step) / _slope(geometry, points.points) / errors)
-    jacobian = np.stack(columns, axis=1)
-    scale = np.linalg.norm(jacobian, axis=0)
-    inverse = np.linalg.pinv((jacobian / scale).T @ (jacobian / scale)) / np.outer(scale, scale)
-    reduced = np.mean((_residuals(geometry, points, calibrant) / errors) ** 2)
-    return np.asarray(inverse * max(float(reduced), 1.0))
+        columns.append((ends[0] - ends[1]) / (2 * step) / _slope(geometry, points.points) / points.sigma)
+    return covariance(np.stack(columns, axis=1), _residuals(geometry, points, calibrant) / points.sigma)
 
 
 def _calibrant_at(calibrant: Any, wavelength: float) -> Any:

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from ..model.errors import FrameError
 from .calibrate import Calibrated
+from .cone import ring_angles
 from .control_points import ControlPoints, control_points
-from .parameters import Parameters
-from .refine import FAR, FLOOR, NAMES, cone_of
+from .decision import LOOSE, SMALL
+from .parameters import Parameters, covariance
+from .refine import NAMES, cone_of, geometry_at, near_their_rings
 from .ridges import good_pixels, scatter_of
 
 Floats = NDArray[np.float64]
@@ -22,8 +24,7 @@ Bounds = Mapping[str, tuple[float, float]]
 AXIS = ("axis1", "axis2")  # of the translation: its slopes against the beam, along pyFAI's axes 1 and 2, rad
 GEOMETRY = NAMES[:6]
 ROUNDS = 3  # of measuring control points with the geometry of all frames
-WORSE, SMALL = 2.0, 0.3  # times the residual of the frames alone, and pixels, beyond which they do not agree
-LOOSE = 0.01  # relative error of distance or wavelength that is too large
+WORSE = 2.0  # times the residual of the frames alone, beyond which they do not agree
 STEEP = 0.3  # rad, of the translation against the beam, at most
 
 
@@ -132,7 +133,7 @@ def fit_views(
     scale = np.array([1e-3 * start[name] if name in ("dist", "wavelength") else 1e-3 for name in free])
     inside = np.clip([start[name] for name in free], low + 1e-9 * scale, high - 1e-9 * scale)
     model = _Model(tuple(views), start, tuple(free), detector, spacings)
-    slopes, errors = model.slopes(inside), np.concatenate([_errors(view) for view in views])
+    slopes, errors = model.slopes(inside), np.concatenate([view.points.sigma for view in views])
 
     def weighted(x: Floats) -> Floats:
         return np.asarray(model.angles(x * scale) / (slopes * errors))
@@ -140,20 +141,12 @@ def fit_views(
     result = least_squares(weighted, inside / scale, bounds=(low / scale, high / scale), x_scale="jac", jac="3-point")
     inner = np.flatnonzero(result.active_mask == 0)  # a parameter at its bound has no error
     jacobian = result.jac[:, inner] / scale[inner]
-    covariance = _inverse(jacobian) * max(float(np.mean(result.fun**2)), 1.0)
     at_bound = [low, result.x * scale, high]
     values = {**start, **model.named(np.choose(result.active_mask.astype(np.intp) + 1, at_bound))}
-    parameters = Parameters(values, tuple(free[int(number)] for number in inner), covariance)
+    parameters = Parameters(values, tuple(free[int(number)] for number in inner), covariance(jacobian, result.fun))
     residuals = np.split(result.fun * errors, np.cumsum([len(view.points.points) for view in views])[:-1])
     frames = tuple(_parameters_of(parameters, view) for view in views)
     return Together(parameters, frames, tuple(views), tuple(residuals))
-
-
-def _inverse(jacobian: Floats) -> Floats:
-    """Return the inverse of J^T J, whose columns may have very different sizes."""
-    size = np.maximum(np.linalg.norm(jacobian, axis=0), 1e-300)
-    scaled = jacobian / size
-    return np.asarray(np.linalg.pinv(scaled.T @ scaled) / np.outer(size, size))
 
 
 @dataclass(frozen=True)
@@ -189,17 +182,6 @@ class _Model:
             sines = 1e10 * values["wavelength"] / (2 * self.spacings[view.points.rings])
             differences.append(angles - 2 * np.arcsin(np.minimum(sines, 1.0)))
         return np.concatenate(differences)
-
-
-def geometry_at(values: Mapping[str, float], detector: Any) -> Any:
-    """Return the geometry of pyFAI with these parameters."""
-    from pyFAI.geometry import Geometry
-
-    return Geometry(detector=detector, **{name: values[name] for name in NAMES})
-
-
-def _errors(view: View) -> Floats:
-    return np.asarray(np.hypot(view.points.errors, FLOOR))
 
 
 def _parameters_of(together: Parameters, view: View) -> Parameters:
@@ -304,9 +286,7 @@ def _robust(
     found = fit_views(views, start, free, detector, spacings, bounds)
     kept = []
     for view, residuals in zip(found.views, found.residuals, strict=True):
-        scaled = np.abs(residuals) / _errors(view)
-        spread = max(1.4826 * float(np.median(scaled)), 1.0)
-        kept.append(replace(view, points=view.points.part(scaled < FAR * spread)))
+        kept.append(replace(view, points=view.points.part(near_their_rings(view.points, residuals))))
     return fit_views(kept, found.parameters.values, free, detector, spacings, bounds)
 
 
@@ -314,8 +294,7 @@ def _measured(found: Together, detector: Any, spacings: Floats) -> list[View]:
     """Return the frames with control points that are measured anew, with the geometry found."""
     result = []
     for view, parameters in zip(found.views, found.frames, strict=True):
-        sines = 1e10 * parameters.values["wavelength"] / (2 * spacings)
-        image, lines = np.asarray(view.image, np.float64), 2 * np.arcsin(sines[sines < 1])
+        image, lines = np.asarray(view.image, np.float64), ring_angles(spacings, parameters.values["wavelength"])
         good = good_pixels(image, view.bad)
         cone = cone_of(geometry_at(parameters.values, detector))
         points = control_points(image, good, cone, lines, scatter_of(image, good))

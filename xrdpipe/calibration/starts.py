@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from .cone import Cone
+from .cone import Cone, ring_shift
 from .ridges import Ridges
 
 Floats = NDArray[np.float64]
@@ -50,8 +50,7 @@ def _direction(points: Floats) -> Floats:
 def same(one: Cone, other: Cone, shape: tuple[int, int], limit: float = 3.0) -> bool:
     """Return whether the rings of two geometries are nowhere on the detector further apart than a limit, pixels."""
     corners = np.array([[0, 0], [0, shape[1]], [shape[0], 0], shape, [shape[0] / 2, shape[1] / 2]], np.float64)
-    step = np.abs(one.two_theta(corners) - other.two_theta(corners)) / one.slope(corners)
-    return bool(step.max() < limit)
+    return bool(ring_shift(one, other, corners).max() < limit)
 
 
 def steep(ridges: Ridges, chains: Ridges, shape: tuple[int, int]) -> Iterator[Cone]:

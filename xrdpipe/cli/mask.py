@@ -19,6 +19,7 @@ from ..io.paths import expand_user
 from ..model.errors import ConfigError
 from ..report.static_mask import reason_rows
 from ..report.tables import print_table
+from .new_files import check_new_files
 
 USAGE = "xrdpipe mask poni=geometry.poni FRAMES... save=mask.npy"
 
@@ -92,18 +93,6 @@ def _plan(words: Sequence[str]) -> Plan:
 
 def _check_files(files: Sequence[Path], plan: Plan) -> None:
     """Raise ConfigError where a file is there already, is an input, or cannot be written."""
-    inputs = {image.path.resolve() for image in plan.images} | {
-        Path(each).resolve() for each in plan.pipeline.inputs().values()
-    }
-    for path in files:
-        if path.resolve() in inputs or (plan.settings.poni and path.resolve() == Path(plan.settings.poni).resolve()):
-            raise ConfigError(f"save={files[0]}: {path} is an input; choose another name")
-        if path.is_dir():
-            raise ConfigError(f"save={files[0]}: {path} is a folder")
-        if path.exists() and not plan.settings.overwrite:
-            raise ConfigError(f"save={files[0]}: {path} is already there; say overwrite=true, or choose another name")
-    parent = next(path for path in files[0].absolute().parents if path.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise ConfigError(
-            f"save={files[0]}: {parent} is {'not writable' if parent.is_dir() else 'a file, not a folder'}"
-        )
+    inputs = [image.path for image in plan.images]
+    inputs += [Path(path) for path in (*plan.pipeline.inputs().values(), plan.settings.poni) if path]
+    check_new_files(files, inputs, plan.settings.overwrite, f"save={files[0]}")

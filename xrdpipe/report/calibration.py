@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 
 from ..calibration.parameters import Parameters
 from .calibration_figures import Drawn, cake_figure, correlation_figure, frame_figure, residual_figure
+from .pages import page_environment, page_part
 
 UNITS = {"dist": "m", "poni1": "m", "poni2": "m", "wavelength": "m"}  # of the others: rad
 MEANINGS = {
@@ -204,17 +204,6 @@ def drift_page(
 
 
 def _render(template: str, **values: Any) -> str:
-    environment, style = _environment()
+    environment = page_environment()
+    style = page_part(environment, "report.css")
     return str(environment.get_template(template).render(style=style, **values))
-
-
-@cache
-def _environment() -> tuple[Any, Any]:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
-    loader = PackageLoader("xrdpipe.report")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment, Markup(loader.get_source(environment, "report.css")[0])

@@ -23,6 +23,7 @@ from ..model.errors import ConfigError
 from ..model.pattern import Pattern
 from ..results.command import repeat_command
 from ..stages.plot.preview import compare_patterns, previews, small_patterns
+from .pages import page_environment, page_part
 from .series import REASONS, ROWS, SeriesOfRun
 
 PATTERNS = 10_000  # most patterns that are drawn
@@ -102,15 +103,11 @@ def plotly_script() -> str:
 @cache
 def _templates() -> tuple[Any, dict[str, Any]]:
     """Return the templates and the parts of every page; by its policy, a page runs only scripts with these hashes."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
-    loader = PackageLoader("xrdpipe.report")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = page_environment()
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    style, script = (Markup(loader.get_source(environment, name)[0]) for name in ("report.css", "report.js"))
+    style, script = (page_part(environment, name) for name in ("report.css", "report.js"))
     scripts = [Markup(plotly_script()), script]
     digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
     return environment, {"style": style, "scripts": scripts, "hashes": " ".join(f"'sha256-{each}'" for each in digests)}

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...calibration.calibrate import Calibrated
-from ...calibration.parameters import Parameters
 from ...calibration.several import Together, View, calibrate_within
 from ...model.errors import FrameError
 from .drift import follow
@@ -60,6 +59,6 @@ def _within_bounds(task: Task, counts: Counts, alone: Calibrated) -> Together:
     refined, bounds = alone.refined, task.bounds
     view = View(*counts, refined.points)
     if all(low <= alone.values[name] <= high for name, (low, high) in bounds.items()):
-        parameters = Parameters(alone.values, refined.free, refined.covariance)
+        parameters = refined.parameters
         return Together(parameters, (parameters,), (view,), (refined.residuals,))
     return calibrate_within(view, alone, bounds, task.detector, np.array(task.calibrant.dspacing))

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...calibration.drift import Constancy, constancy, displacement, follow_frame
 from ...calibration.parameters import Parameters
-from ...calibration.refine import NAMES, Refined
+from ...calibration.refine import Refined, values_of
 from ...execution.progress import Progress
 from ...io.paths import expand_user
 from ...model.errors import ConfigError, FrameError
@@ -87,10 +87,9 @@ def _steps(task: Task) -> list[_Step]:
                 steps.append(_Step(number, image.name, str(error)))
                 progress.advance(f"{image.location}: {error}")
                 continue
-            values = {name: float(getattr(refined.geometry, name)) for name in NAMES}
-            parameters, points = Parameters(values, refined.free, refined.covariance), refined.points.points
+            parameters, points = refined.parameters, refined.points.points
             first = first or parameters
-            shift = displacement(first.values, values, task.detector, points)
+            shift = displacement(first.values, parameters.values, task.detector, points)
             steps.append(_Step(number, image.name, "", parameters, points, refined.rms, shift))
             progress.advance()
     return steps
@@ -109,10 +108,9 @@ def _verdict(task: Task, steps: Sequence[_Step]) -> str:
     frames = [step.parameters for step in steps if step.parameters is not None]
     if not frames:
         return "no frame decides"
-    values = {name: float(getattr(task.start, name)) for name in NAMES}
     points = steps[0].points
     assert points is not None
-    away = displacement(values, frames[0].values, task.detector, points)
+    away = displacement(values_of(task.start), frames[0].values, task.detector, points)
     start = f"the first frame lies {away:.3f} pixels from poni={task.poni.path}"
     if len(frames) < 2:
         return f"one frame decides, so nothing is said about movement; {start}"
@@ -127,10 +125,9 @@ def _row(task: Task, step: _Step) -> dict[str, str]:
     """Return the row of the table: every value with its standard deviation (m, rad), residual and shift (pixels)."""
     row = {"number": str(step.number), "frame": step.name}
     parameters = None if step.parameters is None else task.of_poni(step.parameters)
-    for name in NAMES:
-        if name not in task.fix:
-            row[name] = "" if parameters is None else repr(parameters.values[name])
-            row[f"{name}_sigma"] = "" if parameters is None else f"{parameters.errors[name]:.3g}"
+    for name in task.free:
+        row[name] = "" if parameters is None else repr(parameters.values[name])
+        row[f"{name}_sigma"] = "" if parameters is None else f"{parameters.errors[name]:.3g}"
     row["rms_px"] = "" if parameters is None else f"{step.rms:.4f}"
     row["shift_px"] = "" if parameters is None else f"{step.shift:.4f}"
     return {**row, "error": step.error}
@@ -142,14 +139,13 @@ def _offsets(task: Task, steps: Sequence[_Step]) -> list[dict[str, Any]]:
     first, rows = next((frame for frame in frames if frame is not None), None), []
     for step, frame in zip(steps, frames, strict=True):
         row = {"frame": step.name}
-        for name in NAMES:
-            if name not in task.fix:
-                factor, unit = drift_unit(name)
-                text = ""
-                if frame is not None and first is not None:
-                    offset = factor * (frame.values[name] - first.values[name])
-                    text = f"{offset:+.{1 if unit == 'µm' else 3}f}"
-                row[f"{name} {unit}"] = text
+        for name in task.free:
+            factor, unit = drift_unit(name)
+            text = ""
+            if frame is not None and first is not None:
+                offset = factor * (frame.values[name] - first.values[name])
+                text = f"{offset:+.{1 if unit == 'µm' else 3}f}"
+            row[f"{name} {unit}"] = text
         row["rms px"] = f"{step.rms:.3f}" if frame is not None else ""
         rows.append({**row, "shift px": f"{step.shift:.3f}" if frame is not None else "does not decide"})
     return rows
@@ -159,11 +155,9 @@ def _shown(task: Task, step: _Step) -> dict[str, str]:
     """Return the row of the page: values to two digits of their errors."""
     row = {"frame": step.name}
     parameters = None if step.parameters is None else task.of_poni(step.parameters)
-    for name in NAMES:
-        if name not in task.fix:
-            unit = UNITS.get(name, "rad")
-            value = "" if parameters is None else rounded(parameters.values[name], parameters.errors[name])
-            row[f"{name} ({unit})"] = value
+    for name in task.free:
+        value = "" if parameters is None else rounded(parameters.values[name], parameters.errors[name])
+        row[f"{name} ({UNITS.get(name, 'rad')})"] = value
     row["residual (px)"] = "" if parameters is None else f"{step.rms:.3f}"
     return {**row, "shift (px)": "" if parameters is None else f"{step.shift:.3f}"}
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...calibration.cone import ring_angles
 from ...calibration.control_points import ControlPoints
 from ...calibration.parameters import Parameters
 from ...geometry.geometry import Geometry
@@ -164,12 +165,11 @@ def _calibrated_frame(task: Task, found: Found) -> CalibratedFrame:
         integrator.center_array(task.shape, unit=unit, scale=False) for unit in ("2th_rad", "chi_rad")
     )
     spacings = np.array(task.calibrant.dspacing)
-    sines = 1e10 * found.parameters.values["wavelength"] / (2 * spacings)
     drawn = Drawn(
         *found.counts,
         np.rad2deg(two_theta),
         np.rad2deg(azimuth),
-        np.rad2deg(2 * np.arcsin(sines[sines < 1])),
+        np.rad2deg(ring_angles(spacings, found.parameters.values["wavelength"])),
         found.points.points,
         found.points.rings,
         found.residuals,

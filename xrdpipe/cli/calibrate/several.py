@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...calibration.calibrate import Calibrated
-from ...calibration.refine import NAMES
-from ...calibration.several import AXIS, View, calibrate_together, geometry_at, values_of_frame
+from ...calibration.refine import geometry_at, values_of
+from ...calibration.several import AXIS, View, calibrate_together, values_of_frame
 from ...execution.progress import Progress
 from ...model.errors import FrameError
 from .output import Found, finish, page_path, save_path
@@ -37,7 +37,7 @@ def calibrate_several(task: Task, arguments: Sequence[str]) -> int:
                 alone.append(found)
                 progress.advance()
         frame = ""
-        free = tuple(name for name in NAMES if name not in task.fix) + (AXIS if task.words.distances else ())
+        free = task.free + (AXIS if task.words.distances else ())
         spacings = np.array(task.calibrant.dspacing)
         result = calibrate_together(views, alone, free, task.detector, spacings, task.bounds)
     except FrameError as error:
@@ -60,8 +60,7 @@ def _alone(task: Task, number: int) -> tuple[View, Calibrated]:
     calibrant = task.calibrant if wavelength is None else calibrant_at(words.calibrant, wavelength)
     start = None
     if task.started:
-        first = {name: float(getattr(task.start, name)) for name in NAMES}
-        start = geometry_at(values_of_frame(first, shift, wavelength), task.detector)
+        start = geometry_at(values_of_frame(values_of(task.start), shift, wavelength), task.detector)
     try:
         found = task.calibrate(counts, calibrant, start, tuple({**dict.fromkeys(task.fix), "wavelength": None}))
     except FrameError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from ...calibration.calibrate import Calibrated, calibrate
 from ...calibration.orientations import turned
 from ...calibration.parameters import Parameters
-from ...calibration.refine import NAMES
+from ...calibration.refine import NAMES, values_of
 from ...config.arguments import parse
 from ...config.loader import Loader, force_overrides, to_builtin
 from ...config.settings import Settings, as_list, parse_settings
@@ -30,6 +29,7 @@ from ...model.reference import Reference
 from ...pipeline.pipeline import Pipeline
 from ...pipeline.recipe import Prepared, Recipe, prepared
 from ...stages.source import frame_shape
+from ..new_files import check_new_files
 from .start import begin, calibrant_at, fixed, poni_text
 from .words import USAGE, Words
 
@@ -75,11 +75,10 @@ class Task:
     @cached_property
     def start(self) -> Any:
         """Geometry of pyFAI to begin with, the detector in orientation 3."""
-        begin_with = Geometry(self.poni, self.shape, self._shape_from).integrator
         config = {**json.loads(self.poni.values["detector_config"]), "orientation": 3}
         values = {**self.poni.values, "detector_config": json.dumps(config)}
         upright = Geometry(Poni(self.poni.path, poni_text(values)), self.shape, self._shape_from).integrator
-        for name, value in self.turned({name: float(getattr(begin_with, name)) for name in NAMES}).items():
+        for name, value in self.turned(values_of(self._begun)).items():
             setattr(upright, name, value)
         return upright
 
@@ -118,9 +117,18 @@ class Task:
         return f"{self.images[0].location} has"
 
     @cached_property
+    def _begun(self) -> Any:
+        """Geometry of pyFAI to begin with, in the orientation of the PONI file."""
+        return Geometry(self.poni, self.shape, self._shape_from).integrator
+
+    @property
     def _pixel(self) -> tuple[float, float]:
-        detector = Geometry(self.poni, self.shape, self._shape_from).integrator.detector
-        return float(detector.pixel1), float(detector.pixel2)
+        return float(self._begun.detector.pixel1), float(self._begun.detector.pixel2)
+
+    @property
+    def free(self) -> tuple[str, ...]:
+        """Names of the parameters that are refined."""
+        return tuple(name for name in NAMES if name not in self.fix)
 
     def turned(self, values: Mapping[str, float]) -> dict[str, float]:
         """Return parameters in the orientation of the PONI file instead of 3, or the other way."""
@@ -226,16 +234,4 @@ def check_files(files: Sequence[Path], task: Task) -> None:
     inputs = [part.path for image in task.images for part in (image, *image.parts)]
     inputs += [Path(path) for path in (*task.pipeline.inputs().values(), task.settings.poni) if path]
     inputs.append(Path(expand_user(task.words.calibrant)))
-    taken = {path.resolve() for path in inputs}
-    for path in files:
-        if path.resolve() in taken:
-            raise ConfigError(f"save: {path} is an input; choose another name")
-        if path.is_dir():
-            raise ConfigError(f"save: {path} is a folder")
-        if path.exists() and not task.settings.overwrite:
-            raise ConfigError(f"save: {path} is already there; say overwrite=true, or choose another name")
-        parent = next(each for each in path.absolute().parents if each.exists())
-        if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-            raise ConfigError(
-                f"save: {path}: {parent} is {'not writable' if parent.is_dir() else 'a file, not a folder'}"
-            )
+    check_new_files(files, inputs, task.settings.overwrite, "save")
