@@ -25,7 +25,7 @@ FEWEST = 40  # points on rings that a search needs
 RINGS, RINGS_FROM_START = 3, 2  # with control points, at least
 ALIKE = 0.7  # of the best score, from which on another geometry may be the right one
 RIVALS, RIVAL = 4, 2.0  # how many of them are looked at; pixels between the rings of two that are not the same
-MANY = 50_000  # points on rings, from which on the stronger half is searched first
+MANY = 50_000  # points on rings, from which on most may lie among rings that touch
 CLEARLY = 15.0  # chi-square by which a geometry has to be worse than another
 POINTS = 3  # control points of a ring that counts
 START = (20.0, 6.0)  # pixels between a start and the rings that are tried
@@ -170,7 +170,7 @@ def _searches(task: _Task) -> Iterator[list[Hypothesis]]:
 
 def _decide(found: Sequence[Hypothesis], searched: Sequence[Hypothesis], task: _Task) -> Calibrated:
     """Return the geometry that passes, if it is one alone; FrameError says what is wrong with the best one."""
-    least = ALIKE * found[0].score
+    least = found[0].score - (1 - ALIKE) * abs(found[0].score)
     others = [each for each in searched if each.score > least and not same(each.cone, found[0].cone, task.shape)]
     passed: list[Calibrated] = []
     refusal: FrameError | None = None
@@ -181,8 +181,9 @@ def _decide(found: Sequence[Hypothesis], searched: Sequence[Hypothesis], task: _
             refusal = refusal or error
     if not passed:
         raise refusal or FrameError("no geometry fits")
-    least = ALIKE * max(each.score for each in passed)
-    alike = sorted((each for each in passed if each.score > least), key=lambda each: each.refined.excess)
+    highest = max(each.score for each in passed)
+    least = highest - (1 - ALIKE) * abs(highest)
+    alike = sorted((each for each in passed if each.score >= least), key=lambda each: each.refined.excess)
     best = alike[0]
     for rival in alike[1:]:
         worse = len(rival.refined.residuals) * ((rival.refined.excess / best.refined.excess) ** 2 - 1)  # in chi-square
