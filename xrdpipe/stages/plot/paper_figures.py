@@ -13,6 +13,7 @@ import numpy as np
 from ...model.errors import choice, nearest, require
 from ...model.frame import Frame
 from ...model.pattern import Pattern
+from .colours import SCALES, colour_limits, colour_norm
 from .figures import shrink_image
 from .series import AXES, Floats, Series
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 
 FORMATS = ("pdf", "svg", "png")
-SCALES = ("linear", "sqrt", "log")
 DPI = 300  # resolution of images in a figure, at its printed size
 MM = 1 / 25.4  # inches
 POINT = 25.4 / 72  # mm
@@ -156,20 +156,10 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def _norm(scale: str, values: Any, low: float | None, high: float | None) -> Normalize:
-    """Return the norm of the colours; by default they span the 1st to the 99.5th percentile of the finite values."""
-    from matplotlib.colors import LogNorm, Normalize, PowerNorm
-
-    good = values[np.isfinite(values)]
-    if scale == "log":
-        good = good[good > 0]
-    first, last = np.percentile(good, (1, 99.5)) if good.size else (0.0, 1.0)
-    low = (max(first, 0.0) if scale == "sqrt" else first) if low is None else low
-    high = last if high is None else high
-    if scale == "log":
-        low = low if low > 0 else 1.0
-        return LogNorm(low, max(high, 10 * low))
-    high = high if high > low else low + 1
-    return Normalize(low, high) if scale == "linear" else PowerNorm(0.5, low, high)
+    """Return the norm of the colours, see `colour_limits`."""
+    norm = colour_norm(scale)
+    norm.vmin, norm.vmax = colour_limits(values, scale, low, high)
+    return norm
 
 
 def image_figure(frame: Frame, keys: Image, width: float) -> Figure:
