@@ -27,6 +27,7 @@ FORMATS = ("pdf", "svg", "png")
 DPI = 300  # resolution of images in a figure, at its printed size
 MM = 1 / 25.4  # inches
 POINT = 25.4 / 72  # mm
+LABEL_LENGTH = 16  # characters; longer ones leave no room for the lines
 STYLE: Any = {
     "font.size": 8,
     "axes.labelsize": 8,
@@ -112,21 +113,22 @@ class Waterfall:
     lines
         Largest number of patterns that are drawn as lines; more are drawn as a heat map.
     offset
-        Distance of two lines, counts; None chooses one that fits.
+        Distance of two lines, counts (or their root or logarithm, see ``scale``); None chooses one that fits.
     cmap
         Colour map of the lines, first to last, and of the heat map.
     scale
-        Scale of the colours of the heat map: linear, sqrt or log.
+        Scale of the lines and of the colours of the heat map: linear, sqrt or log; None takes linear for lines and sqrt
+        for colours.
     """
 
     lines: int = 30
     offset: float | None = None
     cmap: str = "cividis"
-    scale: str = "sqrt"
+    scale: str | None = None
 
     def __post_init__(self) -> None:
         require(self.lines >= 0, "lines", self.lines, "a number >= 0 expected")
-        _check_colours(self.cmap, self.scale)
+        _check_colours(self.cmap, self.scale or "sqrt")
 
 
 @contextmanager
@@ -241,15 +243,17 @@ def offset_lines(series: Series, labels: Sequence[Any], title: str, keys: Waterf
     number = len(series.names)
     height = min(1.2 * width, 130)
     figure, axes = _figure(width, height)
-    span = float(np.nanmax(series.intensity) - np.nanmin(series.intensity)) or 1.0
-    offset = keys.offset if keys.offset is not None else float(f"{min(3 / number, 0.6) * span:.1g}")
+    name, transformed = _LINES[keys.scale or "linear"]
+    lines = transformed(series.intensity)
+    span = float(np.nanmax(lines) - np.nanmin(lines)) or 1.0
+    offset = keys.offset if keys.offset is not None else float(f"{min(3 / number, 0.6) * _height(lines):.1g}")
     colours = matplotlib.colormaps[keys.cmap](np.linspace(0, 0.8, number))  # the last ones are too light for a line
     last = float(series.radial[-1])
     text_height = 9 * POINT * 1.1 * (number * offset + span) / (height - 12)  # of a label, in counts
     every = max(1, int(np.ceil(text_height / abs(offset)))) if offset else number
-    for row, (intensity, colour) in enumerate(zip(series.intensity, colours, strict=True)):
+    for row, (intensity, colour) in enumerate(zip(lines, colours, strict=True)):
         axes.plot(series.radial, intensity + row * offset, color=colour, linewidth=0.7, zorder=3 + number - row)
-    end = series.intensity[:, -20:]
+    end = lines[:, -20:]
     level = (
         float(np.nanmedian(end)) if np.isfinite(end).any() else 0.0
     )  # the same for all lines, so that labels are evenly spaced
@@ -261,11 +265,18 @@ def offset_lines(series: Series, labels: Sequence[Any], title: str, keys: Waterf
     beside.tick_params(length=0)
     for tick in beside.get_yticklabels():
         tick.set_parse_math(False)
-    apart = f", lines {offset:g} apart" if offset else ""
-    axes.set(xlabel=AXES.get(series.unit, series.unit), ylabel=f"Intensity (counts{apart})")
+    notes = ["counts"] * (name == "Intensity") + [f"lines {offset:g} apart"] * bool(offset)
+    axes.set(xlabel=AXES.get(series.unit, series.unit), ylabel=f"{name} ({', '.join(notes)})" if notes else name)
     axes.set_xlim(float(series.radial[0]), last)
     axes.minorticks_on()
     return figure
+
+
+def _height(lines: Floats) -> float:
+    """Return a height of lines for their distance: a single strong peak counts for a third of its height at least."""
+    above = lines - np.nanmin(lines, axis=1, keepdims=True)
+    highest = float(np.nanmax(above)) or 1.0
+    return min(max(2 * float(np.nanpercentile(above, 99)), highest / 3), highest)
 
 
 def heat_map(series: Series, labels: Sequence[Any], title: str, keys: Waterfall, width: float) -> Figure:
@@ -296,7 +307,7 @@ def heat_map(series: Series, labels: Sequence[Any], title: str, keys: Waterfall,
         _edges(rows),
         np.ma.masked_invalid(series.intensity),
         cmap=matplotlib.colormaps[keys.cmap],
-        norm=_norm(keys.scale, series.intensity, None, None),
+        norm=_norm(keys.scale or "sqrt", series.intensity, None, None),
         rasterized=True,
     )
     if not monotonic:  # labels beside their rows replace the axis
@@ -334,6 +345,21 @@ def _root(values: Floats) -> Floats:
     return np.sqrt(np.maximum(values, 0))
 
 
+def _signed_root(values: Floats) -> Floats:
+    return np.sign(values) * np.sqrt(np.abs(values))
+
+
+def _logarithm(values: Floats) -> Floats:
+    return np.log10(np.where(values > 0, values, np.nan))
+
+
+_LINES = {
+    "linear": ("Intensity", np.asarray),
+    "sqrt": ("√Intensity", _signed_root),
+    "log": ("log₁₀ Intensity", _logarithm),
+}  # of a waterfall: name of the axis, and what is drawn
+
+
 def _edges(centres: Floats) -> Floats:
     """Return the edges of cells with these centres."""
     middle = (centres[1:] + centres[:-1]) / 2
@@ -341,4 +367,5 @@ def _edges(centres: Floats) -> Floats:
 
 
 def _text(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else "" if value is None else str(value)
+    text = f"{value:.6g}" if isinstance(value, float) else "" if value is None else str(value)
+    return text if len(text) <= LABEL_LENGTH else f"{text[:7]}…{text[-8:]}"
