@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from xrdpipe.model.frame import Frame
+from xrdpipe.stages.plot.colours import colour_norm
 from xrdpipe.stages.plot.figures import ImageFigure
 from xrdpipe.stages.plot.paint import MASK_COLOUR, colour_table, paint
 from xrdpipe.stages.plot.png import encode_png
@@ -37,18 +38,27 @@ def test_a_png_file_holds_its_pixels(pixels: NDArray[np.uint8]) -> None:
     st.floats(-100, 100),
     st.floats(0.5, 100),
     st.sampled_from(["viridis", "gray_r", "tab10"]),
+    st.sampled_from(["linear", "sqrt"]),
+    st.floats(0, 1),
 )
-def test_colours_are_those_of_matplotlib_blended_with_red(
-    values: NDArray[np.float32], share: NDArray[np.float32], low: float, span: float, cmap: str
+def test_colours_are_those_of_matplotlib_blended_with_that_of_the_mask(
+    values: NDArray[np.float32],
+    share: NDArray[np.float32],
+    low: float,
+    span: float,
+    cmap: str,
+    scale: str,
+    opacity: float,
 ) -> None:
-    colours = ScalarMappable(cmap=cmap)
+    colours = ScalarMappable(colour_norm(scale), cmap)
     colours.set_clim(low, low + span)
     table = colour_table(colours)
     assert table is not None
     rgba = np.empty((*values.shape, 4), np.uint8)
-    paint(values, share, low, low + span, table, MASK_COLOUR, rgba)
-    weight = np.sqrt(share)[..., np.newaxis]
-    edges = (values - np.float32(low)) * len(table[:-3]) / span
+    paint(values, share, low, low + span, scale == "sqrt", table, MASK_COLOUR, opacity, rgba)
+    weight = (np.sqrt(share) * np.where(np.isnan(values), 1, opacity))[..., np.newaxis]
+    part = (values - np.float32(low)) / span
+    edges = (np.sqrt(np.maximum(part, 0)) if scale == "sqrt" else part) * len(table[:-3])
     clear = np.isnan(values) | (np.abs(edges - np.round(edges)) > 1e-3)  # between two colours rounding decides
     expected = colours.to_rgba(values, bytes=True)[..., :3] * (1 - weight) + np.array(MASK_COLOUR) * weight
     assert np.abs(rgba[..., :3] - expected)[clear].max(initial=0) < 1.01

@@ -73,7 +73,9 @@ class SectorsFigure(Picture):
         if not self.lines:
             import matplotlib
 
-            ramp = matplotlib.colormaps["viridis"](np.linspace(0, 0.9, len(patterns)))  # its end is too light for a line
+            ramp = matplotlib.colormaps["viridis"](
+                np.linspace(0, 0.9, len(patterns))
+            )  # its end is too light for a line
             colours = DISTINCT if len(patterns) <= len(DISTINCT) else ramp
             for (suffix, pattern), colour in zip(patterns.items(), colours, strict=False):
                 label = suffix if pattern.azimuth_range is None else "{:g}° to {:g}°".format(*pattern.azimuth_range)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SCALES = ("linear", "sqrt", "log")
 PERCENTILES = (1, 99.5)
-SAMPLE = 1 << 16  # about as many values give the percentiles: with all of them a picture takes twice as long
+SAMPLE = 1 << 15  # about as many values give the percentiles: all of them would take as long as the rest of a figure
 
 
 class Colours:

@@ -58,7 +58,7 @@ class Picture:
         self.axes.tick_params(labelsize=8)
         self.bar = self.figure.colorbar(mappable, ax=self.axes, label="Intensity (counts)", pad=0.02)
         if not isinstance(mappable.norm, LogNorm):
-            self.bar.locator = MaxNLocator(5)
+            self.bar.locator = MaxNLocator(4)
         self.bar.ax.tick_params(labelsize=8)
         return self.bar.ax.yaxis
 
@@ -134,9 +134,12 @@ class ImageFigure(Picture):
         masked = frame.masked
         values, share, mean, std = shrink_image(frame.image, masked, PIXELS)
         step = frame.image.shape[0] // values.shape[0]
-        good = values.copy()
+        all_masked = share.min() == 1
+        if not all_masked:
+            self.colours.fit(values, mean, std)
         uncover(read_only(frame.image), step, values)
-        self.colours.fit(good if share.min() < 1 else values, mean, std)
+        if all_masked:
+            self.colours.fit(values, mean, std)
         self.rgba = self._rgba(values, share)
         if self.picture is None:
             self._begin(step)

@@ -42,7 +42,7 @@ def draw_rings(axes: Any, geometry: Geometry, unit: str) -> list[Any]:
     levels = MaxNLocator(MOST, steps=[1, 2, 2.5, 5, 10]).tick_values(float(radial.min()), float(radial.max()))
     axes.autoscale(False)
     # Each label stands on the way from the lowest to the highest value, which ends short of the corner.
-    way = lowest + np.linspace(0, 0.93, 400)[:, np.newaxis] * (highest - lowest)
+    way = lowest + np.linspace(0, 0.9, 400)[:, np.newaxis] * (highest - lowest)
     along = radial[tuple(way.round().astype(int).T)]
     levels = levels[(levels > radial.min()) & (levels < along.max())]
     places = [way[np.abs(along - level).argmin()][::-1] for level in levels]
