@@ -36,7 +36,9 @@ class CakeFigure(Picture):
     def draw(self, cake: Cake, name: str) -> bytes:
         """Return a PNG of a cake; its colours span the cells with pixels, the others are white."""
         values = np.ma.masked_invalid(cake.intensity)
-        self.colours.fit(cake.intensity, float(values.mean()), float(values.std()))
+        z_score = self.colours.z_score is not None  # only that needs mean and deviation, which take time
+        mean, std = (float(values.mean()), float(values.std())) if z_score else (0.0, 1.0)
+        self.colours.fit(cake.intensity, mean, std)
         if self.picture is None:
             extent = (*_ends(cake.radial), *_ends(cake.azimuthal))
             shown = self.colours.mappable

@@ -77,7 +77,9 @@ def colour_norm(scale: str) -> Normalize:
     """Return the norm of matplotlib for a scale: linear, sqrt or log."""
     from matplotlib.colors import LogNorm, Normalize, PowerNorm
 
-    return {"linear": Normalize, "sqrt": lambda: PowerNorm(0.5), "log": LogNorm}[scale]()
+    if scale == "sqrt":
+        return PowerNorm(0.5)
+    return LogNorm() if scale == "log" else Normalize()
 
 
 def colour_limits(

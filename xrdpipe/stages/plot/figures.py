@@ -152,7 +152,8 @@ class ImageFigure(Picture):
         rows, columns = (size * step - 0.5 for size in self.rgba.shape[:2])
         up = self.options.get("origin") == "lower"
         extent = (-0.5, columns, *((-0.5, rows) if up else (rows, -0.5)))
-        self.picture = self.axes.imshow(self.rgba, **({"origin": "upper", "extent": extent} | self.options))
+        options: dict[str, Any] = {"origin": "upper", "extent": extent} | self.options
+        self.picture = self.axes.imshow(self.rgba, **options)
         if "extent" not in self.options:
             self.axes.set(xlabel="Column (pixel)", ylabel="Row (pixel)")
         self.moving += [self.picture, self.add_colour_bar(self.colours.mappable)]
@@ -161,6 +162,7 @@ class ImageFigure(Picture):
 
     def _rgba(self, values: NDArray[np.float32], share: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Return the colours of the values, blended with the colour of masked pixels."""
+        rgba: NDArray[np.uint8]
         if self.table is not None:
             rgba = np.empty((*values.shape, 4), np.uint8)
             low, high = (float(limit) for limit in self.colours.mappable.get_clim())

@@ -80,20 +80,16 @@ def paint(
 
     Parameters
     ----------
-    values
-        Counts, NaN where no pixel has a value, (slow, fast).
-    share
-        Share of masked pixels, (slow, fast).
+    values, share
+        Counts, NaN where no pixel has a value, and share of masked pixels, (slow, fast).
     low, high
         Counts of the first and the last colour.
     root
         The colours follow the square root of the counts above ``low``.
     table
         See `colour_table`.
-    mask
-        Red, green, blue of masked pixels.
-    opacity
-        Opacity of that colour over the image, 0 to 1; where there is no value, it covers all.
+    mask, opacity
+        Red, green, blue of masked pixels, and its opacity over the image, 0 to 1; without a value it covers all.
     rgba
         Output, (slow, fast, 4).
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -353,7 +353,7 @@ def _logarithm(values: Floats) -> Floats:
     return np.log10(np.where(values > 0, values, np.nan))
 
 
-_LINES = {
+_LINES: dict[str, tuple[str, Callable[[Floats], Floats]]] = {
     "linear": ("Intensity", np.asarray),
     "sqrt": ("√Intensity", _signed_root),
     "log": ("log₁₀ Intensity", _logarithm),
