@@ -14,9 +14,12 @@ from matplotlib.cm import ScalarMappable
 from numpy.typing import NDArray
 from PIL import Image
 
+from xrdpipe.model.cake import Cake
 from xrdpipe.model.frame import Frame
+from xrdpipe.model.pattern import Pattern
+from xrdpipe.stages.plot.azimuth import CakeFigure
 from xrdpipe.stages.plot.colours import colour_norm
-from xrdpipe.stages.plot.figures import ImageFigure
+from xrdpipe.stages.plot.figures import ImageFigure, PatternFigure
 from xrdpipe.stages.plot.paint import MASK_COLOUR, colour_table, paint
 from xrdpipe.stages.plot.png import encode_png
 
@@ -82,6 +85,28 @@ def test_the_image_is_where_matplotlib_draws_it(shape: tuple[int, int], keys: di
         assert copied.draw(frame) == drawn.draw(frame)
     assert copied.dots is not None
     assert drawn.dots is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["image", "pattern", "cake"])
+def test_a_figure_has_the_same_bytes_whichever_frames_were_drawn_before_it(kind: str) -> None:
+    base = np.random.default_rng(0).poisson(50, (60, 60)).astype(np.float32)
+    axis = np.arange(60.0)
+
+    def drawn(figure: Any, scale: float) -> bytes:
+        counts = base * np.float32(scale) - 5
+        if kind == "image":
+            picture: bytes = figure.draw(Frame("a", counts))
+        elif kind == "pattern":
+            picture = figure.draw(Pattern(axis, counts[0].astype(float), None, "r_mm"), "a")
+        else:
+            picture = figure.draw(Cake(axis, axis, counts.astype(float), None, "r_mm"), "a")
+        return picture
+
+    new = {"image": ImageFigure, "pattern": PatternFigure, "cake": CakeFigure}[kind]
+    scales = (1.0, 2.2, 0.013, 1000.0, 1.3)
+    one = new({})
+    assert [drawn(one, scale) for scale in scales] == [drawn(new({}), scale) for scale in scales]
 
 
 @pytest.mark.parametrize("keys", [{"alpha": 0.5}, {"interpolation": "bilinear"}])

@@ -218,7 +218,9 @@ def _wanted(rings: list[_Ring], lines: Floats, widths: Floats) -> list[_Ring]:
             ring
             for ring in rings
             if not any(
-                other is not ring and other.height > SMALL * ring.height and _reach(ring, other, lines, widths, distance)
+                other is not ring
+                and other.height > SMALL * ring.height
+                and _reach(ring, other, lines, widths, distance)
                 for other in rings
             )
         ]
@@ -254,8 +256,10 @@ def _power(near: _Near, rings: list[_Ring]) -> float:
     for ring in sorted(_alone(rings), key=lambda ring: -ring.height)[:COMPARED]:
         slope = near.slope[ring.members[ring.use]]
         low, high = np.quantile(slope, [0.25, 0.75])
-        halves = [mean_profile(ring.distance[ring.use][half], near.value[ring.members[ring.use]][half])
-                  for half in (slope < low, slope > high)]
+        halves = [
+            mean_profile(ring.distance[ring.use][half], near.value[ring.members[ring.use]][half])
+            for half in (slope < low, slope > high)
+        ]
         if high > VARIED * low and all(halves):
             ratio = np.log(halves[0].width / halves[1].width)
             powers.append(ratio / np.log(np.median(slope[slope > high]) / np.median(slope[slope < low])))

@@ -97,7 +97,11 @@ def _gaussian(x: Floats, mean: Floats, error: Floats, start: tuple[float, ...]) 
     low = [-np.inf, -np.inf, 0.0, x[0], NARROWEST]
     fitted = least_squares(residuals, start, bounds=(low, [np.inf, np.inf, np.inf, x[-1], x[-1] - x[0]]), max_nfev=30)
     _, _, height, centre, width = fitted.x
-    return Profile(float(centre), float(width), float(height)) if x[0] < centre - width and centre + width < x[-1] else None
+    return (
+        Profile(float(centre), float(width), float(height))
+        if x[0] < centre - width and centre + width < x[-1]
+        else None
+    )
 
 
 def fit_sectors(

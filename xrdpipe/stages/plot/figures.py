@@ -48,7 +48,8 @@ class Picture:
         self.axes.title.set_parse_math(False)
         self.moving: list[Any] = [self.axes.title]
         self.bar: Any = None
-        self.label_width = -1.0
+        self.widest: tuple[float, str] | None = None
+        self.places = [(self.axes, self.axes.get_position(original=True).frozen())]  # before any layout
 
     def add_colour_bar(self, mappable: Any) -> Any:
         """Draw a colour bar beside the axes, and return its axis."""
@@ -60,6 +61,7 @@ class Picture:
         if not isinstance(mappable.norm, LogNorm):
             self.bar.locator = MaxNLocator(4)
         self.bar.ax.tick_params(labelsize=8)
+        self.places.append((self.bar.ax, self.bar.ax.get_position(original=True).frozen()))
         return self.bar.ax.yaxis
 
     def png(self, axis: Any) -> bytes:
@@ -70,19 +72,26 @@ class Picture:
         axis
             Axis of matplotlib whose tick labels change; the layout is computed anew if the width of the widest does.
         """
-        label_width = max((_width(label.get_text()) for label in axis.get_ticklabels()), default=0.0)
-        if label_width != self.label_width:
+        widest = max((_measured(label.get_text()) for label in axis.get_ticklabels()), default=(0.0, ""))
+        if widest != self.widest:
             for artist in self.moving:
                 artist.set_animated(True)
+            for axes, place in self.places:  # or the layout would depend on the one before
+                axes.set_position(place)
+                axes.set_in_layout(True)
             self.figure.set_layout_engine("constrained")
+            # With the same label at all ticks, the layout does not depend on the digits of the first frame.
+            formatter = axis.get_major_formatter()
+            axis.set_major_formatter(lambda value, place: widest[1])
             self.canvas.draw()
+            axis.set_major_formatter(formatter)
             self.figure.set_layout_engine("none")
             if self.bar is not None:  # as high as the image, whatever its aspect
                 image, bar = self.axes.get_position(), self.bar.ax.get_position()
                 self.bar.ax.set_position((bar.x0, image.y0, bar.width, image.height))
                 self.bar.ax.set_in_layout(True)
             self.canvas.draw()
-            self.background, self.label_width = self.canvas.copy_from_bbox(self.figure.bbox), label_width
+            self.background, self.widest = self.canvas.copy_from_bbox(self.figure.bbox), widest
             self.arrange()
         self.canvas.restore_region(self.background)
         self.draw_moving()
@@ -97,9 +106,10 @@ class Picture:
             self.figure.draw_artist(artist)
 
 
-def _width(text: str) -> float:
-    """Return the width of a tick label, in digits."""
-    return sum({".": 0.5, "\N{MINUS SIGN}": 1.32}.get(character, 1.0) for character in text)
+def _measured(label: str) -> tuple[float, str]:
+    """Return the width of a tick label, in digits, and the label with zeros for digits, which are equally wide."""
+    width = sum({".": 0.5, "\N{MINUS SIGN}": 1.32}.get(character, 1.0) for character in label)
+    return width, "".join("0" if character.isdigit() else character for character in label)
 
 
 class ImageFigure(Picture):
@@ -243,7 +253,7 @@ class PatternFigure(Picture):
         margin = 0.01 * (last - first) or 0.5
         if self.axes.get_xlim() != (first - margin, last + margin):
             self.axes.set_xlim(first - margin, last + margin)
-            self.label_width = -1.0
+            self.widest = None
         self.axes.relim()
         self.axes.autoscale_view(scalex=False)
         return self.png(self.axes.yaxis)
