@@ -24,11 +24,12 @@ from ..model.pattern import Pattern
 from ..results.command import repeat_command
 from ..stages.plot.preview import compare_patterns, previews, small_patterns
 from .pages import page_environment, page_part
+from .parts import cakes_and_sectors
 from .series import REASONS, ROWS, SeriesOfRun
 
 PATTERNS = 10_000  # most patterns that are drawn
 JOBS = 16  # most jobs of a sweep whose patterns are drawn
-SERIES = 10  # from this number of patterns on, the page shows a heat map and a waterfall
+SERIES = 5  # from this number of patterns on, the page shows a heat map and a waterfall
 # Keys that belong to one run; the page does not list them as changed settings.
 RUN_KEYS = (
     "poni", "images", "output_dir", "overwrite", "resume", "dry_run", "quiet", "cache", "report", "parallel", "sweep"
@@ -181,6 +182,7 @@ def _run(folder: Path) -> dict[str, Any]:
     files = ["file"] if series.has_other_files else []
     keys = dict.fromkeys(["name", *files, "status", "masked_fraction", *parts, "seconds", "hash"])
     table = _table(series.rows, keys)
+    parts_of_frames = cakes_and_sectors(folder, series)
     drift = [key for key in dict.fromkeys(["total_intensity", "masked_fraction", *columns]) if key in keys]
     return {
         **_common_values(folder, series.run),
@@ -197,8 +199,11 @@ def _run(folder: Path) -> dict[str, Any]:
         "thinned": thinned,
         "shown": len(drawn),
         "series": len(drawn) >= SERIES,
+        "cakes": len(parts_of_frames["cakes"]),
+        "sectors": len(parts_of_frames["sectors"]),
         "data": {
-            "table": table, "names": names, "shown": drawn, "drift": drift, "labels": columns, **patterns
+            "table": table, "names": names, "shown": drawn, "drift": drift, "labels": columns, **patterns,
+            **parts_of_frames,
         },
     }  # fmt: skip
 
