@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "calibrate": "cli.calibrate.command",
+    "completion": "cli.completion.command",
     "doctor": "cli.doctor",
     "inspect": "cli.inspect",
     "look": "cli.look",
@@ -65,6 +66,11 @@ def run_words(words: list[str]) -> int:
     if not words:
         print(NOTHING_TO_DO, file=sys.stderr)
         return 2
+    if words[0] == "--complete":
+        from .completion.answer import answer
+
+        sys.stdout.writelines(f"{line}\n" for line in answer(words[1:]))
+        return 0
     options = words[: words.index("--")] if "--" in words else words
     if "--version" in options:
         print(f"xrdpipe {__version__}")
