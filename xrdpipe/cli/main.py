@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "calibrate": "cli.calibrate.command",
     "completion": "cli.completion.command",
+    "config": "cli.config.command",
     "doctor": "cli.doctor",
     "inspect": "cli.inspect",
     "look": "cli.look",

@@ -77,7 +77,9 @@ class Mask(Stage):
             value = getattr(self, key)
             require(value is None or bool(np.isfinite(value)), key, value, "a finite number or null expected")
         low, high = self.lower_thresh, self.upper_thresh
-        require(low is None or high is None or low <= high, "upper_thresh", high, f"below lower_thresh={low}")
+        require(
+            low is None or high is None or low <= high, "upper_thresh", high, f"lower_thresh={low} or more expected"
+        )
         choice("auto_type", self.auto_type, AUTO_TYPES)
         listed = isinstance(self.file, list) and all(isinstance(each, str) for each in self.file)
         require(self.file is None or isinstance(self.file, str) or listed, "file", self.file, "paths expected, or null")

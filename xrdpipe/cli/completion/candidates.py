@@ -120,7 +120,7 @@ def _values(command: str, words: Sequence[str], word: str, own: str | None) -> C
     """Return values of the key before the equals sign."""
     name, _, value = word.partition("=")
     key = name.lstrip("+~")
-    if not re.fullmatch(r"[\w.]+(/\w+)?", key) or "/" in value and os.path.isdir(os.path.dirname(word)):
+    if not re.fullmatch(r"[\w.]+(/\w+)?", key) or ("/" in value and os.path.isdir(os.path.dirname(word))):
         return Candidates({}, "files")  # a path with an equals sign
     kind = _paths(command, key)
     if kind:

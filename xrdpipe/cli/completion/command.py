@@ -8,8 +8,8 @@ from pathlib import Path
 from ...model.errors import ConfigError, nearest
 
 SHELLS = {
-    "bash": "eval \"$(xrdpipe completion bash)\"        # in ~/.bashrc",
-    "zsh": "eval \"$(xrdpipe completion zsh)\"         # in ~/.zshrc",
+    "bash": 'eval "$(xrdpipe completion bash)"        # in ~/.bashrc',
+    "zsh": 'eval "$(xrdpipe completion zsh)"         # in ~/.zshrc',
     "fish": "xrdpipe completion fish | source        # in ~/.config/fish/config.fish",
 }
 
