@@ -26,6 +26,7 @@ COMMANDS = {
     "inspect": "cli.inspect",
     "look": "cli.look",
     "mask": "cli.mask",
+    "new": "cli.new",
     "replay": "cli.replay",
     "report": "report.report",
 }

@@ -63,7 +63,7 @@ def replay(record: Path, into: Path | None = None, inputs: Path | None = None) -
     folder ``inputs``, by their hash. Raise ConfigError if the record is not usable or an input is missing.
     """
     file = record / "run.json" if record.is_dir() else record
-    recorded_run = _read(file)
+    recorded_run = read_record(file)
     done = [row for row in recorded_run["images"] if row["status"] == "done"]
     if not done:
         raise ConfigError(f"{file}: no image of that run was done, so there is nothing to compare")
@@ -171,7 +171,8 @@ def _same(location: str, digest: str) -> bool:
         return False
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_record(file: Path) -> dict[str, Any]:
+    """Return the content of the ``run.json`` of a run; raise ConfigError if it is none."""
     try:
         recorded_run = json.loads(file.read_text(encoding="utf-8"))
         if recorded_run.get("program") == "xrdpipe" and recorded_run.get("config"):

@@ -15,7 +15,8 @@ from omegaconf._utils import get_omega_conf_dumper
 from omegaconf.errors import OmegaConfBaseException
 
 from ..model.errors import ConfigError, nearest
-from .loader import Loader, conf_dir
+from .described import conf_dir
+from .loader import Loader
 from .schema import build
 from .settings import as_list
 

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -113,7 +114,7 @@ def _keys(group: str, words: Sequence[str], own: str | None) -> dict[str, tuple[
     else:
         found = group_keys(group, files)
     parents = {key.rpartition(".")[0] for key in found}
-    return {(f"{key}." if key in parents else key): tuple(value) for key, value in found.items() if key not in parents}
+    return {key: (each.value, each.text) for key, each in found.items() if key not in parents}
 
 
 def _values(command: str, words: Sequence[str], word: str, own: str | None) -> Candidates:
@@ -169,7 +170,7 @@ def _command_keys(command: str) -> dict[str, str]:
 
 def _config_dir(words: Sequence[str]) -> str | None:
     """Return the folder of ``--config-dir``."""
-    following = [after for word, after in zip(words, words[1:], strict=False) if word in ("--config-dir", "-cd")]
+    following = [after for word, after in pairwise(words) if word in ("--config-dir", "-cd")]
     joined = [word.partition("=")[2] for word in words if word.startswith("--config-dir=")]
     named = [*following, *joined]
     return named[-1] if named and Path(named[-1]).is_dir() else None

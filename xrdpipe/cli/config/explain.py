@@ -46,7 +46,8 @@ def _has(term: str, name: str, text: str) -> bool:
 
 def closest(term: str, keys: Mapping[str, Described]) -> list[str]:
     """Return the keys and groups whose name, or its last part, is nearly the term."""
-    names = {**{key.rpartition(".")[2]: key for key in reversed(keys)}, **{name: name for name in (*GROUPS, *keys)}}
+    last = {key.rpartition(".")[2]: key for key in reversed(list(keys))}
+    names = last | {name: name for name in (*GROUPS, *keys)}
     found = [names[each] for each in get_close_matches(term, names, 3, 0.7)]
     return list(dict.fromkeys(found))
 
