@@ -38,7 +38,7 @@ CLEAR = 2.0  # ratio of bad pixels under a turned mask that is not accidental
 MAX_COVERED = 0.5  # a mask that covers a larger fraction of the signal is considered inverted
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], document: dict[str, Any] | None = None) -> int:
     """Run ``xrdpipe doctor poni=... IMAGE... [mask.file=...]``; return 0 if nothing is wrong, otherwise 1."""
     command = parse(arguments)
     loader = Loader(command.options.config_dir)
@@ -52,6 +52,14 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigError(
             f"{path}: {raw.shape[0]} x {raw.shape[1]} pixels fit the detector of {poni.path} in no orientation"
         )
+    wrong, message = diagnosis(verdict)
+    mask = (groups.get("mask") or {}).get("file")
+    orientation = verdict.best if wrong else verdict.current
+    found = faults(_mask(str(mask)), raw, ring_misfits(raw, poni, orientation, top.cache)) if mask else []
+    if document is not None:
+        document |= _document(path, verdict, message)
+        document |= {"orientation_wrong": wrong, "mask": mask, "mask_faults": found}
+        return int(wrong or bool(found))
     size = f"{raw.shape[0]} x {raw.shape[1]} pixels"
     print(f"{path.name}, {size}, with {poni.name}: evidence against each orientation, in sigma ({SURE:g} is sure)")
     same = detector_orientations(poni, (raw.shape[0], raw.shape[1])) if verdict.current in ORIENTATIONS[:1] else {}
@@ -67,15 +75,18 @@ def main(arguments: Sequence[str]) -> int:
             for number, (words, value) in enumerate(verdict.against.items())
         ]
     )
-    wrong, message = diagnosis(verdict)
     print(message)
-    mask = (groups.get("mask") or {}).get("file")
-    if mask:
-        orientation = verdict.best if wrong else verdict.current
-        for fault in faults(_mask(str(mask)), raw, ring_misfits(raw, poni, orientation, top.cache)):
-            print(f"mask.file={mask}: {fault}")
-            wrong = True
-    return int(wrong)
+    for fault in found:
+        print(f"mask.file={mask}: {fault}")
+    return int(wrong or bool(found))
+
+
+def _document(path: Path, verdict: Verdict, message: str) -> dict[str, Any]:
+    orientations = [
+        {"transform": list(words), "against": value, "apart": verdict.apart[words], "yours": words == verdict.current}
+        for words, value in verdict.against.items()
+    ]
+    return {"frame": path, "message": message, "orientations": orientations, "sure": SURE}
 
 
 def diagnosis(verdict: Verdict) -> tuple[bool, str]:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ..config.arguments import parse
 from ..config.loader import Loader, force_overrides, to_builtin
@@ -24,7 +25,7 @@ from .new_files import check_new_files
 USAGE = "xrdpipe mask poni=geometry.poni FRAMES... save=mask.npy"
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], document: dict[str, Any] | None = None) -> int:
     """``xrdpipe mask poni=... FRAMES... save=mask.npy [keys of a run]``.
 
     Returns
@@ -44,7 +45,10 @@ def main(arguments: Sequence[str]) -> int:
         progress.say(note)
     with progress, handle_signals():
         found = make_static_mask(plan, progress)
-    if not plan.settings.quiet:
+    if document is not None:
+        document |= {"frames": len(plan.images), "used": len(found.frames), "reasons": reason_rows(found)}
+        document |= {"doubts": list(found.doubts), "written": [] if found.doubts else files}
+    elif not plan.settings.quiet:
         print_table(reason_rows(found))
         of = f"{len(found.frames)} of {len(plan.images)} frames used"
         print(f"{of}; {found.together} pixels are seen in the sum of all frames alone")
@@ -56,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
         write_static_mask(save, found, plan)
     except OSError as error:
         raise ConfigError(f"save={save}: cannot be written ({error.strerror})") from error
-    if not plan.settings.quiet:
+    if document is None and not plan.settings.quiet:
         print(f"written: {', '.join(map(str, files))}; use it as mask.file={save}")
     return 0
 

@@ -22,15 +22,18 @@ KEYS = {"from": "", "to": "my_conf"}
 ONE_RUN = ("output_dir", "overwrite", "resume", "dry_run", "quiet")  # keys of one run, which an experiment leaves open
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], document: dict[str, Any] | None = None) -> int:
     """Run ``xrdpipe new experiment NAME [from=FOLDER] [to=FOLDER]``; return 0."""
-    said = document(arguments)
-    print(f"written: {said['written']}, from {said['from']}")
-    print(f"next: {said['next']}")
+    said = _write(arguments)
+    if document is not None:
+        document |= said
+    else:
+        print(f"written: {said['written']}, from {said['from']}")
+        print(f"next: {said['next']}")
     return 0
 
 
-def document(arguments: Sequence[str]) -> dict[str, Any]:
+def _write(arguments: Sequence[str]) -> dict[str, Any]:
     """Write the experiment; return its path, that of the run, and the command line that runs it.
 
     Raises

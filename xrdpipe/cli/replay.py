@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -227,7 +227,7 @@ def _how(old: Path, new: Path) -> str:
         return "differs, and cannot be read as it was written"
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], document: dict[str, Any] | None = None) -> int:
     """Run ``xrdpipe replay FOLDER [output_dir=FOLDER] [inputs=FOLDER]``; return the exit status."""
     places = [word for word in arguments if "=" not in word or Path(word).exists()]
     keys = dict(word.split("=", 1) for word in arguments if word not in places)
@@ -235,5 +235,8 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigError("replay: say xrdpipe replay FOLDER [output_dir=FOLDER] [inputs=FOLDER]")
     folders = {key: Path(value) for key, value in keys.items()}
     compared = replay(Path(places[0]), folders.get("output_dir"), folders.get("inputs"))
-    print(compared.describe())
+    if document is not None:
+        document |= asdict(compared)
+    else:
+        print(compared.describe())
     return compared.status

@@ -79,12 +79,16 @@ def try_report(folder: Path) -> list[str]:
     return []
 
 
-def main(words: Sequence[str]) -> int:
+def main(words: Sequence[str], document: dict[str, Any] | None = None) -> int:
     """``xrdpipe report FOLDER...``: make the page of each; the result is the exit status."""
     if not words or any("=" in word and not Path(word).exists() for word in words):
         raise ConfigError("report: say of which folder, as in xrdpipe report outputs/2026-01-31/12-00-00")
     for word in words:
-        print(write_report(Path(expand_user(word))))
+        page = write_report(Path(expand_user(word)))
+        if document is not None:
+            document.setdefault("pages", []).append(page.absolute())
+        else:
+            print(page)
     return 0
 
 

@@ -15,13 +15,17 @@ SHOWN = (EXPERIMENT, *GROUPS)
 USAGE = "xrdpipe config [KEY, GROUP or WORD...] [words of a run]"
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], document: dict[str, Any] | None = None) -> int:
     """Run ``xrdpipe config [KEY | GROUP | WORD...] [words of a run]``; return 0."""
-    print_text("\n".join(_lines(document(arguments))))
+    said = _said(arguments)
+    if document is not None:
+        document |= said
+    else:
+        print_text("\n".join(_lines(said)))
     return 0
 
 
-def document(arguments: Sequence[str]) -> dict[str, Any]:
+def _said(arguments: Sequence[str]) -> dict[str, Any]:
     """Return what the command says, as plain values.
 
     Raises
