@@ -181,7 +181,7 @@ def read_record(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file}: cannot be read ({error.strerror}); name a results folder") from error
     except (ValueError, AttributeError):
         pass
-    raise ConfigError(f"{file}: not the record of a run")
+    raise ConfigError(f"{file}: not the record of a run; name a results folder, the output_dir of a run")
 
 
 def _compare(name: str, there: Path, here: Path, digest: str, result: Comparison) -> None:

@@ -12,22 +12,12 @@ from ..model.errors import ConfigError
 from .arguments import FILE_KEYS, PATH_KEYS
 from .described import GROUPS, option_files
 from .loader import shipped_option
-from .schema import _dataclass_in, build
+from .schema import TYPES, _dataclass_in, build
 from .settings import Settings, parse_settings
 
 NULL = " or null"
 NONSENSE = "~no such value~"
 PROBES: tuple[Any, ...] = (NONSENSE, -1e9, -(10**9), 10**9, [2.0, 1.0], [NONSENSE])  # wrong for nearly every key
-KINDS = {
-    "bool": "true or false",
-    "int": "a whole number",
-    "float": "a number",
-    "list[float]": "a list of numbers",
-    "list[str]": "a list of names",
-    "dict[str, Any]": "keys with values",
-    "Waterfall": "keys with values",
-    "str": "text",
-}
 PATHS = "a path"
 FILES = "a path, a glob or a list of them"
 
@@ -46,9 +36,9 @@ def allowed(key: str) -> str:
     for text in texts:
         if names_in := re.fullmatch(r"[a-z ]+; allowed: (.*)", text):
             return names_in[1]
-    types = [text for text in texts if text.removesuffix(NULL) in KINDS]
+    types = [text for text in texts if text.removesuffix(NULL) in TYPES.values()]
     others = [text for text in texts if text not in types]
-    said = "; ".join(others or [KINDS[text.removesuffix(NULL)] for text in types[:1]])
+    said = "; ".join(others or [text.removesuffix(NULL) for text in types[:1]])
     nullable = any(text.endswith(NULL) for text in types) and "null" not in said
     return f"{said}, or null" if said and nullable else said
 

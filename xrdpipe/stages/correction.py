@@ -49,7 +49,7 @@ class Correction(Stage):
             if flat.shape != setup.geometry.shape:
                 raise ConfigError(
                     f"correction.flat_file={self.flat_file}: {flat.shape[0]} x {flat.shape[1]} pixels, "
-                    f"{setup.geometry.shape_from} {setup.geometry.shape[0]} x {setup.geometry.shape[1]}"
+                    f"{setup.geometry.shape_from} {setup.geometry.shape[0]} x {setup.geometry.shape[1]}: both must have the same shape"
                 )
             bad = ~(np.isfinite(flat) & (flat > 0))
             if bad.all():

@@ -211,7 +211,7 @@ class Mask(Stage):
                 notes.append(f"mask.file={path}: {read_as}")
         if static.all():
             file = "" if self.file is None else f" and mask.file={self.file}"
-            raise ConfigError(f"mask.edge={self.edge}{file}: every pixel is masked")
+            raise ConfigError(f"mask.edge={self.edge}{file}: every pixel is masked; leave some, as with mask.edge=0")
         return static, tuple(notes)
 
     def read_user_mask(self, setup: Setup, path: str) -> tuple[NDArray[np.bool_], float]:
@@ -228,7 +228,7 @@ class Mask(Stage):
         if user.shape != shape:
             raise ConfigError(
                 f"mask.file={path}: {user.shape[0]} x {user.shape[1]} pixels, {setup.geometry.shape_from} "
-                f"{shape[0]} x {shape[1]}"
+                f"{shape[0]} x {shape[1]}; a mask of the raw frames expected, as xrdpipe mask and xrdpipe look save it"
             )
         marked = user != 0
         value = user[marked][0] if marked.any() else np.float32(1)

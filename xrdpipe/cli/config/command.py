@@ -68,7 +68,7 @@ def _config_dir(words: Sequence[str]) -> str | None:
 
     directory = parse(words).options.config_dir if any(word.startswith("-") for word in words) else None
     if directory is not None and not os.path.isdir(directory):
-        raise ConfigError(f"--config-dir {directory}: no such folder")
+        raise ConfigError(f"--config-dir {directory}: no such folder; one with your options expected, mask/mine.yaml")
     return directory
 
 
