@@ -28,6 +28,8 @@ USAGE
   xrdpipe doctor poni=FILE IMAGE        is the frame in the orientation of its PONI, and its mask? (mask.file=...)
   xrdpipe mask poni=FILE IMAGE... save=mask.npy   the static mask of a series: what is bad in every frame, and why
   xrdpipe look poni=FILE IMAGE...       a page in the browser: see frame, mask and pattern, change keys, draw a mask
+  xrdpipe config [KEY or WORD] [...]    show, search and explain keys: value, meaning, what is allowed, where it is set
+  xrdpipe new experiment NAME           the last run as a commented YAML file, to be edited and run again
   xrdpipe replay FOLDER                 run a record again and compare, byte by byte
   xrdpipe report FOLDER                 make report.html of a run or a sweep again
 
@@ -76,13 +78,17 @@ A page (.html) beside the file of save= shows rings, residuals and the cake; rep
 """
 
 TAIL = """\
+COMPLETION
+  eval "$(xrdpipe completion bash)"        in ~/.bashrc; or zsh in ~/.zshrc
+  xrdpipe completion fish | source         in ~/.config/fish/config.fish
+
 OPTIONS
   -m, --multirun       a sweep
   --cfg job            show the resulting configuration, and where each value is from (--cfg hydra: Hydra's own)
   --info [defaults]    show which files it is made of, in which order; searchpath: the folders they are looked for in
   --config-dir DIR     a folder with your own options: DIR/mask/mine.yaml, then mask=mine
   --config-name NAME   another top-level file than config.yaml
-  -sc install=bash     tab completion: eval "$(xrdpipe -sc install=bash)"
+  --json               one JSON document on stdout, messages and progress on stderr
   --version, --help
 
 EXIT STATUS

@@ -25,6 +25,6 @@ def wrapped(start: str, text: str) -> str:
     return "\n".join(lines or [start.rstrip()])
 
 
-def print_text(text: str) -> None:
-    """Print a text; characters that a terminal would take for commands are shown as they are written in Python."""
-    print("".join(each if each.isprintable() or each in "\n" else repr(each)[1:-1] for each in text))
+def printable(text: str) -> str:
+    """Return a text whose characters that a terminal would take for commands are as they are written in Python."""
+    return "".join(each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in text)

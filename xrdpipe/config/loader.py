@@ -67,9 +67,7 @@ class Loader(CachingLoader):
 
     def __init__(self, config_dir: str | None = None) -> None:
         if config_dir is not None and not os.path.isdir(config_dir):
-            raise ConfigError(
-                f"--config-dir {config_dir}: no such folder; one with your options expected, mask/mine.yaml"
-            )
+            raise ConfigError(f"--config-dir {config_dir}: no such folder; one with options, mask/mine.yaml, expected")
         if config_dir is not None:
             _refuse_bombs(Path(config_dir))
         super().__init__(conf_dir(), config_dir)

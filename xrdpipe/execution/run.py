@@ -27,6 +27,7 @@ from ..model.errors import ConfigError
 from ..model.naming import compact_names
 from ..model.record import Outcome, failed_outcome
 from ..model.reference import Taken
+from ..pipeline.pipeline import Pipeline
 from ..pipeline.recipe import Recipe, prepared
 from ..report.report import try_report
 from ..results.folder import WAYS_OUT, Folder
@@ -107,6 +108,7 @@ def run(
         _check_combination(source, settings, bool(arrays) or job is not None)
         arrivals, values = _watch(source, settings, values, write, stack)
         if source.supplies and names is None:
+            Pipeline.of(groups, settings.stages)  # a wrong value is refused before anything is made
             values = _supply_frames(source, settings, values, write, stack)
         values, merged = with_static_masks(values, arrays or {}, write, arrivals is not None, stack)
         plan = Plan.of(values, arrays or {}, write, names or {}, arrivals, merged, looks_late=True)

@@ -63,9 +63,7 @@ def write_report(folder: Path) -> Path:
     elif (folder / "run.json").is_file():
         text = _page("run.html.j2", **_run(folder))
     else:
-        raise ConfigError(
-            f"{folder}: neither a run nor a sweep, it has no run.json and no sweep.csv; name an output_dir"
-        )
+        raise ConfigError(f"{folder}: neither a run nor a sweep, it has no run.json and no sweep.csv; name its folder")
     path = folder / "report.html"
     write_text(path, text)
     return path

@@ -91,11 +91,12 @@ class Background(Stage):
         for key, is_set in (("scale", self.scale == AUTO), ("monitor", self.monitor is not None)):
             if is_set and self.file is None:
                 raise ConfigError(
-                    f"background.{key}={getattr(self, key)}: there is no background.file; say which file it is for"
+                    f"background.{key}={getattr(self, key)}: there is no background.file; say background.file=..."
                 )
         if self.fit_range is not None and poni.wavelength is None:
             raise ConfigError(
-                f"background.fit_range: is in q and needs a wavelength, which {poni.path} does not have; say geometry.wavelength=..."
+                f"background.fit_range: is in q and needs a wavelength, which {poni.path} does not have; "
+                "say geometry.wavelength=... (m)"
             )
         if self._monitor is not None:
             self._monitor.check()

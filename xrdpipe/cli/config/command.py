@@ -8,7 +8,7 @@ from typing import Any
 
 from ...config.described import GROUPS, conf_dir, described_keys, described_option, option_files
 from ...model.errors import ConfigError
-from ..text import print_text, wrapped
+from ..text import printable, wrapped
 from .explain import EXPERIMENT, closest, explain, find, group_summary, known_keys, known_options
 
 SHOWN = (EXPERIMENT, *GROUPS)
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str], document: dict[str, Any] | None = None) -> in
     if document is not None:
         document |= said
     else:
-        print_text("\n".join(_lines(said)))
+        print(printable("\n".join(_lines(said))))
     return 0
 
 
@@ -47,7 +47,8 @@ def _said(arguments: Sequence[str]) -> dict[str, Any]:
     texts = {key: each.text for key, each in keys.items()}
     hits, near = find([name, *terms[1:]], texts | known_options(config_dir)), closest(name, keys)
     if not hits and not near:
-        raise ConfigError(f"config: no key has {' and '.join(terms)} in its name or meaning; xrdpipe config lists all")
+        looked_for = printable(" and ".join(terms))
+        raise ConfigError(f"config: no key has {looked_for} in its name or meaning; xrdpipe config GROUP lists all")
     described = {key: keys[key]._asdict() if key in keys else {"value": "", "text": text} for key, text in hits.items()}
     return {"search": " ".join(terms), "near": [key for key in near if key not in hits], "keys": described}
 
@@ -68,7 +69,7 @@ def _config_dir(words: Sequence[str]) -> str | None:
 
     directory = parse(words).options.config_dir if any(word.startswith("-") for word in words) else None
     if directory is not None and not os.path.isdir(directory):
-        raise ConfigError(f"--config-dir {directory}: no such folder; one with your options expected, mask/mine.yaml")
+        raise ConfigError(f"--config-dir {directory}: no such folder; one with options, mask/mine.yaml, expected")
     return directory
 
 
