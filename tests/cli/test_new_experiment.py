@@ -38,6 +38,20 @@ def test_the_experiment_of_a_run_gives_its_bytes_from_any_folder(here: Path, mon
     assert len(results(folder)) == 6
 
 
+def test_paths_on_the_command_line_replace_the_images_of_an_experiment(here: Path) -> None:
+    folder = here / "my" / "experiment"
+    folder.mkdir(parents=True)
+    (folder / "day.yaml").write_text("# @package _global_\nimages: data/ni_1.tiff\n")
+    words = ("--config-dir", "my", "experiment=day", P, "dry_run=true", "plot=none")
+    for images, expected in {
+        (): {"ni_1"},
+        ("data/ni_2.tiff",): {"ni_2"},
+        ("images=data/ni_2.tiff", "data/ni_3.tiff"): {"ni_2", "ni_3"},
+    }.items():
+        told = call(*words, *images)
+        assert {name for name in ("ni_1", "ni_2", "ni_3") if f"{name}.chi" in told.out} == expected
+
+
 def test_it_holds_what_differs_with_its_meaning_and_nothing_else(here: Path) -> None:
     assert call(*RUN, "output_dir=old", "quiet=true").status == 0
     assert call("new", "experiment", "mine", "from=old", "to=conf").status == 0

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..config.arguments import parse
 from ..config.loader import Loader, force_overrides, to_builtin
 from ..config.schema import build
-from ..config.settings import as_list, parse_settings
+from ..config.settings import all_images, parse_settings
 from ..execution.plan import geometry_file
 from ..geometry.orientation import (
     ORIENTATIONS,
@@ -42,11 +42,12 @@ def main(arguments: Sequence[str], document: dict[str, Any] | None = None) -> in
     """Run ``xrdpipe doctor poni=... IMAGE... [mask.file=...]``; return 0 if nothing is wrong, otherwise 1."""
     command = parse(arguments)
     loader = Loader(command.options.config_dir)
-    values = to_builtin(loader.compose(force_overrides(command.overrides), command.options.config_name or "config"))
+    overrides = force_overrides(command.overrides)
+    values = to_builtin(loader.compose(overrides, command.options.config_name or "config"))
     top, groups = parse_settings(values)
     source = build(groups["source"], "source", Source)
     poni = geometry_file(top)
-    path, raw = _first(expand([*as_list(top.images), *command.images]))
+    path, raw = _first(expand(all_images(top.images, command.images, overrides)))
     verdict = compare_orientations(raw, poni, source.transform, top.cache)
     if not verdict.against:
         raise ConfigError(

@@ -159,7 +159,7 @@ def run_command(command: Command, words: Sequence[str], document: dict[str, Any]
     """Run the pipeline or a sweep, or show the configuration; return the exit status."""
     from ..config.hydra_internals import application
     from ..config.loader import Loader, force_overrides, is_sweep, run_mode, to_builtin
-    from ..config.settings import as_list
+    from ..config.settings import all_images
     from .document import run_document, sweep_document
 
     if command.options.help:  # as in -mh
@@ -202,7 +202,7 @@ def run_command(command: Command, words: Sequence[str], document: dict[str, Any]
         from ..execution.run import run
 
         values = to_builtin(cfg)
-        values["images"] = [*as_list(values.get("images")), *command.images]
+        values["images"] = all_images(values.get("images"), command.images, overrides)
         result = run(values, words)
         if document is not None:
             document |= run_document(result)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..config.arguments import parse
 from ..config.loader import Loader, force_overrides, to_builtin
-from ..config.settings import as_list
+from ..config.settings import all_images
 from ..execution.interruption import handle_signals
 from ..execution.plan import Plan
 from ..execution.progress import Progress
@@ -83,7 +83,7 @@ def _plan(words: Sequence[str]) -> Plan:
     loader = Loader(command.options.config_dir)
     chosen = [] if any(word.startswith("mask=") for word in overrides) else ["mask=series"]
     values = to_builtin(loader.compose([*chosen, *overrides], command.options.config_name or "config"))
-    values["images"] = [*as_list(values.get("images")), *command.images]
+    values["images"] = all_images(values.get("images"), command.images, overrides)
     plan = Plan.of(values, {}, False, {})
     if plan.settings.output_dir:
         raise ConfigError(

@@ -108,9 +108,9 @@ def _comment(folder: Path, record: dict[str, Any], to: str, name: str) -> str:
             f"The run of {record['started'][:10]} in {folder.absolute()}: what differs from the defaults",
             "",
             f"  {_command(to, name)}",
-            f"  {_command(to, name)} images='other/*.tiff'",
+            f"  {_command(to, name)} other/*.tiff",
             "",
-            "What is typed wins over this file. Delete poni and images to name them on the command line.",
+            "What is typed wins over this file.",
         ]
     )
 

@@ -18,7 +18,7 @@ from ..model.errors import ConfigError, nearest
 from .described import conf_dir
 from .loader import Loader
 from .schema import build
-from .settings import as_list
+from .settings import all_images
 
 TYPED = "command line"
 COLUMN = 50  # column of the origins, if the values are shorter
@@ -120,7 +120,7 @@ def trace_config(
             loader.set(key, TYPED, value)
     values: Any = _values(cfg, resolve)
     if images:
-        values["images"] = [*as_list(values["images"]), *images]
+        values["images"] = all_images(values["images"], images, overrides)
         loader.set(("images",), TYPED, values["images"])
     for group, part in values.items():
         if isinstance(part, dict) and "_target_" in part:
