@@ -160,7 +160,7 @@ def run_command(command: Command, words: Sequence[str], document: dict[str, Any]
     from ..config.hydra_internals import application
     from ..config.loader import Loader, force_overrides, is_sweep, run_mode, to_builtin
     from ..config.settings import all_images
-    from .document import run_document, sweep_document
+    from .document import sweep_document
 
     if command.options.help:  # as in -mh
         return main(["--help"])
@@ -199,23 +199,24 @@ def run_command(command: Command, words: Sequence[str], document: dict[str, Any]
             if document is not None:
                 document |= sweep_document(swept)
             return swept.status
-        from ..execution.run import run
-
         values = to_builtin(cfg)
         values["images"] = all_images(values.get("images"), command.images, overrides)
-        result = run(values, words)
-        if document is not None:
-            document |= run_document(result)
-        elif not values["quiet"] and result.folder is not None:
-            _print_summary(result)
-        _say_judgement(result)
-        return result.status
+        return _run_once(values, words, document)
     return 0
 
 
-def _say_judgement(result: Run) -> None:
+def _run_once(values: dict[str, Any], words: Sequence[str], document: dict[str, Any] | None) -> int:
+    from ..execution.run import run
+    from .document import run_document
+
+    result = run(values, words)
+    if document is not None:
+        document |= run_document(result)
+    elif not values["quiet"] and result.folder is not None:
+        _print_summary(result)
     if result.judgement:
         print(f"xrdpipe: {result.judgement}", file=sys.stderr)
+    return result.status
 
 
 def _print_summary(result: Run) -> None:

@@ -108,7 +108,6 @@ def run(
         _check_combination(source, settings, bool(arrays) or job is not None)
         arrivals, values = _watch(source, settings, values, write, stack)
         if source.supplies and names is None:
-            Pipeline.of(groups, settings.stages)  # a wrong value is refused before anything is made
             values = _supply_frames(source, settings, values, write, stack)
         values, merged = with_static_masks(values, arrays or {}, write, arrivals is not None, stack)
         plan = Plan.of(values, arrays or {}, write, names or {}, arrivals, merged, looks_late=True)
@@ -147,6 +146,7 @@ def _supply_frames(
     source: Source, settings: Settings, values: Mapping[str, Any], write: bool, stack: ExitStack
 ) -> dict[str, Any]:
     """Let the source create its frames in the results folder, or in a temporary folder if nothing is written."""
+    Pipeline.of(parse_settings(values)[1], settings.stages)  # a wrong value is refused before anything is made
     if not write or settings.dry_run:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="xrdpipe-"))
         return source.supply(dict(values), Path(folder))
