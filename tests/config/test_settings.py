@@ -46,7 +46,7 @@ def checked(*overrides: str, config_dir: Path | None = None) -> Pipeline:
         ("stages=[mask,mask]", r"^stages=.*mask stands there twice"),
         ("stages=[msak]", r"^stages: there is no stage 'msak'"),
         ("stages=[source]", r"^stages: there is no stage 'source'"),
-        ("stages=mask", r"^stages=mask: list\[str\] expected"),
+        ("stages=mask", r"^stages=mask: a list of names expected"),
         ("parallel.n_jobs=0", r"^parallel\.n_jobs=0: -1 \(all cores\) or a number >= 1"),
         ("parallel.backend=treading", r"^parallel\.backend=treading: unknown; did you mean 'threading'"),
         ("parallel.jobs=3", r"^parallel\.jobs: no such key; did you mean '(parallel\.)?n_jobs'"),
