@@ -371,7 +371,7 @@ def test_a_figure_that_cannot_be_made_costs_no_frame(
         (["plot.width=8.5"], "plot.width=8.5: 40 to 400 mm expected"),
         (["plot.image.cmap=cividiss"], "plot.image.cmap=cividiss: no such colour map; did you mean 'cividis'?"),
         (["plot.image.scale=cubic"], "plot.image.scale=cubic: unknown; allowed: linear, sqrt, log"),
-        (["plot.image.vmin=low"], "plot.image.vmin=low: float or null expected"),
+        (["plot.image.vmin=low"], "plot.image.vmin=low: a number or null expected"),
         (["plot.pattern.color=blau"], "plot.pattern.color=blau: a colour expected"),
         (["plot.pattern.linewidth=0"], "plot.pattern.linewidth=0.0: points"),
         (["plot.waterfall.offsett=3"], "plot.waterfall.offsett: no such key; did you mean 'plot.waterfall.offset'?"),

@@ -18,15 +18,10 @@ from yaml import YAMLError
 from ..io.writing import write_text
 from ..model.errors import ConfigError, nearest
 from .arguments import literal
+from .described import conf_dir
 from .hydra_internals import CachingLoader
 from .refusals import _refuse_address, _refuse_bombs, _refuse_code
 from .settings import Settings, expand_paths
-
-
-def conf_dir() -> Path:
-    """Return the folder of the shipped configuration: in an installed package, or next to it in a checkout."""
-    package = Path(__file__).parents[1]
-    return next(path for path in (package / "conf", package.parent / "conf") if path.is_dir())
 
 
 @cache
@@ -72,7 +67,7 @@ class Loader(CachingLoader):
 
     def __init__(self, config_dir: str | None = None) -> None:
         if config_dir is not None and not os.path.isdir(config_dir):
-            raise ConfigError(f"--config-dir {config_dir}: no such folder")
+            raise ConfigError(f"--config-dir {config_dir}: no such folder; one with options, mask/mine.yaml, expected")
         if config_dir is not None:
             _refuse_bombs(Path(config_dir))
         super().__init__(conf_dir(), config_dir)

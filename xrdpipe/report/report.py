@@ -64,7 +64,7 @@ def write_report(folder: Path) -> Path:
     elif (folder / "run.json").is_file():
         text = _page("run.html.j2", **_run(folder))
     else:
-        raise ConfigError(f"{folder}: neither a run nor a sweep, it has no run.json and no sweep.csv")
+        raise ConfigError(f"{folder}: neither a run nor a sweep, it has no run.json and no sweep.csv; name its folder")
     path = folder / "report.html"
     write_text(path, text)
     return path
@@ -80,12 +80,16 @@ def try_report(folder: Path) -> list[str]:
     return []
 
 
-def main(words: Sequence[str]) -> int:
+def main(words: Sequence[str], document: dict[str, Any] | None = None) -> int:
     """``xrdpipe report FOLDER...``: make the page of each; the result is the exit status."""
     if not words or any("=" in word and not Path(word).exists() for word in words):
         raise ConfigError("report: say of which folder, as in xrdpipe report outputs/2026-01-31/12-00-00")
     for word in words:
-        print(write_report(Path(expand_user(word))))
+        page = write_report(Path(expand_user(word)))
+        if document is not None:
+            document.setdefault("pages", []).append(page.absolute())
+        else:
+            print(page)
     return 0
 
 
