@@ -30,7 +30,7 @@ import os, signal, sys
 import multiprocessing, subprocess, tempfile  # before they miss what their POSIX half needs
 for module in ("grp", "pty", "pwd", "resource", "termios"):
     sys.modules[module] = None
-for name in ("getuid", "geteuid", "getgid", "killpg", "mkfifo", "pread", "sched_getaffinity", "setsid", "uname"):
+for name in ("getuid", "geteuid", "getgid", "killpg", "mkfifo", "pread", "sched_getaffinity", "setsid"):
     delattr(os, name)
 for name in ("SIGALRM", "SIGHUP", "SIGKILL", "SIGUSR1", "SIGUSR2"):
     delattr(signal, name)
@@ -83,12 +83,14 @@ def test_a_name_that_the_terminal_cannot_show_is_escaped(
 
 
 @pytest.mark.slow
-def test_a_run_in_a_locale_of_ascii_is_the_same(frames: list[Path], poni: Path, tmp_path: Path) -> None:
+def test_a_run_in_a_locale_of_ascii_writes_the_same_files(frames: list[Path], poni: Path, tmp_path: Path) -> None:
     frames[0].rename(tmp_path / "ångström.tiff")
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     for folder, env in (("one", {}), ("two", plain)):
         assert xrdpipe(P, "ångström.tiff", f"output_dir={folder}", *FAST, cwd=tmp_path, env=env).status == 0
-    assert results(tmp_path / "one") == results(tmp_path / "two") != {}
+    one, two = (results(tmp_path / folder)["ångström.chi"].splitlines() for folder in ("one", "two"))
+    # The header escapes the name.
+    assert [line for line in one if b"ngstr" not in line] == [line for line in two if b"ngstr" not in line]
 
 
 @pytest.mark.slow
@@ -154,7 +156,7 @@ def test_names_are_such_that_windows_can_write_them() -> None:
         Reference("", path=Path("nul.tif")),
         *(Reference("", path=Path("a.h5"), dataset=f"/e/{x}") for x in ("x:1", "y")),
     ]
-    assert [frame.name for frame in assign_names(references)] == ["_nul", "a_x_1", "a_y"]
+    assert [frame.name for frame in assign_names(references)] == ["_nul", "a_h5_x_1", "a_h5_y"]
 
 
 @pytest.mark.usefixtures("windows")
