@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import io
 import logging
@@ -60,7 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     status = 0
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")  # file names are bytes in any encoding
+        codecs.register_error("xrdpipe", _escape)
+        sys.stdout.reconfigure(errors="xrdpipe")
     if not (root := logging.getLogger()).handlers:
         root.addHandler(logging.NullHandler())  # messages of libraries belong in xrdpipe.log
     try:
@@ -89,6 +91,14 @@ def run_with_json(words: list[str]) -> int:
     json.dump({"program": "xrdpipe", "version": __version__, "exit_status": status, **finite(document)}, sys.stdout)
     print()
     return status
+
+
+def _escape(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Write a file name as the bytes that it is, and escape what the encoding of the terminal or pipe lacks."""
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.lookup_error("backslashreplace")(error)
 
 
 def run_words(words: list[str], document: dict[str, Any] | None = None) -> int:

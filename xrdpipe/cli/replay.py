@@ -70,7 +70,7 @@ def replay(record: Path, into: Path | None = None, inputs: Path | None = None) -
     if (file.parent / JOURNAL).exists():
         raise ConfigError(f"{file}: that run did not end; finish it first with resume=true")
     result = Comparison()
-    with tempfile.TemporaryDirectory(prefix="xrdpipe-replay-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="xrdpipe-replay-", ignore_cleanup_errors=True) as scratch:
         current = Inputs(inputs.absolute() if inputs else None, Path(scratch) / "inputs")
         inputs_then = {what: _beside(each, file.parent) for what, each in recorded_run["inputs"].items()}
         now = {each["given"]: current.find(what, each) + each.get("inside", "") for what, each in inputs_then.items()}

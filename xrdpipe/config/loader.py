@@ -23,6 +23,13 @@ from .hydra_internals import CachingLoader
 from .refusals import _refuse_address, _refuse_bombs, _refuse_code
 from .settings import Settings, expand_paths
 
+EXTRAS = {  # options of plug-ins of Hydra, and what installs them
+    "hydra/sweeper=optuna": "optuna",
+    "hydra/launcher=slurm": "slurm",
+    "hydra/launcher=submitit_local": "slurm",
+    "hydra/launcher=submitit_slurm": "slurm",
+}
+
 
 @cache
 def shipped_defaults() -> dict[str, Any]:
@@ -102,7 +109,9 @@ class Loader(CachingLoader):
         if isinstance(error, MissingConfigException) and error.missing_cfg_file:
             group, _, option = error.missing_cfg_file.rpartition("/")
             if group and error.options:
-                return f"{group}={option}: no such option; {nearest(option, error.options)}"
+                extra = EXTRAS.get(f"{group}={option}")
+                way_out = f"pip install 'xrdpipe[{extra}]'" if extra else nearest(option, error.options)
+                return f"{group}={option}: no such option; {way_out}"
             return f"{error.missing_cfg_file}: no such configuration file"
         cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
         text = str(error)

@@ -148,7 +148,7 @@ def _supply_frames(
     """Let the source create its frames in the results folder, or in a temporary folder if nothing is written."""
     Pipeline.of(parse_settings(values)[1], settings.stages)  # a wrong value is refused before anything is made
     if not write or settings.dry_run:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="xrdpipe-"))
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="xrdpipe-", ignore_cleanup_errors=True))
         return source.supply(dict(values), Path(folder))
     holds_results = settings.output_dir and Folder(Path(settings.output_dir)).run
     if holds_results and not (settings.overwrite or settings.resume):

@@ -136,7 +136,8 @@ def paper_style() -> Iterator[None]:
     """Return a context in which one thread draws figures in the style of a paper."""
     import matplotlib
 
-    with _drawing, matplotlib.rc_context(STYLE):
+    known = {key: value for key, value in STYLE.items() if key in matplotlib.rcParams}  # svg.id: matplotlib 3.10
+    with _drawing, matplotlib.rc_context(known):
         yield
 
 
