@@ -1,0 +1,109 @@
+"""Runs and masks in notebooks: HTML without scripts, in which names and messages are text whatever they hold."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from html import escape
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..model.cake import Cake
+from ..model.errors import FrameError
+from ..model.pattern import Pattern
+from ..model.record import Record
+
+ROWS, LAST = 20, 3  # most rows of a table; of a longer one, so many of them are its last
+PICTURES = 3
+SIDE = 300  # largest side of the picture of a mask, pixels
+WIDTH = 420  # of a figure, CSS pixels
+CELLS = 12  # most header columns
+GOOD, MASKED = (234, 234, 234, 255), (213, 94, 0, 255)  # grey, and vermilion of Okabe & Ito
+
+
+def run_html(title: str, frames: Sequence[Record], patterns: Mapping[str, Pattern], cakes: Mapping[str, Cake]) -> str:
+    """Return a table of the frames of a run, and pictures of the first patterns and the first cake.
+
+    Parameters
+    ----------
+    title
+        Line above the table.
+    frames
+        Records of the frames; the first and the last ones are shown.
+    patterns, cakes
+        Results by the name of the frame.
+    """
+    shown = frames if len(frames) <= ROWS else [*frames[: ROWS - LAST], *frames[len(frames) - LAST :]]
+    columns = list(dict.fromkeys(key for record in shown for key in record.columns))[:CELLS]
+    rows = [_cells(record, columns) for record in shown]
+    if len(frames) > ROWS:
+        rows.insert(ROWS - LAST, [f"... {len(frames) - ROWS} more"])
+    names = ["frame", "file", "status", "masked", "seconds", *columns, "error"]
+    pictured = (record.name for record in frames if record.status == "done")
+    pictures = [_pictures(name, patterns, {}) for name in islice(pictured, PICTURES)]
+    pictures += [_pictures(name, {}, cakes) for name in islice(cakes, 1)]
+    return f"<div><p>{text(title)}</p>{table(names, rows)}<div>{''.join(pictures)}</div></div>"
+
+
+def masks_html(masks: Mapping[str, NDArray[np.uint8]]) -> str:
+    """Return pictures of the first masks, with their masked fractions."""
+    pictures = []
+    for name in islice(masks, PICTURES):
+        mask = masks[name]
+        pictures.append(image(mask_png(mask), f"{name}: {100 * float(mask.mean()):.1f} % masked (orange)", SIDE))
+    return f"<div><p>{text(repr(masks))}</p>{''.join(pictures)}</div>"
+
+
+def mask_png(mask: NDArray[np.uint8]) -> bytes:
+    """Return a PNG of a mask; a dot of several pixels is orange if one of them is masked."""
+    from ..stages.plot.png import encode_indexed_png
+
+    step = max(1, -(-max(mask.shape) // SIDE))
+    slow, fast = (-(-size // step) * step for size in mask.shape)
+    padded = np.zeros((slow, fast), np.uint8)
+    padded[: mask.shape[0], : mask.shape[1]] = mask != 0
+    tiles = padded.reshape(slow // step, step, fast // step, step).max(axis=(1, 3))
+    return encode_indexed_png(tiles, np.array([GOOD, MASKED], np.uint8))
+
+
+def table(names: Iterable[Any], rows: Iterable[Iterable[Any]]) -> str:
+    """Return an HTML table of texts."""
+    head = "".join(f"<th>{text(name)}</th>" for name in names)
+    body = "".join(f"<tr>{''.join(f'<td>{text(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def image(png: bytes, caption: str, width: int = WIDTH) -> str:
+    """Return an HTML figure of a PNG."""
+    source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    style = "display:inline-block;margin:4px"
+    return (
+        f'<figure style="{style}"><img src="{source}" width="{width}" alt="{text(caption)}">'
+        f"<figcaption>{text(caption)}</figcaption></figure>"
+    )
+
+
+def text(value: Any) -> str:
+    """Return a value as text of a page; bytes of a name that are no UTF-8 are shown as escapes."""
+    return escape(str(value).encode("utf-8", "backslashreplace").decode())
+
+
+def _cells(record: Record, columns: Iterable[str]) -> list[Any]:
+    masked = "" if record.masked_fraction is None else f"{100 * record.masked_fraction:.1f} %"
+    seconds = "" if record.seconds is None else f"{record.seconds:.2f}"
+    values = [record.columns.get(column, "") for column in columns]
+    return [record.name, record.file, record.status, masked, seconds, *values, record.error]
+
+
+def _pictures(name: str, patterns: Mapping[str, Pattern], cakes: Mapping[str, Cake]) -> str:
+    """Return the picture of a frame's pattern or cake; nothing if its file cannot be read."""
+    found = list[str]()
+    for results in (patterns, cakes):
+        with suppress(FrameError):
+            png = results[name]._repr_png_() if name in results else None
+            found += [image(png, name)] if png is not None else []
+    return "".join(found)
