@@ -57,7 +57,7 @@ def integrate(
     """
     from ..execution.run import run
 
-    composed, chosen, arrays = _configuration(poni, images, groups, overrides, config_dir)
+    composed, chosen, arrays = configuration(poni, images, groups, overrides, config_dir)
     composed |= {"quiet": quiet, **_expanded(poni, output_dir)}
     return run(composed, [*chosen, *overrides], arrays=arrays, write=output_dir is not None, keep=True)
 
@@ -91,13 +91,13 @@ def static_mask(
     from ..execution.progress import Progress
     from ..execution.static_mask import make_static_mask
 
-    values, _, arrays = _configuration(poni, images, {"mask": "series", **groups}, overrides, config_dir)
+    values, _, arrays = configuration(poni, images, {"mask": "series", **groups}, overrides, config_dir)
     plan = Plan.of({**values, "quiet": quiet}, arrays, False, {})
     with Progress(len(plan.images), quiet) as progress:
         return make_static_mask(plan, progress)
 
 
-def _configuration(
+def configuration(
     poni: str | Path | None,
     images: Sequence[str | Path | Mapping[str, NDArray[Any]]],
     groups: Mapping[str, Any],

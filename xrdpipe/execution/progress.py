@@ -131,9 +131,9 @@ class NotebookBar:
     def update(self, done: int, total: int, status: str) -> None:
         """Show the state."""
         from html import escape
+        from importlib import import_module
 
-        from IPython.display import display
-
+        display = import_module("IPython.display").display
         line = f"frames {done}/{total}{f', {status}' if status else ''}"
         bar = f'<progress value="{done}" max="{max(total, 1)}" style="width:20em"></progress> {escape(line)}'
         content = {"text/html": bar, "text/plain": line}

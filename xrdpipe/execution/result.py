@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,6 @@ from ..model.cake import Cake
 from ..model.pattern import Pattern
 from ..model.record import Outcome, Record
 from ..results.records import RunRecords
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
-    from xarray import Dataset
 
 
 @dataclass
@@ -100,7 +96,7 @@ class Run:
         masks = self.masks.bits if isinstance(self.masks, Masks) else self.masks
         return [each for each in (self.patterns, self.sectors, self.cakes, masks) if isinstance(each, dict)]
 
-    def to_xarray(self) -> Dataset:
+    def to_xarray(self) -> Any:
         """Return the results of all frames that are done as an xarray Dataset.
 
         ``intensity`` and ``sigma`` have the dimensions (frame, radial), those of sectors (frame, sector, radial) and
@@ -115,7 +111,7 @@ class Run:
 
         return dataset(self.frames, self.patterns, self.sectors, self.cakes)
 
-    def to_dataframe(self) -> DataFrame:
+    def to_dataframe(self) -> Any:
         """Return the patterns of all frames that are done as a pandas DataFrame, a row for each frame and bin.
 
         The columns are ``frame``, ``radial``, ``intensity``, ``sigma``; with sectors also ``sector``, "" for the whole.
@@ -129,7 +125,7 @@ class Run:
 
         return dataframe(self.frames, self.patterns, self.sectors)
 
-    def summary(self) -> DataFrame:
+    def summary(self) -> Any:
         """Return the records as a pandas DataFrame, a row for each frame, with the columns of ``summary.csv``.
 
         Raises

@@ -20,7 +20,7 @@ from ..model.record import Record
 ROWS, LAST = 20, 3  # most rows of a table; of a longer one, so many of them are its last
 PICTURES = 3
 SIDE = 300  # largest side of the picture of a mask, pixels
-WIDTH = 420  # of a figure, CSS pixels
+WIDTH = 320  # of a figure, CSS pixels
 CELLS = 12  # most header columns
 GOOD, MASKED = (234, 234, 234, 255), (213, 94, 0, 255)  # grey, and vermilion of Okabe & Ito
 
@@ -40,12 +40,15 @@ def run_html(title: str, frames: Sequence[Record], patterns: Mapping[str, Patter
     shown = frames if len(frames) <= ROWS else [*frames[: ROWS - LAST], *frames[len(frames) - LAST :]]
     columns = list(dict.fromkeys(key for record in shown for key in record.columns))[:CELLS]
     rows = [_cells(record, columns) for record in shown]
+    names = ["frame", "file", "status", "masked", "seconds", *columns]
+    if any(record.error for record in shown):
+        names.append("error")
+        rows = [[*row, record.error] for row, record in zip(rows, shown, strict=True)]
     if len(frames) > ROWS:
         rows.insert(ROWS - LAST, [f"... {len(frames) - ROWS} more"])
-    names = ["frame", "file", "status", "masked", "seconds", *columns, "error"]
     pictured = (record.name for record in frames if record.status == "done")
-    pictures = [_pictures(name, patterns, {}) for name in islice(pictured, PICTURES)]
-    pictures += [_pictures(name, {}, cakes) for name in islice(cakes, 1)]
+    pictures = [_picture(name, name, patterns) for name in islice(pictured, PICTURES)]
+    pictures += [_picture(name, f"{name}, cake", cakes) for name in islice(cakes, 1)]
     return f"<div><p>{text(title)}</p>{table(names, rows)}<div>{''.join(pictures)}</div></div>"
 
 
@@ -96,14 +99,12 @@ def _cells(record: Record, columns: Iterable[str]) -> list[Any]:
     masked = "" if record.masked_fraction is None else f"{100 * record.masked_fraction:.1f} %"
     seconds = "" if record.seconds is None else f"{record.seconds:.2f}"
     values = [record.columns.get(column, "") for column in columns]
-    return [record.name, record.file, record.status, masked, seconds, *values, record.error]
+    return [record.name, record.file, record.status, masked, seconds, *values]
 
 
-def _pictures(name: str, patterns: Mapping[str, Pattern], cakes: Mapping[str, Cake]) -> str:
-    """Return the picture of a frame's pattern or cake; nothing if its file cannot be read."""
-    found = list[str]()
-    for results in (patterns, cakes):
-        with suppress(FrameError):
-            png = results[name]._repr_png_() if name in results else None
-            found += [image(png, name)] if png is not None else []
-    return "".join(found)
+def _picture(name: str, caption: str, results: Mapping[str, Pattern] | Mapping[str, Cake]) -> str:
+    """Return the picture of a frame's pattern or cake; nothing if there is none, or its file cannot be read."""
+    with suppress(FrameError):
+        png = results[name]._repr_png_() if name in results else None
+        return "" if png is None else image(png, caption)
+    return ""

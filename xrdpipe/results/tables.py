@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,6 @@ from ..model.cake import Cake
 from ..model.pattern import Pattern
 from ..model.record import Record
 from .run_file import summary_row
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
-    from xarray import Dataset
 
 Floats = NDArray[np.float64]
 INTENSITY = {"long_name": "intensity", "units": "counts per pixel"}
@@ -30,7 +26,7 @@ def dataset(
     patterns: Mapping[str, Pattern],
     sectors: Mapping[str, Mapping[str, Pattern]],
     cakes: Mapping[str, Cake],
-) -> Dataset:
+) -> Any:
     """Return the results of the frames that are done; see `Run.to_xarray`."""
     xarray = _import("xarray")
     done = [record for record in frames if record.status == "done"]
@@ -56,7 +52,7 @@ def dataset(
 
 def dataframe(
     frames: Iterable[Record], patterns: Mapping[str, Pattern], sectors: Mapping[str, Mapping[str, Pattern]]
-) -> DataFrame:
+) -> Any:
     """Return the patterns of the frames that are done, a row for each frame and bin; see `Run.to_dataframe`."""
     pandas = _import("pandas")
     names = [record.name for record in frames if record.status == "done"]
@@ -74,7 +70,7 @@ def dataframe(
     return table
 
 
-def summary(frames: Iterable[Record]) -> DataFrame:
+def summary(frames: Iterable[Record]) -> Any:
     """Return the columns of ``summary.csv``, a row for each frame; see `Run.summary`."""
     return _import("pandas").DataFrame([summary_row(record) for record in frames])
 
@@ -148,5 +144,5 @@ def _category(pandas: Any, runs: Sequence[tuple[str, int]]) -> Any:
     """Return a column that repeats each text so many times, in little memory."""
     texts = list(dict.fromkeys(name for name, _ in runs))
     places = {name: place for place, name in enumerate(texts)}
-    codes = np.repeat([places[name] for name, _ in runs], [count for _, count in runs]) if runs else []
-    return pandas.Categorical.from_codes(np.asarray(codes, np.int64), texts)
+    codes, counts = (np.array(each, np.int64) for each in ([places[name] for name, _ in runs], [n for _, n in runs]))
+    return pandas.Categorical.from_codes(np.repeat(codes, counts), texts)
