@@ -45,20 +45,12 @@ def load(folder: str | Path) -> Run:
     """
     from ..execution.result import Run
     from ..io.paths import expand_user
-    from ..results.folder import FOREIGN, Folder
     from ..results.stored import StoredRun
 
     path = Path(expand_user(str(folder)))
-    if not path.is_dir():
-        raise ConfigError(f"{path}: {'a file, not the folder of a run' if path.exists() else 'no such folder'}")
-    found = Folder(path)
-    if found.run == FOREIGN:
-        raise ConfigError(f"{path}: its run.json is of no run of xrdpipe, or damaged")
-    if not found.run:
-        raise ConfigError(_reason(path))
+    found = _folder(path)
     stopped = _arrange(path, found)
-    stored = StoredRun(path, found.run, found.records)
-    config = found.run.get("config")
+    stored, config = StoredRun(path, found.run, found.records), found.run.get("config")
     return Run(
         path,
         found.records.arranged,
@@ -70,6 +62,20 @@ def load(folder: str | Path) -> Run:
         judgement=str(found.run.get("judgement", "")),
         config=config if isinstance(config, dict) else {},
     )
+
+
+def _folder(path: Path) -> Folder:
+    """Return a folder that holds a run; ConfigError where there is none."""
+    from ..results.folder import FOREIGN, Folder
+
+    if not path.is_dir():
+        raise ConfigError(f"{path}: {'a file, not the folder of a run' if path.exists() else 'no such folder'}")
+    found = Folder(path)
+    if found.run == FOREIGN:
+        raise ConfigError(f"{path}: its run.json is of no run of xrdpipe, or damaged")
+    if not found.run:
+        raise ConfigError(_reason(path))
+    return found
 
 
 def _arrange(path: Path, found: Folder) -> bool:
