@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..model.errors import ConfigError
+from . import without_log_output
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ..cli.calibrate.task import Task
 
 
+@without_log_output()
 def calibrate(
     *images: str | Path | Mapping[str, NDArray[Any]],
     calibrant: str | Path, poni: str | Path | None = None,

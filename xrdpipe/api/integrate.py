@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..model.errors import ConfigError
+from . import without_log_output
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _DEFAULT = object()
 
 
+@without_log_output()
 def integrate(
     poni: str | Path | None = None,
     *images: str | Path | Mapping[str, NDArray[Any]],
@@ -62,6 +64,7 @@ def integrate(
     return run(composed, [*chosen, *overrides], arrays=arrays, write=output_dir is not None, keep=True)
 
 
+@without_log_output()
 def static_mask(
     poni: str | Path,
     *images: str | Path | Mapping[str, NDArray[Any]],

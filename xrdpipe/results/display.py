@@ -20,9 +20,10 @@ from ..model.record import Record
 ROWS, LAST = 20, 3  # most rows of a table; of a longer one, so many of them are its last
 PICTURES = 3
 SIDE = 300  # largest side of the picture of a mask, pixels
-WIDTH = 320  # of a figure, CSS pixels
+WIDTH = 280  # of a figure, CSS pixels
 CELLS = 12  # most header columns
 GOOD, MASKED = (234, 234, 234, 255), (213, 94, 0, 255)  # grey, and vermilion of Okabe & Ito
+LEVELS = 64  # colours between the two
 
 
 def run_html(title: str, frames: Sequence[Record], patterns: Mapping[str, Pattern], cakes: Mapping[str, Cake]) -> str:
@@ -58,19 +59,18 @@ def masks_html(masks: Mapping[str, NDArray[np.uint8]]) -> str:
     for name in islice(masks, PICTURES):
         mask = masks[name]
         pictures.append(image(mask_png(mask), f"{name}: {100 * float(mask.mean()):.1f} % masked (orange)", SIDE))
-    return f"<div><p>{text(repr(masks))}</p>{''.join(pictures)}</div>"
+    return f"<div><p>{text(repr(masks).strip('<>'))}</p>{''.join(pictures)}</div>"
 
 
 def mask_png(mask: NDArray[np.uint8]) -> bytes:
-    """Return a PNG of a mask; a dot of several pixels is orange if one of them is masked."""
+    """Return a PNG of a mask, orange by the share of masked pixels; doubled, so that a masked line is seen."""
     from ..stages.plot.png import encode_indexed_png
 
-    step = max(1, -(-max(mask.shape) // SIDE))
-    slow, fast = (-(-size // step) * step for size in mask.shape)
-    padded = np.zeros((slow, fast), np.uint8)
-    padded[: mask.shape[0], : mask.shape[1]] = mask != 0
-    tiles = padded.reshape(slow // step, step, fast // step, step).max(axis=(1, 3))
-    return encode_indexed_png(tiles, np.array([GOOD, MASKED], np.uint8))
+    step = min(max(1, -(-max(mask.shape) // SIDE)), *mask.shape)
+    slow, fast = (size // step for size in mask.shape)
+    tiles = (mask[: slow * step, : fast * step] != 0).reshape(slow, step, fast, step).mean(axis=(1, 3))
+    indices = np.rint(np.minimum(2 * tiles, 1) * (LEVELS - 1)).astype(np.uint8)
+    return encode_indexed_png(indices, np.linspace(GOOD, MASKED, LEVELS).astype(np.uint8))
 
 
 def table(names: Iterable[Any], rows: Iterable[Iterable[Any]]) -> str:
