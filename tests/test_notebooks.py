@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,8 @@ def executed(cells: list[Any], folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
     for key, value in {**NO_NETWORK, "PIP_TARGET": str(folder / "site"), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}.items():
         monkeypatch.setenv(key, value)
-    monkeypatch.setenv("PYTHONPATH", str(folder / "site"), prepend=":")
+    monkeypatch.setenv("PYTHONPATH", str(folder / "site"), prepend=os.pathsep)
+    monkeypatch.setenv("PATH", sysconfig.get_path("scripts"), prepend=os.pathsep)
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(STRICT), *cells])
     client = nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}})
     return list(client.execute().cells[1:])
