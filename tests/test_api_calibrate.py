@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from command import call
 
 from xrdpipe import Calibration, ConfigError, FrameError, calibrate
 
-KEYS = {"calibrant": "LaB6", "wavelength": 3e-11, "pixel": (PIXEL, PIXEL)}
+pytestmark = pytest.mark.slow
+
+KEYS: dict[str, Any] = {"calibrant": "LaB6", "wavelength": 3e-11, "pixel": (PIXEL, PIXEL)}
 WORDS = ("calibrate", "calibrant=LaB6", "wavelength=3e-11", f"pixel=[{PIXEL},{PIXEL}]", "report=false")
 
 
@@ -61,7 +64,6 @@ def test_a_calibration_shows_its_parameters_and_rings(found: Calibration) -> Non
     assert "<td>dist</td>" in html
 
 
-@pytest.mark.slow
 def test_arrays_starts_masks_and_fixed_parameters_are_taken(found: Calibration, here: Path) -> None:
     image = tifffile.imread("frame.tif")
     assert calibrate({"frame": image}, **KEYS).ponis == found.ponis
@@ -72,7 +74,6 @@ def test_arrays_starts_masks_and_fixed_parameters_are_taken(found: Calibration, 
     assert set(again.uncertainties) == {"dist", "poni1", "poni2", "rot2"}
 
 
-@pytest.mark.slow
 def test_several_frames_together_are_those_of_the_command(here: Path) -> None:
     write_frame("near.tif", GEOMETRY)
     write_frame("far.tif", {**GEOMETRY, "dist": 0.2}, seed=1)

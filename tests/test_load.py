@@ -35,7 +35,14 @@ def run_of(formats: Any, integ: Any = INTEG, **keys: Any) -> Run:
     return integrate("data/tiny.poni", *images, integ=integ, output=output, **{"output_dir": "out", **KEYS, **keys})
 
 
-@pytest.mark.parametrize("formats", ["nxs", ["xy", "chi"], "csv", "xye", "xye_topas", "fxye"])
+@pytest.mark.parametrize(
+    "formats",
+    [
+        "nxs",
+        ["xy", "chi"],
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("csv", "xye", "xye_topas", "fxye")),
+    ],
+)
 def test_a_loaded_run_is_the_run_that_integrate_returned(formats: Any, here: Path) -> None:
     run, again = run_of(formats), load("out")
     assert list(again.frames) == list(run.frames)
@@ -52,7 +59,7 @@ def test_a_loaded_run_is_the_run_that_integrate_returned(formats: Any, here: Pat
         assert np.array_equal(again.masks[name], run.masks[name])
 
 
-@pytest.mark.parametrize("formats", ["nxs", "chi"])
+@pytest.mark.parametrize("formats", ["chi", pytest.param("nxs", marks=pytest.mark.slow)])
 def test_cakes_and_sectors_come_back_too(formats: str, here: Path) -> None:
     cakes = run_of(formats, ("cake", {"npt": 40, "npt_azim": 8}))
     again = load("out")

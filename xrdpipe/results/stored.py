@@ -29,7 +29,8 @@ from ..stages.plot.series import AXES
 from .records import Records
 
 BEST = ("csv", "xye", "xye_topas", "chi", "fxye", "xy", "chi_fit2d")  # sigma first, then digits
-PART = re.compile(r"(.*)_(cake|sector_([-+.e\d]+)_([-+.e\d]+))", re.DOTALL)  # a file or title of a part of a frame
+NUMBER = r"(-?\d+(?:\.\d+)?(?:e[-+]\d+)?)"
+PART = re.compile(rf"(.*)_(cake|sector_{NUMBER}_{NUMBER})", re.DOTALL)  # a file or title of a part of a frame
 LARGEST = 16 * LARGEST_IMAGE  # bytes of a file that is read as a whole: two numbers for each pixel
 Result = TypeVar("Result")
 
@@ -56,7 +57,10 @@ class StoredResults(Mapping[str, Result]):
         record = self._records[name]
         if record.status != "done":
             raise KeyError(f"{name}: {record.status}{f', {record.error}' if record.error else ''}")
-        return self._read(record)
+        try:
+            return self._read(record)
+        except (TypeError, AttributeError) as error:
+            raise FrameError(f"{name}: its record in run.json is damaged") from error
 
     def __contains__(self, name: object) -> bool:
         record = self._records.get(name) if self._read is not None and isinstance(name, str) else None
@@ -140,7 +144,9 @@ class StoredRun:
         return replace(found, label=label, method=found.method or record.method, azimuth_range=limits)
 
     def _in_nexus(self, record: Record, part: str) -> Data | None:
-        for title in self._nexus.get(part, ()):
+        titles = self._nexus.get(part, [])
+        stack = {title: title.removesuffix(".nxs").removesuffix(f"_{part}") for title in titles}
+        for title in sorted(titles, key=lambda each: not record.name.startswith(stack[each])):  # the likely one first
             path = (self.folder / title).resolve()
             if path.parent == self.folder and path.is_file() and (data := read_frame(path, record.name)) is not None:
                 return data
@@ -187,11 +193,11 @@ class StoredRun:
             It is not there, not in the folder, too large, or not the one that the run wrote.
         """
         path = self.folder / file
-        if file not in record.outputs:
+        if file not in record.outputs or "\0" in file:
             raise FrameError(f"{path}: the run did not record it")
-        if not path.resolve().is_relative_to(self.folder):
-            raise FrameError(f"{path}: lies outside the folder of the run")
         try:
+            if not path.resolve().is_relative_to(self.folder):
+                raise FrameError(f"{path}: lies outside the folder of the run")
             if (size := path.stat().st_size) > LARGEST:
                 raise FrameError(f"{path}: {size} bytes, more than such a file can have")
             content = path.read_bytes()
@@ -218,7 +224,7 @@ def _nexus_titles(files: Sequence[str]) -> dict[str, list[str]]:
     """Return the NeXus files by the part of a frame that they hold; "" is the pattern of the whole."""
     parts: dict[str, list[str]] = {}
     for file in files:
-        if file.endswith(".nxs"):
+        if file.endswith(".nxs") and Path(file).name == file and "\0" not in file:
             match = PART.fullmatch(file.removesuffix(".nxs"))
             part = match[2] if match and f"{match[1]}.nxs" in files else ""
             parts.setdefault(part, []).append(file)
