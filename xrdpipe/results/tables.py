@@ -92,8 +92,11 @@ def _add(
     """Add intensity and sigma of patterns, sectors or cakes, on the axis that they share."""
     unit, axis = found[0].unit, common_axis([each.radial for each in found])
     radial = "radial"
-    if radial in coordinates and not np.array_equal(coordinates[radial][1], axis):
-        radial = f"{kind}_radial"
+    if radial in coordinates:  # of the patterns: sectors in text files may lack more bins
+        if np.isin(axis, coordinates[radial][1]).all():
+            axis = coordinates[radial][1]
+        else:
+            radial = f"{kind}_radial"
     name, neutral = AXES.get(unit, (unit, OTHER_UNITS.get(unit, unit)))
     coordinates[radial] = (radial, axis, {"long_name": name, "units": neutral, "pyfai_unit": unit})
     shape = tuple(len(coordinates[dim][1]) for dim in dims[1:])
