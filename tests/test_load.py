@@ -59,7 +59,8 @@ def test_a_loaded_run_is_the_run_that_integrate_returned(formats: Any, here: Pat
         assert np.array_equal(again.masks[name], run.masks[name])
 
 
-@pytest.mark.parametrize("formats", ["chi", pytest.param("nxs", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("formats", ["chi", "nxs"])
 def test_cakes_and_sectors_come_back_too(formats: str, here: Path) -> None:
     cakes = run_of(formats, ("cake", {"npt": 40, "npt_azim": 8}))
     again = load("out")
