@@ -18,12 +18,14 @@ from ..results.command import repeat_command
 from ..results.judgement import judgement
 from ..stages.plot.series import AXES
 from ..sweeps.verdict import INCOMPARABLE, SURE, beyond_masks, score, standard_error
-from .session import Result, Session
+from .result import Result
+from .session import Session
 from .view import View
 from .words import GROUPS, Start
 
 GOOD = "nothing speaks against these numbers"
 UNJUDGED = "not judged without sigma (integ.error_model=poisson)"
+PREVIEW = "a preview: every pixel whole in one bin; the exact pattern follows"
 MAXIMUM = "a run makes no maximum of a series: the text reduces every frame alone"
 
 
@@ -35,6 +37,7 @@ def describe(result: Result, session: Session) -> dict[str, Any]:
     return {
         "id": view.id,
         "seconds": round(result.seconds, 4),
+        "exact": result.exact,
         "error": None,
         "frame": record.name,
         "pattern": None if frame.pattern is None else _pattern(frame.pattern),
@@ -56,6 +59,8 @@ def describe(result: Result, session: Session) -> dict[str, Any]:
 
 def _verdict(result: Result) -> dict[str, str]:
     """Return what a run says of its numbers."""
+    if not result.exact:
+        return {"name": "none", "text": PREVIEW}
     if result.frame.pattern is None or result.frame.pattern.sigma is None:
         return {"name": "none", "text": UNJUDGED}
     found = judgement([result.record], result.configured.pipeline.source.gain)
@@ -83,7 +88,7 @@ def describe_error(error: Exception) -> dict[str, Any]:
     """Return the answer to a view that cannot be shown: the message of the program, and the key that it names."""
     text = str(error)
     match = re.match(rf"(shapes|(?:{'|'.join(GROUPS)})\.\w+)\b", text)
-    nothing = dict.fromkeys(("id", "seconds", "pattern", "cake", "masked", "total", "metrics", "verdict"))
+    nothing = dict.fromkeys(("id", "exact", "seconds", "pattern", "cake", "masked", "total", "metrics", "verdict"))
     return {**nothing, "error": {"message": text, "key": match[1] if match else None}}
 
 
@@ -105,18 +110,23 @@ def compare(session: Session, before: Result, after: Result) -> dict[str, Any]:
     answer |= {"x": None, "difference": None, "sigma": None, "verdict": _better(session, before, after)}
     if one is None or other is None:
         return {**answer, "error": "no pattern, because there is no integ among the stages"}
-    if one.unit != other.unit or not np.array_equal(one.radial, other.radial):
+    exact, intensity = before.exact and after.exact, one.intensity
+    if not exact and one.unit == other.unit and one.radial.size == other.radial.size:
+        intensity = np.interp(other.radial, one.radial, intensity)  # the bins of a preview are half a pixel off
+    elif one.unit != other.unit or not np.array_equal(one.radial, other.radial):
         return {**answer, "error": "the patterns are on different grids (integ.unit, npt, radial_range)"}
     return {
         **answer,
         "x": _numbers(other.radial),
-        "difference": _numbers(other.intensity - one.intensity),
+        "difference": _numbers(other.intensity - intensity),
         "sigma": None if other.sigma is None else _numbers(other.sigma),
     }
 
 
 def _better(session: Session, before: Result, after: Result) -> dict[str, str] | None:
     """Say which of two views of one frame is better, by what ranks the jobs of a sweep."""
+    if not (before.exact and after.exact):
+        return {"name": "none", "text": PREVIEW}
     rank = session.plan.settings.sweep.terms
     here, there = (each.view for each in (before, after))
     if (here.frame, here.combine) != (there.frame, there.combine):

@@ -4,6 +4,7 @@ GET ``/``, ``/main.js``, ``/plotly.js``, ...: the page itself.
 GET ``/api/info``: what does not change, see `info`.
 POST ``/api/view`` VIEW: numbers, text, or an error of the program with its key, see `answer.describe`.
 POST ``/api/compare`` ``{before: VIEW, after: VIEW}``: difference of the patterns, see `answer.compare`.
+With ``?quick=1`` these two, and the cake, may be previews: ``exact`` is false, or ``X-Exact`` is 0.
 GET ``/api/picture?id=&layer=&rows=a,b&columns=c,d&width=&height=&scale=&low=&high=&reasons=&before=``: PNG, see
 `picture.frame_png`; the header ``X-Range`` has the counts of the first and last colour.
 GET ``/api/cake?id=&width=&height=&scale=``: PNG; ``X-Cake`` has its axes, see `answer.describe_cake`.
@@ -21,6 +22,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +38,10 @@ from ..model.errors import ConfigError, FrameError, choice
 from ..report.report import plotly_script
 from ..stages.integ.methods import radial_units
 from ..stages.plot.preview import COLOURS
-from . import answer, controls, picture, rings, save
-from .session import Result, Session
+from . import answer, controls, save
+from .canvas import picture, rings
+from .result import Result
+from .session import Session
 from .tabs import Tabs
 from .view import COMBINE, View, checked_name, parse_view
 
@@ -68,13 +72,14 @@ def application(session: Session, tabs: Tabs) -> Starlette:
 
         return Route(path, endpoint)
 
-    def post(path: str, make: Callable[[Any], Any]) -> Route:
+    def post(path: str, make: Callable[..., Any]) -> Route:
         async def endpoint(request: Request) -> Response:
             try:
                 content = json.loads(await request.body())
             except (ValueError, RecursionError):
                 return _failed("the request is no JSON")
-            return await run_in_threadpool(_answered, lambda _: make(content), request)
+            quick = {"quick": True} if "quick" in request.query_params else {}
+            return await run_in_threadpool(_answered, lambda _: make(content, **quick), request)
 
         return Route(path, endpoint, methods=["POST"])
 
@@ -98,8 +103,8 @@ def application(session: Session, tabs: Tabs) -> Starlette:
             get("/api/cake", lambda request: _cake(session, request.query_params)),
             get("/api/pixel", lambda request: _pixel(session, request.query_params)),
             get("/api/rings", lambda request: _rings(session, request.query_params)),
-            post("/api/view", lambda content: _view(session, content)),
-            post("/api/compare", lambda content: _compare(session, content)),
+            post("/api/view", partial(_view, session)),
+            post("/api/compare", partial(_compare, session)),
             post("/api/save", lambda content: _save(session, content)),
             post("/api/end", end),
             Route("/api/alive", alive),
@@ -148,9 +153,10 @@ def _failed(message: str, status: int = 400) -> Response:
     return Json({"error": {"message": message, "key": None}}, status)
 
 
-def _view(session: Session, content: Any) -> Response:
+def _view(session: Session, content: Any, quick: bool = False) -> Response:
     try:
-        return Json(answer.describe(session.result(parse_view(content)), session))
+        view = parse_view(content)
+        return Json(answer.describe(session.quick(view) if quick else session.result(view), session))
     except (ConfigError, FrameError, UsageError) as error:
         return Json({**answer.describe_error(error), **_texts(session, content)})
 
@@ -164,9 +170,9 @@ def _texts(session: Session, content: Any) -> dict[str, Any]:
         return {"command": None, "yaml": None}
 
 
-def _compare(session: Session, content: Any) -> Response:
-    parts = content if isinstance(content, Mapping) else {}
-    before, after = (session.result(parse_view(parts.get(name))) for name in ("before", "after"))
+def _compare(session: Session, content: Any, quick: bool = False) -> Response:
+    parts, made = content if isinstance(content, Mapping) else {}, session.quick if quick else session.result
+    before, after = (made(parse_view(parts.get(name))) for name in ("before", "after"))
     return Json(answer.compare(session, before, after))
 
 
@@ -206,12 +212,16 @@ def _picture(session: Session, query: Mapping[str, str]) -> Response:
 
 
 def _cake(session: Session, query: Mapping[str, str]) -> Response:
-    cake = picture.cake_of(session, _made(session, query.get("id")))
+    cake, exact = picture.cake_of(session, _made(session, query.get("id")), "quick" in query)
     size = int(_number(query, "width", 800)), int(_number(query, "height", 400))
     choice("scale", query.get("scale", "linear"), picture.SCALES)
     png, low, high = picture.cake_png(cake.intensity, *size, query.get("scale", "linear"))
     about = json.dumps(answer.describe_cake(cake))
-    return Response(png, media_type="image/png", headers={"X-Range": f"{low!r},{high!r}", "X-Cake": about})
+    return Response(
+        png,
+        media_type="image/png",
+        headers={"X-Range": f"{low!r},{high!r}", "X-Cake": about, "X-Exact": str(int(exact))},
+    )
 
 
 def _pixel(session: Session, query: Mapping[str, str]) -> Response:

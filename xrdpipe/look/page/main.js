@@ -65,25 +65,41 @@ addEventListener("beforeunload", (event) => unsaved && alive.readyState !== Even
 
 const asking = new Latest(async () => {
   const asked = structuredClone(view);
-  const busy = setTimeout(() => {
-    $("#busy").textContent = "working …";
-    document.body.classList.add("busy");
-  }, 150);
+  const busy = setTimeout(() => working("working …"), 150);
   try {
-    const answer = await post("api/view", asked);
-    controls.fail(answer.error);
-    say($("#problem"), answer.error?.message);
-    $("#waiting").hidden = true;
-    $("#old").hidden = !answer.error || !shown;
-    document.body.classList.toggle("old", Boolean(answer.error));
-    if (!answer.error) await show(asked, answer);
-    $("#busy").textContent = answer.error ? "" : `${short(answer.seconds, 2)} s`;
+    await take(asked, await post("api/view?quick=1", asked));
   } finally {
     clearTimeout(busy);
-    document.body.classList.remove("busy");
+    if ($("#busy").textContent === "working …") working("");
     document.body.dataset.ready = Number(document.body.dataset.ready ?? 0) + 1;
   }
 }, fail);
+
+/** The exact result of a view of which a preview is shown; dropped when something else was changed meanwhile. */
+const exactly = new Latest(async (asked) => {
+  if (!same(asked, view)) return;
+  const answer = await post("api/view", asked);
+  if (same(asked, view)) await take(asked, answer);
+}, fail);
+
+function working(text) {
+  $("#busy").textContent = text;
+  document.body.classList.toggle("busy", text.endsWith("…"));
+}
+
+async function take(asked, answer) {
+  controls.fail(answer.error);
+  say($("#problem"), answer.error?.message);
+  $("#waiting").hidden = true;
+  $("#old").hidden = !answer.error || !shown;
+  document.body.classList.toggle("old", Boolean(answer.error));
+  document.body.classList.toggle("preview", answer.exact === false);
+  if (!answer.error) await show(asked, answer);
+  if (answer.exact === false) {
+    working("preview; the exact pattern follows …");
+    exactly.ask(asked);
+  } else working(answer.error ? "" : `${short(answer.seconds, 2)} s`);
+}
 
 function changed() {
   sessionStorage.setItem(memory, JSON.stringify({ of: identity, state: view }));
@@ -94,6 +110,7 @@ async function show(asked, answer) {
   shown = { view: asked, answer };
   texts.show(same(asked, saved.view) ? { ...answer, notes: [saved.note] } : answer);
   showLegend(answer);
+  showPicture();
   compared = comparing() ? await compare() : null;
   showPicture();
   drawChart();
@@ -105,10 +122,10 @@ const comparing = () => $("#compare").value !== "" || $("#layer").value === "dif
 /** The settings kept as "before", of the frame that is shown. */
 async function compare() {
   const { frame, combine } = shown.view;
-  const before = { ...kept, frame, combine };
-  const answer = await post("api/view", before);
+  const [before, quick] = [{ ...kept, frame, combine }, shown.answer.exact ? "" : "?quick=1"];
+  const answer = await post(`api/view${quick}`, before);
   if (answer.error) return { error: `Before: ${answer.error.message}` };
-  return { before: answer, difference: await post("api/compare", { before, after: shown.view }) };
+  return { before: answer, difference: await post(`api/compare${quick}`, { before, after: shown.view }) };
 }
 
 // ----------------------------------------------------------------------------------------------------- the frame
@@ -237,10 +254,10 @@ function drawChart() {
   const { answer } = shown;
   const over = $("#compare").value !== "" && compared;
   const { difference } = over || {};
-  showMetrics(answer, over ? over.before : null, difference?.verdict);
+  if (answer.exact) showMetrics(answer, over ? over.before : null, difference?.verdict);
   const problem = over && (over.error ?? difference?.error?.message ?? difference?.error);
   say($("#before"), problem ? `No difference: ${problem}` : "");
-  if (tab === "cake") caking.ask();
+  if (tab === "cake") caking.ask(1);
   else if (!answer.pattern) chart.empty("No pattern with these settings.");
   else {
     const log = $("#intensity").value === "log";
@@ -251,10 +268,13 @@ function drawChart() {
 }
 
 let cakePicture = "";
-const caking = new Latest(async () => {
-  const { id, cake } = shown.answer;
+const caking = new Latest(async (quick) => {
+  const { id, cake, exact } = shown.answer;
   const size = { width: Math.round($("#chart").clientWidth), height: Math.round($("#chart").clientHeight) };
-  const response = await get("api/cake", { id, ...size, scale: $("#scale").value });
+  const response = await get("api/cake", { id, ...size, scale: $("#scale").value, quick });
+  const preview = response.headers.get("X-Exact") === "0";
+  if (exact) working(preview ? "preview; the exact cake follows …" : `${short(shown.answer.seconds, 2)} s`);
+  if (exact && preview) caking.ask(null); // of a preview of the whole view, another answer follows anyway
   const axes = cake ?? JSON.parse(response.headers.get("X-Cake"));
   URL.revokeObjectURL(cakePicture);
   cakePicture = URL.createObjectURL(await response.blob());

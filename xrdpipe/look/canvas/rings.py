@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..model.errors import ConfigError, nearest
-from .session import Result, Session
+from ...model.errors import ConfigError, nearest
+from ..result import Result
+from ..session import Session
 from .shapes import angle_at
 
 SIDE = 400  # nodes of the grid on which rings are drawn, of the longer side
@@ -110,7 +111,7 @@ def describe_pixel(session: Session, result: Result, slow: float, fast: float) -
         ``value`` (as read) and ``subtracted`` (after all stages), counts; ``q`` (1/angstrom), ``two_theta`` and
         ``azimuth`` (degrees), ``d`` (angstrom) at the very position; ``masked``: the reasons of its pixel.
     """
-    from ..numerics.metrics import REASONS
+    from ...numerics.metrics import REASONS
 
     if not (math.isfinite(slow) and math.isfinite(fast)):
         raise ConfigError(f"slow={slow}, fast={fast}: numbers expected")
