@@ -79,9 +79,13 @@ class Geometry:
 
     def check(self) -> None:
         """Raise ConfigError unless the detector of the calibration can have frames of this shape."""
-        cached = self.cache and is_cached(self._key("rings", {}))
+        cached = self.cache and self.has_on_disk("rings")
         if self.poni.fixed_shape and not cached:
             self.integrator  # noqa: B018 - its construction is the check
+
+    def has_on_disk(self, what: str) -> bool:
+        """Return whether the cache on disk has a set of arrays that depends on no settings."""
+        return is_cached(self._key(what, {}))
 
     @cached_property
     def rings(self) -> Rings:

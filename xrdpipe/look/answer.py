@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..config.arguments import UsageError
 from ..config.experiment import experiment_yaml
 from ..config.settings import as_list
 from ..model.cake import Cake
+from ..model.errors import ConfigError
 from ..model.pattern import Pattern
 from ..numerics.metrics import MEANINGS, REASONS, masked_by
 from ..results.command import repeat_command
@@ -20,7 +23,7 @@ from ..stages.plot.series import AXES
 from ..sweeps.verdict import INCOMPARABLE, SURE, beyond_masks, score, standard_error
 from .result import Result
 from .session import Session
-from .view import View
+from .view import View, parse_view
 from .words import GROUPS, Start
 
 GOOD = "nothing speaks against these numbers"
@@ -77,6 +80,19 @@ def texts(session: Session, view: View, start: Start, form: str = "npy") -> dict
     values, choices = session.composed(start)
     command = repeat_command({"command": [*start.options, *start.words]})
     return {"command": command, "yaml": experiment_yaml(values, choices, comment)}
+
+
+def last_commands(session: Session, views: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the command lines of views that differ from that of the session, without drawn masks."""
+    found = []
+    for content in views:
+        try:
+            start = session.start_of(parse_view(content))
+        except (ConfigError, UsageError):  # of a key that was wrong when the page was closed
+            continue
+        if start != session.start:
+            found.append(repeat_command({"command": [*start.options, *start.words]}))
+    return list(dict.fromkeys(found))
 
 
 def _own_masks(session: Session, start: Start) -> str:

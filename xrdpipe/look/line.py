@@ -21,8 +21,10 @@ from ..model.frame import Frame, changed
 from ..model.reference import Reference
 from ..pipeline.pipeline import Pipeline
 from ..pipeline.recipe import setup_of
+from ..stages.mask import Mask
 from ..stages.source import Source
 from ..stages.stage import Setup, Stage, Step
+from .warm import Warm
 
 Value = TypeVar("Value")
 ROOM = 2 << 30  # bytes of frames between stages
@@ -101,6 +103,8 @@ class Line:
     ----------
     geometry
         Geometry of all frames.
+    warm
+        What prepares the robust mask for the first time.
 
     Attributes
     ----------
@@ -108,8 +112,8 @@ class Line:
         Names of the groups whose stages are being prepared.
     """
 
-    def __init__(self, geometry: Geometry) -> None:
-        self.geometry = geometry
+    def __init__(self, geometry: Geometry, warm: Warm) -> None:
+        self.geometry, self._warm = geometry, warm
         self.preparing: set[str] = set()
         self._steps: defaultdict[str, Kept[Step]] = defaultdict(lambda: Kept(STEPS))
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
@@ -159,6 +163,8 @@ class Line:
         with self._locks[name]:
             self.preparing.add(name)
             try:
+                if isinstance(stage, Mask) and (stage.regions or stage.auto_type == "mad"):
+                    self._warm.wait()
                 return self._steps[name].get(key, lambda: stage.prepare(setup))
             finally:
                 self.preparing.discard(name)

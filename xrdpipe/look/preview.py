@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +27,7 @@ from .line import Kept
 
 METHOD = "preview without pixel splitting"
 FINE = 720  # azimuthal bins from which sectors are added up
-KEPT = 6  # arrays of one number a pixel, 16 MB each for 4 million pixels
+KEPT = 8  # arrays of one number a pixel, 16 MB each for 4 million pixels
 
 Floats = NDArray[np.float32]
 
@@ -90,6 +91,15 @@ class Preview:
         """Return the preview of a cake."""
         grid = Grid(self._edges(integ), *integ.azimuth_limits, integ.npt_azim)
         return self._cake(integ, grid, self._sums(integ, frame, grid))
+
+    def warm(self) -> None:
+        """Make what the first previews need, while nothing else is asked for."""
+        for unit in ("chi_deg", "q_A^-1" if self.geometry.poni.wavelength else "r_mm", "2th_deg"):
+            self._angles(unit)
+        corrects = Integ(unit="2th_deg", npt=1, correctSolidAngle=True, polarization_factor=0.99)
+        frame = Frame("ones", np.ones(self.geometry.shape, np.float32))
+        with suppress(FrameError):
+            self(corrects, frame)
 
     def _integrated(self, integ: Integ, frame: Frame) -> Frame:
         edges = self._edges(integ)

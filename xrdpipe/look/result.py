@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..model.frame import Frame
-from ..model.record import Record
+from ..model.record import Record, pending_record
 from ..pipeline.pipeline import Pipeline
+from .line import Wanted
 from .view import View
 from .words import Start
 
@@ -74,3 +75,23 @@ class Result:
     def pictures(self) -> dict[str, Any]:
         """What the pictures keep, by layer."""
         return {}
+
+
+class Used(NamedTuple):
+    """What a view is made of: its command line, frame, configuration without and with the drawn mask, and that mask."""
+
+    start: Start
+    wanted: Wanted
+    plain: Configured
+    configured: Configured
+    drawn: NDArray[np.uint8] | None
+
+
+def record_of(wanted: Wanted, frame: Frame) -> Record:
+    """Return the record of a frame, without its pattern."""
+    return replace(
+        pending_record(wanted.reference),
+        status="done",
+        masked_fraction=round(np.count_nonzero(frame.masked) / frame.image.size, 6),
+        notes=list(frame.info.notes),
+    )

@@ -8,9 +8,10 @@ With ``?quick=1`` these two, and the cake, may be previews: ``exact`` is false, 
 GET ``/api/picture?id=&layer=&rows=a,b&columns=c,d&width=&height=&scale=&low=&high=&reasons=&before=``: PNG, see
 `picture.frame_png`; the header ``X-Range`` has the counts of the first and last colour.
 GET ``/api/cake?id=&width=&height=&scale=``: PNG; ``X-Cake`` has its axes, see `answer.describe_cake`.
-GET ``/api/pixel?id=&slow=&fast=`` and ``/api/rings?calibrant=`` or ``?through=slow,fast;...``: see `rings`.
+GET ``/api/pixel?id=&slow=&fast=`` and ``/api/rings?phase=`` or ``?through=slow,fast;...``: see `rings`.
 POST ``/api/save`` ``{view: VIEW, name, what, format, overwrite}``: see `save.save`; 409 if a file is there already.
-POST ``/api/end``: the server ends. GET ``/api/alive``: events for as long as a tab is open.
+POST ``/api/tab`` ``{tab, has_state}``: a tab comes in, see `Tabs.enter`. POST ``/api/keep`` ``{tab, view, unsaved}``.
+POST ``/api/end``: the server ends. GET ``/api/alive?tab=``: events for as long as a tab is open.
 
 An id that is not kept any more gets 410; every other refusal is ``{error: {message, key}}`` with its status.
 """
@@ -39,7 +40,7 @@ from ..report.report import plotly_script
 from ..stages.integ.methods import radial_units
 from ..stages.plot.preview import COLOURS
 from . import answer, controls, save
-from .canvas import picture, rings
+from .canvas import phases, picture, rings
 from .result import Result
 from .session import Session
 from .tabs import Tabs
@@ -85,14 +86,16 @@ def application(session: Session, tabs: Tabs) -> Starlette:
 
     ahead = ThreadPoolExecutor(1)  # what the page asks for first is made while the browser starts
     described = ahead.submit(info, session)
-    ahead.submit(session.result, View())
+    for work in (lambda: session.result(View()), session.preview.warm, session.warm.start):
+        ahead.submit(work)
 
     def end(content: Any) -> Response:
         tabs.end()
         return Json({"ended": True})
 
     async def alive(request: Request) -> Response:
-        return StreamingResponse(_pulse(tabs), media_type="text/event-stream")
+        pulse = _pulse(session, tabs, request.query_params.get("tab", "")[:64])
+        return StreamingResponse(pulse, media_type="text/event-stream")
 
     return Starlette(
         routes=[
@@ -106,6 +109,8 @@ def application(session: Session, tabs: Tabs) -> Starlette:
             post("/api/view", partial(_view, session)),
             post("/api/compare", partial(_compare, session)),
             post("/api/save", lambda content: _save(session, content)),
+            post("/api/tab", lambda content: _enter(tabs, content)),
+            post("/api/keep", lambda content: _keep(tabs, content)),
             post("/api/end", end),
             Route("/api/alive", alive),
             Mount("/", StaticFiles(directory=PAGE)),
@@ -123,7 +128,7 @@ def info(session: Session) -> dict[str, Any]:
         "save": session.save,
         "start": session.start.overrides,
         "groups": controls.groups(session),
-        "calibrants": rings.calibrants(),
+        "phases": [*session.phases, *phases.calibrants()],
         "units": radial_units(),
         "reasons": [{"name": name, "colour": colour} for name, colour in COLOURS.items()],
         "changes": [{"name": name, "colour": colour} for name, colour in picture.CHANGES.items()],
@@ -185,6 +190,17 @@ def _save(session: Session, content: Any) -> Response:
     return Json(save.save(session, view, what, form, parts.get("overwrite") is True))
 
 
+def _enter(tabs: Tabs, content: Any) -> Response:
+    parts = content if isinstance(content, Mapping) else {}
+    return Json(tabs.enter(parts.get("tab"), parts.get("has_state") is True))
+
+
+def _keep(tabs: Tabs, content: Any) -> Response:
+    parts = content if isinstance(content, Mapping) else {}
+    tabs.keep(parts.get("tab"), parts.get("view"), parts.get("unsaved"))
+    return Json({"kept": True})
+
+
 def _made(session: Session, identifier: str | None) -> Result:
     result = session.made(identifier or "")
     if result is None:
@@ -232,7 +248,7 @@ def _pixel(session: Session, query: Mapping[str, str]) -> Response:
 
 def _rings(session: Session, query: Mapping[str, str]) -> Response:
     if "through" not in query:
-        return Json({"rings": rings.calibrant_rings(session, query.get("calibrant", ""))})
+        return Json({"rings": rings.phase_rings(session, query.get("phase", ""))})
     points = [_pair({"point": each}, "point", (0, 0)) for each in query["through"].split(";")[:MOST_POINTS]]
     return Json({"rings": rings.rings_through(session, points)})
 
@@ -259,10 +275,10 @@ def _plotly() -> Response:
     return Response(plotly_script(), media_type="text/javascript", headers={"Cache-Control": "private, max-age=3600"})
 
 
-async def _pulse(tabs: Tabs) -> AsyncIterator[str]:
-    """Say every second that the server is there, for as long as the tab listens."""
-    with tabs.one():
+async def _pulse(session: Session, tabs: Tabs, name: str) -> AsyncIterator[str]:
+    """Say every second that the server is there, and what is being prepared, for as long as the tab listens."""
+    with tabs.one(name):
         while not tabs.ended:
-            yield "data: alive\n\n"
+            yield f"data: {json.dumps(session.preparing)}\n\n"
             await asyncio.sleep(1)
         yield "event: end\ndata: ended\n\n"

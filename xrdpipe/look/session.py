@@ -12,7 +12,8 @@ from dataclasses import replace
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ from ..geometry.geometry import Geometry
 from ..model.errors import ConfigError, FrameError
 from ..model.frame import Frame
 from ..model.identity import content_hash
-from ..model.record import Record, pending_record
+from ..model.record import Record
 from ..model.reference import Reference
 from ..pipeline.pipeline import Pipeline
 from ..pipeline.process import about_pattern
@@ -40,22 +41,13 @@ from ..stages.stage import Setup, Stage, Step
 from .canvas import shapes
 from .line import Kept, Line, Wanted
 from .preview import Preview
-from .result import Configured, Result
+from .result import Configured, Result, Used, record_of
 from .view import View
+from .warm import Warm
 from .words import GROUPS, Start, checked_values
 
 RESULTS = 8  # that pictures are made of
 MASKS = 16  # drawn masks that are kept in files
-
-
-class Used(NamedTuple):
-    """What a view is made of: its command line, frame, configuration without and with the drawn mask, and that mask."""
-
-    start: Start
-    wanted: Wanted
-    plain: Configured
-    configured: Configured
-    drawn: NDArray[np.uint8] | None
 
 
 class Session:
@@ -68,7 +60,9 @@ class Session:
     save
         Folder into which masks and experiments go.
     stack
-        Removes temporary files at the end.
+        Ends what is under way, and removes temporary files.
+    phases
+        Files of lattice spacings, by name.
 
     Raises
     ------
@@ -76,8 +70,10 @@ class Session:
         A run would refuse the arguments, or no frame can be read.
     """
 
-    def __init__(self, start: Start, save: str, stack: ExitStack) -> None:
-        self.start, self.save, self._stack = start, save, stack
+    def __init__(
+        self, start: Start, save: str, stack: ExitStack, phases: Mapping[str, Path] = MappingProxyType({})
+    ) -> None:
+        self.start, self.save, self._stack, self.phases = start, save, stack, dict(phases)
         options = dict(zip(start.options[::2], start.options[1::2], strict=True))
         self.loader, self._config_name = Loader(options.get("--config-dir")), options.get("--config-name", "config")
         self._lock, self._one_exact = threading.RLock(), threading.RLock()
@@ -96,7 +92,9 @@ class Session:
         self.shape = shape
         self.geometry = Geometry(self.plan.poni, shape, shape_from, self.plan.settings.cache, interactive=True)
         self.groups = tuple(name for name in GROUPS if name in self.plan.pipeline.stages)
-        self._line, self.preview = Line(self.geometry), Preview(self.geometry)
+        self.warm, self.preview = Warm(self.geometry), Preview(self.geometry)
+        self._line = Line(self.geometry, self.warm)
+        stack.callback(self.warm.stop)
 
     @cached_property
     def two_theta(self) -> NDArray[np.float32]:
@@ -158,7 +156,7 @@ class Session:
             frame = self.preview(integ, frame)
         except FrameError:  # what is wrong with it is the exact one to say
             return self.result(view)
-        record = _record(wanted, frame)
+        record = record_of(wanted, frame)
         result = self._result(view, used, frame, record, clock, exact=False)
         return self._results.put(view.id, result)
 
@@ -240,7 +238,7 @@ class Session:
         known = self.made(view.id)
         if known is not None and known.frame is frame:
             return known
-        record = replace(_record(used.wanted, frame), **about_pattern(frame, True))
+        record = replace(record_of(used.wanted, frame), **about_pattern(frame, True))
         return self._result(view, used, frame, record, clock)
 
     def _result(self, view: View, used: Used, frame: Frame, record: Record, clock: float, exact: bool = True) -> Result:
@@ -288,13 +286,3 @@ class Session:
         for old in sorted(self._folder.glob("*.npy"), key=lambda each: each.stat().st_mtime_ns)[:-MASKS]:
             old.unlink()
         return str(path)
-
-
-def _record(wanted: Wanted, frame: Frame) -> Record:
-    """Return the record of a frame, without its pattern."""
-    return replace(
-        pending_record(wanted.reference),
-        status="done",
-        masked_fraction=round(np.count_nonzero(frame.masked) / frame.image.size, 6),
-        notes=list(frame.info.notes),
-    )

@@ -12,6 +12,10 @@ import { Texts } from "./texts.js";
 const NUMBERS = { // of the pixel under the cursor
   value: "Value", subtracted: "Subtracted", q: "q (Å⁻¹)", two_theta: "2θ (°)", d: "d (Å)", azimuth: "Azimuth (°)",
 };
+const PREPARING = { // what the first view of some settings waits for
+  background: "the background", correction: "the correction", mask: "rings and arcs for the mask, once for a geometry",
+  integ: "the split pixels of the pattern", cake: "the split pixels of the cake",
+};
 const LAYERS = { frame: "frame", subtracted: "subtracted", mask: "mask", difference: "difference" };
 const OVERLAYS = { frame: "mask", subtracted: "mask", difference: "changes" }; // what is laid over a layer
 const SCALES = { linear: "linear", sqrt: "square root", log: "logarithm", percentile: "percentiles" };
@@ -19,20 +23,23 @@ const SCALES = { linear: "linear", sqrt: "square root", log: "logarithm", percen
 const info = await getJson("api/info");
 const memory = "xrdpipe look"; // of this tab alone; a reload keeps what is set and drawn
 const identity = JSON.stringify([info.title, info.start, info.frames, info.shape]);
-const view = { frame: 0, combine: info.combine[0], choices: {}, values: {}, shapes: [], ...remembered() };
+const before = remembered();
+const { tab: name, view: left } = await post("api/tab", { tab: sessionStorage.getItem(`${memory}: tab`), has_state: before !== null });
+sessionStorage.setItem(`${memory}: tab`, name);
+const view = { frame: 0, combine: info.combine[0], choices: {}, values: {}, shapes: [], ...(before?.state ?? left) };
 
 let shown = null; // {view, answer} of the last view that could be computed
 let kept = { choices: {}, values: {}, shapes: [] }; // "before"
 let compared = null; // {before: answer, difference}
-let unsaved = false; // shapes that were not saved
+let unsaved = before?.unsaved ?? left !== null; // shapes that were not saved
 let saved = {}; // {view, note} of what was saved last
 
 function remembered() {
   try {
-    const { of, state } = JSON.parse(sessionStorage.getItem(memory));
-    return of === identity ? state : {};
+    const kept = JSON.parse(sessionStorage.getItem(memory));
+    return kept.of === identity ? kept : null;
   } catch {
-    return {};
+    return null;
   }
 }
 
@@ -53,13 +60,15 @@ function stopped() {
   $("#problem").classList.add("ended");
 }
 
-const alive = new EventSource("api/alive");
+const alive = new EventSource(`api/alive?${new URLSearchParams({ tab: name })}`);
 alive.addEventListener("end", stopped);
-alive.onerror = () => get("api/info").catch(fail);
-$("#end").onclick = () => {
-  if (!unsaved || confirm("The drawn mask is not saved. End all the same?")) post("api/end", {}).then(stopped, fail);
+alive.onmessage = ({ data }) => {
+  const busy = $("#busy").textContent;
+  const [group] = JSON.parse(data).filter((each) => each in PREPARING);
+  if (group && (busy === "working …" || busy.startsWith("preparing"))) working(`preparing ${PREPARING[group]} …`);
 };
-addEventListener("beforeunload", (event) => unsaved && alive.readyState !== EventSource.CLOSED && event.preventDefault());
+alive.onerror = () => get("api/info").catch(fail);
+$("#end").onclick = () => post("api/end", {}).then(stopped, fail);
 
 // ------------------------------------------------------------------------------------------------------- the view
 
@@ -70,7 +79,7 @@ const asking = new Latest(async () => {
     await take(asked, await post("api/view?quick=1", asked));
   } finally {
     clearTimeout(busy);
-    if ($("#busy").textContent === "working …") working("");
+    if (/^(working|preparing)/.test($("#busy").textContent)) working("");
     document.body.dataset.ready = Number(document.body.dataset.ready ?? 0) + 1;
   }
 }, fail);
@@ -102,9 +111,13 @@ async function take(asked, answer) {
 }
 
 function changed() {
-  sessionStorage.setItem(memory, JSON.stringify({ of: identity, state: view }));
+  sessionStorage.setItem(memory, JSON.stringify({ of: identity, state: view, unsaved }));
+  keeping.ask();
   asking.ask();
 }
+
+/** The program keeps what every tab shows, so that shapes outlive the tab, and the program. */
+const keeping = new Latest(() => post("api/keep", { tab: name, view, unsaved }), fail);
 
 async function show(asked, answer) {
   shown = { view: asked, answer };
@@ -152,7 +165,7 @@ const picture = new Picture($("#canvas"), info.shape, {
   failed: fail,
 });
 
-const rings = new Rings(picture, info.calibrants, fail);
+const rings = new Rings(picture, info.phases, fail);
 const drawing = new Drawing(picture, {
   changed(shapes) {
     view.shapes = shapes;
@@ -165,6 +178,7 @@ const drawing = new Drawing(picture, {
   },
 });
 drawing.restore(view.shapes);
+say($("#back"), left && "These shapes were drawn before and not saved.");
 
 function showPicture() {
   if (!shown) return;
