@@ -21,6 +21,7 @@ from xrdpipe.model.pattern import Pattern
 pytestmark = pytest.mark.slow
 
 HOSTILE = "<img src=x onerror=window.ran=1>.tif"
+EXACT = "document.body?.dataset.ready > 0 && !document.querySelector('#busy').textContent.includes('…')"  # no preview
 FRAMES = ("data/ni_1.tiff", "data/ni_2.tiff", f"data/{HOSTILE}")
 
 
@@ -32,7 +33,7 @@ class Tab:
         browser.driver.get("about:blank")
         browser.problems()
         browser.driver.get(f"http://127.0.0.1:{page.port}/?token={page.token}")
-        self.wait("document.body.dataset.ready > 0")
+        self.wait(EXACT)
 
     def wait(self, condition: str) -> None:
         """Wait until a condition of JavaScript holds."""
@@ -45,13 +46,11 @@ class Tab:
         """Do something, and wait until the view that it asks for has been answered."""
         before = int(self.browser.run("return document.body.dataset.ready"))
         action()
-        self.wait(
-            f"document.body.dataset.ready > {before} && !document.querySelector('#busy').textContent.includes('…')"
-        )
+        self.wait(f"document.body.dataset.ready > {before} && {EXACT}")
 
     def reload(self) -> None:
         self.browser.driver.refresh()
-        self.wait("document.body?.dataset.ready > 0")
+        self.wait(EXACT)
 
     def text(self, selector: str) -> str:
         return self.browser.texts(selector)[0]

@@ -288,6 +288,7 @@ const caking = new Latest(async (quick) => {
   const response = await get("api/cake", { id, ...size, scale: $("#scale").value, quick });
   const preview = response.headers.get("X-Exact") === "0";
   if (exact) working(preview ? "preview; the exact cake follows …" : `${short(shown.answer.seconds, 2)} s`);
+  document.body.classList.toggle("preview-cake", preview);
   if (exact && preview) caking.ask(null); // of a preview of the whole view, another answer follows anyway
   const axes = cake ?? JSON.parse(response.headers.get("X-Cake"));
   URL.revokeObjectURL(cakePicture);
@@ -297,6 +298,7 @@ const caking = new Latest(async (quick) => {
 
 function choose(name) {
   tab = name;
+  document.body.classList.remove("preview-cake");
   for (const button of all("[role=tab]")) button.setAttribute("aria-selected", button.id === `tab-${name}`);
   $("#chart").setAttribute("aria-labelledby", `tab-${name}`);
   for (const part of all(".of-pattern")) part.hidden = name !== "pattern";
