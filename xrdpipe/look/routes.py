@@ -89,10 +89,6 @@ def application(session: Session, tabs: Tabs) -> Starlette:
     for work in (lambda: session.result(View()), session.preview.warm, session.warm.start):
         ahead.submit(work)
 
-    def end(content: Any) -> Response:
-        tabs.end()
-        return Json({"ended": True})
-
     async def alive(request: Request) -> Response:
         pulse = _pulse(session, tabs, request.query_params.get("tab", "")[:64])
         return StreamingResponse(pulse, media_type="text/event-stream")
@@ -111,7 +107,7 @@ def application(session: Session, tabs: Tabs) -> Starlette:
             post("/api/save", lambda content: _save(session, content)),
             post("/api/tab", lambda content: _enter(tabs, content)),
             post("/api/keep", lambda content: _keep(tabs, content)),
-            post("/api/end", end),
+            post("/api/end", lambda content: _end(tabs)),
             Route("/api/alive", alive),
             Mount("/", StaticFiles(directory=PAGE)),
         ]
@@ -188,6 +184,11 @@ def _save(session: Session, content: Any) -> Response:
     view: View = parse_view({**described, "name": name} if isinstance(described, Mapping) else described)
     what, form = str(parts.get("what")), str(parts.get("format", "npy"))
     return Json(save.save(session, view, what, form, parts.get("overwrite") is True))
+
+
+def _end(tabs: Tabs) -> Response:
+    tabs.end()
+    return Json({"ended": True})
 
 
 def _enter(tabs: Tabs, content: Any) -> Response:

@@ -149,7 +149,7 @@ class Session:
         integ = pipeline.stages.get(name)
         soon = not isinstance(integ, RobustInteg) and self._line.is_prepared(pipeline, name) if name else True
         if not isinstance(integ, Integ) or soon or self._line.is_made(pipeline, wanted, name):
-            return self.result(view)
+            return self._results.put(view.id, self._make(view))  # without waiting for an exact one of other settings
         clock = time.perf_counter()
         frame = self._line.process(pipeline, wanted, before=name)
         try:
