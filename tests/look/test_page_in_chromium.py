@@ -444,7 +444,7 @@ def test_shapes_of_a_closed_tab_are_back_in_the_next_one_and_in_a_file_when_the_
         tab.click("#end")
         tab.wait("document.querySelector('#problem').classList.contains('ended')")
         _, err = page.process.communicate(timeout=LIMIT)
-        assert "1 shapes, kept in back/unsaved.json" in err
+        assert "1 shape, kept in back/unsaved.json" in err
         close()
     with served(folder, *words) as page:
         tab = opened(page)

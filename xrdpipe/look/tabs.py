@@ -168,7 +168,8 @@ class Tabs:
             return ""
         count = sum(len(view["shapes"]) for view in views)
         again = "" if written.parent == self._folder else f"; move it to {self._folder}"
-        return f"drawn and not saved: {count} shapes, kept in {written}{again} for the next xrdpipe look"
+        shapes = "1 shape" if count == 1 else f"{count} shapes"
+        return f"drawn and not saved: {shapes}, kept in {written}{again} for the next xrdpipe look"
 
     def _write(self, views: list[Mapping[str, Any]]) -> Path:
         content = {"about": ABOUT, "shape": list(self._shape), "views": views}
