@@ -62,7 +62,7 @@ class Pipeline:
             if name not in groups or name == "source":
                 raise ConfigError(f"stages: there is no stage {name!r}; choose from {', '.join(groups)}")
         source = build(config["source"], "source", Source)
-        stages = {name: build(config[name], name) for name in order}
+        stages = {name: stage for name in order if (stage := build(config[name], name)).active}
         built = {"source": source, **stages}
         return cls(
             source,
@@ -79,6 +79,8 @@ class Pipeline:
         """Products of a frame: the columns of the last pattern, and all other parts."""
         products = [stage.makes for stage in self.stages.values()]
         columns = next((product.columns for product in reversed(products) if product.columns), ())
+        unit = next((product.unit for product in reversed(products) if product.unit), "")
+        columns = (unit or columns[0], *columns[1:]) if columns else ()
         return Makes(columns, {part: suffixes for product in products for part, suffixes in product.parts.items()})
 
     def outputs(self, name: str) -> list[str]:
