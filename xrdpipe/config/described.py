@@ -7,7 +7,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 # groups in the order of the manual
-GROUPS = ("geometry", "source", "background", "correction", "mask", "integ", "pattern", "plot", "output", "parallel", "sweep")
+GROUPS = (
+    "geometry",
+    "source",
+    "background",
+    "correction",
+    "mask",
+    "integ",
+    "pattern",
+    "plot",
+    "output",
+    "parallel",
+    "sweep",
+)
 
 
 class Described(NamedTuple):

@@ -29,8 +29,8 @@ class Results:
     cake
         Intensity over radial and azimuthal angle.
     weights
-        Pixels in each bin, times their corrections: what the sum of counts was divided by. Float64, (npt,), by the suffix
-        of the pattern's files; "" is the pattern of the whole frame.
+        Pixels in each bin, times their corrections: what the sum of counts was divided by. Float64, (npt,), by the
+        suffix of the pattern's files; "" is the pattern of the whole frame.
     pattern_error
         Returns the estimated error of the pattern and that of its parts, see `numerics.pattern_error`; None where there
         is no estimate. It takes time, so it is called only for the frames whose masks are judged.

@@ -50,9 +50,8 @@ class PatternBackground(Stage):
     def __post_init__(self) -> None:
         if self.method is not None:
             choice("method", self.method, METHODS)
-        require(
-            self.width is None or (np.isfinite(self.width) and self.width > 0), "width", self.width, "a number > 0 expected"
-        )
+        good = self.width is None or (bool(np.isfinite(self.width)) and self.width > 0)
+        require(good, "width", self.width, "a number > 0 expected")
         good = 1 <= self.iterations <= MOST_ROUNDS
         require(good, "iterations", self.iterations, f"1 to {MOST_ROUNDS} rounds expected")
         require(self.order is None or 0 <= self.order <= 200, "order", self.order, "0 to 200, or null")

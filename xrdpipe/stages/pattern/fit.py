@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 SHAPES = ("pseudo_voigt", "gaussian")
 GAUSS = 4 * math.log(2)
+SOLVER: Any = {"x_scale": "jac", "ftol": 1e-10, "xtol": 1e-10, "gtol": 1e-10}
 SIGNIFICANT = 5.0  # standard deviations that a found peak stands out at least
 HALF_REGION = 2.5  # half width of the region of a found peak, in its full widths at half maximum
 
@@ -46,7 +47,7 @@ class Peak(NamedTuple):
     fit: str = "ok"
 
 
-def profile(values: Sequence[float], x: Floats) -> tuple[Floats, Floats]:
+def profile(values: Sequence[float] | Floats, x: Floats) -> tuple[Floats, Floats]:
     """Return a pseudo-Voigt of unit shape on a line, and its derivatives.
 
     Parameters
@@ -117,10 +118,7 @@ def fit_peak(radial: Floats, intensity: Floats, sigma: Floats | None, shape: str
         values[free],
         lambda some: profile(full(some), t)[1][:, free] / noise[:, np.newaxis],
         bounds=(low[free], high[free]),
-        x_scale="jac",
-        ftol=1e-10,
-        xtol=1e-10,
-        gtol=1e-10,
+        **SOLVER,
     )
     found = full(result.x)
     if reason := _doubt(result.status, found, narrowest):
@@ -129,8 +127,9 @@ def fit_peak(radial: Floats, intensity: Floats, sigma: Floats | None, shape: str
     scales = np.array([half, half, half * size, 1.0])
     (position, fwhm, area, eta), wide = found[:4] * scales, errors[:4] * scales
     level = (found[4] + found[5] * found[0]) * size
-    ends = (eta, wide[3]) if shape == "pseudo_voigt" else (math.nan, math.nan)
-    return Peak(position + centre, wide[0], fwhm, wide[1], area, wide[2], *ends, level, chi2)
+    if shape == "gaussian":
+        eta = math.nan
+    return Peak(position + centre, wide[0], fwhm, wide[1], area, wide[2], eta, wide[3], level, chi2)
 
 
 def _start(t: Floats, y: Floats, shape: str) -> Floats:

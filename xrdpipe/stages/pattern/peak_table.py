@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ...model.record import Record
 
 TABLE, FIGURE = "peaks.csv", "figures/peaks.png"
-COLUMNS = ("peak", "part", *Peak._fields)
+COLUMNS = ("peak", "part", "unit", *Peak._fields)
 DRAWN = ("position", "fwhm", "area")
 APART = 1.0  # full widths at half maximum that a found peak may move from frame to frame
 FORGOTTEN = 10  # frames after which a peak that vanished is another one when it comes again
@@ -31,14 +31,16 @@ class Track:
     ----------
     number
         Number of the peak in the table.
+    unit
+        Unit of the axis.
     frames
         Indices of the frames.
     values
         For each of `DRAWN` the values and the standard errors.
     """
 
-    def __init__(self, number: int) -> None:
-        self.number = number
+    def __init__(self, number: int, unit: str) -> None:
+        self.number, self.unit = number, unit
         self.frames = array("q")
         self.values = {name: (array("d"), array("d")) for name in DRAWN}
 
@@ -118,7 +120,7 @@ def _follow(tracks: dict[int, Track], frame: int, rows: Sequence[Row], linked: b
                 continue
             number = _nearest(tracks, frame, _number(row["position"]))
         if row["fit"] == "ok":
-            tracks.setdefault(number, Track(number)).add(frame, row)
+            tracks.setdefault(number, Track(number, row["unit"])).add(frame, row)
         numbers[row["peak"]] = str(number)
     return numbers
 

@@ -91,7 +91,7 @@ class Peaks(Stage):
             )
             parts = {"": frame.pattern, **frame.results.sectors}
             rows = [
-                (number, part, peak)
+                (number, part, pattern.unit, peak)
                 for part, pattern in parts.items()
                 for number, peak in enumerate(self.fits(pattern, regions), 1)
             ]
@@ -125,7 +125,7 @@ class Peaks(Stage):
 
         done = [record for record in records if record.status == "done"]
         tracks = write_table(folder, done, linked=self.number is not None)
-        values = [record.columns.get(self.label) for record in done] if self.label is not None else []
+        values: list[Any] = [record.columns.get(self.label) for record in done] if self.label is not None else []
         notes = []
         if values and not all(isinstance(value, (int, float)) for value in values):
             notes.append(f"pattern.peaks.label={self.label}: not a number in each frame; the figure shows frames")
@@ -133,13 +133,13 @@ class Peaks(Stage):
         return notes + draw_peaks(folder / FIGURE, tracks, values, self.label or "")
 
 
-def _text(rows: Sequence[tuple[int, str, Peak]]) -> str:
+def _text(rows: Sequence[tuple[int, str, str, Peak]]) -> str:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(COLUMNS)
-    for number, part, peak in rows:
+    for *first, peak in rows:
         cells = [each if isinstance(each, str) else "" if math.isnan(each) else f"{each:.8g}" for each in peak]
-        table.writerow([number, part, *cells])
+        table.writerow([*first, *cells])
     return text.getvalue()
 
 

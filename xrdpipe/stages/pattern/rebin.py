@@ -81,8 +81,8 @@ class Rebin(Stage):
                 inside = convert(new, unit, pattern.unit, wavelength)
                 self._refuse_narrow(inside, old)
                 intensity, sigma, _ = merge_bins(old, pattern.intensity, pattern.sigma, weights, inside)
-                changes = {"unit": unit, "label": label or pattern.label, "quality": _quality(pattern)}
-                return replace(pattern, radial=(new[1:] + new[:-1]) / 2, intensity=intensity, sigma=sigma, **changes)
+                merged = replace(pattern, radial=(new[1:] + new[:-1]) / 2, intensity=intensity, sigma=sigma)
+                return replace(merged, unit=unit, label=label or pattern.label, quality=_quality(pattern))
 
             return frame.with_patterns(rebinned)
 
@@ -107,7 +107,8 @@ class Rebin(Stage):
         first, last = covered if self.range is None else self.range
         if self.log:
             if first <= 0:
-                raise FrameError("pattern.rebin.log=true: the pattern begins at or below 0; give pattern.rebin.range=[first,last]")
+                ways = "set pattern.rebin.range=[first,last]"
+                raise FrameError(f"pattern.rebin.log=true: the pattern begins at or below 0; {ways}")
             first, last = math.log(first), math.log(last)
         if self.range is None:
             low, high = math.floor(first / step + ROUNDING), math.ceil(last / step - ROUNDING)
@@ -125,8 +126,8 @@ class Rebin(Stage):
         """Raise FrameError if a new bin is narrower than those of the pattern; both in the unit of the pattern."""
         width, narrowest = old[1] - old[0], np.diff(new).min()
         if narrowest < width * (1 - 1e-6):
-            ways = "a larger step, pattern.rebin.range=[first,last], or more bins with integ.npt"
-            raise FrameError(f"pattern.rebin.step={self.step:g}: some bins are narrower than those of the pattern; say {ways}")
+            ways = "say a larger step, pattern.rebin.range=[first,last], or more bins with integ.npt"
+            raise FrameError(f"pattern.rebin.step={self.step:g}: bins narrower than those of the pattern; {ways}")
 
 
 def bin_edges(radial: Floats) -> Floats:
@@ -216,7 +217,7 @@ def merge_bins(
     source, target, share = source[keep], target[keep], share[keep] * weights[source[keep]]
 
     def total(values: Floats) -> Floats:
-        return np.bincount(target, values, len(new) - 1)
+        return np.bincount(target, values, len(new) - 1).astype(float)
 
     weight = total(share)
     empty = intensity[~full]

@@ -10,15 +10,17 @@ import numpy as np
 
 from ...io.writing import write_whole
 from .paper_figures import ANONYMOUS, DPI, MM, paper_style
+from .series import AXES
 
 MOST = 4  # peaks of a figure: more leave no room for their axes
-LABELS = {"position": "Position", "fwhm": "FWHM", "area": "Area"}
+NAMES = ("position", "fwhm", "area")
 
 
 class PeakTrack(Protocol):
-    """A peak over frames: its number, indices of frames, and values and errors by name."""
+    """A peak over frames: its number, unit of the axis, indices of frames, and values and errors by name."""
 
     number: int
+    unit: str
     frames: Any
     values: Any
 
@@ -47,21 +49,28 @@ def draw_peaks(path: Path, peaks: Sequence[PeakTrack], places: Sequence[float], 
     shown = sorted(strongest[:MOST], key=lambda peak: float(np.nanmedian(peak.values["position"][0])))
     with paper_style():
         figure = Figure(figsize=((30 + 45 * len(shown)) * MM, 110 * MM), layout="constrained")
-        grid = figure.subplots(len(LABELS), len(shown), sharex=True, squeeze=False)
+        grid = figure.subplots(len(NAMES), len(shown), sharex=True, squeeze=False)
         for column, peak in enumerate(shown):
             frames = np.asarray(peak.frames)
             x = np.asarray(places, float)[frames] if len(places) else frames + 1
-            for axes, (name, label) in zip(grid[:, column], LABELS.items(), strict=True):
+            for axes, name in zip(grid[:, column], NAMES, strict=True):
                 _draw(axes, x, *(np.asarray(each) for each in peak.values[name]))
-                if column == 0:
-                    axes.set_ylabel(label)
             grid[0, column].set_title(f"Peak {peak.number}", fontsize=8)
             grid[-1, column].set_xlabel(title if len(places) else "Frame")
             if not len(places):
                 grid[-1, column].xaxis.get_major_locator().set_params(integer=True)
+        for axes, label in zip(grid[:, 0], _labels(shown[0].unit), strict=True):
+            axes.set_ylabel(label)
         write_whole(path, lambda file: figure.savefig(file, format="png", dpi=DPI, metadata=ANONYMOUS["png"]))
     left = len(followed) - len(shown)
     return [f"{path.name}: {len(shown)} peaks of {len(followed)}; peaks.csv has all of them"] if left else []
+
+
+def _labels(unit: str) -> list[str]:
+    """Return the titles of position, width and area on an axis of a unit."""
+    title = AXES.get(unit, unit)
+    inside = title[title.find("(") :] if "(" in title else f"({unit})"
+    return [f"Position: {title}", f"FWHM {inside}", f"Area (intensity × {inside[1:-1]})"]
 
 
 def _draw(axes: Any, x: Any, values: Any, errors: Any) -> None:
