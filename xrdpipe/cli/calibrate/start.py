@@ -71,7 +71,7 @@ def begin(words: Words, start: Poni | None, settings: Settings, shape: tuple[int
 
 def with_wavelength(poni: Poni, wavelength: float) -> Poni:
     """Return a calibration with a wavelength, m."""
-    return Poni(poni.path, poni_text({**poni.values, "wavelength": repr(wavelength)})).checked()
+    return Poni(poni.path, poni_text({**poni.values, "wavelength": repr(float(wavelength))})).checked()
 
 
 def _wavelength(words: Words, start: Poni | None, image: Reference) -> float | None:
