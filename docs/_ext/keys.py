@@ -1,0 +1,138 @@
+"""The reference of all keys, made from the shipped configuration files and the schemas of the stages."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from xrdpipe.cli.help import GROUPS
+from xrdpipe.config.described import Described, described_keys, described_option
+from xrdpipe.config.settings import Settings
+
+CONF = Path(__file__).parents[2] / "conf"
+TYPES = {int: "whole number", float: "number", str: "text", bool: "true or false", Any: "", type(None): "null"}
+MANY = 12  # of more allowed values only some are listed
+
+
+def page() -> str:
+    """Return the sections of all groups as Markdown."""
+    parts = ["## Top level", "", *_entries(described_keys(CONF / "config.yaml"), Settings)]
+    for group in GROUPS:
+        parts += [f"## `{group}`", "", *_group(group)]
+    parts += ["## `experiment`", "", *_options("experiment", _files("experiment"), {})]
+    return "\n".join(parts)
+
+
+def _files(group: str) -> list[Path]:
+    return sorted((CONF / group).glob("*.yaml"), key=lambda path: (path.stem != "default", path.stem))
+
+
+def _group(group: str) -> Iterator[str]:
+    files = _files(group)
+    default = described_keys(files[0], f"{group}.")
+    yield from _options(group, files, default)
+    yield from _entries(default, _schema(group, files[0]))
+    for name, added in _additions(group, files, default).items():
+        yield f"With {name}:"
+        yield ""
+        path = next(each for each in files if f"={each.stem}`" in name)
+        yield from _entries(added, _schema(group, path), anchors=f"{path.stem}-")
+
+
+def _additions(group: str, files: list[Path], default: dict[str, Described]) -> dict[str, dict[str, Described]]:
+    # Keys that the default lacks, by the options that have them: those with the same keys stand together.
+    found: dict[tuple[str, ...], tuple[list[str], dict[str, Described]]] = {}
+    for path in files[1:]:
+        target, own = _target(path), described_keys(path, f"{group}.")
+        other_class = target != _target(files[0])
+        replaced = {key for key in own if other_class and key in default and own[key].text != default[key].text}
+        new = {key: value for key, value in own.items() if key not in default or (replaced and group == "plot")}
+        if new:
+            found.setdefault(tuple(new), ([], new))[0].append(f"`{group}={path.stem}`")
+    return {" and ".join(names): added for names, added in found.values()}
+
+
+def _options(group: str, files: list[Path], default: dict[str, Described]) -> Iterator[str]:
+    yield "| option | what it is | differs from the default |"
+    yield "|---|---|---|"
+    for path in files:
+        own = described_keys(path, f"{group}.")
+        changed = [
+            f"`{key.removeprefix(f'{group}.')}: {each.value}`"
+            for key, each in own.items()
+            if key in default and each.value and each.value != default[key].value
+        ]
+        yield f"| `{group}={path.stem}` | {_escaped(described_option(path))} | {', '.join(changed)} |"
+    yield ""
+
+
+def _entries(described: dict[str, Described], schema: Any, anchors: str = "") -> Iterator[str]:
+    for key, (value, text) in described.items():
+        field = _field(schema, key)
+        allowed = _allowed(*field) if field else ""
+        shown = f" = `{value}`" if value else ""
+        yield f"[`{key}`]{{#{anchors}{key}}}{shown}"
+        yield f": {_escaped(text)}" + (f" *({_escaped(allowed)})*" if allowed else "")
+        yield ""
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([*_<>|\[\]$])", r"\\\1", text)
+
+
+def _target(path: Path) -> str:
+    found = re.search(r"^_target_: (\S+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return found[1] if found else ""
+
+
+def _schema(group: str, path: Path) -> Any:
+    if target := _target(path):
+        module, _, name = target.rpartition(".")
+        return getattr(importlib.import_module(module), name)
+    hint = get_type_hints(Settings).get(group)
+    return hint if dataclasses.is_dataclass(hint) else None
+
+
+def _field(schema: Any, key: str) -> tuple[Any, dict[str, Any]] | None:
+    # The type and the metadata of a key, also of a nested one.
+    for name in key.split("."):
+        if schema is None or not dataclasses.is_dataclass(schema):
+            return None
+        fields = {each.name: each for each in dataclasses.fields(schema)}
+        if name not in fields:
+            continue  # the name of the group
+        hint, metadata = get_type_hints(schema)[name], dict(fields[name].metadata)
+        inner = [each for each in (*get_args(hint), hint) if dataclasses.is_dataclass(each)]
+        if not inner:
+            return hint, metadata
+        schema = inner[0]
+    return None
+
+
+def _allowed(hint: Any, metadata: dict[str, Any]) -> str:
+    union = get_origin(hint) in (Union, UnionType)
+    kinds = [_kind(each) for each in (get_args(hint) if union else (hint,)) if each is not type(None)]
+    choices = metadata.get("choices", ())
+    named = list(map(str, choices() if callable(choices) else choices))
+    if len(named) > MANY:
+        named = [*named[:MANY], "..."]
+    parts = [", ".join(named)] if named and hint is not Any else [*filter(None, kinds), *named]
+    low, high = metadata.get("low"), metadata.get("high")
+    if low is not None:
+        parts[-1] += f" from {low} to {high}" if high is not None else f" >= {low}"
+    if union and type(None) in get_args(hint):
+        parts.append("null")
+    return " or ".join(parts)
+
+
+def _kind(hint: Any) -> str:
+    if get_origin(hint) is list:
+        return f"list of {_kind(get_args(hint)[0])}s".replace("texts", "names")
+    if get_origin(hint) is dict:
+        return "keys and values"
+    return TYPES.get(hint, "")

@@ -1,0 +1,44 @@
+"""How Sphinx makes the site from these pages: ``python -m sphinx -W --keep-going docs docs/_build/html``."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+import xrdpipe
+
+project = "xrdpipe"
+author = "the developers of xrdpipe"
+version = release = xrdpipe.__version__
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_design", "sphinx_copybutton", "generated"]
+exclude_patterns = ["_build", "_generated", "README.md", "**.ipynb_checkpoints"]
+suppress_warnings = ["toc.empty_glob"]  # pages that an optional part of the documentation adds
+
+myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]
+myst_heading_anchors = 4
+nb_execution_mode = "off"  # the notebooks are executed by their test
+highlight_language = "text"
+default_role = "literal"
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # the signature has them
+napoleon_google_docstring = False
+napoleon_use_ivar = True
+
+html_theme = "pydata_sphinx_theme"
+html_title = "xrdpipe"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_sourcelink = False
+html_theme_options = {
+    "navbar_align": "left",
+    "header_links_before_dropdown": 7,
+    "navigation_with_keys": False,
+    "show_toc_level": 2,
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "secondary_sidebar_items": ["page-toc"],
+}
+html_sidebars = {"index": [], "gallery": [], "migration": [], "changelog": []}
+html_context = {"default_mode": "light"}
+copyright = "the developers of xrdpipe; BSD-3-Clause"
