@@ -27,6 +27,13 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site into docs/_build/html; a warning is an error."""
+    session.install(".[docs]")
+    session.run("python", "-m", "sphinx", "-W", "--keep-going", "docs", "docs/_build/html")
+
+
+@nox.session
 def package(session: nox.Session) -> None:
     """Build sdist and wheel twice, compare them, and check their metadata."""
     session.install("build", "twine")

@@ -12,7 +12,6 @@ author = "the developers of xrdpipe"
 version = release = xrdpipe.__version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_design", "sphinx_copybutton", "generated"]
 exclude_patterns = ["_build", "_generated", "README.md", "**.ipynb_checkpoints"]
-suppress_warnings = ["toc.empty_glob"]  # pages that an optional part of the documentation adds
 
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]
 myst_heading_anchors = 4
@@ -20,15 +19,22 @@ nb_execution_mode = "off"  # the notebooks are executed by their test
 highlight_language = "text"
 default_role = "literal"
 autodoc_member_order = "bysource"
-autodoc_typehints = "none"  # the signature has them
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+python_maximum_signature_line_length = 80
+smartquotes = False  # commands and messages stay as they are typed
 napoleon_google_docstring = False
 napoleon_use_ivar = True
+
+copybutton_selector = "div.highlight-sh pre, div.highlight-python pre, div.highlight-yaml pre"
 
 html_theme = "pydata_sphinx_theme"
 html_title = "xrdpipe"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
+html_show_search_summary = False  # fetching pages for it is forbidden where the site is read from disk
 html_show_sourcelink = False
 html_theme_options = {
     "navbar_align": "left",

@@ -73,5 +73,5 @@ def _order(message: tuple[str, str]) -> str:
 
 
 def _cell(text: str) -> str:
-    shown = re.sub(r"(\.\.\.)+", "...", re.sub(r"\s+", " ", text.strip()))
-    return re.sub(r"([\\*_<>|\[\]$`~])", r"\\\1", shown)
+    shown = re.sub(r"(\.\.\.)+", "...", re.sub(r"\s+", " ", text.strip())).replace("|", r"\|")
+    return f"`` {shown} ``"

@@ -1,31 +1,40 @@
-"""What the tests of the documentation share: the pages, the reader of their blocks, and a folder with the demo's frames."""
+"""What the tests of the documentation share: the modules that make its pages, and a folder with the demo's frames."""
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from command import SCRIPT, xrdpipe
 
-ROOT = Path(__file__).parents[2]
-DOCS = ROOT / "docs"
+EXTENSION = Path(__file__).parents[2] / "docs" / "_ext"
+
+
+def _module(name: str) -> ModuleType:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(EXTENSION))
+        return import_module(name)
 
 
 @pytest.fixture(scope="session")
 def blocks() -> ModuleType:
-    """The module with which the site reads and runs blocks."""
-    spec = importlib.util.spec_from_file_location("blocks", DOCS / "_ext" / "blocks.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    import sys
+    """The module that reads and runs the blocks of a page."""
+    return _module("blocks")
 
-    sys.modules["blocks"] = module  # dataclasses look it up
-    spec.loader.exec_module(module)
-    return module
+
+@pytest.fixture(scope="session")
+def keys() -> ModuleType:
+    """The module that makes the reference of the keys."""
+    return _module("keys")
+
+
+@pytest.fixture(scope="session")
+def messages() -> ModuleType:
+    """The module that makes the list of messages."""
+    return _module("messages")
 
 
 @pytest.fixture(scope="session")
