@@ -33,7 +33,8 @@ FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,})(?P<language>\S*)\s*$")
 COMMENT = re.compile(r"^<!-- (?P<word>not run|file|part of|exit|run|empty folder)(: (?P<value>.*))? -->$")
 NUMBER = re.compile(r"[-+]?\d+(\.\d+)?(e[-+]?\d+)?%?,?")
 CHANGING = re.compile(  # times, dates, versions and hashes
-    r"\d{4}-\d\d-\d\d([T ]\d\d[:-]\d\d[:-]\d\d\S*)?|\d+\.\d+\.\d+\S*|\b\d+(\.\d+)? (s|seconds|frames/s)\b|\b[0-9a-f]{16,}\b"
+    r"\d{4}-\d\d-\d\d([T ]\d\d[:-]\d\d[:-]\d\d\S*)?|\d+\.\d+\.\d+\S*"
+    r"|\b\d+(\.\d+)? (s|seconds|frames/s)\b|\b[0-9a-f]{16,}\b"
 )
 TOLERANCE = 0.05  # relative difference of two numbers that are taken as equal: libraries of other versions
 LIMIT = 600  # seconds that a block may take
@@ -148,7 +149,9 @@ def _shell(block: Block, folder: Path) -> tuple[str, str]:
 
 
 def _without_progress(text: str) -> str:
-    return "\n".join(line for line in text.splitlines() if not re.match(r"xrdpipe: (\d+/\d+ frames|making frames)", line))
+    return "\n".join(
+        line for line in text.splitlines() if not re.match(r"xrdpipe: (\d+/\d+ frames|making frames)", line)
+    )
 
 
 def matches(shown: str, printed: str) -> bool:

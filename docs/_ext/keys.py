@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import UnionType
+from types import MappingProxyType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from xrdpipe.cli.help import GROUPS
@@ -37,24 +37,27 @@ def _group(group: str) -> Iterator[str]:
     default = described_keys(files[0], f"{group}.")
     yield from _options(group, files, default)
     yield from _entries(default, _schema(group, files[0]))
-    for name, added in _additions(group, files, default).items():
-        yield f"With {name}:"
+    for paths, added in _additions(group, files, default):
+        yield f"With {' and '.join(f'`{group}={path.stem}`' for path in paths)}:"
         yield ""
-        path = next(each for each in files if f"={each.stem}`" in name)
-        yield from _entries(added, _schema(group, path), anchors=f"{path.stem}-")
+        taken = {key: f"{paths[0].stem}-{key}" for key in default}
+        yield from _entries(added, _schema(group, paths[0]), taken)
 
 
-def _additions(group: str, files: list[Path], default: dict[str, Described]) -> dict[str, dict[str, Described]]:
-    # Keys that the default lacks, by the options that have them: those with the same keys stand together.
-    found: dict[tuple[str, ...], tuple[list[str], dict[str, Described]]] = {}
+def _additions(
+    group: str, files: list[Path], default: dict[str, Described]
+) -> Iterator[tuple[list[Path], dict[str, Described]]]:
+    # Keys that the default lacks, or that mean something else in another class of stages, once for each class.
+    classes: dict[str, list[Path]] = {}
     for path in files[1:]:
-        target, own = _target(path), described_keys(path, f"{group}.")
-        other_class = target != _target(files[0])
-        replaced = {key for key in own if other_class and key in default and own[key].text != default[key].text}
-        new = {key: value for key, value in own.items() if key not in default or (replaced and group == "plot")}
-        if new:
-            found.setdefault(tuple(new), ([], new))[0].append(f"`{group}={path.stem}`")
-    return {" and ".join(names): added for names, added in found.values()}
+        classes.setdefault(_target(path), []).append(path)
+    for target, paths in classes.items():
+        own: dict[str, Described] = {}
+        for path in paths:
+            own |= {key: each for key, each in described_keys(path, f"{group}.").items() if key not in own}
+        replaced = target != _target(files[0]) and len(own.keys() - default.keys()) > 5  # another stage altogether
+        if new := {key: each for key, each in own.items() if replaced or key not in default}:
+            yield paths, new
 
 
 def _options(group: str, files: list[Path], default: dict[str, Described]) -> Iterator[str]:
@@ -71,12 +74,14 @@ def _options(group: str, files: list[Path], default: dict[str, Described]) -> It
     yield ""
 
 
-def _entries(described: dict[str, Described], schema: Any, anchors: str = "") -> Iterator[str]:
+def _entries(
+    described: dict[str, Described], schema: Any, taken: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[str]:
     for key, (value, text) in described.items():
         field = _field(schema, key)
         allowed = _allowed(*field) if field else ""
         shown = f" = `{value}`" if value else ""
-        yield f"[`{key}`]{{#{anchors}{key}}}{shown}"
+        yield f"[`{key}`]{{#{taken.get(key, key)}}}{shown}"
         yield f": {_escaped(text)}" + (f" *({_escaped(allowed)})*" if allowed else "")
         yield ""
 
@@ -107,10 +112,10 @@ def _field(schema: Any, key: str) -> tuple[Any, dict[str, Any]] | None:
         if name not in fields:
             continue  # the name of the group
         hint, metadata = get_type_hints(schema)[name], dict(fields[name].metadata)
-        inner = [each for each in (*get_args(hint), hint) if dataclasses.is_dataclass(each)]
-        if not inner:
+        if name == key.rpartition(".")[2]:
             return hint, metadata
-        schema = inner[0]
+        inner = [each for each in (*get_args(hint), hint) if dataclasses.is_dataclass(each)]
+        schema = inner[0] if inner else None
     return None
 
 
@@ -127,7 +132,7 @@ def _allowed(hint: Any, metadata: dict[str, Any]) -> str:
         parts[-1] += f" from {low} to {high}" if high is not None else f" >= {low}"
     if union and type(None) in get_args(hint):
         parts.append("null")
-    return " or ".join(parts)
+    return " or ".join(parts) if parts != ["null"] else ""
 
 
 def _kind(hint: Any) -> str:

@@ -25,7 +25,7 @@ def test_every_key_of_the_manual_page_is_in_the_reference(keys: ModuleType) -> N
     keys_of_groups = {name for name in manual if "." in name}
     assert len(keys_of_groups) > 80
     assert not [name for name in keys_of_groups if f"[`{name}`]" not in page]
-    assert "outlier is more standard deviations from its ring; null: no outliers *(number >= 0 or null)*" in page
+    assert "outlier is more standard deviations from its ring; null: no outliers *(number \\>= 0 or null)*" in page
 
 
 def test_the_reference_lists_messages_as_users_read_them(messages: ModuleType) -> None:
