@@ -57,6 +57,11 @@ def fill_in(app: Sphinx, docname: str, content: list[str]) -> None:
     content[0] = PLACE.sub(lambda place: PARTS[place[1]](), content[0])
 
 
+def outdated(app: Sphinx, env: Any, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
+    """Return the pages with generated parts: the program may have changed, though the page has not."""
+    return [name for name in env.found_docs if PLACE.search(Path(env.doc2path(name)).read_text(encoding="utf-8"))]
+
+
 def make_gallery(app: Sphinx) -> None:
     """Run the commands of the gallery in ``_generated/gallery``, unless page and version are those of the last time."""
     page, folder = Path(app.srcdir, "gallery.md"), Path(app.srcdir, "_generated", "gallery")
@@ -74,7 +79,8 @@ def make_gallery(app: Sphinx) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Connect both to Sphinx."""
+    """Connect these functions to Sphinx."""
     app.connect("builder-inited", make_gallery)
     app.connect("source-read", fill_in)
+    app.connect("env-get-outdated", outdated)
     return {"parallel_read_safe": True}

@@ -37,11 +37,12 @@ def _group(group: str) -> Iterator[str]:
     default = described_keys(files[0], f"{group}.")
     yield from _options(group, files, default)
     yield from _entries(default, _schema(group, files[0]))
+    before = set(default)
     for paths, added in _additions(group, files, default):
         yield f"With {' and '.join(f'`{group}={path.stem}`' for path in paths)}:"
         yield ""
-        taken = {key: f"{paths[0].stem}-{key}" for key in default}
-        yield from _entries(added, _schema(group, paths[0]), taken)
+        yield from _entries(added, _schema(group, paths[0]), {key: f"{paths[0].stem}-{key}" for key in before})
+        before |= set(added)
 
 
 def _additions(
@@ -61,8 +62,7 @@ def _additions(
 
 
 def _options(group: str, files: list[Path], default: dict[str, Described]) -> Iterator[str]:
-    yield "| option | what it is | differs from the default |"
-    yield "|---|---|---|"
+    rows = []
     for path in files:
         own = described_keys(path, f"{group}.")
         changed = [
@@ -70,7 +70,13 @@ def _options(group: str, files: list[Path], default: dict[str, Described]) -> It
             for key, each in own.items()
             if key in default and each.value and each.value != default[key].value
         ]
-        yield f"| `{group}={path.stem}` | {_escaped(described_option(path))} | {', '.join(changed)} |"
+        rows.append([f"`{group}={path.stem}`", _escaped(described_option(path)), ", ".join(changed)])
+    titles = ["option", "what it is", "differs from the default"]
+    columns = 3 if any(row[2] for row in rows) else 2
+    yield f"| {' | '.join(titles[:columns])} |"
+    yield "|---" * columns + "|"
+    for row in rows:
+        yield f"| {' | '.join(row[:columns])} |"
     yield ""
 
 
@@ -81,7 +87,8 @@ def _entries(
         field = _field(schema, key)
         allowed = _allowed(*field) if field else ""
         shown = f" = `{value}`" if value else ""
-        yield f"[`{key}`]{{#{taken.get(key, key)}}}{shown}"
+        anchor = taken.get(key, key)
+        yield f'[`{key}`]{{id="{anchor}"}}{shown}'
         yield f": {_escaped(text)}" + (f" *({_escaped(allowed)})*" if allowed else "")
         yield ""
 

@@ -53,6 +53,13 @@ def test_every_public_name_is_in_the_python_reference(site: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_key_can_be_linked_to(site: Path) -> None:
+    page = (site / "keys.html").read_text(encoding="utf-8")
+    assert 'id="mask-alpha"' in page
+    assert "]{" not in page
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1400, 420])
 def test_the_site_is_read_from_disk_without_a_network(site: Path, width: int) -> None:
     with chromium() as browser:
