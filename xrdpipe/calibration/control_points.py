@@ -10,22 +10,30 @@ from numpy.typing import NDArray
 
 from ..model.cores import available_cores
 from .cone import LEAST, Cone, line_gaps, nearest_line
+from .peaks import Profile, SectorFits, fit_sectors, mean_profile
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]
 
 REACH = 12.0  # pixels around a ring that are looked at, at most
-STEP = 0.5  # pixels of a bin of the mean profile
+CORE = 3.0  # standard deviations of a peak that are looked at where other rings are near
+TAIL = 4.5  # standard deviations within which a peak is taken off the other rings
+PASSES = 3  # over rings that reach each other
+COMPARED, VARIED = 12, 1.1  # rings whose widths are compared along them, where the slope varies by this factor
+ALIKE = 1.4  # width of a peak over that of others, at most
+CLEAN, ENOUGH = 5.0, 6  # standard deviations between rings that are measured alone if there are so many
+MERGED = 2.5  # standard deviations between rings that are one peak
 LENGTH = 30.0  # pixels of a ring that make one control point, at least
-SECTORS = 120  # control points of a ring, at most
-MOST, FEW = 0.4, 8  # share of the sectors in which a ring has to be clear, unless these are few
-CLEAR = 5.0  # standard deviations by which a ring has to rise above its surroundings
+SECTORS, FEW = 120, 8  # control points of a ring, at most; sectors that are not made longer
+CLEAR = 4.0  # standard deviations by which a peak rises in half of the sectors; if not, they are made longer
+THERE = 6.0  # standard deviations by which all of a ring has to rise above its surroundings
 ROWS = 256  # of the frame that are looked at together, for the memory's sake
 THREADS = 4  # that look at rows, at most
 FLOOR = 0.03  # pixels: no control point is trusted more
 WORST = 1.0  # pixels, error beyond which a point is left out
-ALONE, ENOUGH = 6.0, 6  # pixels between rings that do not bias each other, which are taken alone if there are so many
+SMALL = 0.03  # height over that of a ring, up to which another one does not shift it
+FEWEST = 50  # pixels of a ring
 
 
 @dataclass(frozen=True)
@@ -58,17 +66,100 @@ class ControlPoints:
 
 @dataclass(frozen=True)
 class _Near:
-    """Pixels near rings: their row and column, value, ring, distance from it (pixels) and azimuth (rad)."""
+    """Pixels near rings by increasing angle: place, counts, angle and azimuth (rad), slope and normal of the angle."""
 
     slow: Ints
     fast: Ints
     value: Floats
-    ring: Ints
-    distance: Floats
+    angle: Floats
     azimuth: Floats
-    normal: Floats  # unit vector of increasing angle, (n, 2)
+    slope: Floats  # rad a pixel
+    normal: Floats  # (n, 2)
     radius: Floats  # pixels along the ring per rad of azimuth
-    room: Floats  # pixels to the next ring
+
+
+class _Ring:
+    """A ring: the pixels that its peak reaches, and what the last fit made of them."""
+
+    def __init__(self, near: _Near, number: int, lines: Floats, power: float) -> None:
+        widest, line = float(near.slope.max()), lines[number]
+        window = slice(*np.searchsorted(near.angle, [line - REACH * widest, line + REACH * widest]))
+        slope = near.slope[window]
+        self.slope = float(np.median(slope)) if len(slope) else 1.0
+        self.unit = self.slope**power  # of a width that is the same for all rings
+        stretch = slope**power / self.unit
+        distance = (near.angle[window] - line) / slope * stretch
+        reached = np.abs(distance) < REACH
+        self.number = number
+        self.members: Ints = np.flatnonzero(reached) + window.start
+        self.stretch: Floats = stretch[reached]  # over pixels, of the units in which the peak has one width
+        self.distance: Floats = distance[reached]
+        self.room: Floats = line_gaps(lines)[number] / slope[reached] * self.stretch
+        self.peak = np.zeros(len(self.members))  # its counts in the pixels
+        self.profile: Profile | None = None
+        self.fits: SectorFits | None = None
+        self.use: Ints = np.flatnonzero(np.abs(self.distance) < np.minimum(REACH, 0.45 * self.room))
+
+    @property
+    def height(self) -> float:
+        """Of the mean peak, counts."""
+        return 0.0 if self.profile is None else self.profile.height
+
+    def look(self, value: Floats, width: float | None = None) -> None:
+        """Find the peak in the counts of its pixels, where it is about as wide as other rings."""
+        if width is not None:
+            core = np.maximum(0.45 * self.room, CORE * width + 1)
+            self.use = np.flatnonzero(np.abs(self.distance) < np.minimum(REACH, core))
+        self.profile = mean_profile(self.distance[self.use], value[self.use]) if len(self.use) >= FEWEST else None
+        if self.profile is not None and width is not None:
+            alike = float(np.clip(self.profile.width, width / ALIKE, width * ALIKE))
+            self.profile = Profile(self.profile.centre, alike, self.profile.height)
+
+    def fit(self, near: _Near, value: Floats, scatter: float) -> None:
+        """Fit the peak in sectors, to its counts without those of other rings."""
+        if self.profile is None:
+            self.peak[:] = 0
+            return
+        members = self.members[self.use]
+        turn = (near.azimuth[self.members] + np.pi) / (2 * np.pi)
+        radius = float(np.median(near.radius[members]))
+        count = int(np.clip(2 * np.pi * radius / LENGTH, 1, SECTORS * 4))
+        occupied = int((np.bincount((turn[self.use] * count).astype(np.intp)) > 0).sum())
+        count = max(count * min(occupied, SECTORS) // occupied, 1)
+        away = self.distance - self.profile.centre
+        while True:
+            place = np.minimum((turn * count).astype(np.intp), count - 1)
+            filled = np.bincount(place[self.use], minlength=count) > 0
+            places = np.flatnonzero(filled)
+            self.sector = (np.cumsum(filled) - 1)[place[self.use]]
+            self.fits = fit_sectors(
+                away[self.use], value[self.use], near.value[members], self.sector, self.profile.width, scatter
+            )
+            if self.fits.clear > CLEAR or len(places) <= FEW:
+                break
+            count = (count + 1) // 2
+        heights, shifts = np.zeros(count), np.zeros(count)
+        heights[places] = self.fits.heights
+        shifts[places] = np.where(self.fits.errors < 0.5, self.fits.shifts, 0.0)
+        x = (away - shifts[place]) / self.profile.width
+        self.peak = np.where(np.abs(x) < TAIL, heights[place] * np.exp(-(x**2) / 2), 0.0)
+
+    def control_points(self, near: _Near) -> ControlPoints:
+        """Return the control points."""
+        fits, profile = self.fits, self.profile
+        if fits is None or profile is None or fits.total < THERE:
+            return NO_POINTS
+        middle = _middles(near, self.members[self.use], self.distance[self.use], self.sector)
+        members, stretch = self.members[self.use][middle], self.stretch[self.use][middle]
+        points = np.stack([near.slow[members], near.fast[members]], axis=1).astype(np.float64) + 0.5
+        away = (fits.shifts + profile.centre - self.distance[self.use][middle]) / stretch
+        errors = fits.errors / stretch
+        kept = (errors < WORST) & (np.abs(fits.shifts) < profile.width + 0.5)
+        points += away[:, None] * near.normal[members]
+        return ControlPoints(points[kept], np.full(int(kept.sum()), self.number), errors[kept])
+
+
+NO_POINTS = ControlPoints(np.zeros((0, 2)), np.zeros(0, np.intp), np.zeros(0))
 
 
 def control_points(
@@ -76,8 +167,7 @@ def control_points(
 ) -> ControlPoints:
     """Measure where the rings are, in sectors of each ring.
 
-    In a sector, the counts are fitted by a line and the mean profile of the ring, moved: for small shifts a linear
-    problem, whose solution has a known error.
+    In a sector, the counts without those of other rings are fitted by a line and a Gaussian.
 
     Parameters
     ----------
@@ -93,28 +183,106 @@ def control_points(
         Variance per count.
     """
     near = _near(image, good, cone, lines)
-    found = _measured(near, np.flatnonzero(near.room > ALONE), scatter)
-    return found if len(np.unique(found.rings)) >= ENOUGH else _measured(near, np.arange(len(near.room)), scatter)
-
-
-def _measured(near: _Near, which: Ints, scatter: float) -> ControlPoints:
-    """Return the control points of the rings that these pixels belong to."""
-    ordered = which[np.argsort(near.ring[which], kind="stable")]
-    rings, starts = np.unique(near.ring[ordered], return_index=True)
-    results = [ControlPoints(np.zeros((0, 2)), np.zeros(0, np.intp), np.zeros(0))]
-    for ring, mine in zip(rings, np.split(ordered, starts[1:]), strict=False):
-        if (measured := _of_ring(near, mine, scatter)) is not None:
-            points, errors = measured
-            results.append(ControlPoints(points, np.full(len(points), ring), errors))
+    if not len(near.value):
+        return NO_POINTS
+    rings = _rings(near, lines, 0.0)
+    if power := _power(near, rings):
+        rings = _rings(near, lines, power)
+    rings = [ring for ring in rings if ring.profile is not None]
+    widths = _widths(rings, lines)
+    wanted = _wanted(rings, lines, widths)
+    fitted = [ring for ring in rings if any(_reach(ring, other, lines, widths, CORE + TAIL) for other in wanted)]
+    fitted.sort(key=lambda ring: -ring.height)
+    model = np.zeros(len(near.value))
+    for number in range(PASSES):
+        for ring in fitted:
+            crowded = any(other is not ring and _reach(ring, other, lines, widths, CORE + TAIL) for other in rings)
+            if number and not crowded:
+                continue
+            rest = near.value[ring.members] - (model[ring.members] - ring.peak)
+            model[ring.members] -= ring.peak
+            if crowded:
+                ring.look(rest, widths[ring.number])
+            ring.fit(near, rest, scatter)
+            model[ring.members] += ring.peak
+    found = [NO_POINTS, *(ring.control_points(near) for ring in wanted)]
     return ControlPoints(
-        *(np.concatenate([getattr(each, key.name) for each in results]) for key in fields(ControlPoints))
+        *(np.concatenate([getattr(each, key.name) for each in found]) for key in fields(ControlPoints))
     )
+
+
+def _wanted(rings: list[_Ring], lines: Floats, widths: Floats) -> list[_Ring]:
+    """Return the rings to measure: those that stand clear of others, or, if there are few, all that can be told apart."""
+    for distance in (CLEAN, MERGED):
+        wanted = [
+            ring
+            for ring in rings
+            if not any(
+                other is not ring and other.height > SMALL * ring.height and _reach(ring, other, lines, widths, distance)
+                for other in rings
+            )
+        ]
+        if len(wanted) >= ENOUGH:
+            break
+    return wanted
+
+
+def _reach(ring: _Ring, other: _Ring, lines: Floats, widths: Floats, distance: float) -> bool:
+    """Return whether two rings lie nearer to each other than a distance in standard deviations of their peaks."""
+    apart = abs(lines[other.number] - lines[ring.number]) / ring.slope
+    return bool(apart < distance * widths[ring.number])
+
+
+def _rings(near: _Near, lines: Floats, power: float) -> list[_Ring]:
+    """Return the rings on the frame, with their mean profiles."""
+    widest = float(near.slope.max())
+    first, last = np.searchsorted(lines, [near.angle[0] - REACH * widest, near.angle[-1] + REACH * widest])
+    rings = [_Ring(near, number, lines, power) for number in range(first, last)]
+    rings = [ring for ring in rings if len(ring.members) >= FEWEST]
+    for ring in rings:
+        ring.look(near.value[ring.members], None)
+    return rings
+
+
+def _power(near: _Near, rings: list[_Ring]) -> float:
+    """Return how peaks grow along the rings of a tilted detector.
+
+    Their width in pixels is that of the angle, which falls with the change of the angle with a power of 1, or of the
+    detector, whose power is 0.
+    """
+    powers = []
+    for ring in sorted(_alone(rings), key=lambda ring: -ring.height)[:COMPARED]:
+        slope = near.slope[ring.members[ring.use]]
+        low, high = np.quantile(slope, [0.25, 0.75])
+        halves = [mean_profile(ring.distance[ring.use][half], near.value[ring.members[ring.use]][half])
+                  for half in (slope < low, slope > high)]
+        if high > VARIED * low and all(halves):
+            ratio = np.log(halves[0].width / halves[1].width)
+            powers.append(ratio / np.log(np.median(slope[slope > high]) / np.median(slope[slope < low])))
+    return float(np.clip(np.median(powers), 0.0, 1.0)) if len(powers) > 1 else 0.0
+
+
+def _alone(rings: list[_Ring]) -> list[_Ring]:
+    """Return the rings whose peaks no other one reaches."""
+    return [ring for ring in rings if ring.profile and np.median(ring.room) > 2 * TAIL * ring.profile.width]
+
+
+def _widths(rings: list[_Ring], lines: Floats) -> Floats:
+    """Return the width of the peak of every line, pixels, as those of rings that stand alone have it."""
+    alone = sorted(_alone(rings), key=lambda ring: ring.number)
+    if not alone:
+        return np.full(len(lines), np.quantile([ring.profile.width for ring in rings if ring.profile] or [1.0], 0.25))
+    places, units = lines[[ring.number for ring in rings]], [ring.unit for ring in rings]
+    widths = [ring.profile.width * ring.unit for ring in alone if ring.profile]
+    return np.interp(lines, lines[[ring.number for ring in alone]], widths) / np.interp(lines, places, units)
 
 
 def _near(image: NDArray[np.floating], good: Bools, cone: Cone, lines: Floats) -> _Near:
     with ThreadPoolExecutor(min(THREADS, available_cores())) as threads:
         parts = list(threads.map(lambda row: _near_rows(image, good, cone, lines, row), range(0, len(image), ROWS)))
-    return _Near(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(_Near)))
+    together = [np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(_Near)]
+    order = np.argsort(together[3])
+    return _Near(*(each[order] for each in together))
 
 
 def _near_rows(image: NDArray[np.floating], good: Bools, cone: Cone, lines: Floats, row: int) -> _Near:
@@ -124,135 +292,32 @@ def _near_rows(image: NDArray[np.floating], good: Bools, cone: Cone, lines: Floa
     rays = cone.rays(points)
     across = np.hypot(rays[:, 0], rays[:, 1])
     angles = np.arctan2(across, rays[:, 2])
-    ring = nearest_line(angles, lines)
-    apart = angles - lines[ring]
+    apart = np.abs(angles - lines[nearest_line(angles, lines)])
     # a pixel is seen under an angle of one over the length of its ray, at most
-    maybe = np.abs(apart) * np.hypot(across, rays[:, 2]) < REACH
-    slow, fast, ring = slow[maybe], fast[maybe], ring[maybe]
-    points, rays, across, apart = points[maybe], rays[maybe], across[maybe], apart[maybe]
-    gradient = cone.gradient(points)
+    near = np.flatnonzero(apart * np.hypot(across, rays[:, 2]) < REACH)
+    gradient = cone.gradient(points[near])
     slope = np.maximum(np.hypot(*gradient.T), LEAST)
-    distance = apart / slope
-    room = line_gaps(lines)[ring] / slope
-    use = np.abs(distance) < np.minimum(REACH, 0.45 * room)
-    slow, fast = slow[use], fast[use]
+    use = apart[near] < REACH * slope
+    near, gradient, slope = near[use], gradient[use], slope[use]
     return _Near(
-        slow,
-        fast,
-        image[slow, fast].astype(np.float64),
-        ring[use],
-        distance[use],
-        np.arctan2(rays[use, 1], rays[use, 0]),
-        gradient[use] / slope[use, None],
-        across[use],
-        room[use],
+        slow[near],
+        fast[near],
+        image[slow[near], fast[near]].astype(np.float64),
+        angles[near],
+        np.arctan2(rays[near, 1], rays[near, 0]),
+        slope,
+        gradient / slope[:, None],
+        across[near],
     )
 
 
-def _of_ring(near: _Near, mine: Ints, scatter: float) -> tuple[Floats, Floats] | None:
-    """Return control points of one ring and their errors; None if the ring is not there."""
-    distance, value, azimuth = near.distance[mine], near.value[mine], near.azimuth[mine]
-    if len(value) < 50:
-        return None
-    profile = _profile(distance, value)
-    if profile is None:
-        return None
-    centre, width = profile
-    radius = float(np.median(near.radius[mine]))
-    count = int(np.clip(2 * np.pi * radius / LENGTH, 1, SECTORS * 4))
-    turn = (azimuth + np.pi) / (2 * np.pi)
-    occupied = len(np.unique((turn * count).astype(np.intp)))
-    count = max(count * min(occupied, SECTORS) // occupied, 1)
-    while True:
-        sector = np.unique(np.minimum((turn * count).astype(np.intp), count - 1), return_inverse=True)[1]
-        shifts, errors, clear = _fit(distance - centre, value, sector, width, scatter)
-        if clear.mean() > MOST or len(clear) <= FEW:
-            break
-        count = (count + 1) // 2  # longer sectors of a faint ring
-    shifts = shifts + centre
-    points, normals, at = _middles(near, mine, sector)
-    kept = clear & (errors < WORST) & (np.abs(shifts - centre) < width + 0.5)
-    result = points + (shifts - at)[:, None] * normals
-    return (result[kept], errors[kept]) if kept.any() else None
-
-
-def _profile(distance: Floats, value: Floats) -> tuple[float, float] | None:
-    """Return the position and the standard deviation of the peak of the mean profile, pixels; None without one."""
-    reach = np.abs(distance).max()
-    number = max(int(2 * reach / STEP), 3)
-    place = np.minimum(((distance + reach) / (2 * reach) * number).astype(np.intp), number - 1)
-    counts = np.bincount(place, minlength=number)
-    if (counts < 3).any():
-        return None
-    mean = np.bincount(place, value, number) / counts
-    error = np.sqrt(np.maximum(np.bincount(place, value**2, number) / counts - mean**2, 1e-9) / counts)
-    x = (np.arange(number) + 0.5) / number * 2 * reach - reach
-    edge = max(number // 6, 1)
-    ends = np.array([mean[:edge].mean(), mean[-edge:].mean()])
-    base = np.interp(x, [x[:edge].mean(), x[-edge:].mean()], ends)
-    net = mean - base
-    top = int(np.argmax(np.convolve(net, np.ones(3) / 3, mode="same")))
-    if net[top] < 3 * error[top]:
-        return None
-    above = net > net[top] / 2
-    low, high = top, top
-    while low > 0 and above[low - 1]:
-        low -= 1
-    while high < number - 1 and above[high + 1]:
-        high += 1
-    weights = np.clip(net[low : high + 1], 0, None)
-    centre = float((weights * x[low : high + 1]).sum() / weights.sum())
-    width = max((high - low + 1) * STEP / 2.355, 0.5)
-    return centre, width
-
-
-def _fit(distance: Floats, value: Floats, sector: Ints, width: float, scatter: float) -> tuple[Floats, Floats, Bools]:
-    """Return for each sector the shift of the peak, its error (pixels), and whether the peak is clear."""
-    number = int(sector.max()) + 1
-    shift = np.zeros(number)
-    for _ in range(3):
-        x = distance - shift[sector]
-        bell = np.exp(-(x**2) / (2 * width**2))
-        columns = np.stack([np.ones_like(x), distance, bell, bell * x / width**2])  # the last: change with the shift
-        variance = scatter * np.maximum(_smooth(value, sector, x, width), 0.05)
-        weights = 1 / variance
-        matrix = np.empty((number, 4, 4))
-        right = np.empty((number, 4))
-        for i in range(4):
-            right[:, i] = np.bincount(sector, weights * columns[i] * value, number)
-            for j in range(i, 4):
-                matrix[:, i, j] = matrix[:, j, i] = np.bincount(sector, weights * columns[i] * columns[j], number)
-        scale = np.maximum(np.trace(matrix, axis1=1, axis2=2), 1e-12)
-        regular = np.linalg.cond(matrix) < 1e10
-        matrix[~regular] = np.eye(4) * scale[~regular, None, None]
-        inverse = np.linalg.inv(matrix)
-        solution = np.einsum("nij,nj->ni", inverse, right)
-        height = solution[:, 2]
-        clear = regular & (height > CLEAR * np.sqrt(np.maximum(inverse[:, 2, 2], 0)))
-        change = np.divide(solution[:, 3], height, out=np.zeros(number), where=clear)
-        shift = np.clip(shift + np.clip(change, -width, width), -3 * width, 3 * width)
-        error = np.divide(np.sqrt(np.maximum(inverse[:, 3, 3], 0)), height, out=np.full(number, np.inf), where=clear)
-    return shift, error, clear
-
-
-def _smooth(value: Floats, sector: Ints, x: Floats, width: float) -> Floats:
-    """Return the mean count of the pixels at about this distance in this sector, for the variance."""
-    place = np.clip((x / width + 4).astype(np.intp), 0, 8)
-    key = sector * 9 + place
-    number = np.maximum(np.bincount(key), 1)
-    return np.asarray((np.bincount(key, np.abs(value)) / number)[key])
-
-
-def _middles(near: _Near, members: Ints, sector: Ints) -> tuple[Floats, Floats, Floats]:
-    """Return for each sector the pixel in its middle that is nearest to the ring: position, normal and distance."""
+def _middles(near: _Near, members: Ints, distance: Floats, sector: Ints) -> Ints:
+    """Return for each sector the pixel in its middle that is nearest to the ring."""
     azimuth = near.azimuth[members]
     number = int(sector.max()) + 1
     # weights of the peak alone: the middle of where the counts are
-    weight = np.exp(-(near.distance[members] ** 2) / 8)
+    weight = np.exp(-(distance**2) / 8)
     middle = np.bincount(sector, weight * azimuth, number) / np.maximum(np.bincount(sector, weight, number), 1e-12)
-    away = np.hypot((azimuth - middle[sector]) * near.radius[members], near.distance[members])
+    away = np.hypot((azimuth - middle[sector]) * near.radius[members], distance)
     order = np.lexsort([away, sector])
-    first = order[np.searchsorted(sector[order], np.arange(number))]
-    chosen = members[first]
-    points = np.stack([near.slow[chosen], near.fast[chosen]], axis=1).astype(np.float64) + 0.5
-    return points, near.normal[chosen], near.distance[chosen]
+    return np.asarray(order[np.searchsorted(sector[order], np.arange(number))])

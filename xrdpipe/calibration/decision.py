@@ -24,6 +24,7 @@ EXTRA = 0.2  # of the points on ridges on rings that are not the calibrant's, at
 PRESENT = 0.8  # of the rings from the first seen to the last that are there, at least; right 1, but for shadows
 DOUBTFUL = 0.03, 0.999  # extra and present beyond which other calibrants are compared
 OFFSET = 0.35  # pixels: root mean square of the rings' mean residuals, at most; right to 0.27, wrong 0.7
+TRUSTED = 0.05  # pixels: rings whose mean is known better than this count alike
 LARGE, SMALL = 1.0, 0.3  # pixels: residual that is too large, and that is small whatever the counts say (real: 0.2)
 NOISY = 2.3  # times the error of the counts, a residual beyond SMALL, at most; right ones to 1.5, wrong ones from 3.2
 UNSURE = 1.0  # pixels: error of a ring's place anywhere on the detector that is too large
@@ -53,7 +54,7 @@ class Evidence:
     rms, excess
         Root mean square of the residuals of the control points: pixels, and times the error of the counts.
     offset
-        Root mean square of the rings' mean residuals, pixels.
+        Root mean square of the rings' mean residuals beyond their errors, pixels.
     """
 
     share: float
@@ -82,7 +83,10 @@ def evidence_of(
     errors = points.sigma
     excess = float(np.sqrt(np.mean((refined.residuals / errors) ** 2)))
     rings = np.unique(points.rings)
-    means = [np.average(refined.residuals[mine], weights=errors[mine] ** -2) for mine in points.rings == rings[:, None]]
+    each = points.rings == rings[:, None]
+    means = np.array([np.average(refined.residuals[mine], weights=errors[mine] ** -2) for mine in each])
+    known = 1 / np.array([(errors[mine] ** -2).sum() for mine in each])  # their variance
+    offset = float(np.average(means**2 - known, weights=1 / (known + TRUSTED**2)))
     return Evidence(
         found.share,
         chance,
@@ -90,7 +94,7 @@ def evidence_of(
         _present(image, good, cone, lines, rings, scatter),
         refined.rms,
         excess,
-        float(np.sqrt(np.mean(np.square(means)))),
+        float(np.sqrt(max(offset, 0.0))),
     )
 
 
