@@ -6,6 +6,7 @@ A comment before a block says how to treat it:
 - ``<!-- file: NAME -->``: it is the content of this file;
 - ``<!-- part of: FILE -->``: it is a part of this file of the repository;
 - ``<!-- exit: 2 -->``: the command ends with this exit status;
+- ``<!-- tolerance: 0.5 -->``: numbers of its output, which are estimates, may differ by half;
 - ``<!-- empty folder -->``, once on a page: the page begins with nothing but its own commands;
 - ``<!-- run: COMMAND -->``: a command that a reader does not need to see.
 
@@ -25,12 +26,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import chdir, redirect_stdout
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 DOCS = Path(__file__).parents[1]
-FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,})(?P<language>\S*)\s*$")
-COMMENT = re.compile(r"^<!-- (?P<word>not run|file|part of|exit|run|empty folder)(: (?P<value>.*))? -->$")
+FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,})(?P<language>\S*)( .*)?$")
+COMMENT = re.compile(r"^<!-- (?P<word>not run|file|part of|exit|tolerance|run|empty folder)(: (?P<value>.*))? -->$")
 NUMBER = re.compile(r"[-+]?\d+(\.\d+)?(e[-+]?\d+)?%?,?")
 CHANGING = re.compile(  # times, dates, versions and hashes
     r"\d{4}-\d\d-\d\d([T ]\d\d[:-]\d\d[:-]\d\d\S*)?|\d+\.\d+\.\d+\S*"
@@ -120,7 +122,8 @@ def run(block: Block, folder: Path, names: dict[str, Any]) -> str:
     else:
         out, err = _shell(block, folder)
     if block.output is not None:
-        same = matches(block.output, out) or matches(block.output, _without_progress(err))
+        tolerance = float(block.comments.get("tolerance", TOLERANCE))
+        same = any(matches(block.output, each, tolerance) for each in (out, _without_progress(err)))
         assert same, f"line {block.line}: the page shows\n{block.output}\nthe output is\n{out}\n{err}"
     return out + err
 
@@ -154,9 +157,9 @@ def _without_progress(text: str) -> str:
     )
 
 
-def matches(shown: str, printed: str) -> bool:
+def matches(shown: str, printed: str, tolerance: float = TOLERANCE) -> bool:
     """Return whether an output is the one that a page shows, apart from times, dates, versions and last digits."""
-    return _match(_words(shown), _words(printed))
+    return _match(_words(shown), _words(printed), tolerance)
 
 
 def _words(text: str) -> list[str]:
@@ -169,21 +172,31 @@ def _words(text: str) -> list[str]:
     return " ".join(lines).split()
 
 
-def _match(shown: list[str], printed: list[str]) -> bool:
-    # Greedy between two "...": what stands between them has to follow at once, as often as it takes.
+def _match(shown: list[str], printed: list[str], tolerance: float) -> bool:
+    """Return whether words agree; "..." stands for any number of them."""
+    parts = [list(words) for dots, words in groupby(shown, "...".__eq__) if not dots]
     if "..." not in shown:
-        return len(shown) == len(printed) and all(map(_same, shown, printed))
-    at = shown.index("...")
-    if len(printed) < at or not all(map(_same, shown[:at], printed)):
-        return False
-    remaining = shown[at + 1 :]
-    return any(_match(remaining, printed[begin:]) for begin in range(at, len(printed) + 1))
+        return len(shown) == len(printed) and _same(shown, printed, tolerance)
+    at = 0
+    for number, part in enumerate(parts):
+        last = number == len(parts) - 1 and shown[-1] != "..."
+        first = number == 0 and shown[0] != "..."
+        places = [len(printed) - len(part)] if last else [0] if first else range(at, len(printed) - len(part) + 1)
+        found = next((place for place in places if place >= at and _same(part, printed[place:], tolerance)), None)
+        if found is None:
+            return False
+        at = found + len(part)
+    return True
 
 
-def _same(one: str, other: str) -> bool:
+def _same(words: list[str], others: list[str], tolerance: float) -> bool:
+    return len(others) >= len(words) and all(_equal(*pair, tolerance) for pair in zip(words, others, strict=False))
+
+
+def _equal(one: str, other: str, tolerance: float) -> bool:
     if one == other:
         return True
     if not (NUMBER.fullmatch(one) and NUMBER.fullmatch(other)):
         return False
     first, second = (float(word.rstrip(",").rstrip("%")) for word in (one, other))
-    return math.isclose(first, second, rel_tol=TOLERANCE)
+    return math.isclose(first, second, rel_tol=tolerance)
