@@ -19,6 +19,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 PAGES = ("index", "start", "howto/temperature_series", "keys", "gallery", "api", "messages", "search")
 
 
+@pytest.mark.slow
 def test_every_key_of_the_manual_page_is_in_the_reference(keys: ModuleType) -> None:
     page = keys.page()
     manual = set(re.findall(r"^  ([a-z][\w.]*) {2,}\S", help_text(), re.MULTILINE))
@@ -28,6 +29,7 @@ def test_every_key_of_the_manual_page_is_in_the_reference(keys: ModuleType) -> N
     assert "outlier is more standard deviations from its ring; null: no outliers *(number \\>= 0 or null)*" in page
 
 
+@pytest.mark.slow
 def test_the_reference_lists_messages_as_users_read_them(messages: ModuleType) -> None:
     page = messages.page()
     assert "`` alpha=...: a number > 0 expected, or null for no outliers ``" in page
