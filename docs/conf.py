@@ -31,12 +31,14 @@ copybutton_selector = "div.highlight-sh pre, div.highlight-python pre, div.highl
 
 html_theme = "pydata_sphinx_theme"
 html_title = "xrdpipe"
+html_favicon = "_static/rings.svg"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_search_summary = False  # fetching pages for it is forbidden where the site is read from disk
 html_show_sourcelink = False
 html_theme_options = {
+    "logo": {"image_light": "_static/rings.svg", "image_dark": "_static/rings.svg", "text": "xrdpipe"},
     "navbar_align": "left",
     "header_links_before_dropdown": 7,
     "navigation_with_keys": False,
