@@ -1,4 +1,4 @@
-"""Sessions of nox: the tests with the newest versions of the libraries, lint, packages.
+"""Sessions of nox: the tests with the newest and the lowest versions of the libraries, lint, packages.
 
 `nox --list` names them; `.github/workflows` runs the same sessions.
 """
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import nox
 
-nox.options.sessions = ["newest", "lint", "package"]
-PYTHONS = ["3.11", "3.12", "3.13"]
+nox.options.sessions = ["newest", "lowest", "lint", "package"]
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 
 
 @nox.session(python=PYTHONS)
@@ -18,12 +18,21 @@ def newest(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", *session.posargs)
 
 
+@nox.session(python="3.11")
+def lowest(session: nox.Session) -> None:
+    """Run the fast tests, or those that are named after --, with the oldest libraries that pyproject.toml takes."""
+    session.install("-e", ".[test]", "--constraint", "constraints/lowest.txt")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Run ruff, mypy and the import contracts."""
     session.install("-e", ".[dev]")
-    for command in (["ruff", "check"], ["ruff", "format", "--check"], ["mypy"], ["lint-imports"]):
+    for command in (["ruff", "check"], ["ruff", "format", "--check"], ["lint-imports"]):
         session.run(*command)
+    for system in ("linux", "darwin", "win32"):  # finds what another system lacks
+        session.run("mypy", "--platform", system)
 
 
 @nox.session

@@ -33,11 +33,11 @@ Floats = NDArray[np.float64]
 
 WIDER = 1.02  # width of the peaks over that with the true geometry, at most
 SHIFTED = 2e-4  # relative error of the rings' positions, at most
+DARK = 0.05  # counts of a pixel whose variance is not known better
 ISOLATED = 6  # FWHM around a ring without another one
 REACH = 2.5  # FWHM on both sides of a ring that its profile shows
 BIN = 0.25  # pixels of a bin of a profile
 SAMPLED = 1.5  # pixels of the FWHM of a ring, without which pixels are wider than its peak
-CLEAR = 20.0  # standard deviations by which a peak rises, so that its width can be told
 ON_RING = 60  # pixels of a ring from which its place is judged
 WRONG = 1.0  # pixels: a geometry that is off by more than this in the median is another one
 DETECTABLE = 0.3  # pixels: misfit of the best geometry with a wrong wavelength from which it can be seen
@@ -45,13 +45,17 @@ DETECTABLE = 0.3  # pixels: misfit of the best geometry with a wrong wavelength 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a scene: solved, refused or WRONG; width and shift against the true geometry; seconds."""
+    """What became of a scene: solved, refused or WRONG; width and shift against the true geometry; seconds.
+
+    ``allowed`` is the shift that the counts allow, see `least_shift`.
+    """
 
     verdict: str
     seconds: float
     error: float = np.nan
     width: float = np.nan
     shift: float = np.nan
+    allowed: float = np.nan
     reason: str = ""
 
     @property
@@ -95,7 +99,31 @@ def outcome_of(drawn: CalibrationScene) -> Outcome:
     slope = np.hypot(*np.gradient(truth))
     error = float(np.median(np.abs(ours - truth) / slope))
     shift, width = _compare(drawn, truth, ours, slope)
-    return Outcome("solved" if error < WRONG else "WRONG", seconds, error, width, shift)
+    return Outcome("solved" if error < WRONG else "WRONG", seconds, error, width, shift, least_shift(drawn))
+
+
+def least_shift(drawn: CalibrationScene) -> float:
+    """Return the largest relative standard deviation of a ring's place that the counts allow any method.
+
+    It is the bound of Cramer and Rao for Poisson counts, whose mean is known but for the five numbers of the geometry.
+    """
+    expected, cone = drawn.expected, cone_of(drawn.geometry)
+    truth = drawn.geometry.center_array(expected.shape, unit="2th_rad").astype(np.float64)
+    good = good_pixels(drawn.image.astype(np.float64), drawn.image < 0)
+    gradient = np.gradient(truth)
+    slope = np.hypot(*gradient)
+    change = sum(a * b for a, b in zip(gradient, np.gradient(expected), strict=True)) / slope**2  # with the angle
+    points = np.stack(np.mgrid[: expected.shape[0], : expected.shape[1]], axis=-1).reshape(-1, 2) + 0.5
+    columns = cone.derivatives(points).reshape(*expected.shape, 5) * [1, 1, 1e-3, 1e-3, 1e-3]
+    weights = good * change**2 / np.maximum(expected, DARK)
+    covariance = np.linalg.inv(np.einsum("ij,ijk,ijl->kl", weights, columns, columns))
+    results = []
+    for line in _lines(drawn.calibrant, drawn.geometry.wavelength):
+        on = (np.abs(truth - line) < slope) & good
+        if on.sum() >= ON_RING:
+            mean = columns[on].mean(axis=0)
+            results.append(float(np.sqrt(mean @ covariance @ mean)) / line)
+    return max(results, default=np.nan)
 
 
 def outcome_of_hostile(case: HostileScene) -> Outcome:
@@ -162,7 +190,10 @@ def _lines(calibrant: str, wavelength: float) -> Floats:
 
 
 def _compare(drawn: CalibrationScene, truth: Floats, ours: Floats, slope: Floats) -> tuple[float, float]:
-    """Return the largest relative shift of a ring, and the largest ratio of widths of isolated rings."""
+    """Return the largest relative shift of a ring, and the largest ratio of widths of isolated rings.
+
+    Widths are those of the expected counts, which have no noise that a geometry has no part in.
+    """
     lines = _lines(drawn.calibrant, drawn.geometry.wavelength)
     gaps = np.diff(lines)
     room = np.minimum(np.concatenate([[np.inf], gaps]), np.concatenate([gaps, [np.inf]]))
@@ -176,13 +207,13 @@ def _compare(drawn: CalibrationScene, truth: Floats, ours: Floats, slope: Floats
             continue
         shifts.append(abs(float(np.mean(ours[on] - truth[on]))) / line)
         if free > ISOLATED * fwhm and fwhm > SAMPLED * np.median(slope[on]):
-            pair = [_width(drawn.image[good], angles[good], line, fwhm, step) for angles in (ours, truth)]
+            pair = [_width(drawn.expected[good], angles[good], line, fwhm, step) for angles in (ours, truth)]
             widths.append(pair[0] / pair[1])
     return max(shifts, default=np.nan), float(np.nanmax(widths)) if np.isfinite(widths).any() else np.nan
 
 
-def _width(counts: NDArray[np.int32], angles: Floats, line: float, fwhm: float, step: float) -> float:
-    """Return the standard deviation of a ring's peak (rad) in the integrated frame; nan if the peak is not clear."""
+def _width(counts: Floats, angles: Floats, line: float, fwhm: float, step: float) -> float:
+    """Return the standard deviation of a ring's peak (rad) in the integrated frame; nan if bins are missing."""
     near = np.abs(angles - line) < REACH * fwhm
     place = ((angles[near] - line + REACH * fwhm) / (BIN * step)).astype(int)
     number = np.bincount(place)
@@ -191,16 +222,14 @@ def _width(counts: NDArray[np.int32], angles: Floats, line: float, fwhm: float, 
         return np.nan
     x = (bins + 0.5) * BIN * step / fwhm - REACH
     mean = np.bincount(place, counts[near])[bins] / number[bins]
-    error = np.sqrt(np.maximum(mean, 0.05) / number[bins])
+    error = np.sqrt(np.maximum(mean, DARK) / number[bins])
     start = [np.ptp(mean), 0.0, 1 / 2.355, mean.min(), 0.0]
 
     def residuals(values: Sequence[float]) -> Floats:
         height, centre, sigma, base, slant = values
         return np.asarray((height * np.exp(-(((x - centre) / sigma) ** 2) / 2) + base + slant * x - mean) / error)
 
-    fitted = least_squares(residuals, start)
-    variance = np.linalg.pinv(fitted.jac.T @ fitted.jac)[0, 0]
-    return float(abs(fitted.x[2])) * fwhm if fitted.x[0] > CLEAR * np.sqrt(variance) else np.nan
+    return float(abs(least_squares(residuals, start).x[2])) * fwhm
 
 
 def _line(drawn: CalibrationScene, outcome: Outcome) -> str:
@@ -210,7 +239,7 @@ def _line(drawn: CalibrationScene, outcome: Outcome) -> str:
         return f"{what}  refused  {outcome.seconds:5.1f} s  {outcome.reason}"
     if np.isnan(outcome.shift):
         return f"{what}  {outcome.verdict:7s}  {outcome.seconds:5.1f} s  misfit {outcome.error:.2f} px"
-    ok = "" if outcome.right else "  outside the limits"
+    ok = "" if outcome.right else f"  outside the limits; the counts allow {outcome.allowed:.1e}"
     return (
         f"{what}  {outcome.verdict:7s}  {outcome.seconds:5.1f} s  error {outcome.error:.4f} px"
         f"  width {outcome.width:.4f}  rings {outcome.shift:.1e}{ok}"

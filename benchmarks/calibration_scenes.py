@@ -22,10 +22,11 @@ FACTORS = (0.8, 0.95, 0.99, 1.01, 1.05, 1.2)  # of the wavelength that is right,
 
 @dataclass(frozen=True)
 class CalibrationScene:
-    """A frame (slow, fast) of counts, int32 with -1 in gaps, and the geometry that made it."""
+    """A frame (slow, fast) of counts, int32 with -1 in gaps, their mean without gaps, and the geometry that made it."""
 
     seed: int
     image: NDArray[np.int32]
+    expected: Floats
     calibrant: str
     geometry: Any  # AzimuthalIntegrator of pyFAI
     rings: int
@@ -92,7 +93,7 @@ def scene(seed: int, sides: tuple[int, int] = SIDES, only: int | None = None) ->
     image = rng.poisson(expected).astype(np.int32)
     _spoil(image, geometry, rng, counts)
     about = {"counts": counts, "fwhm": fwhm / step, "texture": texture, "grains": grains, "level": level}
-    return CalibrationScene(seed, image, calibrant, geometry, rings, about)
+    return CalibrationScene(seed, image, expected, calibrant, geometry, rings, about)
 
 
 def _lines(calibrant: str, wavelength: float) -> Floats:

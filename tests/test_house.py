@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import ast
+import re
+import tomllib
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+import yaml
 
 import xrdpipe
 
+ROOT = Path(__file__).parents[1]
+TESTED = ("optuna", "dask", "look", "slurm", "test")  # extras; cuda needs a GPU
 PACKAGE = Path(xrdpipe.__file__).parent
 FILES = {path.relative_to(PACKAGE.parent): path for path in sorted(PACKAGE.rglob("*.py"))}
 MODULES = {".".join(path.with_suffix("").parts).removesuffix(".__init__"): FILES[path] for path in FILES}
@@ -72,3 +77,27 @@ def test_folders_modules_and_functions_stay_small() -> None:
                 if isinstance(node, ast.FunctionDef):
                     assert (node.end_lineno or 0) - node.lineno < 50, f"{path}:{node.name}"
     assert max(folders.values()) <= 14
+
+
+def bounds(requirements: list[str]) -> dict[str, str]:
+    """The lower bound of each requirement, by name."""
+    found = (re.match(r"([\w.-]+)(?:\[.*?\])? ?>=([\w.]+)", each) for each in requirements)
+    return {match[1].lower().replace(".", "-"): match[2] for match in found if match}
+
+
+def test_the_oldest_versions_that_are_tested_are_those_that_are_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    declared = bounds([*project["dependencies"], *(each for name in TESTED for each in extras[name])])
+    lines = (ROOT / "constraints" / "lowest.txt").read_text(encoding="utf-8").splitlines()
+    pinned = dict(line.split("==") for line in lines if "==" in line)
+    assert len(declared) > 30
+    assert {name: pinned[name] for name in declared if not pinned[name].startswith(declared[name])} == {}
+
+
+def test_the_conda_recipe_declares_what_the_package_declares() -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    recipe = yaml.safe_load((ROOT / "recipe" / "recipe.yaml").read_text(encoding="utf-8"))
+    names = {"pyfai-base": "pyfai", "matplotlib-base": "matplotlib", "python-xxhash": "xxhash"}
+    required = {names.get(name, name): bound for name, bound in bounds(recipe["requirements"]["run"]).items()}
+    assert required == bounds(declared)

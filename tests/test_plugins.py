@@ -67,14 +67,14 @@ def test_a_stage_of_a_plug_in_can_be_added_to_the_line(conf: Path, here: Path) -
     ("words", "expected"),
     [
         (["mask=hot", "mask.limmit=5"], "mask.limmit: no such key; did you mean 'mask.limit'? allowed: mask.limit"),
-        (["mask=hot", "mask.limit=much"], "mask.limit=much: float expected"),
+        (["mask=hot", "mask.limit=much"], "mask.limit=much: a number expected"),
         (["mask=hot", "mask.limit=-1"], "mask.limit=-1.0: a number of counts > 0 expected"),
         (
             ["mask=hut"],
             "mask=hut: no such option; did you mean 'hot'? "
             "allowed: default, gentle, hot, none, robust, series, sigma_clip, strict",
         ),
-        ([LINE, "smooth.width=wide"], "smooth.width=wide: int expected"),
+        ([LINE, "smooth.width=wide"], "smooth.width=wide: a whole number expected"),
     ],
 )
 def test_the_class_of_a_plug_in_is_its_schema(words: list[str], expected: str, conf: Path, here: Path) -> None:

@@ -65,11 +65,13 @@ def test_the_name_of_another_calibrant_is_refused(other: str) -> None:
         calibrated(frame(), other)
 
 
+@pytest.mark.slow
 def test_a_ceria_frame_is_no_silicon_although_it_has_all_its_rings() -> None:
     with pytest.raises(FrameError, match=r"another calibrant|does not have"):
         calibrated(frame(), "Si")
 
 
+@pytest.mark.slow
 def test_a_silicon_frame_is_no_ceria_although_all_its_rings_are() -> None:
     with pytest.raises(FrameError, match=r"another calibrant|missing|agree|fit"):
         calibrated(frame("Si"))
@@ -89,6 +91,7 @@ def test_rings_that_crowd_at_the_edge_do_not_hide_the_others() -> None:
     assert np.abs(error).max() < 0.3  # pixels, at the corners, where no ring is measured
 
 
+@pytest.mark.slow
 def test_the_same_frame_in_other_units_gives_the_same_geometry() -> None:
     image = frame()
     one, other = calibrated(image), calibrated(np.where(image < 0, image, 12.5 * image))

@@ -16,6 +16,7 @@ from scipy.spatial.transform import Rotation
 from xrdpipe.calibration.control_points import ControlPoints
 from xrdpipe.calibration.drift import constancy, displacement
 from xrdpipe.calibration.orientations import signs, turned
+from xrdpipe.calibration.others import lattice_spacings
 from xrdpipe.calibration.parameters import Parameters
 from xrdpipe.calibration.several import View, fit_views, values_of_frame
 
@@ -73,7 +74,7 @@ def test_two_distances_give_the_wavelength_within_its_uncertainty(seed: int) -> 
     rng = np.random.default_rng(seed)
     views = [view(0.0, 0.05, rng), view(0.15, 0.05, rng)]
     start = {**GEOMETRY, "dist": 0.152, "wavelength": 3.05e-11, "poni1": 0.0452}
-    spacings = np.array(get_calibrant("LaB6").dspacing)
+    spacings = lattice_spacings(get_calibrant("LaB6"))
     found = fit_views(views, start, (*FREE, "wavelength", *AXIS), detector(), spacings)
     true = {**GEOMETRY, **AXIS}
     offsets = {
@@ -87,7 +88,7 @@ def test_two_distances_give_the_wavelength_within_its_uncertainty(seed: int) -> 
 
 
 def test_a_parameter_at_its_bound_stays_there_and_has_no_error() -> None:
-    spacings = np.array(get_calibrant("LaB6").dspacing)
+    spacings = lattice_spacings(get_calibrant("LaB6"))
     views = [view(0.0, 0.05, np.random.default_rng(0))]
     found = fit_views(views, GEOMETRY, FREE, detector(), spacings, {"rot2": (-0.025, 0.1), "dist": (0.1, 0.2)})
     assert found.parameters.values["rot2"] == -0.025

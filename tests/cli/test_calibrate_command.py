@@ -14,6 +14,7 @@ from calibrant_frames import GEOMETRY, PIXEL, SHAPE, angles, write_frame
 from command import FAST, CommandResult, call
 from pyFAI.calibrant import get_calibrant
 
+from xrdpipe.calibration.others import lattice_spacings
 from xrdpipe.geometry.geometry import Geometry
 from xrdpipe.geometry.poni import Poni
 
@@ -137,7 +138,7 @@ def test_dark_mask_averages_energy_and_a_file_of_spacings_are_taken(here: Path) 
         tifffile.imwrite(name, np.where(image < 0, -1, image + dark))
     tifffile.imwrite("dark.tif", dark)
     np.save("mask.npy", (tifffile.imread("frame.tif") < 0).astype(np.uint8))
-    spacings = get_calibrant("LaB6").dspacing
+    spacings = lattice_spacings(get_calibrant("LaB6"))
     Path("mine.txt").write_text("# LaB6\n" + "".join(f"{each}  # a line\n" for each in spacings), encoding="utf-8")
     words = ("calibrant=mine.txt", f"energy={12.398419843320026 / 0.3}", *WORDS[2:])
     ended = call(

@@ -151,6 +151,7 @@ def test_wrong_words_for_several_frames_are_refused(words: list[str], told: str,
     assert not list(here.glob("g*"))
 
 
+@pytest.mark.slow
 def test_a_dry_run_names_the_files_of_all_frames(here: Path) -> None:
     write_start()
     words = ("calibrate", *WORDS, "near.tif", "far.tif", "dry_run=true")

@@ -11,7 +11,8 @@ import yaml
 from command import call
 
 from xrdpipe.cli.calibrate.words import KEYS
-from xrdpipe.cli.help import GROUPS, _keys, help_text
+from xrdpipe.cli.help import GROUPS, help_text
+from xrdpipe.config.described import described_keys
 from xrdpipe.config.loader import conf_dir
 
 OPTIONS = [(path.parent.name, path.stem) for group in GROUPS for path in sorted((conf_dir() / group).glob("*.yaml"))]
@@ -50,7 +51,7 @@ def test_defaults_in_the_manual_are_those_of_the_default_option() -> None:
 
 def test_a_value_with_a_number_sign_keeps_its_words(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text('color: "#0072b2"  # of the line\n')
-    assert _keys(tmp_path / "a.yaml")["color"].split() == ["color", "of", "the", "line", '("#0072b2")']
+    assert described_keys(tmp_path / "a.yaml")["color"] == ('"#0072b2"', "of the line")
 
 
 def test_the_manual_has_what_manual_pages_have() -> None:

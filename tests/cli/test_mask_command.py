@@ -51,6 +51,7 @@ def test_the_mask_of_a_series_can_be_used_as_it_is_and_says_who_masked_what(seri
     assert (np.load("out/masks/weak_0.npy") == mask).all()
 
 
+@pytest.mark.slow
 def test_a_series_shows_bad_pixels_that_no_frame_shows_and_no_cosmic_rays(series: list[Path], poni: Path) -> None:
     truth = WEAK.truth(0)
     bad = truth["dead"] | truth["hot"] | truth["line"] | truth["beamstop"]

@@ -125,6 +125,7 @@ def late(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listing, "MANY", 10)
 
 
+@pytest.mark.slow
 def test_many_numbered_files_give_the_same_results_as_few(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = files("in", 12, f_003=3, f_012=2)
     assert call("poni=tiny.poni", images, *WORDS, "output_dir=early").status == 0

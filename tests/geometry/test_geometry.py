@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyFAI
 import pytest
 from command import call
 from pyFAI.detectors import detector_factory
@@ -25,7 +26,7 @@ V2 = (
 )
 V21 = V2.replace("poni_version: 2\n", "poni_version: 2.1\n").replace("null}", 'null, "orientation": 3}')
 V3 = V21.replace("poni_version: 2.1\n", "poni_version: 3\n") + "Parallax: False\n"
-VERSIONS = {"1": V1, "2": V2, "2.1": V21, "3": V3}
+VERSIONS = {"1": V1, "2": V2, "2.1": V21, **({"3": V3} if pyFAI.version_info >= (2025, 12) else {})}
 
 
 @pytest.fixture
@@ -205,8 +206,6 @@ def test_the_same_geometry_is_made_once(read: Any) -> None:
 @pytest.fixture
 def frame_free() -> Any:
     """pyFAI's integrator of the geometry in `VERSIONS`."""
-    import pyFAI
-
     return pyFAI.load(PoniFile({**PoniFile(None).as_dict(), **Poni("v", V21).values}))
 
 
@@ -372,7 +371,7 @@ def test_a_run_on_a_nexus_geometry_is_repeated_from_its_record(
     [
         ("geometry.distance=1", "geometry.distance: no such key; did you mean 'geometry.dist'"),
         ("geometry.dist=-1", "geometry.dist=-1.0: a length in m > 0"),
-        ("geometry.rot1=much", "geometry.rot1=much: float or null expected"),
+        ("geometry.rot1=much", "geometry.rot1=much: a number or null expected"),
         ("geometry.orientation=5", "geometry.orientation=5: 1, 2, 3 or 4"),
         ("geometry.fit2d.centreX=5", "geometry.fit2d.centreX: no such key; did you mean 'centerX'"),
         ("geometry.fit2d.centerX=5", "geometry.fit2d.directDist: missing"),

@@ -55,12 +55,14 @@ def test_every_orientation_of_a_tilted_frame_that_is_not_square_is_found(words: 
         assert (verdict.right, verdict.wrong) == (given == words, given != words)
 
 
+@pytest.mark.slow
 def test_rings_of_a_beam_off_the_detector_decide() -> None:
     geometry = poni(beam=(-40.0, 90.0))
     verdict = compare_orientations(raw_of(powder(geometry), ("rot90",)), geometry, ("rot90",), cache=False)
     assert verdict.right
 
 
+@pytest.mark.slow
 def test_spots_hot_pixels_gaps_and_a_beamstop_do_not_decide() -> None:
     geometry = poni()
     frame = powder(geometry, counts=100)
@@ -95,6 +97,7 @@ def test_noise_under_any_halo_speaks_against_nothing(seed: int) -> None:
     assert max(verdict.against.values()) < SURE
 
 
+@pytest.mark.slow
 def test_what_has_the_same_rings_is_named_and_not_called_wrong() -> None:
     geometry = poni(beam=(80.0, 100.0))
     frame = powder(geometry, counts=300)

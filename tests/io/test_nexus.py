@@ -208,6 +208,7 @@ def test_a_replay_finds_it_identical_whatever_the_date(run: Path) -> None:
     assert "identical: 4 of 4 files" in told.out
 
 
+@pytest.mark.slow
 def test_a_replay_names_frames_that_differ(run: Path, here: Path) -> None:
     tifffile.imwrite(here / "data" / "ni_2.tiff", tifffile.imread(here / "data" / "ni_2.tiff") * 2)
     told = call("replay", "out")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyFAI
 import pytest
 from command import xrdpipe
 from look_page import HOSTILE, WORDS, Page, served
@@ -209,7 +210,7 @@ def test_rings_of_a_calibrant_lie_on_the_rings_of_the_frame(page: Page) -> None:
     made = page.view()["id"]
     rings = page.get("/api/rings?calibrant=Ni").json["rings"]
     assert abs(rings[0]["d"] - 2.0345) < 1e-3
-    assert rings[0]["hkl"] == [1, 1, 1]
+    assert rings[0]["hkl"] == ([1, 1, 1] if pyFAI.version_info >= (2025, 12) else None)
     for slow, fast in rings[0]["lines"][0][::10]:
         pixel = page.get(f"/api/pixel?id={made}&slow={slow}&fast={fast}").json
         assert abs(pixel["d"] - rings[0]["d"]) < 2e-3

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import pyFAI
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -77,7 +78,7 @@ def test_all_sums_are_pyfais(integrator: Any, frame: Any, split: str, corrected:
     same(sums[1], expected.sum_normalization)
     same(sums[4], expected.count)
     same(sums[0] / sums[1], expected.intensity)
-    if errors is not None:
+    if errors is not None and (errors != "azimuthal" or pyFAI.version_info >= (2025, 12)):  # older ones return NaN
         same(sums[2], expected.sum_variance)
         same(sums[3], expected.sum_normalization2)
         same(np.sqrt(sums[2]) / sums[1], expected.sigma)

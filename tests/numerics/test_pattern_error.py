@@ -55,6 +55,7 @@ def error_of(frame: Image, mask: Mask) -> tuple[PatternError, float]:
     return found, float(np.abs(pattern - LEVEL).sum() / (RINGS * LEVEL))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_masks_are_ranked_by_the_true_error_of_their_patterns(seed: int) -> None:
     frame, bad = scene(seed)

@@ -115,7 +115,7 @@ def test_settings_that_differ_from_the_defaults_stand_out(few: Path, browser: Br
 
 
 @pytest.mark.slow
-def test_ten_frames_and_more_are_a_heat_map_and_a_waterfall_that_name_them(many: Path, browser: Browser) -> None:
+def test_a_series_is_a_heat_map_and_a_waterfall_that_name_its_frames(many: Path, browser: Browser) -> None:
     _opened(browser, many)
     assert browser.run("return [heat.data[0].z.length, waterfall.data.length]") == [12, 12]
     assert not browser.all("#overlay")
@@ -127,6 +127,69 @@ def test_ten_frames_and_more_are_a_heat_map_and_a_waterfall_that_name_them(many:
     assert browser.run("return waterfall.data[3].name") == "ni_360K"
     browser.run("label.value = 'temperature'; label.dispatchEvent(new Event('change'))")
     assert browser.run("return waterfall.layout.yaxis.ticktext.slice(0, 2)") == ["300", "320"]
+    assert browser.problems() == []
+
+
+@pytest.mark.slow
+def test_five_frames_are_a_series_and_four_are_not(tmp_path: Path, browser: Browser) -> None:
+    _opened(browser, _fabricated(tmp_path / "five", list("abcde")))
+    assert browser.run("return heat.data[0].z.length") == 5
+    assert browser.run("return [heat.data[0].colorscale[20][0], heat.data[0].colorscale[40][0]]") == [0.25, 1]
+    _opened(browser, _fabricated(tmp_path / "four", list("abcd")))
+    assert not browser.all("#heat")
+
+
+@pytest.mark.slow
+def test_a_run_with_cakes_shows_them_frame_by_frame(measured: Path, tmp_path: Path, browser: Browser) -> None:
+    images = sorted(measured.glob("ni_*.tiff"))[:6]
+    folder = _run(measured, images, tmp_path / "run", integ=("cake", {"npt": 300, "npt_azim": 90}))
+    (folder / "ni_360K_cake.npz").write_bytes(b"PK\x05\x06" + bytes(18))  # a file that is none
+    _opened(browser, folder)
+    assert browser.texts("#cake-frame option") == ["ni_300K", "ni_340K", "ni_400K"]
+    browser.run("document.getElementById('cake-frame').value = 1")
+    browser.run("document.getElementById('cake-frame').dispatchEvent(new Event('change'))")
+    with np.load(folder / "ni_340K_cake.npz", allow_pickle=False) as cake:
+        shown = browser.run("return cake.data[0].z.map(row => Array.from(row, value => isNaN(value) ? null : value))")
+        assert np.allclose(np.array(shown, float), cake["intensity"], rtol=1e-5, equal_nan=True)
+    browser.run("document.getElementById('cake-colours').value = 'log'")
+    browser.run("document.getElementById('cake-colours').dispatchEvent(new Event('change'))")
+    assert browser.run("return cake.data[0].colorscale[20][0]") < 0.04
+    assert browser.problems() == []
+
+
+@pytest.mark.slow
+def test_a_run_with_sectors_shows_their_patterns(few: Path, measured: Path, tmp_path: Path, browser: Browser) -> None:
+    images = [measured / "ni_300K.tiff", measured / "ni_400K.tiff"]
+    sectors = {"npt": 300, "sectors": [[-30, 30], [60, 120]], "number": None}
+    folder = _run(measured, images, tmp_path / "run", integ=("sectors", sectors))
+    _opened(browser, folder)
+    assert browser.texts("#sector-legend [aria-pressed]") == ["-30° to 30°", "60° to 120°"]
+    assert len(browser.run("return document.getElementById('sector-plot').data")) == 2
+    browser.find("#sector-legend button:nth-child(2)").click()
+    assert browser.run("return document.getElementById('sector-plot').data[1].visible") is False
+    assert browser.problems() == []
+    _opened(browser, few)
+    assert not browser.all("#sector-plot, #cake")
+
+
+@pytest.mark.slow
+def test_the_contrast_of_the_images_changes_and_the_mask_keeps_its_colours(many: Path, browser: Browser) -> None:
+    _opened(browser, many)
+    pixels = """
+        const image = document.images[0], canvas = document.createElement('canvas');
+        [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+        const context = canvas.getContext('2d');
+        context.drawImage(image, 0, 0);
+        return Array.from(context.getImageData(0, 0, canvas.width, canvas.height).data);"""
+    seen = {}
+    for scale in ("sqrt", "linear", "log", "sqrt"):
+        browser.run(f"contrast.value = '{scale}'; contrast.dispatchEvent(new Event('change'))")
+        browser.run("return new Promise(done => setTimeout(done, 500))")
+        seen[scale] = np.array(browser.run(pixels)).reshape(-1, 100, 4)[..., :3].astype(int)
+    edge = list(bytes.fromhex(COLOURS["edge"][1:]))
+    assert all(each[0, 0].tolist() == edge for each in seen.values())
+    linear, root, log = (float(seen[scale][10:-10, 10:-10].mean()) for scale in ("linear", "sqrt", "log"))
+    assert linear > root + 5 > log + 10  # darker where weak pixels are seen
     assert browser.problems() == []
 
 

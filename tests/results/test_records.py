@@ -86,6 +86,7 @@ record = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None)  # it writes files
 @given(st.lists(record, max_size=3), st.dictionaries(text.filter(lambda key: key != "images"), value, max_size=3))
 def test_a_run_json_is_that_of_a_writer_who_has_all_in_memory(

@@ -194,6 +194,30 @@ def test_lines_stand_apart_in_counts_and_each_has_its_label() -> None:
     assert "5 apart" in axes.get_ylabel()
 
 
+def test_a_single_strong_peak_does_not_set_the_lines_far_apart() -> None:
+    peaked = series(6)
+    peaked.intensity[:, 50] = 1e5
+    figure = offset_lines(peaked, list(peaked.names), "", Waterfall(), 85)
+    bottoms = [np.median(line.get_ydata()) for line in figure.axes[0].get_lines()]
+    assert bottoms[-1] - bottoms[0] < 1.5e5
+
+
+@pytest.mark.parametrize(("scale", "drawn"), [("sqrt", np.sqrt), ("log", np.log10)])
+def test_lines_of_another_scale_are_those_of_the_transformed_intensity(scale: str, drawn: Any) -> None:
+    some = series(2)
+    figure = offset_lines(some, list(some.names), "", Waterfall(offset=3, scale=scale), 85)
+    upper = figure.axes[0].get_lines()[1].get_ydata()
+    assert np.allclose(upper, drawn(some.intensity[1]) + 3)
+    assert "lines 3 apart" in figure.axes[0].get_ylabel()
+
+
+def test_a_long_label_leaves_room_for_the_lines() -> None:
+    with paper_figures.paper_style():
+        figure = offset_lines(series(2), ["a" * 40 + "1", "a" * 40 + "2"], "", Waterfall(), 85)
+        figure.draw_without_rendering()
+    assert figure.axes[0].get_position().width > 0.4
+
+
 def test_labels_of_many_lines_do_not_overlap() -> None:
     with paper_figures.paper_style():
         figure = offset_lines(series(60), list(range(60)), "Frame", Waterfall(), 85)
@@ -347,7 +371,7 @@ def test_a_figure_that_cannot_be_made_costs_no_frame(
         (["plot.width=8.5"], "plot.width=8.5: 40 to 400 mm expected"),
         (["plot.image.cmap=cividiss"], "plot.image.cmap=cividiss: no such colour map; did you mean 'cividis'?"),
         (["plot.image.scale=cubic"], "plot.image.scale=cubic: unknown; allowed: linear, sqrt, log"),
-        (["plot.image.vmin=low"], "plot.image.vmin=low: float or null expected"),
+        (["plot.image.vmin=low"], "plot.image.vmin=low: a number or null expected"),
         (["plot.pattern.color=blau"], "plot.pattern.color=blau: a colour expected"),
         (["plot.pattern.linewidth=0"], "plot.pattern.linewidth=0.0: points"),
         (["plot.waterfall.offsett=3"], "plot.waterfall.offsett: no such key; did you mean 'plot.waterfall.offset'?"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,15 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from xrdpipe.model.cake import Cake
 from xrdpipe.model.errors import ConfigError
 from xrdpipe.model.frame import Frame, Results
 from xrdpipe.model.pattern import Pattern
-from xrdpipe.stages.plot.figures import pattern_png, shrink_image
+from xrdpipe.stages.plot.azimuth import CakeFigure
+from xrdpipe.stages.plot.figures import ImageFigure, pattern_png, shrink_image
 from xrdpipe.stages.plot.paint import MASK_COLOUR
 from xrdpipe.stages.plot.plot import Plot
+from xrdpipe.stages.plot.ring_lines import RING_UNITS
 from xrdpipe.stages.stage import Setup
 
 Pixels = NDArray[np.int16]
@@ -95,16 +99,17 @@ def test_without_figures_or_folder_nothing_is_written(setup: Setup, tmp_path: Pa
     assert not (tmp_path / "out").exists()
 
 
-def test_masked_pixels_are_red_and_good_ones_are_not(drawn: Any) -> None:
+def test_masked_pixels_have_their_colour_and_good_ones_do_not(drawn: Any) -> None:
     mask = np.zeros(RAMP.shape)
     mask[:30] = 1
-    with_, without = (drawn(image(RAMP, each), image={}) for each in (mask, np.zeros(RAMP.shape)))
+    solid = {"mask_opacity": 1}
+    with_, without = (drawn(image(RAMP, each), image=solid) for each in (mask, np.zeros(RAMP.shape)))
     assert share(without, MASK_COLOUR) == 0
     height, width = box(with_, MASK_COLOUR)
     assert height / width == pytest.approx(30 / 100, rel=0.05)
 
 
-def test_pixels_that_are_not_finite_are_red_too(drawn: Any) -> None:
+def test_pixels_that_are_not_finite_are_all_mask(drawn: Any) -> None:
     spoilt = RAMP.copy()
     spoilt[:30] = np.nan
     spoilt[30:60] = np.inf
@@ -116,16 +121,26 @@ def test_a_single_masked_pixel_of_a_large_frame_can_be_seen(drawn: Any) -> None:
     large, mask = np.full((2000, 2000), 5.0), np.zeros((2000, 2000))
     mask[900, 1100] = 1
     pixels = drawn(image(large, mask), image={"cmap": "gray"}).astype(int)
-    assert (pixels[..., 0] - pixels[..., 1]).max() > 40  # reddish, where all else is grey
+    assert (pixels[..., 0] - pixels[..., 1]).max() > 20  # orange, where all else is grey
 
 
 def test_an_image_that_is_masked_all_over_is_drawn(drawn: Any) -> None:
-    assert share(drawn(image(RAMP, np.ones(RAMP.shape)), image={}), MASK_COLOUR) > 0.3
+    assert share(drawn(image(RAMP, np.ones(RAMP.shape)), image={"mask_opacity": 1}), MASK_COLOUR) > 0.3
+
+
+def test_the_image_is_seen_through_the_mask(drawn: Any) -> None:
+    halves = np.where(np.arange(100) < 50, 10, 20) * np.ones((120, 1))
+    mask = np.zeros(halves.shape)
+    mask[:60] = 1
+    pixels = drawn(image(halves, mask), image={"cmap": "gray"})
+    for grey in (0, 255):
+        assert share(pixels, 0.4 * grey + 0.6 * np.array(MASK_COLOUR)) > 0.05
+    assert share(drawn(image(halves, mask), image={"cmap": "gray", "mask_opacity": 0}), (0, 0, 0)) > 0.1
 
 
 @pytest.mark.parametrize("shape", [(300, 100), (100, 300), (100, 100), (2000, 500)])
 def test_an_image_that_is_not_square_keeps_its_aspect(shape: tuple[int, int], drawn: Any) -> None:
-    height, width = box(drawn(image(np.zeros(shape), np.ones(shape)), image={}), MASK_COLOUR)
+    height, width = box(drawn(image(np.zeros(shape), np.ones(shape)), image={"mask_opacity": 1}), MASK_COLOUR)
     assert height / width == pytest.approx(shape[0] / shape[1], rel=0.03)
 
 
@@ -133,7 +148,7 @@ def test_rows_of_the_image_go_down_as_in_matshow_and_up_if_asked(drawn: Any) -> 
     mask = np.zeros(RAMP.shape)
     mask[:30] = 1
     for origin, above in (("upper", True), ("lower", False)):
-        pixels = drawn(image(RAMP, mask), image={"origin": origin})
+        pixels = drawn(image(RAMP, mask), image={"origin": origin, "mask_opacity": 1})
         rows = np.nonzero(np.abs(pixels - np.array(MASK_COLOUR)).max(axis=-1) <= 3)[0]
         assert (rows.mean() < pixels.shape[0] / 2) == above
 
@@ -144,7 +159,7 @@ def test_the_colour_map_runs_from_vmin_to_vmax(cmap: str, drawn: Any) -> None:
     pixels = drawn(image(halves), image={"cmap": cmap, "vmin": 10, "vmax": 20})
     for value in (0.0, 1.0):
         assert share(pixels, colour(mpl.colormaps[cmap](value))) > 0.15
-    pixels = drawn(image(halves), image={"cmap": cmap, "vmin": 0, "vmax": 40})
+    pixels = drawn(image(halves), image={"cmap": cmap, "vmin": 0, "vmax": 40, "scale": "linear"})
     for value in (0.25, 0.5):
         assert share(pixels, colour(mpl.colormaps[cmap](value)), 4) > 0.15
 
@@ -154,10 +169,66 @@ def test_colours_span_mean_plus_minus_z_score_times_std_of_the_good_pixels(drawn
     halves = np.where(np.arange(100) < 50, 10, 20) * np.ones((120, 1))
     mask = np.zeros((120, 100))
     mask[:20], halves[:20] = 1, 1e6
-    for z_score, values in ((1.0, (0.0, 1.0)), (2.0, (0.25, 0.75)), (None, (0.25, 0.75))):
-        pixels = drawn(image(halves, mask), image={"cmap": "gray"} | ({"z_score": z_score} if z_score else {}))
+    for z_score, values in ((1.0, (0.0, 1.0)), (2.0, (0.25, 0.75))):
+        pixels = drawn(image(halves, mask), image={"cmap": "gray", "z_score": z_score})
         for value in values:
             assert share(pixels, colour(str(value)), 4) > 0.1
+
+
+def test_by_default_colours_follow_the_root_between_percentiles_so_that_a_strong_peak_hides_nothing(drawn: Any) -> None:
+    steps = np.repeat([0.0, 1.0, 4.0, 9.0, 16.0], 20) * np.ones((120, 1))
+    steps[60, 50] = 1e9
+    for name, spoilt in (("a", steps), ("b", np.where(np.eye(120, 100), np.nan, steps))):
+        pixels = drawn(image(spoilt, name=name), image={"cmap": "gray"})
+        assert min(share(pixels, 255 * value, 4) for value in (0.0, 0.25, 0.5, 0.75)) > 0.03
+
+
+def test_axes_count_pixels_of_the_frame(setup: Setup) -> None:
+    figure = ImageFigure({})
+    figure.draw(Frame("a", np.zeros((1500, 1000), np.float32)))
+    assert figure.axes.get_xlim() == (-0.5, 998.5)  # 333 blocks of three pixels
+    assert figure.axes.get_ylim() == (1499.5, -0.5)
+    assert (figure.axes.get_xlabel(), figure.axes.get_ylabel()) == ("Column (pixel)", "Row (pixel)")
+
+
+@pytest.mark.parametrize("unit", RING_UNITS)
+def test_rings_lie_where_the_geometry_has_their_value(unit: str, setup: Setup) -> None:
+    shape = setup.geometry.shape
+    figure = ImageFigure({"rings": unit}, setup.geometry)
+    figure.draw(Frame("a", np.zeros(shape, np.float32)))
+    lines, *labels, centre = figure.moving[3:]
+    radial = setup.geometry.integrator.center_array(shape, unit=unit)
+    assert len(labels) >= 3
+    for level, path in zip(lines.levels, lines.get_paths(), strict=True):
+        columns, rows = path.vertices.round().astype(int).T
+        assert np.abs(radial[rows, columns] - level).max() < 0.03 * radial.max()
+    column, row = (int(value[0]) for value in centre.get_data())
+    assert radial[row, column] == radial.min()
+    assert {label.get_text().lstrip("0123456789.") for label in labels} == {RING_UNITS[unit]}
+
+
+def test_rings_in_q_need_a_wavelength(setup: Setup, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    poni = setup.geometry.poni
+    lines = [line for line in poni.text.splitlines() if not line.startswith("Wavelength")]
+    with pytest.raises(ConfigError, match=r"plot\.image\.rings=q_A\^-1: needs a wavelength"):
+        Plot({"rings": "q_A^-1"}).check(replace(poni, text="\n".join(lines)))
+    Plot({"rings": "2th_deg"}).check(replace(poni, text="\n".join(lines)))
+
+
+def test_a_cake_is_white_where_no_pixel_is() -> None:
+    cells = np.full((36, 50), 10.0)
+    cells[:, 25:] = np.nan
+    cake = Cake(np.arange(50.0), np.arange(-175.0, 180, 10), cells, None, "2th_deg")
+    with Image.open(
+        io.BytesIO(CakeFigure({"cmap": "gray", "vmin": 10, "vmax": 20, "rings": "2th_deg"}).draw(cake, "a"))
+    ) as it:
+        pixels = np.asarray(it.convert("RGB"), np.int16)
+    height, width = box(pixels, (0, 0, 0))  # the frame of the axes
+    inside = pixels[height // 4 : height // 2, width // 3 : width]
+    assert share(inside, (255, 255, 255)) > 0.3
+    assert share(pixels, (0, 0, 0)) > 0.25  # the other half has the first colour
 
 
 @pytest.mark.slow
@@ -284,6 +355,11 @@ def test_a_pattern_without_any_value_is_drawn() -> None:
         ({"image": {"z_score": "wide"}}, r"plot\.image"),
         ({"image": {"vmin": "low"}}, r"plot\.image"),
         ({"image": {"origin": "middle"}}, r"plot\.image"),
+        ({"image": {"scale": "squrt"}}, r"plot\.image\.scale=squrt: unknown; did you mean 'sqrt'"),
+        ({"image": {"scale": "log", "norm": "log"}}, r"plot\.image\.norm=log"),
+        ({"image": {"rings": "q"}}, r"plot\.image\.rings=q: unknown"),
+        ({"image": {"rings": "r_mm", "extent": [0, 1, 0, 1]}}, r"plot\.image\.rings=r_mm.*extent"),
+        ({"image": {"mask_opacity": 2}}, r"plot\.image\.mask_opacity=2.0: 0 to 1 expected"),
         ({"pattern": {"colour": "red"}}, r"plot\.pattern\.colour.*did you mean 'color'"),
         ({"pattern": {"color": "redd"}}, r"plot\.pattern.*redd"),
         ({"pattern": {"marker": "nope"}}, r"plot\.pattern.*nope"),

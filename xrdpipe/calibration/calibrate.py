@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..model.errors import FrameError
-from .decision import SMALL, apart, check_evidence, check_parameters, evidence_of
+from .decision import apart, check_evidence, check_parameters, evidence_of
 from .others import better_calibrant
 from .refine import Refined, cone_of, geometry_of, refine_geometry, values_of
 from .ridges import Ridges, find_ridges, good_pixels, scatter_of
@@ -25,8 +25,8 @@ FEWEST = 40  # points on rings that a search needs
 RINGS, RINGS_FROM_START = 3, 2  # with control points, at least
 ALIKE = 0.7  # of the best score, from which on another geometry may be the right one
 RIVALS, RIVAL = 4, 2.0  # how many of them are looked at; pixels between the rings of two that are not the same
-WEAK = 3.0  # score, below which the other points are searched too
-MANY = 50_000  # points on rings, from which on the stronger half is searched first
+MANY = 50_000  # points on rings, from which on most may lie among rings that touch
+CLEARLY = 15.0  # chi-square by which a geometry has to be worse than another
 POINTS = 3  # control points of a ring that counts
 START = (20.0, 6.0)  # pixels between a start and the rings that are tried
 
@@ -91,7 +91,18 @@ def calibrate(
         The frame does not decide; the message says what is missing.
     """
     task = _Task.of(image, bad, detector, calibrant, start, tuple(fix))
-    return _decide(*_hypotheses(task), task)
+    if start is not None:
+        return _decide_from_start(task)
+    refusal: FrameError | None = None
+    for found in _searches(task):
+        try:
+            if found:
+                return _decide(found, found, task)
+        except FrameError as error:
+            refusal = refusal or error
+    raise refusal or FrameError(
+        "no geometry puts the rings of this calibrant on those of the frame; check calibrant and wavelength"
+    )
 
 
 @dataclass(frozen=True)
@@ -136,38 +147,30 @@ class _Task:
         return refine_geometry(self.image, self.good, geometry, self.calibrant, self.scatter, self.fix)
 
 
-def _hypotheses(task: _Task) -> tuple[list[Hypothesis], list[Hypothesis]]:
-    """Return the geometries to refine, the best first, and all those that a search found."""
-    start = task.start
-    started = [] if start is None else _from_start(start, task.ridges, task.lines)
-    if start is not None and not started:
+def _decide_from_start(task: _Task) -> Calibrated:
+    started = _from_start(task.start, task.ridges, task.lines)
+    if not started:
         raise FrameError("the rings lie too far from those of poni=; leave it out, or correct its distance and centre")
-    free = start is None or set(task.fix) <= set(FIXED)
-    searched = _searched(task) if free else []
-    if not started and not searched:
-        raise FrameError(
-            "no geometry puts the rings of this calibrant on those of the frame; check calibrant and wavelength"
-        )
-    return started or searched, searched
+    return _decide(started, next(_searches(task)) if set(task.fix) <= set(FIXED) else [], task)
 
 
-def _searched(task: _Task) -> list[Hypothesis]:
-    """Search with all points on rings, and with the half that stands out, as most may lie among rings that touch."""
+def _searches(task: _Task) -> Iterator[list[Hypothesis]]:
+    """Yield the geometries found, the best first: with all points on rings, and with the half that stands out too.
+
+    Most points may lie among rings that touch, so of many points the half comes first.
+    """
     halves = [task.ridges, task.ridges.stronger()]
     if len(task.ridges.points) > MANY:
         halves.reverse()
     found: list[Hypothesis] = []
     for ridges in halves:
-        found += search(ridges, task.lines, task.shape)
-        found.sort(key=lambda each: -each.score)
-        if found and found[0].score >= WEAK:
-            break
-    return found
+        found = sorted(found + search(ridges, task.lines, task.shape), key=lambda each: -each.score)
+        yield found
 
 
 def _decide(found: Sequence[Hypothesis], searched: Sequence[Hypothesis], task: _Task) -> Calibrated:
     """Return the geometry that passes, if it is one alone; FrameError says what is wrong with the best one."""
-    least = ALIKE * found[0].score
+    least = found[0].score - (1 - ALIKE) * abs(found[0].score)
     others = [each for each in searched if each.score > least and not same(each.cone, found[0].cone, task.shape)]
     passed: list[Calibrated] = []
     refusal: FrameError | None = None
@@ -178,11 +181,13 @@ def _decide(found: Sequence[Hypothesis], searched: Sequence[Hypothesis], task: _
             refusal = refusal or error
     if not passed:
         raise refusal or FrameError("no geometry fits")
-    passed.sort(key=lambda each: -each.score)
-    best = passed[0]
-    for rival in passed[1:]:
-        alike = rival.score > ALIKE * best.score and rival.refined.rms < max(2 * best.refined.rms, SMALL)
-        if alike and apart(rival.refined, best.refined, task.shape) > RIVAL:
+    highest = max(each.score for each in passed)
+    least = highest - (1 - ALIKE) * abs(highest)
+    alike = sorted((each for each in passed if each.score >= least), key=lambda each: each.refined.excess)
+    best = alike[0]
+    for rival in alike[1:]:
+        worse = len(rival.refined.residuals) * ((rival.refined.excess / best.refined.excess) ** 2 - 1)  # in chi-square
+        if worse < CLEARLY and apart(rival.refined, best.refined, task.shape) > RIVAL:
             raise FrameError(
                 "two geometries fit alike: take a frame with more rings, or longer arcs of them, or start from a "
                 "geometry that is nearly right, poni="

@@ -212,19 +212,14 @@ def control_points(
 
 
 def _wanted(rings: list[_Ring], lines: Floats, widths: Floats) -> list[_Ring]:
-    """Return the rings to measure: those that stand clear of others, or, if there are few, all that can be told apart."""
-    for distance in (CLEAN, MERGED):
-        wanted = [
-            ring
-            for ring in rings
-            if not any(
-                other is not ring and other.height > SMALL * ring.height and _reach(ring, other, lines, widths, distance)
-                for other in rings
-            )
-        ]
-        if len(wanted) >= ENOUGH:
-            break
-    return wanted
+    """Return the rings that stand clear of others; if they are few, all that can be told apart."""
+
+    def hidden(ring: _Ring, distance: float) -> bool:
+        others = (other for other in rings if other is not ring and other.height > SMALL * ring.height)
+        return any(_reach(ring, other, lines, widths, distance) for other in others)
+
+    clean = [ring for ring in rings if not hidden(ring, CLEAN)]
+    return clean if len(clean) >= ENOUGH else [ring for ring in rings if not hidden(ring, MERGED)]
 
 
 def _reach(ring: _Ring, other: _Ring, lines: Floats, widths: Floats, distance: float) -> bool:
@@ -254,10 +249,13 @@ def _power(near: _Near, rings: list[_Ring]) -> float:
     for ring in sorted(_alone(rings), key=lambda ring: -ring.height)[:COMPARED]:
         slope = near.slope[ring.members[ring.use]]
         low, high = np.quantile(slope, [0.25, 0.75])
-        halves = [mean_profile(ring.distance[ring.use][half], near.value[ring.members[ring.use]][half])
-                  for half in (slope < low, slope > high)]
-        if high > VARIED * low and all(halves):
-            ratio = np.log(halves[0].width / halves[1].width)
+        halves = [
+            mean_profile(ring.distance[ring.use][half], near.value[ring.members[ring.use]][half])
+            for half in (slope < low, slope > high)
+        ]
+        wide, narrow = halves
+        if high > VARIED * low and wide and narrow:
+            ratio = np.log(wide.width / narrow.width)
             powers.append(ratio / np.log(np.median(slope[slope > high]) / np.median(slope[slope < low])))
     return float(np.clip(np.median(powers), 0.0, 1.0)) if len(powers) > 1 else 0.0
 
@@ -272,9 +270,9 @@ def _widths(rings: list[_Ring], lines: Floats) -> Floats:
     alone = sorted(_alone(rings), key=lambda ring: ring.number)
     if not alone:
         return np.full(len(lines), np.quantile([ring.profile.width for ring in rings if ring.profile] or [1.0], 0.25))
-    places, units = lines[[ring.number for ring in rings]], [ring.unit for ring in rings]
     widths = [ring.profile.width * ring.unit for ring in alone if ring.profile]
-    return np.interp(lines, lines[[ring.number for ring in alone]], widths) / np.interp(lines, places, units)
+    units = np.interp(lines, lines[[ring.number for ring in rings]], [ring.unit for ring in rings])
+    return np.asarray(np.interp(lines, lines[[ring.number for ring in alone]], widths) / units)
 
 
 def _near(image: NDArray[np.floating], good: Bools, cone: Cone, lines: Floats) -> _Near:

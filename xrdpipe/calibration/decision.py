@@ -81,7 +81,6 @@ def evidence_of(
     place = np.clip(np.searchsorted(lines, angles[telling]), 1, len(lines) - 1)
     chance = float(np.clip(2 * FINE * slope[telling] / (lines[place] - lines[place - 1]), 0, 1).mean())
     errors = points.sigma
-    excess = float(np.sqrt(np.mean((refined.residuals / errors) ** 2)))
     rings = np.unique(points.rings)
     each = points.rings == rings[:, None]
     means = np.array([np.average(refined.residuals[mine], weights=errors[mine] ** -2) for mine in each])
@@ -93,7 +92,7 @@ def evidence_of(
         _extra(angles, slope, lines),
         _present(image, good, cone, lines, rings, scatter),
         refined.rms,
-        excess,
+        refined.excess,
         float(np.sqrt(max(offset, 0.0))),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .cone import Cone
 from .ridges import Ridges
@@ -37,7 +38,7 @@ def better_calibrant(cone: Cone, ridges: Ridges, calibrant: Any) -> str | None:
         other = ALL_CALIBRANTS(name)
         other.wavelength = calibrant.wavelength
         lines = np.array(other.get_2th())
-        if len(lines) < 3 or _alike(other.dspacing, calibrant.dspacing):
+        if len(lines) < 3 or _alike(lattice_spacings(other), lattice_spacings(calibrant)):
             continue
         score = max(best_score(_at(cone, factor), some, lines) for factor in FACTORS)
         if score > least and (found is None or score > found[0]):
@@ -45,8 +46,14 @@ def better_calibrant(cone: Cone, ridges: Ridges, calibrant: Any) -> str | None:
     return None if found is None else found[1]
 
 
-def _alike(one: Any, other: Any) -> bool:
-    first, second = (np.array(each[:3], np.float64) for each in (one, other))
+def lattice_spacings(calibrant: Any) -> NDArray[np.float64]:
+    """Return the lattice spacings of a calibrant of pyFAI, in angstrom."""
+    name = "dspacing" if hasattr(calibrant, "dspacing") else "dSpacing"  # before pyFAI 2025.12
+    return np.array(getattr(calibrant, name), np.float64)
+
+
+def _alike(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+    first, second = one[:3], other[:3]
     return len(first) == len(second) and bool(np.allclose(first, second, rtol=LIKE))
 
 

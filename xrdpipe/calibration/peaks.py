@@ -90,14 +90,27 @@ def _gaussian(x: Floats, mean: Floats, error: Floats, start: tuple[float, ...]) 
     """Return the Gaussian on a line that fits a mean profile; None if there is none inside."""
     from scipy.optimize import least_squares
 
-    def residuals(values: Floats) -> Floats:
-        base, slant, height, centre, width = values
-        return np.asarray((base + slant * x + height * np.exp(-(((x - centre) / width) ** 2) / 2) - mean) / error)
+    def bell(values: Floats) -> tuple[Floats, Floats]:
+        x_over_width = (x - values[3]) / values[4]
+        return x_over_width, np.exp(-(x_over_width**2) / 2)
 
-    low = [-np.inf, -np.inf, 0.0, x[0], NARROWEST]
-    fitted = least_squares(residuals, start, bounds=(low, [np.inf, np.inf, np.inf, x[-1], x[-1] - x[0]]), max_nfev=30)
+    def residuals(values: Floats) -> Floats:
+        base, slant, height, _, _ = values
+        return np.asarray((base + slant * x + height * bell(values)[1] - mean) / error)
+
+    def jacobian(values: Floats) -> Floats:
+        away, shape = bell(values)
+        change = values[2] * shape * away / values[4]
+        return np.stack([np.ones_like(x), x, shape, change, change * away], axis=1) / error[:, None]
+
+    low, high = [-np.inf, -np.inf, 0.0, x[0], NARROWEST], [np.inf, np.inf, np.inf, x[-1], x[-1] - x[0]]
+    fitted = least_squares(residuals, start, jacobian, (low, high), max_nfev=30)
     _, _, height, centre, width = fitted.x
-    return Profile(float(centre), float(width), float(height)) if x[0] < centre - width and centre + width < x[-1] else None
+    return (
+        Profile(float(centre), float(width), float(height))
+        if x[0] < centre - width and centre + width < x[-1]
+        else None
+    )
 
 
 def fit_sectors(
@@ -208,7 +221,7 @@ def _solve(matrix: Floats, right: Floats) -> tuple[Floats, Floats, NDArray[np.bo
     regular = np.linalg.cond(matrix) < 1e8
     matrix[~regular] = np.eye(4) * scale[~regular, None, None]
     inverse = np.linalg.inv(matrix)
-    return np.einsum("nij,nj->ni", inverse, right), inverse, regular
+    return np.einsum("nij,nj->ni", inverse, right), np.asarray(inverse), np.asarray(regular)
 
 
 def _likely(height: Floats, error: Floats, regular: NDArray[np.bool_]) -> tuple[float, Floats]:

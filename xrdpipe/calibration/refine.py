@@ -16,7 +16,7 @@ from .parameters import Parameters, covariance
 Floats = NDArray[np.float64]
 
 ROUNDS = 4  # of measuring control points and refining with them, at most
-STILL = 0.005  # pixels: a geometry that moved less is not measured again
+STILL = 0.025  # pixels: a geometry that moved less is not measured again
 FEWEST = 8  # control points
 FAR = 4.0  # standard deviations beyond which a control point is left out
 NAMES = ("dist", "poni1", "poni2", "rot1", "rot2", "rot3", "wavelength")
@@ -48,8 +48,13 @@ class Refined:
 
     @property
     def rms(self) -> float:
-        """Root mean square of the residuals, pixels."""
-        return float(np.sqrt(np.mean(self.residuals**2)))
+        """Root mean square of the residuals, pixels; a point with half the error counts four times."""
+        return float(np.sqrt(np.average(self.residuals**2, weights=self.points.sigma**-2)))
+
+    @property
+    def excess(self) -> float:
+        """Root mean square of the residuals over their errors."""
+        return float(np.sqrt(np.mean((self.residuals / self.points.sigma) ** 2)))
 
     @property
     def parameters(self) -> Parameters:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..config.arguments import parse
 from ..config.loader import Loader, force_overrides, to_builtin
 from ..config.schema import build
-from ..config.settings import as_list, parse_settings
+from ..config.settings import all_images, parse_settings
 from ..execution.plan import geometry_file
 from ..geometry.orientation import (
     ORIENTATIONS,
@@ -38,20 +38,29 @@ CLEAR = 2.0  # ratio of bad pixels under a turned mask that is not accidental
 MAX_COVERED = 0.5  # a mask that covers a larger fraction of the signal is considered inverted
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], document: dict[str, Any] | None = None) -> int:
     """Run ``xrdpipe doctor poni=... IMAGE... [mask.file=...]``; return 0 if nothing is wrong, otherwise 1."""
     command = parse(arguments)
     loader = Loader(command.options.config_dir)
-    values = to_builtin(loader.compose(force_overrides(command.overrides), command.options.config_name or "config"))
+    overrides = force_overrides(command.overrides)
+    values = to_builtin(loader.compose(overrides, command.options.config_name or "config"))
     top, groups = parse_settings(values)
     source = build(groups["source"], "source", Source)
     poni = geometry_file(top)
-    path, raw = _first(expand([*as_list(top.images), *command.images]))
+    path, raw = _first(expand(all_images(top.images, command.images, overrides)))
     verdict = compare_orientations(raw, poni, source.transform, top.cache)
     if not verdict.against:
         raise ConfigError(
             f"{path}: {raw.shape[0]} x {raw.shape[1]} pixels fit the detector of {poni.path} in no orientation"
         )
+    wrong, message = diagnosis(verdict)
+    mask = (groups.get("mask") or {}).get("file")
+    orientation = verdict.best if wrong else verdict.current
+    found = faults(_mask(str(mask)), raw, ring_misfits(raw, poni, orientation, top.cache)) if mask else []
+    if document is not None:
+        document |= _document(path, verdict, message)
+        document |= {"orientation_wrong": wrong, "mask": mask, "mask_faults": found}
+        return int(wrong or bool(found))
     size = f"{raw.shape[0]} x {raw.shape[1]} pixels"
     print(f"{path.name}, {size}, with {poni.name}: evidence against each orientation, in sigma ({SURE:g} is sure)")
     same = detector_orientations(poni, (raw.shape[0], raw.shape[1])) if verdict.current in ORIENTATIONS[:1] else {}
@@ -67,15 +76,18 @@ def main(arguments: Sequence[str]) -> int:
             for number, (words, value) in enumerate(verdict.against.items())
         ]
     )
-    wrong, message = diagnosis(verdict)
     print(message)
-    mask = (groups.get("mask") or {}).get("file")
-    if mask:
-        orientation = verdict.best if wrong else verdict.current
-        for fault in faults(_mask(str(mask)), raw, ring_misfits(raw, poni, orientation, top.cache)):
-            print(f"mask.file={mask}: {fault}")
-            wrong = True
-    return int(wrong)
+    for fault in found:
+        print(f"mask.file={mask}: {fault}")
+    return int(wrong or bool(found))
+
+
+def _document(path: Path, verdict: Verdict, message: str) -> dict[str, Any]:
+    orientations = [
+        {"transform": list(words), "against": value, "apart": verdict.apart[words], "yours": words == verdict.current}
+        for words, value in verdict.against.items()
+    ]
+    return {"frame": path, "message": message, "orientations": orientations, "sure": SURE}
 
 
 def diagnosis(verdict: Verdict) -> tuple[bool, str]:

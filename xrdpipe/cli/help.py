@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from ..config.described import described_keys, described_option
-
-GROUPS = ("geometry", "source", "background", "correction", "mask", "integ", "plot", "output", "parallel", "sweep")
+from ..config.described import (
+    GROUPS,
+    Described,
+    conf_dir,
+    described_keys,
+    described_option,
+    group_keys,
+    option_files,
+)
 
 HEAD = """\
 xrdpipe - 2D X-ray diffraction frames to 1D patterns that can be trusted
@@ -21,6 +28,8 @@ USAGE
   xrdpipe doctor poni=FILE IMAGE        is the frame in the orientation of its PONI, and its mask? (mask.file=...)
   xrdpipe mask poni=FILE IMAGE... save=mask.npy   the static mask of a series: what is bad in every frame, and why
   xrdpipe look poni=FILE IMAGE...       a page in the browser: see frame, mask and pattern, change keys, draw a mask
+  xrdpipe config [KEY or WORD] [...]    show, search and explain keys: value, meaning, what is allowed, where it is set
+  xrdpipe new experiment NAME           the last run as a commented YAML file, to be edited and run again
   xrdpipe replay FOLDER                 run a record again and compare, byte by byte
   xrdpipe report FOLDER                 make report.html of a run or a sweep again
 
@@ -69,13 +78,17 @@ A page (.html) beside the file of save= shows rings, residuals and the cake; rep
 """
 
 TAIL = """\
+COMPLETION
+  eval "$(xrdpipe completion bash)"        in ~/.bashrc; or zsh in ~/.zshrc
+  xrdpipe completion fish | source         in ~/.config/fish/config.fish
+
 OPTIONS
   -m, --multirun       a sweep
   --cfg job            show the resulting configuration, and where each value is from (--cfg hydra: Hydra's own)
   --info [defaults]    show which files it is made of, in which order; searchpath: the folders they are looked for in
   --config-dir DIR     a folder with your own options: DIR/mask/mine.yaml, then mask=mine
   --config-name NAME   another top-level file than config.yaml
-  -sc install=bash     tab completion: eval "$(xrdpipe -sc install=bash)"
+  --json               one JSON document on stdout, messages and progress on stderr
   --version, --help
 
 EXIT STATUS
@@ -87,32 +100,22 @@ def help_text(command: str = "") -> str:
     """Return the manual page of a command; of a run: usage, top-level keys, every group with its options and keys."""
     if command == "calibrate":
         return CALIBRATE
-    conf = next(
-        path for path in (Path(__file__).parents[1] / "conf", Path(__file__).parents[2] / "conf") if path.is_dir()
-    )
-    parts = [HEAD, "TOP LEVEL", *_keys(conf / "config.yaml").values(), ""]
+    parts = [HEAD, "TOP LEVEL", *_lines(described_keys(conf_dir() / "config.yaml")), ""]
     for group in GROUPS:
-        files = sorted((conf / group).glob("*.yaml"), key=lambda path: (path.stem != "default", path.stem))
-        keys: dict[str, str] = {}
-        for path in files:  # the texts of the default option take precedence; others add the keys that it lacks
-            keys = _keys(path, f"{group}.") | keys
-        parts += [
-            group.upper(),
-            *(f"  {f'{group}={path.stem}':<28} {described_option(path)}" for path in files),
-            *keys.values(),
-            "",
-        ]
-    experiments = sorted((conf / "experiment").glob("*.yaml"))
-    parts += [
-        "EXPERIMENT",
-        *(f"  {f'experiment={path.stem}':<30} {described_option(path)}" for path in experiments),
-        "",
-    ]
+        parts += [group.upper(), *group_lines(group), ""]
+    parts += ["EXPERIMENT", *_options("experiment", option_files("experiment"), 30), ""]
     return "\n".join([*parts, TAIL])
 
 
-def _keys(path: Path, prefix: str = "") -> dict[str, str]:
-    return {
-        name: f"  {name:<28} {text}{f' ({value})' if value else ''}"
-        for name, (value, text) in described_keys(path, prefix).items()
-    }
+def group_lines(group: str) -> list[str]:
+    """Return the lines of the manual about a group: its options and its keys."""
+    files = option_files(group)
+    return [*_options(group, files), *_lines(group_keys(group, files))]
+
+
+def _options(group: str, files: Mapping[str, Path], width: int = 28) -> list[str]:
+    return [f"  {f'{group}={option}':<{width}} {described_option(path)}" for option, path in files.items()]
+
+
+def _lines(keys: Mapping[str, Described]) -> list[str]:
+    return [f"  {name:<28} {text}{f' ({value})' if value else ''}" for name, (value, text) in keys.items()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -20,6 +20,7 @@ from ..io.header import header
 from ..io.paths import expand
 from ..io.writing import write_whole
 from ..model.errors import ConfigError, FrameError
+from ..report.tables import show
 
 PERCENTILES = (1, 50, 99)
 MAX_KEYS = 40  # keys of a header that are shown
@@ -61,6 +62,11 @@ class Inspected:
     used: str = ""
     masked: int | None = None
     notes: tuple[str, ...] = ()
+
+    def values(self) -> dict[str, Any]:
+        """Return the content as plain values, without the image."""
+        plain = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "image"}
+        return {**plain, "shape": list(self.image.shape), "dtype": str(self.image.dtype)}
 
     def rows(self) -> list[tuple[str, str]]:
         """Return the rows of a table: pairs of a label and a text."""
@@ -159,7 +165,7 @@ def thumbnail(content: Inspected) -> bytes:
     return preview_png(image, mask)
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], document: dict[str, Any] | None = None) -> int:
     """Run ``xrdpipe inspect FILE... [thumbnail=true, a folder, or a name.png]``; return 1 if a file is unreadable."""
     words = [word for word in arguments if not word.startswith("thumbnail=") or os.path.lexists(word)]
     thumbnails = [word.partition("=")[2] for word in arguments if word not in words]
@@ -172,19 +178,26 @@ def main(arguments: Sequence[str]) -> int:
             content = inspect(path)
         except FrameError as error:
             print(f"xrdpipe: {path}: {error}", file=sys.stderr)
+            if document is not None:
+                document.setdefault("files", []).append({"file": path, "error": str(error)})
             status = 1
             continue
-        _show(content)
+        if document is not None:
+            document.setdefault("files", []).append({"file": path, **content.values()})
+        else:
+            _show(content)
         if thumbnails and thumbnails[0].lower() not in ("", "false", "null"):
             picture = _thumbnail_path(thumbnails[0], path)
             write_whole(picture, partial(_write, thumbnail(content)))
-            print(f"thumbnail: {picture}")
+            if document is not None:
+                document["files"][-1]["thumbnail"] = picture
+            else:
+                print(f"thumbnail: {picture}")
     files.forget_files()
     return status
 
 
 def _show(content: Inspected) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -195,7 +208,7 @@ def _show(content: Inspected) -> None:
     for label, text in content.rows():
         table.add_row(Text("" if label == previous else label), Text(text))
         previous = label
-    Console().print(table)
+    show(table)
 
 
 def _thumbnail_path(option: str, path: Path) -> Path:

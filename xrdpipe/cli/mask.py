@@ -6,10 +6,11 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ..config.arguments import parse
 from ..config.loader import Loader, force_overrides, to_builtin
-from ..config.settings import as_list
+from ..config.settings import all_images
 from ..execution.interruption import handle_signals
 from ..execution.plan import Plan
 from ..execution.progress import Progress
@@ -24,7 +25,7 @@ from .new_files import check_new_files
 USAGE = "xrdpipe mask poni=geometry.poni FRAMES... save=mask.npy"
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], document: dict[str, Any] | None = None) -> int:
     """``xrdpipe mask poni=... FRAMES... save=mask.npy [keys of a run]``.
 
     Returns
@@ -44,7 +45,10 @@ def main(arguments: Sequence[str]) -> int:
         progress.say(note)
     with progress, handle_signals():
         found = make_static_mask(plan, progress)
-    if not plan.settings.quiet:
+    if document is not None:
+        document |= {"frames": len(plan.images), "used": len(found.frames), "reasons": reason_rows(found)}
+        document |= {"doubts": list(found.doubts), "written": [] if found.doubts else files}
+    elif not plan.settings.quiet:
         print_table(reason_rows(found))
         of = f"{len(found.frames)} of {len(plan.images)} frames used"
         print(f"{of}; {found.together} pixels are seen in the sum of all frames alone")
@@ -56,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
         write_static_mask(save, found, plan)
     except OSError as error:
         raise ConfigError(f"save={save}: cannot be written ({error.strerror})") from error
-    if not plan.settings.quiet:
+    if document is None and not plan.settings.quiet:
         print(f"written: {', '.join(map(str, files))}; use it as mask.file={save}")
     return 0
 
@@ -79,7 +83,7 @@ def _plan(words: Sequence[str]) -> Plan:
     loader = Loader(command.options.config_dir)
     chosen = [] if any(word.startswith("mask=") for word in overrides) else ["mask=series"]
     values = to_builtin(loader.compose([*chosen, *overrides], command.options.config_name or "config"))
-    values["images"] = [*as_list(values.get("images")), *command.images]
+    values["images"] = all_images(values.get("images"), command.images, overrides)
     plan = Plan.of(values, {}, False, {})
     if plan.settings.output_dir:
         raise ConfigError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,14 +63,14 @@ def replay(record: Path, into: Path | None = None, inputs: Path | None = None) -
     folder ``inputs``, by their hash. Raise ConfigError if the record is not usable or an input is missing.
     """
     file = record / "run.json" if record.is_dir() else record
-    recorded_run = _read(file)
+    recorded_run = read_record(file)
     done = [row for row in recorded_run["images"] if row["status"] == "done"]
     if not done:
         raise ConfigError(f"{file}: no image of that run was done, so there is nothing to compare")
     if (file.parent / JOURNAL).exists():
         raise ConfigError(f"{file}: that run did not end; finish it first with resume=true")
     result = Comparison()
-    with tempfile.TemporaryDirectory(prefix="xrdpipe-replay-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="xrdpipe-replay-", ignore_cleanup_errors=True) as scratch:
         current = Inputs(inputs.absolute() if inputs else None, Path(scratch) / "inputs")
         inputs_then = {what: _beside(each, file.parent) for what, each in recorded_run["inputs"].items()}
         now = {each["given"]: current.find(what, each) + each.get("inside", "") for what, each in inputs_then.items()}
@@ -171,7 +171,8 @@ def _same(location: str, digest: str) -> bool:
         return False
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_record(file: Path) -> dict[str, Any]:
+    """Return the content of the ``run.json`` of a run; raise ConfigError if it is none."""
     try:
         recorded_run = json.loads(file.read_text(encoding="utf-8"))
         if recorded_run.get("program") == "xrdpipe" and recorded_run.get("config"):
@@ -180,7 +181,7 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file}: cannot be read ({error.strerror}); name a results folder") from error
     except (ValueError, AttributeError):
         pass
-    raise ConfigError(f"{file}: not the record of a run")
+    raise ConfigError(f"{file}: not the record of a run; name a results folder, the output_dir of a run")
 
 
 def _compare(name: str, there: Path, here: Path, digest: str, result: Comparison) -> None:
@@ -226,7 +227,7 @@ def _how(old: Path, new: Path) -> str:
         return "differs, and cannot be read as it was written"
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], document: dict[str, Any] | None = None) -> int:
     """Run ``xrdpipe replay FOLDER [output_dir=FOLDER] [inputs=FOLDER]``; return the exit status."""
     places = [word for word in arguments if "=" not in word or Path(word).exists()]
     keys = dict(word.split("=", 1) for word in arguments if word not in places)
@@ -234,5 +235,8 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigError("replay: say xrdpipe replay FOLDER [output_dir=FOLDER] [inputs=FOLDER]")
     folders = {key: Path(value) for key, value in keys.items()}
     compared = replay(Path(places[0]), folders.get("output_dir"), folders.get("inputs"))
-    print(compared.describe())
+    if document is not None:
+        document |= asdict(compared)
+    else:
+        print(compared.describe())
     return compared.status

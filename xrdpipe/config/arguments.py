@@ -126,7 +126,7 @@ def translate(words: Sequence[str], *, multirun: bool = False) -> tuple[list[str
     """
     is_path = [_is_path(word) for word in words]
     overrides = [_override(word, multirun) for word, path in zip(words, is_path, strict=True) if not path]
-    return overrides, list(compress(words, is_path))
+    return overrides, list(map(_without_quotes, compress(words, is_path)))
 
 
 def quoted(text: str) -> str:
@@ -158,6 +158,12 @@ def _is_path(word: str) -> bool:
         or word.startswith(("/", "./", "../", "~/"))
         or ("=" in folder and _exists(folder))  # T=300/*.tif
     )
+
+
+def _without_quotes(path: str) -> str:
+    """Return a path without the single quotes that cmd.exe passes on."""
+    quotes = len(path) > 2 and path[0] == path[-1] == "'" and not _exists(path)
+    return path[1:-1] if quotes else path
 
 
 def _override(word: str, multirun: bool) -> str:

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -15,29 +15,47 @@ from omegaconf._utils import get_omega_conf_dumper
 from omegaconf.errors import OmegaConfBaseException
 
 from ..model.errors import ConfigError, nearest
-from .loader import Loader, conf_dir
+from .described import conf_dir
+from .loader import Loader
 from .schema import build
-from .settings import as_list
+from .settings import all_images
 
 TYPED = "command line"
 COLUMN = 50  # column of the origins, if the values are shorter
 Key = tuple[str, ...]
 
 
+class Origin(NamedTuple):
+    """A place that sets a value: a file, the command line or a class; the line in the file, 0 without one."""
+
+    place: str
+    line: int
+    value: Any
+
+
 class TracingLoader(Loader):
-    """Loader that records which file sets each value last."""
+    """Loader that records which file sets each value last, and all that set it, in their order."""
 
     def __init__(self, config_dir: str | None = None) -> None:
         super().__init__(config_dir)
         self._files = {}  # not shared, so that every file is loaded here
         self.origins: dict[Key, str] = {}
+        self.history: dict[Key, list[Origin]] = {}
 
     def _load_single_config(self, default: Any, repo: Any) -> Any:
         loaded = super()._load_single_config(default, repo)
-        file = self._file(str(default.config_path), loaded.path)
-        for key, _ in _leaves(OmegaConf.to_container(loaded.config)):
-            self.origins[key] = file
+        option = str(default.config_path)
+        file = self._file(option, loaded.path)
+        lines = _line_numbers(Path(loaded.path.removeprefix("file://"), f"{option.removesuffix('.yaml')}.yaml"))
+        for key, value in _leaves(OmegaConf.to_container(loaded.config)):
+            line = next((lines[key[start:]] for start in range(len(key)) if key[start:] in lines), 0)
+            self.set(key, file, value, line)
         return loaded
+
+    def set(self, key: Key, place: str, value: Any, line: int = 0) -> None:
+        """Record that a place sets a value."""
+        self.origins[key] = place
+        self.history.setdefault(key, []).append(Origin(place, line, value))
 
     def _file(self, option: str, source: str) -> str:
         """Return the path of a file as a user knows it: ``conf/...`` if shipped, else with its folder."""
@@ -75,25 +93,59 @@ def describe_config(
     ConfigError
         If the configuration does not compose, or has no such part.
     """
-    loader = TracingLoader(config_dir)
-    cfg = loader.compose(overrides, config_name)
-    for override in OverridesParser.create().parse_overrides(list(cfg.hydra.overrides.task)):
-        path = tuple(override.key_or_group.split("."))
-        for key, _ in _leaves(None if override.is_delete() else override.value(), path):
-            loader.origins[key] = TYPED
-    values: Any = _values(cfg, resolve)
-    if images:
-        values["images"] = [*as_list(values["images"]), *images]
-        loader.origins[("images",)] = TYPED
-    for group, part in values.items():
-        if isinstance(part, dict) and "_target_" in part:
-            for name, value in _defaults(part, group).items():
-                part[name] = value
-                loader.origins |= {key: f"default of {part['_target_']}" for key, _ in _leaves(value, (group, name))}
+    values, loader = trace_config(config_dir, overrides, config_name, images=images, resolve=resolve)
     at = () if package in (None, "_global_") else tuple(str(package).split("."))
     values = _select(values, at)
     lines = [f"{text:<{COLUMN}} # {origin}" if origin else text for text, origin in _lines(values, loader.origins, at)]
     return "\n".join([f"# @package {package}"] * bool(at) + lines)
+
+
+def trace_config(
+    config_dir: str | None,
+    overrides: Sequence[str],
+    config_name: str = "config",
+    *,
+    images: Sequence[str] = (),
+    resolve: bool = False,
+) -> tuple[dict[str, Any], TracingLoader]:
+    """Return the composed configuration, and the loader that knows where each value is from.
+
+    The parameters are those of `describe_config`, and so is the error.
+    """
+    loader = TracingLoader(config_dir)
+    cfg = loader.compose(overrides, config_name)
+    for override in OverridesParser.create().parse_overrides(list(cfg.hydra.overrides.task)):
+        path = tuple(override.key_or_group.split("."))
+        for key, value in _leaves(None if override.is_delete() else override.value(), path):
+            loader.set(key, TYPED, value)
+    values: Any = _values(cfg, resolve)
+    if images:
+        values["images"] = all_images(values["images"], images, overrides)
+        loader.set(("images",), TYPED, values["images"])
+    for group, part in values.items():
+        if isinstance(part, dict) and "_target_" in part:
+            for name, value in _defaults(part, group).items():
+                part[name] = value
+                for key, each in _leaves(value, (group, name)):
+                    loader.set(key, f"default of {part['_target_']}", each)
+    return values, loader
+
+
+def _line_numbers(path: Path) -> dict[Key, int]:
+    """Return the lines of the keys of a YAML file, from 1; none of a file that is not there, as Hydra's own."""
+    try:
+        node = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return dict(_node_lines(node, ()))
+
+
+def _node_lines(node: Any, at: Key) -> Iterator[tuple[Key, int]]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            inner = (*at, str(key.value))
+            yield inner, key.start_mark.line + 1
+            yield from _node_lines(value, inner)
 
 
 def _select(values: Any, package: Key) -> Any:
@@ -137,18 +189,18 @@ def _leaves(node: Any, at: Key = ()) -> Iterator[tuple[Key, Any]]:
 def _lines(node: Any, origins: Mapping[Key, str], at: Key, indent: str = "") -> Iterator[tuple[str, str]]:
     """Yield lines of YAML, one per value, with the origin of the value."""
     if not isinstance(node, Mapping) or not node:
-        yield _yaml(node), origins.get(at, "")
+        yield yaml_text(node), origins.get(at, "")
         return
     for key, value in node.items():
         inner = (*at, str(key))
         if isinstance(value, Mapping) and value:
-            yield f"{indent}{_yaml(key)}:", ""
+            yield f"{indent}{yaml_text(key)}:", ""
             yield from _lines(value, origins, inner, f"{indent}  ")
         else:
-            yield f"{indent}{_yaml(key)}: {_yaml(value)}", origins.get(inner, "")
+            yield f"{indent}{yaml_text(key)}: {yaml_text(value)}", origins.get(inner, "")
 
 
-def _yaml(value: Any) -> str:
+def yaml_text(value: Any) -> str:
     """Return a value on one line, as OmegaConf parses it: 1e5 is a number there, a text in YAML."""
     if isinstance(value, str) and not value.isprintable():
         return json.dumps(value)

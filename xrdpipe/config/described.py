@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
+
+# groups in the order of the manual
+GROUPS = ("geometry", "source", "background", "correction", "mask", "integ", "plot", "output", "parallel", "sweep")
 
 
 class Described(NamedTuple):
@@ -41,3 +45,39 @@ def described_option(path: Path) -> str:
     """Return the description of an option: the first line of its file."""
     lines = path.read_text(encoding="utf-8").splitlines()
     return next(line for line in lines if not line.startswith("# @package")).lstrip("# ")
+
+
+def conf_dir() -> Path:
+    """Return the folder of the shipped configuration: in an installed package, or next to it in a checkout."""
+    package = Path(__file__).parents[1]
+    return next(path for path in (package / "conf", package.parent / "conf") if path.is_dir())
+
+
+def option_files(group: str, config_dir: str | None = None) -> dict[str, Path]:
+    """Return the options of a group with their files, ``default`` first.
+
+    Parameters
+    ----------
+    group
+        Name of the group.
+    config_dir
+        Folder of the user's own options, whose files win over the shipped ones.
+    """
+    folders = [conf_dir(), *([Path(config_dir)] if config_dir else [])]
+    files = {path.stem: path for folder in folders for path in sorted((folder / group).glob("*.yaml"))}
+    return dict(sorted(files.items(), key=lambda item: (item[0] != "default", item[0])))
+
+
+def group_keys(group: str, files: Mapping[str, Path]) -> dict[str, Described]:
+    """Return the keys of all options of a group; those of the first option, ``default``, take precedence."""
+    keys: dict[str, Described] = {}
+    for path in files.values():
+        keys = described_keys(path, f"{group}.") | keys
+    return keys
+
+
+def every_key() -> Iterator[tuple[str, Described]]:
+    """Yield the keys of the shipped configuration, those of the top level first."""
+    yield from described_keys(conf_dir() / "config.yaml").items()
+    for group in GROUPS:
+        yield from group_keys(group, option_files(group)).items()

@@ -18,15 +18,17 @@ from yaml import YAMLError
 from ..io.writing import write_text
 from ..model.errors import ConfigError, nearest
 from .arguments import literal
+from .described import conf_dir
 from .hydra_internals import CachingLoader
 from .refusals import _refuse_address, _refuse_bombs, _refuse_code
 from .settings import Settings, expand_paths
 
-
-def conf_dir() -> Path:
-    """Return the folder of the shipped configuration: in an installed package, or next to it in a checkout."""
-    package = Path(__file__).parents[1]
-    return next(path for path in (package / "conf", package.parent / "conf") if path.is_dir())
+EXTRAS = {  # options of plug-ins of Hydra, and what installs them
+    "hydra/sweeper=optuna": "optuna",
+    "hydra/launcher=slurm": "slurm",
+    "hydra/launcher=submitit_local": "slurm",
+    "hydra/launcher=submitit_slurm": "slurm",
+}
 
 
 @cache
@@ -72,7 +74,7 @@ class Loader(CachingLoader):
 
     def __init__(self, config_dir: str | None = None) -> None:
         if config_dir is not None and not os.path.isdir(config_dir):
-            raise ConfigError(f"--config-dir {config_dir}: no such folder")
+            raise ConfigError(f"--config-dir {config_dir}: no such folder; one with options, mask/mine.yaml, expected")
         if config_dir is not None:
             _refuse_bombs(Path(config_dir))
         super().__init__(conf_dir(), config_dir)
@@ -107,7 +109,9 @@ class Loader(CachingLoader):
         if isinstance(error, MissingConfigException) and error.missing_cfg_file:
             group, _, option = error.missing_cfg_file.rpartition("/")
             if group and error.options:
-                return f"{group}={option}: no such option; {nearest(option, error.options)}"
+                extra = EXTRAS.get(f"{group}={option}")
+                way_out = f"pip install 'xrdpipe[{extra}]'" if extra else nearest(option, error.options)
+                return f"{group}={option}: no such option; {way_out}"
             return f"{error.missing_cfg_file}: no such configuration file"
         cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
         text = str(error)

@@ -14,6 +14,15 @@ from ..model.plugins import plugin_packages
 from ..stages.stage import Stage
 from .targets import current_target
 
+TYPES = {
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "list[float]": "a list of numbers",
+    "list[str]": "a list of names",
+    "dict[str, Any]": "keys with values",
+}
 T = TypeVar("T")
 Kind = TypeVar("Kind", bound=Stage)
 
@@ -74,7 +83,7 @@ def _merged(cls: type[Any], values: Mapping[str, Any], prefix: str) -> Any:
     except OmegaConfBaseException:
         checked, right = OmegaConf.structured(cls), False
     for key, value in values.items():
-        expected = str(cls.__dataclass_fields__[key].type).replace(" | None", " or null")
+        expected = _in_words(str(cls.__dataclass_fields__[key].type))
         try:
             if not right:
                 checked = OmegaConf.merge(checked, {key: value})
@@ -84,6 +93,12 @@ def _merged(cls: type[Any], values: Mapping[str, Any], prefix: str) -> Any:
         if value == "???":  # OmegaConf takes it for a missing value
             raise ConfigError(f"{prefix}{key}={value}: {expected} expected")
     return checked
+
+
+def _in_words(annotation: str) -> str:
+    """Return the type of a field as a user says it: ``float | None`` is "a number or null"."""
+    name = annotation.removesuffix(" | None")
+    return f"{TYPES.get(name, name)}{' or null' if name != annotation else ''}"
 
 
 def _refuse_unknown(values: Mapping[str, Any], fields: Mapping[str, Any], prefix: str) -> None:

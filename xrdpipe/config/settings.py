@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -97,6 +97,24 @@ def merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
 def as_list(value: Any) -> list[Any]:
     """Return None, a value or several values as a list."""
     return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def all_images(images: Any, bare: Sequence[str], overrides: Sequence[str]) -> list[Any]:
+    """Return the images of a run: those of its configuration, then the bare paths of the command line.
+
+    Bare paths replace images that a file names, as any value on the command line does.
+
+    Parameters
+    ----------
+    images
+        Value of ``images`` in the composed configuration.
+    bare
+        Bare paths.
+    overrides
+        Overrides of the command line.
+    """
+    typed = any(each.lstrip("+").startswith("images=") for each in overrides)
+    return [*(as_list(images) if typed or not bare else ()), *bare]
 
 
 def parse_settings(values: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:

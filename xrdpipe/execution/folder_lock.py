@@ -52,6 +52,9 @@ def locked_folder(folder: Path) -> Iterator[None]:
             with suppress(OSError):  # before the lock ends, so that a process that waits for it sees the removal
                 (folder / LOCK).unlink()
             os.close(file)
+            if sys.platform == "win32":  # an open file cannot be removed there
+                with suppress(OSError):
+                    (folder / LOCK).unlink()
         for path in missing:
             with suppress(OSError):  # the folder is not empty
                 path.rmdir()
@@ -70,7 +73,8 @@ def _open_lock(path: Path) -> int:
         try:
             _lock(file)
         except OSError as error:
-            owner = os.pread(file, OWNER, 0).decode(errors="replace") if hasattr(os, "pread") else ""
+            os.lseek(file, 0, os.SEEK_SET)
+            owner = os.read(file, OWNER).decode(errors="replace")
             os.close(file)
             if error.errno in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
                 raise InUseError(f"another run writes into it ({owner or 'it has just begun'})") from None
@@ -78,8 +82,8 @@ def _open_lock(path: Path) -> int:
             print(f"xrdpipe: output_dir={path.parent}: {warning}", file=sys.stderr, flush=True)
             raise
         with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file), os.stat(path)):
-                break
+            if sys.platform == "win32" or os.path.samestat(os.fstat(file), os.stat(path)):
+                break  # Windows removes no open file
         os.close(file)  # its owner ended and removed it in the meantime
     since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
     with suppress(OSError):  # the description is optional

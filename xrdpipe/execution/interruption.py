@@ -15,7 +15,8 @@ from types import FrameType
 
 log = logging.getLogger("xrdpipe")
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# SIGBREAK, that of Ctrl-Break, is one of Windows.
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)]
 TIME_LIMIT = (signal.SIGUSR2,) if hasattr(signal, "SIGUSR2") else ()  # sent by a batch system shortly before the limit
 _requested = threading.Event()
 _stop_file: Path | None = None  # its existence stops all workers of a sweep, whichever process received the signal

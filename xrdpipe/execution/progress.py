@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from types import TracebackType
@@ -31,7 +32,7 @@ class Progress:
         self.bar: Any = None
 
     def __enter__(self) -> Self:
-        if sys.stderr.isatty() and not self.quiet:
+        if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not self.quiet:
             from rich import progress
             from rich.console import Console
 

@@ -27,6 +27,7 @@ from ..model.errors import ConfigError
 from ..model.naming import compact_names
 from ..model.record import Outcome, failed_outcome
 from ..model.reference import Taken
+from ..pipeline.pipeline import Pipeline
 from ..pipeline.recipe import Recipe, prepared
 from ..report.report import try_report
 from ..results.folder import WAYS_OUT, Folder
@@ -145,8 +146,9 @@ def _supply_frames(
     source: Source, settings: Settings, values: Mapping[str, Any], write: bool, stack: ExitStack
 ) -> dict[str, Any]:
     """Let the source create its frames in the results folder, or in a temporary folder if nothing is written."""
+    Pipeline.of(parse_settings(values)[1], settings.stages)  # a wrong value is refused before anything is made
     if not write or settings.dry_run:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="xrdpipe-"))
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="xrdpipe-", ignore_cleanup_errors=True))
         return source.supply(dict(values), Path(folder))
     holds_results = settings.output_dir and Folder(Path(settings.output_dir)).run
     if holds_results and not (settings.overwrite or settings.resume):

@@ -191,7 +191,7 @@ def _refuse_results(folder: Folder) -> None:
 
 def _folder(settings: Settings, write: bool, stack: ExitStack) -> Path:
     if not write:
-        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xrdpipe-")))
+        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xrdpipe-", ignore_cleanup_errors=True)))
     if settings.output_dir:
         return Path(settings.output_dir)
     folder = new_folder()

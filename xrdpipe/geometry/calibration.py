@@ -100,7 +100,7 @@ def content(path: str) -> str:
     """
     file, inside = split_poni_path(path)
     if not os.path.exists(file):
-        raise ConfigError(f"poni={path}: no such file")
+        raise ConfigError(f"poni={path}: no such file; xrdpipe calibrate makes one from a frame of a calibrant")
     if not os.path.isfile(file):
         raise ConfigError(f"poni={path}: not a file")
     try:

@@ -62,7 +62,8 @@ class Geometry:
         if not fits(detector, self.shape):
             raise ConfigError(
                 f"poni={self.poni.path}: its detector {detector.name} has {detector.max_shape[0]} x "
-                f"{detector.max_shape[1]} pixels, {self.shape_from} {self.shape[0]} x {self.shape[1]}"
+                f"{detector.max_shape[1]} pixels, {self.shape_from} {self.shape[0]} x {self.shape[1]}; "
+                "say source.transform=[rot90] if frames are turned, or take the PONI of this detector"
             )
         if detector.max_shape is None:
             detector.shape = self.shape

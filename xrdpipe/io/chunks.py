@@ -78,7 +78,10 @@ class Stored:
             # Sizes are checked before memory is taken.
             if offset + size > length:
                 raise FrameError(f"{layout.name}: the file is truncated, {offset + size - length} bytes are missing")
-            if size > 2 * chunk.nbytes + _OVERHEAD or not layout.unpack(os.pread(file, size, offset), chunk):
+            if size > 2 * chunk.nbytes + _OVERHEAD:
+                raise FrameError(f"{layout.name}: what is stored of it is damaged")
+            content = os.pread(file, size, offset)  # type: ignore[attr-defined,unused-ignore] # see `layout`
+            if not layout.unpack(content, chunk):
                 raise FrameError(f"{layout.name}: what is stored of it is damaged")
             if not whole:
                 part = image[slow : slow + chunk.shape[0], fast : fast + chunk.shape[1]]

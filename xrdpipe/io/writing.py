@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -64,13 +66,25 @@ def _replacing(path: str) -> Iterator[str]:
     part = os.path.join(os.path.dirname(path), name)
     try:
         yield part
-        os.replace(part, path)
+        _rename(part, path)
     except BaseException as error:
         with suppress(OSError):
             os.unlink(part)
         if isinstance(error, OSError) and error.errno is not None:
             raise OSError(error.errno, error.strerror, path) from error
         raise
+
+
+def _rename(part: str, path: str) -> None:
+    """Rename a file; wait a moment on Windows, where a virus scanner or an indexer may have it open."""
+    for pause in (0.05, 0.2, 0.5) if sys.platform == "win32" else ():
+        try:
+            os.replace(part, path)
+        except PermissionError:
+            time.sleep(pause)
+        else:
+            return
+    os.replace(part, path)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from ..config.arguments import PATH_KEYS
-from ..config.described import Described, described_keys, described_option
-from ..config.loader import conf_dir, shipped_option
+from ..config.described import Described, conf_dir, described_keys, described_option
+from ..config.loader import shipped_option
 from ..config.schema import build
 from ..model.errors import ConfigError
 from ..stages.stage import Stage

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..calibration.others import lattice_spacings
 from ..model.errors import ConfigError, nearest
 from .session import Result, Session
 from .shapes import angle_at
@@ -58,8 +59,8 @@ def calibrant_rings(session: Session, name: str) -> list[dict[str, Any]]:
 
 def _reflections(calibrant: Any) -> list[tuple[float, list[int] | None]]:
     """Return lattice spacing (angstrom) and Miller indices, if known, of the rings of a calibrant, inner ones first."""
-    spacings = [float(each) for each in calibrant.dspacing]  # which also reads the file
-    known = getattr(calibrant.config, "reflections", None) or ()
+    spacings = lattice_spacings(calibrant).tolist()  # which also reads the file
+    known = getattr(getattr(calibrant, "config", None), "reflections", None) or ()
     indices = [[int(index) for index in each.hkl or ()] or None for each in known]
     if len(indices) != len(spacings):
         indices = [None] * len(spacings)

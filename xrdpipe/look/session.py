@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ..config.arguments import parse
 from ..config.loader import Loader, force_overrides, to_builtin
 from ..config.schema import build
-from ..config.settings import as_list, parse_settings
+from ..config.settings import all_images, parse_settings
 from ..execution.plan import Plan, run_shape
 from ..execution.static_mask_files import with_static_masks, write_mask
 from ..geometry.geometry import shared_geometry
@@ -217,7 +217,7 @@ class Session:
         cfg = self.loader.compose(force_overrides(command.overrides), self._config_name)
         choices = {str(group): str(option) for group, option in cfg.hydra.runtime.choices.items()}
         values = to_builtin(cfg)
-        values["images"] = [*as_list(values.get("images")), *command.images]
+        values["images"] = all_images(values.get("images"), command.images, command.overrides)
         return values, choices
 
     def _configure(self, start: Start) -> Configured:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+import unicodedata
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -16,6 +18,7 @@ from ..model.limits import LONGEST_STACK
 from ..model.reference import Indices, NumberedFiles, Reference, References, StackFrames, absolute_location
 
 _STACK_NAME = re.compile(r"(.*)_(\d{4}|[1-9]\d{4,})", re.DOTALL)  # of a frame, see `StackFrames`
+_NOT_ON_WINDOWS = re.compile(r'[<>:"/\\|?*\x00-\x1f]|^(?=(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$))', re.IGNORECASE)
 Item = Reference | StackFrames
 WIDEST = 18  # digits of a number in a name
 Key = tuple[Path, str]  # file and dataset
@@ -68,9 +71,9 @@ class _Names:
         """Add the names of frames of one file."""
         for item in items:
             if isinstance(item, StackFrames):
-                self.stacks.setdefault(stem.casefold(), []).append(item.indices)
+                self.stacks.setdefault(folded(stem), []).append(item.indices)
             else:
-                name = _frame_name(stem, item).casefold()
+                name = folded(_frame_name(stem, item))
                 self.single[name] = self.single.get(name, 0) + 1
 
     def uses(self, stem: str, items: Iterable[Item]) -> int:
@@ -79,9 +82,9 @@ class _Names:
 
     def _uses(self, stem: str, item: Item) -> int:
         if isinstance(item, StackFrames):
-            stacks = sum(_overlap(item.indices, each) for each in self.stacks.get(stem.casefold(), ()))
+            stacks = sum(_overlap(item.indices, each) for each in self.stacks.get(folded(stem), ()))
             return stacks + (bool(self.single) and any(_holds(stem, item.indices, name) for name in self.single))
-        name = _frame_name(stem, item).casefold()
+        name = folded(_frame_name(stem, item))
         match = _STACK_NAME.fullmatch(name) if self.stacks else None
         stacks = sum(int(match[2]) in each for each in self.stacks.get(match[1], ())) if match else 0
         return stacks + self.single.get(name, 0)
@@ -102,11 +105,11 @@ class _Owners(_Names):
                 stems.setdefault(match[1], array("q")).append(int(match[2]))
             else:
                 self._known[place] = name
-                self.places[name.casefold()] = place
-                self.single[name.casefold()] = 1
+                self.places[folded(name)] = place
+                self.single[folded(name)] = 1
         for stems in self._stacks.values():
             for stem, indices in stems.items():
-                self.stacks.setdefault(stem.casefold(), []).append(np.unique(indices))
+                self.stacks.setdefault(folded(stem), []).append(np.unique(indices))
 
     def name_of(self, item: Item) -> str | None:
         """Return the name that a frame has, or the name of a stack whose frames all have names of one kind."""
@@ -158,13 +161,11 @@ def _stems(files: Mapping[Key, list[Item]], owners: _Owners) -> dict[Key, str]:
         for key, stem in proposals.items():
             own, path = waiting[key], key[0]
             unique = depth > longest or proposed.uses(stem, own) == 1  # after that, the first one takes it
-            other = Path(owners.places.get(path.stem.casefold(), ""))  # x.tif is distinguished by its folder
+            other = Path(owners.places.get(folded(path.stem), ""))  # x.tif is distinguished by its folder
             if unique and not owners.uses(stem, own) and (depth != 1 or path.suffix != other.suffix):
                 stems[key] = stem
                 owners.add(stem, own)
-                owners.places |= {
-                    stem.casefold(): absolute_location(each) for each in own if isinstance(each, Reference)
-                }
+                owners.places |= {folded(stem): absolute_location(each) for each in own if isinstance(each, Reference)}
                 del waiting[key]
         depth += 1
     return stems
@@ -184,7 +185,12 @@ def _proposal(path: Path, dataset: str, depth: int) -> str:
     if depth and dataset:  # two datasets of one file
         inside = [part for part in dataset.replace("*", "").split("/") if part]
         name = "_".join([name, *inside[-depth:]])
-    return name
+    return _NOT_ON_WINDOWS.sub("_", name) if sys.platform == "win32" else name
+
+
+def folded(name: str) -> str:
+    """Return a name without case, and with composed accents: some file systems see no other difference."""
+    return name.casefold() if name.isascii() else unicodedata.normalize("NFC", name.casefold())
 
 
 def _key(item: Item) -> Key:
@@ -219,7 +225,7 @@ def _overlap(one: Indices, other: Indices) -> bool:
 def _holds(stem: str, indices: Indices, name: str) -> bool:
     """Return whether a frame of a stack has this name, without case."""
     match = _STACK_NAME.fullmatch(name)
-    return match is not None and match[1] == stem.casefold() and int(match[2]) in indices
+    return match is not None and match[1] == folded(stem) and int(match[2]) in indices
 
 
 def distinct(items: Iterable[Item | NumberedFiles]) -> list[Item | NumberedFiles]:

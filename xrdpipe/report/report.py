@@ -24,11 +24,12 @@ from ..model.pattern import Pattern
 from ..results.command import repeat_command
 from ..stages.plot.preview import compare_patterns, previews, small_patterns
 from .pages import page_environment, page_part
+from .parts import cakes_and_sectors
 from .series import REASONS, ROWS, SeriesOfRun
 
 PATTERNS = 10_000  # most patterns that are drawn
 JOBS = 16  # most jobs of a sweep whose patterns are drawn
-SERIES = 10  # from this number of patterns on, the page shows a heat map and a waterfall
+SERIES = 5  # from this number of patterns on, the page shows a heat map and a waterfall
 # Keys that belong to one run; the page does not list them as changed settings.
 RUN_KEYS = (
     "poni", "images", "output_dir", "overwrite", "resume", "dry_run", "quiet", "cache", "report", "parallel", "sweep"
@@ -63,7 +64,7 @@ def write_report(folder: Path) -> Path:
     elif (folder / "run.json").is_file():
         text = _page("run.html.j2", **_run(folder))
     else:
-        raise ConfigError(f"{folder}: neither a run nor a sweep, it has no run.json and no sweep.csv")
+        raise ConfigError(f"{folder}: neither a run nor a sweep, it has no run.json and no sweep.csv; name its folder")
     path = folder / "report.html"
     write_text(path, text)
     return path
@@ -79,12 +80,16 @@ def try_report(folder: Path) -> list[str]:
     return []
 
 
-def main(words: Sequence[str]) -> int:
+def main(words: Sequence[str], document: dict[str, Any] | None = None) -> int:
     """``xrdpipe report FOLDER...``: make the page of each; the result is the exit status."""
     if not words or any("=" in word and not Path(word).exists() for word in words):
         raise ConfigError("report: say of which folder, as in xrdpipe report outputs/2026-01-31/12-00-00")
     for word in words:
-        print(write_report(Path(expand_user(word))))
+        page = write_report(Path(expand_user(word)))
+        if document is not None:
+            document.setdefault("pages", []).append(page.absolute())
+        else:
+            print(page)
     return 0
 
 
@@ -181,6 +186,7 @@ def _run(folder: Path) -> dict[str, Any]:
     files = ["file"] if series.has_other_files else []
     keys = dict.fromkeys(["name", *files, "status", "masked_fraction", *parts, "seconds", "hash"])
     table = _table(series.rows, keys)
+    parts_of_frames = cakes_and_sectors(folder, series)
     drift = [key for key in dict.fromkeys(["total_intensity", "masked_fraction", *columns]) if key in keys]
     return {
         **_common_values(folder, series.run),
@@ -197,8 +203,11 @@ def _run(folder: Path) -> dict[str, Any]:
         "thinned": thinned,
         "shown": len(drawn),
         "series": len(drawn) >= SERIES,
+        "cakes": len(parts_of_frames["cakes"]),
+        "sectors": len(parts_of_frames["sectors"]),
         "data": {
-            "table": table, "names": names, "shown": drawn, "drift": drift, "labels": columns, **patterns
+            "table": table, "names": names, "shown": drawn, "drift": drift, "labels": columns, **patterns,
+            **parts_of_frames,
         },
     }  # fmt: skip
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 MOST = 30  # rows of a table
 LAST = 3  # of a longer one, so many last rows are printed
+WIDE = 10_000  # characters of a line in a pipe
 Row = TypeVar("Row")
 
 
@@ -27,7 +33,6 @@ def print_table(rows: list[dict[str, Any]], total: int | None = None) -> None:
     total
         Number of all rows, if some are left out already.
     """
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -40,4 +45,16 @@ def print_table(rows: list[dict[str, Any]], total: int | None = None) -> None:
         if total > len(printed) and index == len(printed) - LAST:
             table.add_row(f"... {total - len(printed)} more")
         table.add_row(*(Text(str(row[key])) for key in shown))
-    Console().print(table)
+    show(table)
+
+
+def show(table: Table) -> None:
+    """Print a table as wide as the terminal; in a pipe or file a row is one line, however long."""
+    from rich.console import Console
+
+    if sys.stdout.isatty():
+        Console().print(table)
+        return
+    text = io.StringIO()
+    Console(file=text, width=WIDE, color_system=None).print(table)
+    sys.stdout.writelines(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())

@@ -16,7 +16,7 @@ from typing import Any
 from ..io.files import digest, reference_state
 from ..io.writing import file_hash
 from ..model.errors import ConfigError, FrameError
-from ..model.naming import expand_names
+from ..model.naming import expand_names, folded
 from ..model.record import Record
 from ..model.reference import ByName, Reference, absolute_location
 from ..numerics.metrics import NAMES
@@ -165,18 +165,18 @@ class Folder:
             return outputs.items()
         name, files = next(iter(outputs.items()))
         files = [*files, _preview(name)]
-        endings = tuple(file.rpartition(name)[2].casefold() for file in files)
+        endings = tuple(folded(file.rpartition(name)[2]) for file in files)
         present: set[str] = set()  # without case, as some file systems ignore it
         for folder in {os.path.dirname(file) for file in files}:
             with suppress(OSError), os.scandir(self.path / folder) as entries:
-                found = (os.path.join(folder, entry.name).casefold() for entry in entries)
+                found = (folded(f"{folder}/{entry.name}").lstrip("/") for entry in entries)
                 present.update(file for file in found if file.endswith(endings))
         if not present:
             return ()
         return (
             (name, files)
             for name, files in outputs.items()
-            if any(file.casefold() in present for file in (*files, _preview(name)))
+            if any(folded(file) in present for file in (*files, _preview(name)))
         )
 
     def check_shape(self, identity: Mapping[str, Any], shape: tuple[int, int]) -> None:

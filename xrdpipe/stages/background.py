@@ -60,7 +60,7 @@ class Background(Stage):
             value = getattr(self, key)
             is_list = isinstance(value, list) and len(value) > 0 and all(isinstance(each, str) for each in value)
             good = value is None or isinstance(value, str) or is_list
-            require(good, key, value, "str or null expected, or a list of files")
+            require(good, key, value, "a path or null expected, or a list of files")
         self._check_scale()
         if self.weights is not None:
             n_files = len(_listed(self.file))
@@ -90,9 +90,14 @@ class Background(Stage):
         """Raise ConfigError for a scale without background, a fit without wavelength or an unusable monitor table."""
         for key, is_set in (("scale", self.scale == AUTO), ("monitor", self.monitor is not None)):
             if is_set and self.file is None:
-                raise ConfigError(f"background.{key}={getattr(self, key)}: there is no background.file")
+                raise ConfigError(
+                    f"background.{key}={getattr(self, key)}: there is no background.file; say background.file=..."
+                )
         if self.fit_range is not None and poni.wavelength is None:
-            raise ConfigError(f"background.fit_range: is in q and needs a wavelength, which {poni.path} does not have")
+            raise ConfigError(
+                f"background.fit_range: is in q and needs a wavelength, which {poni.path} does not have; "
+                "say geometry.wavelength=... (m)"
+            )
         if self._monitor is not None:
             self._monitor.check()
 

@@ -49,7 +49,8 @@ class Correction(Stage):
             if flat.shape != setup.geometry.shape:
                 raise ConfigError(
                     f"correction.flat_file={self.flat_file}: {flat.shape[0]} x {flat.shape[1]} pixels, "
-                    f"{setup.geometry.shape_from} {setup.geometry.shape[0]} x {setup.geometry.shape[1]}"
+                    f"{setup.geometry.shape_from} {setup.geometry.shape[0]} x {setup.geometry.shape[1]}; "
+                    "a frame of the same detector, in the orientation of the raw frames, expected"
                 )
             bad = ~(np.isfinite(flat) & (flat > 0))
             if bad.all():

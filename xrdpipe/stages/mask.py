@@ -77,7 +77,9 @@ class Mask(Stage):
             value = getattr(self, key)
             require(value is None or bool(np.isfinite(value)), key, value, "a finite number or null expected")
         low, high = self.lower_thresh, self.upper_thresh
-        require(low is None or high is None or low <= high, "upper_thresh", high, f"below lower_thresh={low}")
+        require(
+            low is None or high is None or low <= high, "upper_thresh", high, f"lower_thresh={low} or more expected"
+        )
         choice("auto_type", self.auto_type, AUTO_TYPES)
         listed = isinstance(self.file, list) and all(isinstance(each, str) for each in self.file)
         require(self.file is None or isinstance(self.file, str) or listed, "file", self.file, "paths expected, or null")
@@ -209,7 +211,7 @@ class Mask(Stage):
                 notes.append(f"mask.file={path}: {read_as}")
         if static.all():
             file = "" if self.file is None else f" and mask.file={self.file}"
-            raise ConfigError(f"mask.edge={self.edge}{file}: every pixel is masked")
+            raise ConfigError(f"mask.edge={self.edge}{file}: every pixel is masked; leave some, as with mask.edge=0")
         return static, tuple(notes)
 
     def read_user_mask(self, setup: Setup, path: str) -> tuple[NDArray[np.bool_], float]:
@@ -226,7 +228,7 @@ class Mask(Stage):
         if user.shape != shape:
             raise ConfigError(
                 f"mask.file={path}: {user.shape[0]} x {user.shape[1]} pixels, {setup.geometry.shape_from} "
-                f"{shape[0]} x {shape[1]}"
+                f"{shape[0]} x {shape[1]}; a mask of the raw frames expected, as xrdpipe mask and xrdpipe look save it"
             )
         marked = user != 0
         value = user[marked][0] if marked.any() else np.float32(1)

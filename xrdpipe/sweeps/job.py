@@ -12,7 +12,7 @@ from typing import Any
 from ..config.loader import to_builtin
 from ..config.multirun import job_context
 from ..config.rank import Terms
-from ..config.settings import as_list
+from ..config.settings import all_images
 from ..execution import interruption
 from ..execution.engines.local import change_folder
 from ..execution.run import run
@@ -78,7 +78,7 @@ class Job:
         try:
             values = to_builtin(cfg)
             values["output_dir"], values["quiet"] = str(folder), True
-            values["images"] = [*as_list(values["images"]), *self.images]
+            values["images"] = all_images(values["images"], self.images, overrides)
             parallel = values.get("parallel")
             if isinstance(parallel, dict) and parallel.get("n_jobs") == -1 and parallel.get("backend") != "slurm":
                 values["parallel"] = {**parallel, "n_jobs": self.n_jobs}

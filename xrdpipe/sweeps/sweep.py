@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..config.loader import Loader
 from ..config.multirun import Multirun
@@ -51,7 +51,32 @@ class SweepSetup:
     supplier: Source | None
 
 
-def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], config_name: str = "config") -> int:
+class Swept(NamedTuple):
+    """A sweep that has ended.
+
+    Attributes
+    ----------
+    status
+        Exit status: 0 if all went well, 1 if a job failed, 130 if the user stopped the sweep.
+    folder
+        Folder of the sweep.
+    rows
+        Rows of its table, best first.
+    """
+
+    status: int
+    folder: Path
+    rows: list[dict[str, Any]]
+
+
+def sweep(
+    loader: Loader,
+    overrides: Sequence[str],
+    images: Sequence[str],
+    config_name: str = "config",
+    *,
+    tables: bool = True,
+) -> Swept:
     """Run every job of a sweep with Hydra's sweeper and launcher.
 
     Parameters
@@ -64,11 +89,8 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
         Bare paths, beyond those in ``overrides``.
     config_name
         The primary configuration.
-
-    Returns
-    -------
-    int
-        The exit status: 0 if all went well, 1 if a job failed, 130 if the user stopped the sweep.
+    tables
+        Print the table of jobs and the verdict.
 
     Raises
     ------
@@ -88,11 +110,12 @@ def sweep(loader: Loader, overrides: Sequence[str], images: Sequence[str], confi
             print(f"xrdpipe: stopped; what is done is in {folder}", file=sys.stderr)
         ranking = setup.settings.sweep
         named = ranking.rank is not None
-        rows = conclude(folder, ranking.terms, before, named=named, quiet=setup.settings.quiet)
+        rows = conclude(folder, ranking.terms, before, named=named, quiet=setup.settings.quiet or not tables)
         if setup.settings.report:
             for note in try_report(folder):
                 print(f"xrdpipe: {note}", file=sys.stderr)
-        return 130 if stopped else int(any(row["status"] != "done" for row in rows))
+        status = 130 if stopped else int(any(row["status"] != "done" for row in rows))
+        return Swept(status, folder, rows)
 
 
 def _check_sweep(multirun: Multirun, images: Sequence[str]) -> SweepSetup:

@@ -110,6 +110,7 @@ def test_masks_are_the_processors_to_the_byte_and_patterns_to_a_millionth(here: 
     assert_same_results(SAME | MORE)
 
 
+@pytest.mark.slow
 def test_a_frame_with_background_has_the_mask_and_the_pattern_of_the_processor(here: Path) -> None:
     assert_same_results({"background": SAME["background"]})
 
@@ -163,6 +164,7 @@ def test_a_gpu_without_room_is_said_to_have_none() -> None:
         raise RuntimeError("[2] Call to cuMemAlloc results in CUDA_ERROR_OUT_OF_MEMORY")
 
 
+@pytest.mark.slow
 def test_kernels_compile_for_a_real_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     from numba import cuda, types
     from numba.cuda import dispatcher

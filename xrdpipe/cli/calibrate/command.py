@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-import numpy as np
-
 from ...calibration.calibrate import Calibrated
+from ...calibration.others import lattice_spacings
 from ...calibration.several import Together, View, calibrate_within
 from ...model.errors import FrameError
 from .drift import follow
@@ -61,4 +60,4 @@ def _within_bounds(task: Task, counts: Counts, alone: Calibrated) -> Together:
     if all(low <= alone.values[name] <= high for name, (low, high) in bounds.items()):
         parameters = refined.parameters
         return Together(parameters, (parameters,), (view,), (refined.residuals,))
-    return calibrate_within(view, alone, bounds, task.detector, np.array(task.calibrant.dspacing))
+    return calibrate_within(view, alone, bounds, task.detector, lattice_spacings(task.calibrant))

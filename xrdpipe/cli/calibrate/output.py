@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ...calibration.cone import ring_angles
 from ...calibration.control_points import ControlPoints
+from ...calibration.others import lattice_spacings
 from ...calibration.parameters import Parameters
 from ...geometry.geometry import Geometry
 from ...geometry.poni import Poni
@@ -164,7 +165,7 @@ def _calibrated_frame(task: Task, found: Found) -> CalibratedFrame:
     two_theta, azimuth = (
         integrator.center_array(task.shape, unit=unit, scale=False) for unit in ("2th_rad", "chi_rad")
     )
-    spacings = np.array(task.calibrant.dspacing)
+    spacings = lattice_spacings(task.calibrant)
     drawn = Drawn(
         *found.counts,
         np.rad2deg(two_theta),

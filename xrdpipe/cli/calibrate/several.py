@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-import numpy as np
-
 from ...calibration.calibrate import Calibrated
+from ...calibration.others import lattice_spacings
 from ...calibration.refine import geometry_at, values_of
 from ...calibration.several import AXIS, View, calibrate_together, values_of_frame
 from ...execution.progress import Progress
@@ -38,7 +37,7 @@ def calibrate_several(task: Task, arguments: Sequence[str]) -> int:
                 progress.advance()
         frame = ""
         free = task.free + (AXIS if task.words.distances else ())
-        spacings = np.array(task.calibrant.dspacing)
+        spacings = lattice_spacings(task.calibrant)
         result = calibrate_together(views, alone, free, task.detector, spacings, task.bounds)
     except FrameError as error:
         print(f"xrdpipe: {frame}not calibrated, nothing is written: {error}", file=sys.stderr)

@@ -93,7 +93,7 @@ def calibrant_at(name: str, wavelength: float) -> Any:
 
     path = expand_user(name)
     if os.path.isfile(path):
-        made = Calibrant(dspacing=_spacings(name, path))
+        made = Calibrant(None, _spacings(name, path))
     elif name in ALL_CALIBRANTS.keys():  # noqa: SIM118 - it is no mapping
         made = ALL_CALIBRANTS(name)
     else:

@@ -18,7 +18,7 @@ from ...calibration.parameters import Parameters
 from ...calibration.refine import NAMES, values_of
 from ...config.arguments import parse
 from ...config.loader import Loader, force_overrides, to_builtin
-from ...config.settings import Settings, as_list, parse_settings
+from ...config.settings import Settings, all_images, parse_settings
 from ...execution.plan import geometry_file
 from ...geometry.geometry import Geometry
 from ...geometry.poni import Poni
@@ -177,7 +177,7 @@ def make_task(words: Words, others: Sequence[str]) -> Task:
     if settings.output_dir:
         raise ConfigError(f"output_dir={settings.output_dir}: a PONI has none; say save=geometry.poni")
     pipeline = Pipeline.of(groups, _stages(groups, settings.stages))
-    images = _images(pipeline, [*as_list(settings.images), *command.images])
+    images = _images(pipeline, all_images(settings.images, command.images, overrides))
     try:
         shape = frame_shape(images[0], pipeline.source)
     except FrameError as error:

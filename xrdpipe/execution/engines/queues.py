@@ -7,6 +7,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -176,7 +177,9 @@ def log_tail(folder: Path, job: str) -> str:
 
 
 def needs_submitit(where: str) -> None:
-    """Raise ConfigError if submitit is not installed; ``where`` is the setting that needs it."""
+    """Raise ConfigError if submitit is not installed or of no use; ``where`` is the setting that needs it."""
+    if sys.platform == "win32":
+        raise ConfigError(f"{where}: not on Windows, where submitit cannot start jobs; parallel.backend=loky works")
     try:
         import submitit  # noqa: F401
     except ImportError as error:

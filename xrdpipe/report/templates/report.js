@@ -43,6 +43,11 @@ function shade(scale, at) {
   return `rgb(${from.map((part, i) => Math.round(part + (place - low) * (to[i] - part))).join(",")})`;
 }
 
+/** Where a scale of the colours puts a share of the range: linear, by the square root, logarithmic over three decades. */
+const BENT = { linear: (at) => at, sqrt: Math.sqrt, log: (at) => Math.log1p(999 * at) / Math.log(1000) };
+const UNBENT = { linear: (at) => at, sqrt: (at) => at * at, log: (at) => (1000 ** at - 1) / 999 };
+const colourScale = (name) => Array.from({ length: 41 }, (_, i) => [UNBENT[name](i / 40), shade(VIRIDIS, i / 40)]);
+
 const colours = (count) =>
   Array.from({ length: count }, (_, i) => (count <= DISTINCT.length ? DISTINCT[i] : shade(DARK, i / (count - 1))));
 
@@ -99,7 +104,7 @@ function fit(printing) {
 }
 
 /** Make a button for each curve: a click hides or shows it in all `places`, a double click shows only this one. */
-function legend(places, labels, lines) {
+function legend(places, labels, lines, at = $("legend")) {
   if (labels.length < 2) return;
   const press = (button, on) => button.setAttribute("aria-pressed", on);
   const pressed = (button) => button.getAttribute("aria-pressed") === "true";
@@ -119,11 +124,11 @@ function legend(places, labels, lines) {
     for (const place of places) Plotly.restyle(place, { visible });
     all.hidden = visible.every(Boolean);
   }
-  $("legend").append(...buttons, all);
+  at.append(...buttons, all);
 }
 
 /** Draw curves over one another, or each `offset` above the one before; then `ticks` label them. */
-function curves(place, xs, ys, labels, lines, { title = "", offset = 0, ticks = labels, height = 440 } = {}) {
+function curves(place, xs, ys, labels, lines, { title = "", offset = 0, ticks = labels, height = 440, along = data.axis } = {}) {
   const at = [...ticks.keys()].filter((i) => ticks[i] !== "");
   const named = offset ? { tickvals: at.map((i) => i * offset), ticktext: at.map((i) => ticks[i]) } : {};
   const traces = ys.map((y, i) => ({
@@ -131,7 +136,7 @@ function curves(place, xs, ys, labels, lines, { title = "", offset = 0, ticks = 
     name: plain(short(labels[i], 60)), line: { width: 1.2, ...lines[i] },
     hovertemplate: "%{fullData.name}<br>%{customdata:.5~g} at %{x:.4~g}<extra></extra>",
   }));
-  draw(place, traces, { xaxis: axis(data.axis), yaxis: axis(title, named), hovermode: "closest" }, height);
+  draw(place, traces, { xaxis: axis(along), yaxis: axis(title, named), hovermode: "closest" }, height);
 }
 
 function intensityScale(place) {
@@ -189,15 +194,10 @@ function drawSeries() {
   };
 
   const heat = () => {
-    const bend = Number($("colours").value);
-    const scale = VIRIDIS.map((colour, i) => {
-      const at = i / (VIRIDIS.length - 1);
-      return [bend === 1 ? at : (bend ** at - 1) / (bend - 1), colour];
-    });
     const ticks = some(rows.length, 14);
     draw($("heat"), [{
       type: "heatmap", x: radial, z: rows, text: names.map((name) => Array(radial.length).fill(plain(short(name, 60)))),
-      colorscale: scale, zmin: quantile(flat, 0.01), zmax: quantile(flat, 0.998),
+      colorscale: colourScale($("colours").value), zmin: quantile(flat, 0.01), zmax: quantile(flat, 0.998),
       colorbar: { thickness: 14, outlinewidth: 0, ticks: "outside" }, hoverongaps: false,
       hovertemplate: "%{text}<br>%{z:.5~g} at %{x:.4~g}<extra></extra>",
     }], {
@@ -223,6 +223,71 @@ function drawSeries() {
   $("label").addEventListener("change", () => { heat(); waterfall(); });
   $("colours").addEventListener("change", heat);
   $("offset").addEventListener("input", waterfall);
+}
+
+/** Fill a list of frames, and draw the first one and every one that is chosen. */
+function eachFrame(list, frames, show) {
+  list.append(...frames.map(({ name }, i) => element("option", { value: i }, short(name, 60))));
+  const chosen = () => show(frames[Number(list.value)]);
+  list.addEventListener("change", chosen);
+  chosen();
+  return chosen;
+}
+
+const rowsOf = (flat, length) => Array.from({ length: flat.length / length }, (_, i) => flat.subarray(i * length, (i + 1) * length));
+
+function drawSectors() {
+  const place = $("sector-plot");
+  eachFrame($("sector-frame"), data.sectors, ({ radial, intensity, labels, axis: along }) => {
+    const x = floats(radial);
+    const lines = colours(labels.length).map((color) => ({ color }));
+    curves(place, labels.map(() => x), rowsOf(floats(intensity), x.length), labels, lines, { title: "intensity (counts)", along });
+    Plotly.relayout(place, { "yaxis.type": $("sector-scale").value });
+    $("sector-legend").replaceChildren();
+    legend([place], labels, lines, $("sector-legend"));
+  });
+  $("sector-scale").addEventListener("change", (event) => Plotly.relayout(place, { "yaxis.type": event.target.value, "yaxis.autorange": true }));
+}
+
+function drawCakes() {
+  const show = eachFrame($("cake-frame"), data.cakes, ({ radial, azimuthal, intensity, axis: along }) => {
+    const [x, y, flat] = [radial, azimuthal, intensity].map(floats);
+    draw($("cake"), [{
+      type: "heatmap", x, y, z: rowsOf(flat, x.length), hoverongaps: false,
+      colorscale: colourScale($("cake-colours").value), zmin: quantile(flat, 0.01), zmax: quantile(flat, 0.995),
+      colorbar: { thickness: 14, outlinewidth: 0, ticks: "outside" },
+      hovertemplate: "%{z:.5~g} at %{x:.4~g}, %{y:.1f}°<extra></extra>",
+    }], { xaxis: axis(along), yaxis: axis("azimuth (°)") }, 460);
+  });
+  $("cake-colours").addEventListener("change", show);
+}
+
+/** Draw the pictures anew in another scale: their greys follow the square root of the counts, from 0.15 (dark) to 1. */
+function drawContrast() {
+  const pictures = [...document.querySelectorAll(".previews img")].map((image) => ({ image, original: image.src }));
+  const whole = new Image();
+  $("contrast").addEventListener("change", async (event) => {
+    const bent = BENT[event.target.value];
+    const grey = Uint8ClampedArray.from({ length: 256 }, (_, value) => {
+      const root = Math.min(1, (255 - value) / (255 * 0.85));
+      return 255 * (1 - 0.85 * bent(root * root));
+    });
+    for (const { image, original } of pictures) {
+      whole.src = original;
+      await whole.decode();
+      const canvas = element("canvas", { width: whole.naturalWidth, height: whole.naturalHeight });
+      const context = canvas.getContext("2d");
+      context.drawImage(whole, 0, 0);
+      const pixels = context.getImageData(0, 0, canvas.width, canvas.height);
+      const { data: values } = pixels;
+      for (let i = 0; i < values.length; i += 4) {
+        const [red, green, blue] = values.subarray(i, i + 3);
+        if (Math.max(red, green, blue) - Math.min(red, green, blue) < 8) values.fill(grey[green], i, i + 3); // not the mask
+      }
+      context.putImageData(pixels, 0, 0);
+      image.src = canvas.toDataURL();
+    }
+  });
 }
 
 function drawDrift() {
@@ -399,6 +464,9 @@ drawTable();
 if ($("heat")) drawSeries();
 else if (data.jobs && $("overlay")) drawJobs();
 else if ($("overlay")) drawOverlay();
+if ($("sector-plot")) drawSectors();
+if ($("cake")) drawCakes();
+if ($("contrast")) drawContrast();
 if ($("drift")) drawDrift();
 if ($("panels")) drawSettings();
 addEventListener("beforeprint", () => fit(true));

@@ -34,6 +34,7 @@ from .quality import noise_quality, pattern_quality
 from .ring_sums import Sums, by_ring, ring_summation, scatter_summation
 
 SAMPLE = 1 << 15  # pixels from which the scatter in the rings is estimated
+WAYS = "say geometry.wavelength=... (m), or a unit without one, integ.unit=2th_deg"
 USUAL_UNITS = {
     "q_A^-1": True,
     "q_nm^-1": True,
@@ -131,7 +132,7 @@ class Integ(Stage):
         if not usual:
             integration_method(self.method)
         if wavelength and poni.wavelength is None:
-            raise ConfigError(f"integ.unit={self.unit}: needs a wavelength, which {poni.path} does not have")
+            raise ConfigError(f"integ.unit={self.unit}: needs a wavelength, which {poni.path} does not have; {WAYS}")
         for lookup in self._divisors().values():
             lookup.check()
 
@@ -344,7 +345,8 @@ class Integ(Stage):
     def _check_range(self, geometry: Geometry, unit: Any) -> None:
         if self.npt > geometry.shape[0] * geometry.shape[1]:
             raise ConfigError(
-                f"integ.npt={self.npt}: more bins than pixels ({geometry.shape[0]} x {geometry.shape[1]})"
+                f"integ.npt={self.npt}: more bins than pixels ({geometry.shape[0]} x {geometry.shape[1]}); "
+                "say fewer, as in integ.npt=1000"
             )
         edges = self.bin_edges()
         key, limits = ("radial_range", self.radial_range) if edges is None else ("edges", edges.tolist())

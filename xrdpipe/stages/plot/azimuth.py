@@ -9,9 +9,11 @@ import numpy as np
 
 from ...model.cake import Cake
 from ...model.pattern import Pattern
+from .colours import Colours
 from .figures import Picture
 
-NO_PIXEL = (0.88, 0.88, 0.88)  # grey: neither in the default colour map nor the red of masked pixels
+OF_IMAGES = {"mask_opacity", "rings", "extent"}  # keys that a cake has no use for
+DISTINCT = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#1c1c1c")  # Okabe & Ito
 MAX_LEGEND = 12  # more sectors than this get no legend
 
 
@@ -21,36 +23,31 @@ class CakeFigure(Picture):
     Parameters
     ----------
     keys
-        Keyword arguments of matplotlib's ``Axes.imshow``, and ``z_score``.
+        Keyword arguments of matplotlib's ``Axes.imshow``, and those of `Colours`.
     """
 
     def __init__(self, keys: dict[str, Any]) -> None:
         super().__init__((6.4, 4.8))
-        options = {key: value for key, value in keys.items() if value is not None}
-        self.z_score = float(options.pop("z_score", 2.0))
-        self.range = options.pop("vmin", None), options.pop("vmax", None)
+        options = {key: value for key, value in keys.items() if value is not None and key not in OF_IMAGES}
+        self.colours = Colours(options)
         self.options = {"interpolation": "nearest"} | options | {"aspect": "auto", "origin": "lower"}
         self.picture: Any = None
 
     def draw(self, cake: Cake, name: str) -> bytes:
-        """Return a PNG of a cake; its colours span mean +- z_score * standard deviation of the cells with pixels."""
+        """Return a PNG of a cake; its colours span the cells with pixels, the others are white."""
         values = np.ma.masked_invalid(cake.intensity)
-        spread = self.z_score * float(values.std())
-        low, high = self.range
-        low = float(values.mean()) - spread if low is None else low
-        high = float(values.mean()) + spread if high is None else high
+        z_score = self.colours.z_score is not None  # only that needs mean and deviation, which take time
+        mean, std = (float(values.mean()), float(values.std())) if z_score else (0.0, 1.0)
+        self.colours.fit(cake.intensity, mean, std)
         if self.picture is None:
             extent = (*_ends(cake.radial), *_ends(cake.azimuthal))
-            self.picture = self.axes.imshow(values, **self.options, extent=extent)
-            self.axes.set_facecolor(NO_PIXEL)
+            shown = self.colours.mappable
+            self.picture = self.axes.imshow(values, norm=shown.norm, cmap=shown.cmap, **self.options, extent=extent)
             self.axes.set(xlabel=cake.label or cake.unit, ylabel="Azimuth (°)")
-            bar = self.figure.colorbar(self.picture, ax=self.axes, label="Intensity (counts)", pad=0.02)
-            self.axis = bar.ax.yaxis
-            self.moving += [self.picture, self.axis]
+            self.moving += [self.picture, self.add_colour_bar(self.picture)]
         self.picture.set_data(values)
-        self.picture.set_clim(low, high)
         self.axes.set_title(name, fontsize=9)
-        return self.png(self.axis)
+        return self.png(self.bar.ax.yaxis)
 
 
 class SectorsFigure(Picture):
@@ -78,9 +75,11 @@ class SectorsFigure(Picture):
         if not self.lines:
             import matplotlib
 
-            # The colours are cyclic, as the sectors are.
-            colours = matplotlib.colormaps["hsv"](np.linspace(0, 1, len(patterns), endpoint=False))
-            for (suffix, pattern), colour in zip(patterns.items(), colours, strict=True):
+            ramp = matplotlib.colormaps["viridis"](
+                np.linspace(0, 0.9, len(patterns))
+            )  # its end is too light for a line
+            colours = DISTINCT if len(patterns) <= len(DISTINCT) else ramp
+            for (suffix, pattern), colour in zip(patterns.items(), colours, strict=False):
                 label = suffix if pattern.azimuth_range is None else "{:g}° to {:g}°".format(*pattern.azimuth_range)
                 (line,) = self.axes.plot([], [], color=colour, label=label, **self.options)
                 self.lines.append(line)

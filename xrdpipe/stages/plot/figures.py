@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...model.arrays import read_only
+from ...model.errors import choice, require
 from ...model.frame import Frame
 from ...model.pattern import Pattern
-from .paint import MASK_COLOUR, colour_table, paint
+from .colours import Colours
+from .paint import MASK_COLOUR, OPACITY, colour_table, is_root, paint, uncover
 from .png import encode_png
+from .ring_lines import RING_UNITS, draw_rings
+
+if TYPE_CHECKING:
+    from ...geometry.geometry import Geometry
 
 PIXELS = 680  # size of the image in the figure: more pixels are not visible
 DPI = 150
@@ -41,7 +47,22 @@ class Picture:
         self.axes = self.figure.add_subplot()
         self.axes.title.set_parse_math(False)
         self.moving: list[Any] = [self.axes.title]
-        self.label_widths: tuple[int, ...] | None = None
+        self.bar: Any = None
+        self.widest: tuple[float, str] | None = None
+        self.places = [(self.axes, self.axes.get_position(original=True).frozen())]  # before any layout
+
+    def add_colour_bar(self, mappable: Any) -> Any:
+        """Draw a colour bar beside the axes, and return its axis."""
+        from matplotlib.colors import LogNorm
+        from matplotlib.ticker import MaxNLocator
+
+        self.axes.tick_params(labelsize=8)
+        self.bar = self.figure.colorbar(mappable, ax=self.axes, label="Intensity (counts)", pad=0.02)
+        if not isinstance(mappable.norm, LogNorm):
+            self.bar.locator = MaxNLocator(4)
+        self.bar.ax.tick_params(labelsize=8)
+        self.places.append((self.bar.ax, self.bar.ax.get_position(original=True).frozen()))
+        return self.bar.ax.yaxis
 
     def png(self, axis: Any) -> bytes:
         """Draw the moving artists over the cached background and return the figure as PNG.
@@ -49,17 +70,28 @@ class Picture:
         Parameters
         ----------
         axis
-            Axis of matplotlib whose tick labels change; the layout is computed anew if their width changes.
+            Axis of matplotlib whose tick labels change; the layout is computed anew if the width of the widest does.
         """
-        label_widths = tuple(sorted({len(label.get_text()) for label in axis.get_ticklabels()}))
-        if label_widths != self.label_widths:
+        widest = max((_measured(label.get_text()) for label in axis.get_ticklabels()), default=(0.0, ""))
+        if widest != self.widest:
             for artist in self.moving:
                 artist.set_animated(True)
+            for axes, place in self.places:  # or the layout would depend on the one before
+                axes.set_position(place)
+                axes.set_in_layout(True)
             self.figure.set_layout_engine("constrained")
+            # With the same label at all ticks, the layout does not depend on the digits of the first frame.
+            formatter = axis.get_major_formatter()
+            axis.set_major_formatter(lambda value, place: widest[1])
             self.canvas.draw()
+            axis.set_major_formatter(formatter)
             self.figure.set_layout_engine("none")
+            if self.bar is not None:  # as high as the image, whatever its aspect
+                image, bar = self.axes.get_position(), self.bar.ax.get_position()
+                self.bar.ax.set_position((bar.x0, image.y0, bar.width, image.height))
+                self.bar.ax.set_in_layout(True)
             self.canvas.draw()
-            self.background, self.label_widths = self.canvas.copy_from_bbox(self.figure.bbox), label_widths
+            self.background, self.widest = self.canvas.copy_from_bbox(self.figure.bbox), widest
             self.arrange()
         self.canvas.restore_region(self.background)
         self.draw_moving()
@@ -74,63 +106,80 @@ class Picture:
             self.figure.draw_artist(artist)
 
 
+def _measured(label: str) -> tuple[float, str]:
+    """Return the width of a tick label, in digits, and the label with zeros for digits, which are equally wide."""
+    width = sum({".": 0.5, "\N{MINUS SIGN}": 1.32}.get(character, 1.0) for character in label)
+    return width, "".join("0" if character.isdigit() else character for character in label)
+
+
 class ImageFigure(Picture):
     """Figure of an image, made for the first frame and then filled with one frame after another of the same shape.
 
     Parameters
     ----------
     keys
-        Keyword arguments of matplotlib's ``Axes.matshow``, and ``z_score``.
+        Keyword arguments of matplotlib's ``Axes.imshow``, those of `Colours`, ``mask_opacity`` and ``rings``.
+    geometry
+        The geometry of the frames; only ``rings`` needs it.
     """
 
-    def __init__(self, keys: dict[str, Any]) -> None:
-        from matplotlib.cm import ScalarMappable
-
+    def __init__(self, keys: dict[str, Any], geometry: Geometry | None = None) -> None:
         super().__init__((5.4, 4.8))
         options = {key: value for key, value in keys.items() if value is not None}
-        self.z_score = float(options.pop("z_score", 2.0))
-        self.range = options.pop("vmin", None), options.pop("vmax", None)
-        self.colours = ScalarMappable(options.pop("norm", None), options.pop("cmap", None))
+        self.colours = Colours(options)
+        self.opacity = float(options.pop("mask_opacity", OPACITY))
+        require(0 <= self.opacity <= 1, "mask_opacity", self.opacity, "0 to 1 expected")
+        self.rings, self.geometry = options.pop("rings", None), geometry
+        if self.rings is not None:
+            choice("rings", self.rings, RING_UNITS)
+            require("extent" not in options, "rings", self.rings, "is drawn over pixels, so leave extent out")
         self.options = {"interpolation": "nearest"} | options
         self.picture: Any = None
-        self.table = colour_table(self.colours)
+        self.table = colour_table(self.colours.mappable)
+        self.root = is_root(self.colours.mappable.norm)
         self.dots: NDArray[np.intp] | None = None
 
     def draw(self, frame: Frame) -> bytes:
-        """Return a PNG of a frame: the colours span the good pixels, the masked ones are red."""
-        from matplotlib.colors import LogNorm
-
+        """Return a PNG of a frame: the colours span the good pixels, masked ones are under a veil of another colour."""
         masked = frame.masked
         values, share, mean, std = shrink_image(frame.image, masked, PIXELS)
-        low, high = self.range
-        high = mean + self.z_score * std if high is None else high
-        if low is None:
-            low = mean - self.z_score * std
-            if low <= 0 and isinstance(self.colours.norm, LogNorm):  # a logarithm has no zero
-                low = float(values.min(where=values > 0, initial=max(high, 1.0)))
-                high = max(high, 10 * low)
-        self.colours.set_clim(low, high)
-        rgba = self._rgba(values, share)
+        step = frame.image.shape[0] // values.shape[0]
+        all_masked = share.min() == 1
+        if not all_masked:
+            self.colours.fit(values, mean, std)
+        uncover(read_only(frame.image), step, values)
+        if all_masked:
+            self.colours.fit(values, mean, std)
+        self.rgba = self._rgba(values, share)
         if self.picture is None:
-            self.picture = self.axes.matshow(rgba, **self.options)
-            self.axes.set(xticks=[], yticks=[])
-            bar = self.figure.colorbar(self.colours, ax=self.axes, label="Intensity (counts)", pad=0.02)
-            self.axis = bar.ax.yaxis
-            self.moving += [self.picture, self.axis]
-        self.rgba = rgba
-        self.picture.set_data(rgba)
-        self.axes.set_title(f"{frame.name}  ({100 * masked.mean():.1f} % masked, red)", fontsize=9)
-        return self.png(self.axis)
+            self._begin(step)
+        self.picture.set_data(self.rgba)
+        self.axes.set_title(f"{frame.name}  ({100 * masked.mean():.1f} % masked, orange)", fontsize=9)
+        return self.png(self.bar.ax.yaxis)
+
+    def _begin(self, step: int) -> None:
+        """Draw what all frames share: axes in pixels, colour bar, rings."""
+        rows, columns = (size * step - 0.5 for size in self.rgba.shape[:2])
+        up = self.options.get("origin") == "lower"
+        extent = (-0.5, columns, *((-0.5, rows) if up else (rows, -0.5)))
+        options: dict[str, Any] = {"origin": "upper", "extent": extent} | self.options
+        self.picture = self.axes.imshow(self.rgba, **options)
+        if "extent" not in self.options:
+            self.axes.set(xlabel="Column (pixel)", ylabel="Row (pixel)")
+        self.moving += [self.picture, self.add_colour_bar(self.colours.mappable)]
+        if self.rings is not None and self.geometry is not None:
+            self.moving += draw_rings(self.axes, self.geometry, self.rings)
 
     def _rgba(self, values: NDArray[np.float32], share: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Return the colours of the values; masked ones are red."""
+        """Return the colours of the values, blended with the colour of masked pixels."""
+        rgba: NDArray[np.uint8]
         if self.table is not None:
             rgba = np.empty((*values.shape, 4), np.uint8)
-            low, high = self.colours.get_clim()
-            paint(values, share, float(low), float(high), self.table, MASK_COLOUR, rgba)
+            low, high = (float(limit) for limit in self.colours.mappable.get_clim())
+            paint(values, share, low, high, self.root, self.table, MASK_COLOUR, self.opacity, rgba)
             return rgba
-        rgba = self.colours.to_rgba(values, bytes=True)
-        weight = np.sqrt(share)[..., np.newaxis]  # as in `paint`
+        rgba = self.colours.mappable.to_rgba(values, bytes=True)
+        weight = (np.sqrt(share) * np.where(np.isnan(values), 1, self.opacity))[..., np.newaxis]  # as in `paint`
         rgba[..., :3] = rgba[..., :3] * (1 - weight) + np.array(MASK_COLOUR) * weight
         rgba[..., 3] = 255
         return rgba
@@ -204,7 +253,7 @@ class PatternFigure(Picture):
         margin = 0.01 * (last - first) or 0.5
         if self.axes.get_xlim() != (first - margin, last + margin):
             self.axes.set_xlim(first - margin, last + margin)
-            self.label_widths = None
+            self.widest = None
         self.axes.relim()
         self.axes.autoscale_view(scalex=False)
         return self.png(self.axes.yaxis)

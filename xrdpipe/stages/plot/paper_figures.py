@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import numpy as np
 from ...model.errors import choice, nearest, require
 from ...model.frame import Frame
 from ...model.pattern import Pattern
+from .colours import SCALES, colour_limits, colour_norm
 from .figures import shrink_image
 from .series import AXES, Floats, Series
 
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
 
 
 FORMATS = ("pdf", "svg", "png")
-SCALES = ("linear", "sqrt", "log")
 DPI = 300  # resolution of images in a figure, at its printed size
 MM = 1 / 25.4  # inches
 POINT = 25.4 / 72  # mm
+LABEL_LENGTH = 16  # characters; longer ones leave no room for the lines
 STYLE: Any = {
     "font.size": 8,
     "axes.labelsize": 8,
@@ -112,21 +113,22 @@ class Waterfall:
     lines
         Largest number of patterns that are drawn as lines; more are drawn as a heat map.
     offset
-        Distance of two lines, counts; None chooses one that fits.
+        Distance of two lines, counts (or their root or logarithm, see ``scale``); None chooses one that fits.
     cmap
         Colour map of the lines, first to last, and of the heat map.
     scale
-        Scale of the colours of the heat map: linear, sqrt or log.
+        Scale of the lines and of the colours of the heat map: linear, sqrt or log; None takes linear for lines and sqrt
+        for colours.
     """
 
     lines: int = 30
     offset: float | None = None
     cmap: str = "cividis"
-    scale: str = "sqrt"
+    scale: str | None = None
 
     def __post_init__(self) -> None:
         require(self.lines >= 0, "lines", self.lines, "a number >= 0 expected")
-        _check_colours(self.cmap, self.scale)
+        _check_colours(self.cmap, self.scale or "sqrt")
 
 
 @contextmanager
@@ -134,7 +136,8 @@ def paper_style() -> Iterator[None]:
     """Return a context in which one thread draws figures in the style of a paper."""
     import matplotlib
 
-    with _drawing, matplotlib.rc_context(STYLE):
+    known = {key: value for key, value in STYLE.items() if key in matplotlib.rcParams}  # svg.id: matplotlib 3.10
+    with _drawing, matplotlib.rc_context(known):
         yield
 
 
@@ -156,20 +159,10 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def _norm(scale: str, values: Any, low: float | None, high: float | None) -> Normalize:
-    """Return the norm of the colours; by default they span the 1st to the 99.5th percentile of the finite values."""
-    from matplotlib.colors import LogNorm, Normalize, PowerNorm
-
-    good = values[np.isfinite(values)]
-    if scale == "log":
-        good = good[good > 0]
-    first, last = np.percentile(good, (1, 99.5)) if good.size else (0.0, 1.0)
-    low = (max(first, 0.0) if scale == "sqrt" else first) if low is None else low
-    high = last if high is None else high
-    if scale == "log":
-        low = low if low > 0 else 1.0
-        return LogNorm(low, max(high, 10 * low))
-    high = high if high > low else low + 1
-    return Normalize(low, high) if scale == "linear" else PowerNorm(0.5, low, high)
+    """Return the norm of the colours, see `colour_limits`."""
+    norm = colour_norm(scale)
+    norm.vmin, norm.vmax = colour_limits(values, scale, low, high)
+    return norm
 
 
 def image_figure(frame: Frame, keys: Image, width: float) -> Figure:
@@ -251,15 +244,17 @@ def offset_lines(series: Series, labels: Sequence[Any], title: str, keys: Waterf
     number = len(series.names)
     height = min(1.2 * width, 130)
     figure, axes = _figure(width, height)
-    span = float(np.nanmax(series.intensity) - np.nanmin(series.intensity)) or 1.0
-    offset = keys.offset if keys.offset is not None else float(f"{min(3 / number, 0.6) * span:.1g}")
+    name, transformed = _LINES[keys.scale or "linear"]
+    lines = transformed(series.intensity)
+    span = float(np.nanmax(lines) - np.nanmin(lines)) or 1.0
+    offset = keys.offset if keys.offset is not None else float(f"{min(3 / number, 0.6) * _height(lines):.1g}")
     colours = matplotlib.colormaps[keys.cmap](np.linspace(0, 0.8, number))  # the last ones are too light for a line
     last = float(series.radial[-1])
     text_height = 9 * POINT * 1.1 * (number * offset + span) / (height - 12)  # of a label, in counts
     every = max(1, int(np.ceil(text_height / abs(offset)))) if offset else number
-    for row, (intensity, colour) in enumerate(zip(series.intensity, colours, strict=True)):
+    for row, (intensity, colour) in enumerate(zip(lines, colours, strict=True)):
         axes.plot(series.radial, intensity + row * offset, color=colour, linewidth=0.7, zorder=3 + number - row)
-    end = series.intensity[:, -20:]
+    end = lines[:, -20:]
     level = (
         float(np.nanmedian(end)) if np.isfinite(end).any() else 0.0
     )  # the same for all lines, so that labels are evenly spaced
@@ -271,11 +266,18 @@ def offset_lines(series: Series, labels: Sequence[Any], title: str, keys: Waterf
     beside.tick_params(length=0)
     for tick in beside.get_yticklabels():
         tick.set_parse_math(False)
-    apart = f", lines {offset:g} apart" if offset else ""
-    axes.set(xlabel=AXES.get(series.unit, series.unit), ylabel=f"Intensity (counts{apart})")
+    notes = ["counts"] * (name == "Intensity") + [f"lines {offset:g} apart"] * bool(offset)
+    axes.set(xlabel=AXES.get(series.unit, series.unit), ylabel=f"{name} ({', '.join(notes)})" if notes else name)
     axes.set_xlim(float(series.radial[0]), last)
     axes.minorticks_on()
     return figure
+
+
+def _height(lines: Floats) -> float:
+    """Return a height of lines for their distance: a single strong peak counts for a third of its height at least."""
+    above = lines - np.nanmin(lines, axis=1, keepdims=True)
+    highest = float(np.nanmax(above)) or 1.0
+    return min(max(2 * float(np.nanpercentile(above, 99)), highest / 3), highest)
 
 
 def heat_map(series: Series, labels: Sequence[Any], title: str, keys: Waterfall, width: float) -> Figure:
@@ -306,7 +308,7 @@ def heat_map(series: Series, labels: Sequence[Any], title: str, keys: Waterfall,
         _edges(rows),
         np.ma.masked_invalid(series.intensity),
         cmap=matplotlib.colormaps[keys.cmap],
-        norm=_norm(keys.scale, series.intensity, None, None),
+        norm=_norm(keys.scale or "sqrt", series.intensity, None, None),
         rasterized=True,
     )
     if not monotonic:  # labels beside their rows replace the axis
@@ -344,6 +346,21 @@ def _root(values: Floats) -> Floats:
     return np.sqrt(np.maximum(values, 0))
 
 
+def _signed_root(values: Floats) -> Floats:
+    return np.sign(values) * np.sqrt(np.abs(values))
+
+
+def _logarithm(values: Floats) -> Floats:
+    return np.log10(np.where(values > 0, values, np.nan))
+
+
+_LINES: dict[str, tuple[str, Callable[[Floats], Floats]]] = {
+    "linear": ("Intensity", np.asarray),
+    "sqrt": ("√Intensity", _signed_root),
+    "log": ("log₁₀ Intensity", _logarithm),
+}  # of a waterfall: name of the axis, and what is drawn
+
+
 def _edges(centres: Floats) -> Floats:
     """Return the edges of cells with these centres."""
     middle = (centres[1:] + centres[:-1]) / 2
@@ -351,4 +368,5 @@ def _edges(centres: Floats) -> Floats:
 
 
 def _text(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else "" if value is None else str(value)
+    text = f"{value:.6g}" if isinstance(value, float) else "" if value is None else str(value)
+    return text if len(text) <= LABEL_LENGTH else f"{text[:7]}…{text[-8:]}"

@@ -27,9 +27,11 @@ class Plot(Stage):
     Attributes
     ----------
     image
-        Keyword arguments of matplotlib's ``Axes.matshow`` for the image, and for a cake if there is one; None draws
-        neither. With ``z_score``, the colours span mean +- z_score * std of the good pixels; ``vmin`` and ``vmax``
-        override their limits.
+        Keyword arguments of matplotlib's ``Axes.imshow`` for the image, and for a cake if there is one; None draws
+        neither. The colours span the 1st to the 99.5th percentile of the good pixels on a ``scale`` (sqrt, linear or
+        log); with ``z_score``, as in PDFstream, mean +- z_score * std on a linear one. ``vmin`` and ``vmax`` override
+        their limits. ``mask_opacity`` is that of the colour over masked pixels, 0 to 1. ``rings`` is a unit: lines of
+        equal q, 2theta or radius are drawn, and the beam centre.
     pattern
         Keyword arguments of matplotlib's ``Axes.plot`` for the pattern, and for the patterns of sectors if there are
         any; None draws neither.
@@ -52,7 +54,7 @@ class Plot(Stage):
             if folder is None:
                 return frame
             if self.image is not None:
-                figures.image = getattr(figures, "image", None) or ImageFigure(self.image)
+                figures.image = getattr(figures, "image", None) or ImageFigure(self.image, setup.geometry)
                 _save(figures.image.draw(frame), folder / "figures" / f"{frame.name}_image.png")
             if self.pattern is not None and frame.pattern is not None:
                 figures.pattern = getattr(figures, "pattern", None) or PatternFigure(self.pattern)
@@ -74,9 +76,14 @@ class Plot(Stage):
     def check(self, poni: Poni, line: Makes = NOTHING) -> None:
         """Draw small figures, and raise ConfigError if matplotlib refuses a key."""
         ramp = np.arange(4, dtype=np.float32)
+        rings = (self.image or {}).get("rings")
+        if rings is not None and str(rings).startswith("q_") and poni.wavelength is None:
+            raise ConfigError(f"plot.image.rings={rings}: needs a wavelength, which {poni.path} does not have")
         try:
             if self.image is not None:
                 ImageFigure(self.image).draw(Frame("", ramp.reshape(2, 2)))
+        except ConfigError as error:
+            raise ConfigError(f"plot.image.{error}") from error
         except (ValueError, TypeError, AttributeError) as error:
             raise ConfigError(_reason("image", self.image or {}, error)) from error
         try:

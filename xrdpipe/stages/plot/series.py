@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...io.formats import read_pattern
+from ...model.cake import Cake
 from ...model.pattern import Pattern
 
 Floats = NDArray[np.float64]
 AXES = {"q_A^-1": "q (Å⁻¹)", "q_nm^-1": "q (nm⁻¹)", "2th_deg": "2θ (°)", "2th_rad": "2θ (rad)", "r_mm": "r (mm)"}
+MOST_BYTES = 1 << 28  # of a cake that is read
 
 
 class Series(NamedTuple):
@@ -68,6 +72,37 @@ def read_series(folder: Path, names: Iterable[str], block: int = 1) -> Series | 
     axis = axis[: len(axis) // block * block]
     rows = np.array([_thin(_resample(axis, pattern), block) for pattern in patterns.values()])
     return Series(unit, _thin(axis, block), rows, list(patterns))
+
+
+def read_cake(folder: Path, name: str) -> Cake | None:
+    """Read the cake of a frame from ``<name>_cake.npz`` of a run.
+
+    Parameters
+    ----------
+    folder
+        Folder of the run.
+    name
+        Name of the frame.
+
+    Returns
+    -------
+    Cake or None
+        None if there is no such file, or if it is not as `xrdpipe.stages.output` writes it.
+    """
+    if not name or Path(name).name != name:  # the name may come from an untrusted run.json
+        return None
+    path = folder / f"{name}_cake.npz"
+    try:
+        with ZipFile(path) as content:
+            if sum(each.file_size for each in content.infolist()) > MOST_BYTES:
+                return None
+        with np.load(path, allow_pickle=False) as arrays:
+            radial, azimuthal, intensity = (arrays[key].astype(float) for key in ("radial", "azimuthal", "intensity"))
+            unit = str(json.loads(str(arrays["about"]))["unit"])
+    except (OSError, ValueError, KeyError, TypeError, BadZipFile):
+        return None
+    fits = radial.size > 1 and azimuthal.size > 1 and intensity.shape == (azimuthal.size, radial.size)
+    return Cake(radial.ravel(), azimuthal.ravel(), intensity, None, unit) if fits else None
 
 
 def _resample(axis: Floats, pattern: Pattern) -> Floats:
