@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 import xrdpipe
 from xrdpipe import ConfigError, integrate
+from xrdpipe.model.record import Record
 
 NPT: dict[str, Any] = {"plot": "none", "integ": {"npt": 100}}
 
@@ -249,17 +251,92 @@ def test_a_pattern_shows_itself_as_a_picture(here: Path) -> None:
     assert run.patterns["ni_1"]._repr_png_().startswith(b"\x89PNG")
 
 
-def test_a_run_shows_itself_as_a_table_that_escapes_names(here: Path) -> None:
-    run = integrate("data/tiny.poni", "data/ni_1.tiff", "data/<b>&.tiff", output_dir=None, **NPT)
+def test_a_run_shows_itself_as_a_table_with_pictures_that_escapes_names(here: Path) -> None:
+    run = integrate("data/tiny.poni", "data/ni_1.tiff", "data/ni_2.tiff", "data/<b>&.tiff", output_dir=None, **NPT)
     html = run._repr_html_()
     assert "&lt;b&gt;&amp;.tiff" in html
     assert "<b>" not in html
     assert "no such file" in html
+    assert html.count("data:image/png;base64,") == 2
+    assert "2 of 3 frames done, 1 failed, nothing written" in html
+
+
+def test_a_long_run_shows_its_first_and_last_frames() -> None:
+    run = xrdpipe.Run(None, [Record(f"f_{number}.tiff", f"f_{number}", "failed") for number in range(1000)])
+    html = run._repr_html_()
+    assert html.count("<tr>") == 22
+    assert "... 980 more" in html
+    assert "f_16.tiff" in html
+    assert "f_999.tiff" in html
+
+
+def test_a_name_that_is_no_text_does_not_break_a_notebook() -> None:
+    html = xrdpipe.Run(None, [Record("\udcff.tiff", "\udcff", columns={"\udcff": "\udcff"})])._repr_html_()
+    assert b"<td>\\udcff.tiff</td>" in html.encode("utf-8")
+
+
+def test_results_say_in_a_line_what_they_are(here: Path) -> None:
+    integ = {"npt": 40, "npt_azim": 8, "error_model": "poisson"}
+    run = integrate("data/tiny.poni", "data/ni_1.tiff", integ=("cake", integ), plot="none", output_dir=None)
+    assert repr(run) == "<Run: 1 of 1 frames done, nothing written>"
+    assert repr(run.masks) == "<Masks of 1 frames, 120 x 100 pixels>"
+    assert re.fullmatch(r"<Pattern: 40 bins.*, q_A\^-1 from \S+ to \S+, with sigma>", repr(run.patterns["ni_1"]))
+    assert re.fullmatch(r"<Cake: 8 azimuths of 40 bins.*, with sigma>", repr(run.cakes["ni_1"]))
+    assert run.cakes["ni_1"]._repr_png_().startswith(b"\x89PNG")
+    assert run.masks._repr_html_().count("data:image/png;base64,") == 1
+
+
+def test_a_static_mask_shows_itself_with_its_reasons() -> None:
+    reasons = np.zeros((30, 40), np.uint16)
+    reasons[3] = 2
+    found = xrdpipe.StaticMask(reasons, np.ones((30, 40), np.float32), 0, ("a", "b"), {"c": "no such file"}, ("few",))
+    told = "<StaticMask of 2 frames, 1 more failed: 40 of 1200 pixels masked; not to be trusted: few>"
+    assert repr(found) == told
+    assert found._repr_png_().startswith(b"\x89PNG")
+
+
+def test_patterns_become_a_table_with_a_row_for_each_frame_and_bin(here: Path) -> None:
+    run = integrate("data/tiny.poni", "data/ni_[12].tiff", "data/none.tiff", output_dir=None, **NPT)
+    table = run.to_dataframe()
+    assert list(table.columns) == ["frame", "radial", "intensity"]
+    assert table.attrs == {"radial_unit": "q_A^-1"}
+    wide = table.pivot(index="radial", columns="frame", values="intensity")
+    assert np.array_equal(wide["ni_2"], run.patterns["ni_2"].intensity, equal_nan=True)
+    summary = run.summary()
+    assert list(summary["status"]) == ["done", "done", "failed"]
+    assert list(summary.columns[:3]) == ["file", "name", "status"]
+
+
+def test_patterns_sectors_and_cakes_become_a_dataset_with_units(here: Path) -> None:
+    pytest.importorskip("xarray")
+    integ = {"npt": 40, "error_model": "poisson"}
+    keys: dict[str, Any] = {"plot": "none", "output_dir": None}
+    run = integrate("data/tiny.poni", "data/ni_*.tiff", integ=("sectors", integ | {"number": 3}), **keys)
+    data = run.to_xarray()
+    assert data.intensity.dims == ("frame", "radial")
+    assert data.sector_sigma.dims == ("frame", "sector", "radial")
+    assert data.radial.attrs == {"long_name": "q", "units": "1/angstrom", "pyfai_unit": "q_A^-1"}
+    assert np.array_equal(data.sigma.sel(frame="ni_2"), run.patterns["ni_2"].sigma, equal_nan=True)
+    last = list(run.sectors["ni_3"])[2]
+    chosen = data.sector_intensity.sel(frame="ni_3", sector=last)
+    assert np.array_equal(chosen, run.sectors["ni_3"][last].intensity, equal_nan=True)
+    assert float(chosen.sector_last) == 180
+    assert data.masked_fraction.dims == ("frame",)
+    cakes = integrate("data/tiny.poni", "data/ni_1.tiff", integ=("cake", integ | {"npt_azim": 8}), **keys).to_xarray()
+    assert cakes.cake_intensity.shape == (1, 8, 40)
+    assert cakes.azimuthal.attrs["units"] == "degree"
+
+
+def test_a_library_that_is_missing_is_named_with_the_command_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, call_it in (("xarray", xrdpipe.Run(None).to_xarray), ("pandas", xrdpipe.Run(None).to_dataframe)):
+        monkeypatch.setitem(sys.modules, name, None)
+        with pytest.raises(ImportError, match=rf"{name} is not installed; pip install 'xrdpipe\[notebook\]'"):
+            call_it()
 
 
 def test_importing_xrdpipe_is_light() -> None:
     code = "import sys, xrdpipe; print(sorted({'numpy', 'hydra', 'pyFAI', 'matplotlib'} & set(sys.modules)))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LIMIT, check=True)
     assert told.stdout.strip() == "[]"
-    assert set(xrdpipe.__all__) >= {"integrate", "Pattern", "Frame", "Stage", "ConfigError"}
+    assert set(xrdpipe.__all__) >= {"integrate", "load", "calibrate", "Pattern", "Frame", "Stage", "ConfigError"}
     assert all(getattr(xrdpipe, name) is not None for name in xrdpipe.__all__)

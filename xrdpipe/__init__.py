@@ -5,17 +5,26 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-__all__ = ["ConfigError", "Frame", "FrameError", "Pattern", "Setup", "Stage", "__version__", "integrate", "static_mask"]
+__all__ = [
+    "Cake", "Calibration", "ConfigError", "Frame", "FrameError", "Pattern", "Run", "Setup", "Stage", "StaticMask",
+    "__version__", "calibrate", "integrate", "load", "static_mask",
+]  # fmt: skip
 
 _MODULES = {
-    "integrate": "api",
-    "static_mask": "api",
+    "calibrate": "api.calibrate",
+    "integrate": "api.integrate",
+    "load": "api.load",
+    "static_mask": "api.integrate",
+    "Cake": "model.cake",
+    "Calibration": "api.calibrate",
     "Frame": "model.frame",
     "FrameError": "model.errors",
     "Pattern": "model.pattern",
     "ConfigError": "model.errors",
+    "Run": "execution.result",
     "Setup": "stages.stage",
     "Stage": "stages.stage",
+    "StaticMask": "model.static_mask",
 }
 
 try:

@@ -1,7 +1,6 @@
 """Parts of pages that are made from the program when the site is built.
 
-A line ``<!-- generated: NAME -->`` in a page is replaced before the page is parsed. A line ``?page`` in a table of
-contents names a page that need not be there. The page ``gallery.md`` runs its
+A line ``<!-- generated: NAME -->`` in a page is replaced before the page is parsed. The page ``gallery.md`` runs its
 commands, and shows the figures that they leave.
 """
 
@@ -22,7 +21,6 @@ import xrdpipe
 from xrdpipe.cli.help import help_text
 
 PLACE = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
-OPTIONAL = re.compile(r"^\?(\S+)\n", re.MULTILINE)
 NOT_IN_ALL = ("execution.result.Run", "model.cake.Cake", "model.static_mask.StaticMask")  # what the functions return
 
 
@@ -56,9 +54,7 @@ PARTS = {
 
 def fill_in(app: Sphinx, docname: str, content: list[str]) -> None:
     """Replace the places of generated parts in the source of a page."""
-    folder = Path(app.env.doc2path(docname)).parent
-    there = OPTIONAL.sub(lambda name: f"{name[1]}\n" if any(folder.glob(f"{name[1]}.*")) else "", content[0])
-    content[0] = PLACE.sub(lambda place: PARTS[place[1]](), there)
+    content[0] = PLACE.sub(lambda place: PARTS[place[1]](), content[0])
 
 
 def outdated(app: Sphinx, env: Any, added: set[str], changed: set[str], removed: set[str]) -> list[str]:

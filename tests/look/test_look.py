@@ -208,13 +208,13 @@ def test_a_picture_is_the_visible_part_at_the_resolution_of_the_screen(page: Pag
 
 def test_rings_of_a_calibrant_lie_on_the_rings_of_the_frame(page: Page) -> None:
     made = page.view()["id"]
-    rings = page.get("/api/rings?calibrant=Ni").json["rings"]
+    rings = page.get("/api/rings?phase=Ni").json["rings"]
     assert abs(rings[0]["d"] - 2.0345) < 1e-3
     assert rings[0]["hkl"] == ([1, 1, 1] if pyFAI.version_info >= (2025, 12) else None)
     for slow, fast in rings[0]["lines"][0][::10]:
         pixel = page.get(f"/api/pixel?id={made}&slow={slow}&fast={fast}").json
         assert abs(pixel["d"] - rings[0]["d"]) < 2e-3
-    assert page.get("/api/rings?calibrant=Nickle").status == 400
+    assert page.get("/api/rings?phase=Nickle").status == 400
     through = page.get("/api/rings?through=10,10;60,20").json["rings"]
     assert len(through) == 2
 

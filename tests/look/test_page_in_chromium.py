@@ -21,6 +21,7 @@ from xrdpipe.model.pattern import Pattern
 pytestmark = pytest.mark.slow
 
 HOSTILE = "<img src=x onerror=window.ran=1>.tif"
+EXACT = "document.body?.dataset.ready > 0 && !document.querySelector('#busy').textContent.includes('…')"  # no preview
 FRAMES = ("data/ni_1.tiff", "data/ni_2.tiff", f"data/{HOSTILE}")
 
 
@@ -32,7 +33,7 @@ class Tab:
         browser.driver.get("about:blank")
         browser.problems()
         browser.driver.get(f"http://127.0.0.1:{page.port}/?token={page.token}")
-        self.wait("document.body.dataset.ready > 0")
+        self.wait(EXACT)
 
     def wait(self, condition: str) -> None:
         """Wait until a condition of JavaScript holds."""
@@ -45,13 +46,11 @@ class Tab:
         """Do something, and wait until the view that it asks for has been answered."""
         before = int(self.browser.run("return document.body.dataset.ready"))
         action()
-        self.wait(
-            f"document.body.dataset.ready > {before} && !document.querySelector('#busy').textContent.includes('…')"
-        )
+        self.wait(f"document.body.dataset.ready > {before} && {EXACT}")
 
     def reload(self) -> None:
         self.browser.driver.refresh()
-        self.wait("document.body?.dataset.ready > 0")
+        self.wait(EXACT)
 
     def text(self, selector: str) -> str:
         return self.browser.texts(selector)[0]
@@ -87,6 +86,11 @@ class Tab:
         for place in places:
             actions.move_to_element_with_offset(canvas, *place).click()
         actions.perform()
+
+    @property
+    def name(self) -> str:
+        """The name under which the program knows it."""
+        return str(self.browser.run("return sessionStorage.getItem('xrdpipe look: tab')"))
 
     @property
     def command(self) -> str:
@@ -147,8 +151,10 @@ def tab(browser: Browser, page: Page) -> Iterator[Tab]:
     first = browser.driver.current_window_handle
     browser.driver.switch_to.new_window("tab")
     tab = Tab(browser, page)
+    name = tab.name
     yield tab
     assert browser.problems() == []
+    page.post("/api/keep", {"tab": name, "view": {}, "unsaved": False})  # the next test begins without its shapes
     for handle in browser.driver.window_handles:
         if handle != first:
             browser.driver.switch_to.window(handle)
@@ -407,6 +413,76 @@ def test_every_control_has_a_name_for_screen_readers(tab: Tab) -> None:
         )).map((node) => node.outerHTML)
     """)
     assert nameless == []
+
+
+def test_shapes_of_a_closed_tab_are_back_in_the_next_one_and_in_a_file_when_the_program_ends(
+    browser: Browser, folder: Path
+) -> None:
+    driver, words = browser.driver, ("poni=data/tiny.poni", FRAMES[0], "stay=true", "save=back")
+    first = driver.current_window_handle
+
+    def opened(page: Page) -> Tab:
+        driver.switch_to.new_window("tab")
+        return Tab(browser, page)
+
+    def close() -> None:
+        driver.close()
+        driver.switch_to.window(first)
+
+    with served(folder, *words) as page:
+        tab = opened(page)
+        assert not tab.browser.find("#back").is_displayed()
+        tab.after(lambda: tab.type(key("mask.alpha"), "3"))
+        tab.click("[data-tool=circle]")
+        tab.after(lambda: tab.drag((60, 60), (80, 70)))
+        drawn, command = tab.drawn, tab.command
+        close()
+        tab = opened(page)
+        assert (tab.drawn, tab.command) == (drawn, command)
+        assert tab.browser.find("#back").is_displayed()
+        assert len(tab.browser.all("#shapes li")) == 1
+        tab.click("#end")
+        tab.wait("document.querySelector('#problem').classList.contains('ended')")
+        _, err = page.process.communicate(timeout=LIMIT)
+        assert "1 shape, kept in back/unsaved.json" in err
+        close()
+    with served(folder, *words) as page:
+        tab = opened(page)
+        assert len(tab.browser.all("#shapes li")) == 1
+        tab.click("#save")
+        tab.after(lambda: tab.click("#save-now"))
+        tab.click("dialog [value=close]")
+        tab.wait("!document.querySelector('#busy').textContent.includes('…')")
+        close()
+        tab = opened(page)
+        assert not tab.browser.all("#shapes li")
+        page.stop()
+        close()
+    assert not (folder / "back" / "unsaved.json").exists()
+    browser.problems()  # the program of the tab ended
+
+
+def test_a_preview_gives_way_to_the_exact_pattern(tab: Tab) -> None:
+    tab.browser.run("""
+        window.seen = [];
+        new MutationObserver(() => seen.push(document.body.className)).observe(document.body, {attributes: true});
+    """)
+    tab.after(lambda: tab.type(key("integ.npt"), "77"))
+    assert any("preview" in name for name in tab.browser.run("return seen"))
+    assert "preview" not in tab.browser.run("return document.body.className")
+    answer = tab.page.view(values={"integ.npt": 77})
+    assert tab.pattern()[1] == answer["pattern"]["y"]
+
+
+def test_rings_of_a_typed_cell_are_drawn_and_a_wrong_one_is_explained(tab: Tab) -> None:
+    tab.select("#calibrant", "d or cell …")
+    tab.type("#phase", "cubic Q 3.5\t")
+    tab.wait("document.querySelector('#problem').textContent.includes('phase=')")
+    asked = "performance.getEntriesByType('resource').filter((each) => each.name.includes('api/rings')).length"
+    before = tab.browser.run(f"return {asked}")
+    tab.type("#phase", "cubic F 3.5238\t")
+    tab.wait(f"{asked} > {before} && document.querySelector('#problem').hidden")
+    assert all("400" in problem for problem in tab.browser.problems())  # the browser notes the refusal
 
 
 def test_closing_the_last_tab_ends_the_program(browser: Browser, folder: Path) -> None:

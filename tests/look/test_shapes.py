@@ -9,8 +9,8 @@ from hypothesis.extra import numpy as hnp
 from matplotlib.path import Path as Outline
 from numpy.typing import NDArray
 
-from xrdpipe.look.picture import average, cover, dot_edges
-from xrdpipe.look.shapes import draw
+from xrdpipe.look.canvas.picture import average, cover, dot_edges
+from xrdpipe.look.canvas.shapes import draw
 from xrdpipe.look.view import Shape
 
 SHAPE = (30, 40)

@@ -8,12 +8,21 @@ import webbrowser
 from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..io.paths import expand_user
 from ..model.errors import ConfigError, nearest
 
-USAGE = "xrdpipe look poni=geometry.poni FRAMES... [keys of a run] [save=look] [port=8000] [browser=false] [stay=true]"
-OWN = {"port": "0", "save": "look", "browser": "true", "stay": "false"}
+if TYPE_CHECKING:
+    from ..look.session import Session
+    from ..look.tabs import Tabs
+
+USAGE = (
+    "xrdpipe look poni=geometry.poni FRAMES... [keys of a run] [save=look] [phase=Ni.D] [port=8000] [browser=false] "
+    "[stay=true]"
+)
+OWN = {"port": "0", "save": "look", "browser": "true", "stay": "false", "phase": ""}
 TRUTH = {"true": True, "false": False}
 
 
@@ -32,8 +41,10 @@ def main(arguments: Sequence[str]) -> int:
     if not words:
         raise ConfigError(f"look: say {USAGE}")
     from ..execution.interruption import handle_signals, stop_requested
+    from ..look.canvas.phases import read_file_names
     from ..look.server import serve
     from ..look.session import Session
+    from ..look.tabs import Tabs
     from ..look.words import Start
 
     port, stay, browser = _port(own["port"]), _truth("stay", own["stay"]), _truth("browser", own["browser"])
@@ -45,15 +56,29 @@ def main(arguments: Sequence[str]) -> int:
             webbrowser.open(once)
 
     with ExitStack() as stack:
-        session = Session(Start.of(words), own["save"], stack)
+        session = Session(Start.of(words), own["save"], stack, read_file_names(own["phase"]))
         for note in session.plan.notes:
             print(f"xrdpipe: {note}", file=sys.stderr)
-        with handle_signals():  # a first pass over a series stops too
-            serve(session, port, stay, opened)
-            if stop_requested():
-                raise KeyboardInterrupt
+        tabs = Tabs(stay, Path(own["save"]), session.shape)
+        try:
+            with handle_signals():  # a first pass over a series stops too
+                serve(session, port, tabs, opened)
+                if stop_requested():
+                    raise KeyboardInterrupt
+        finally:
+            _say_last(session, tabs)
     print("xrdpipe: the page is closed", file=sys.stderr)
     return 0
+
+
+def _say_last(session: Session, tabs: Tabs) -> None:
+    """Say what the tabs showed last, where that is not the command line, and where unsaved shapes are."""
+    from ..look.answer import last_commands
+
+    for command in last_commands(session, tabs.views):
+        print(f"xrdpipe: shown last: {command}", file=sys.stderr)
+    if kept := tabs.close():
+        print(f"xrdpipe: {kept}", file=sys.stderr)
 
 
 def _own(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:

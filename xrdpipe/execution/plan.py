@@ -118,7 +118,7 @@ class Plan:
         folder = Folder(Path(settings.output_dir)) if settings.output_dir and write else None
         taken = _taken(names, folder)
         images = listing.images if listing.is_named else assign_names(listing.images, taken)
-        images.extend(_array_references(arrays, images))
+        images.extend(array_references(arrays, images))
         images = _merged(pipeline, images)
         notes += _smaller_ones(images)
         plan = cls(settings, pipeline, poni, images, listing.left_out, notes, folder, write, arrivals, merged)
@@ -287,7 +287,8 @@ def _smaller_ones(images: Sequence[Reference]) -> list[str]:
     return [f"{image.name} is of {n} frames, not {size}" for image in images if (n := len(image.parts)) < size]
 
 
-def _array_references(arrays: Mapping[str, NDArray[Any]], images: Sequence[Reference]) -> list[Reference]:
+def array_references(arrays: Mapping[str, NDArray[Any]], images: Sequence[Reference]) -> list[Reference]:
+    """Return frames in memory; raise ConfigError unless each has a name of its own, apart from ``images``."""
     names = {image.name for image in images} if arrays else set()
     for name in arrays:
         is_valid = name and name == Path(name).name and name not in names

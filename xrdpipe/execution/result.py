@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,17 +40,20 @@ class Run:
         The record could not be written, for example because the disk is full.
     judgement
         What is wrong with the numbers, in a line; "" where all is well.
+    config
+        Configuration, as in ``run.json``.
     """
 
     folder: Path | None
     frames: Sequence[Record] = ()
-    patterns: dict[str, Pattern] = field(default_factory=dict)
-    sectors: dict[str, Mapping[str, Pattern]] = field(default_factory=dict)
-    cakes: dict[str, Cake] = field(default_factory=dict)
-    masks: Masks = field(default_factory=lambda: Masks((0, 0)))
+    patterns: Mapping[str, Pattern] = field(default_factory=dict)
+    sectors: Mapping[str, Mapping[str, Pattern]] = field(default_factory=dict)
+    cakes: Mapping[str, Cake] = field(default_factory=dict)
+    masks: Mapping[str, NDArray[np.uint8]] = field(default_factory=lambda: Masks((0, 0)))
     stopped: bool = False
     judgement: str = ""
     unwritten: bool = False
+    config: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def failed(self) -> list[Record]:
@@ -70,35 +73,87 @@ class Run:
 
     def take(self, outcome: Outcome) -> None:
         """Add the results of one frame."""
-        name = outcome.record.name
-        if outcome.pattern is not None:
-            self.patterns[name] = outcome.pattern
-        if outcome.sectors:
-            self.sectors[name] = outcome.sectors
-        if outcome.cake is not None:
-            self.cakes[name] = outcome.cake
-        if outcome.mask is not None:
-            self.masks.bits[name] = outcome.mask
+        name, kept = outcome.record.name, self._kept
+        results = (outcome.pattern, outcome.sectors or None, outcome.cake, outcome.mask)
+        for each, result in zip(kept, results, strict=True):
+            if result is not None:
+                each[name] = result
 
     def order(self, records: Sequence[Record]) -> None:
         """Set the records and sort all results in their order."""
         self.frames = records
-        results: list[dict[str, Any]] = [self.patterns, self.sectors, self.cakes, self.masks.bits]
-        if not any(results):
+        if not any(self._kept):
             return
         names = [record.name for record in records]
-        for result in results:
+        for result in self._kept:
             ordered = {name: result[name] for name in names if name in result}
             result.clear()
             result.update(ordered)
 
-    def _repr_html_(self) -> str:
-        from html import escape
+    @property
+    def _kept(self) -> list[dict[str, Any]]:
+        """Results in memory; those of a run that was loaded are read from its folder instead."""
+        masks = self.masks.bits if isinstance(self.masks, Masks) else self.masks
+        return [each for each in (self.patterns, self.sectors, self.cakes, masks) if isinstance(each, dict)]
 
-        names = [name for name in asdict(self.frames[0]) if name not in ("hash", "path")] if self.frames else []
-        rows = [[getattr(record, name) for name in names] for record in self.frames]
-        lines = ["".join(f"<td>{escape(str(cell))}</td>" for cell in row) for row in [names, *rows]]
-        return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+    def to_xarray(self) -> Any:
+        """Return the results of all frames that are done as an xarray Dataset.
+
+        ``intensity`` and ``sigma`` have the dimensions (frame, radial), those of sectors (frame, sector, radial) and
+        those of cakes (frame, azimuthal, radial). Metrics and header columns are coordinates of the frames.
+
+        Raises
+        ------
+        ImportError
+            xarray is not installed.
+        """
+        from ..results.tables import dataset
+
+        return dataset(self.frames, self.patterns, self.sectors, self.cakes)
+
+    def to_dataframe(self) -> Any:
+        """Return the patterns of all frames that are done as a pandas DataFrame, a row for each frame and bin.
+
+        The columns are ``frame``, ``radial``, ``intensity``, ``sigma``; with sectors also ``sector``, "" for the whole.
+
+        Raises
+        ------
+        ImportError
+            pandas is not installed.
+        """
+        from ..results.tables import dataframe
+
+        return dataframe(self.frames, self.patterns, self.sectors)
+
+    def summary(self) -> Any:
+        """Return the records as a pandas DataFrame, a row for each frame, with the columns of ``summary.csv``.
+
+        Raises
+        ------
+        ImportError
+            pandas is not installed.
+        """
+        from ..results.tables import summary
+
+        return summary(self.frames)
+
+    def __repr__(self) -> str:
+        return f"<Run: {self.describe()}>"
+
+    def describe(self) -> str:
+        """Return in a line how many frames are done, where they are, and what is wrong."""
+        total, failed, waiting = len(self.frames), self.count("failed"), self.count("waiting")
+        parts = [f"{self.count('done')} of {total} frames done"]
+        parts += [f"{failed} failed"] if failed else []
+        parts += [f"{waiting} waiting"] if waiting else []
+        parts += ["stopped"] if self.stopped else []
+        parts.append("nothing written" if self.folder is None else f"in {self.folder}")
+        return ", ".join(parts) + (f"; {self.judgement}" if self.judgement else "")
+
+    def _repr_html_(self) -> str:
+        from ..results.display import run_html
+
+        return run_html(self.describe(), self.frames, self.patterns, self.cakes)
 
 
 class Masks(Mapping[str, NDArray[np.uint8]]):
@@ -122,3 +177,12 @@ class Masks(Mapping[str, NDArray[np.uint8]]):
 
     def __len__(self) -> int:
         return len(self.bits)
+
+    def __repr__(self) -> str:
+        slow, fast = (*self.shape, 0, 0)[:2]
+        return f"<Masks of {len(self)} frames, {slow} x {fast} pixels>"
+
+    def _repr_html_(self) -> str:
+        from ..results.display import masks_html
+
+        return masks_html(self)

@@ -170,7 +170,7 @@ def _execute(
     if target is not None and plan.folder is None:
         stack.enter_context(locked_folder(target.path))
     raw_shape = plan.pipeline.source.to_raw(np.empty(shape or (0, 0), np.bool_)).shape
-    result = Run(target.path if target else None, masks=Masks(raw_shape))
+    result = Run(target.path if target else None, masks=Masks(raw_shape), config=values)
     progress = Progress(len(plan.waiting), plan.settings.quiet, plan.arrivals is not None)
     if plan.arrivals is not None:
         plan.arrivals.report_to(progress.say)

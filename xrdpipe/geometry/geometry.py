@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ from .rings import Arcs, Cells, Rings, fine_rings, ring_numbers
 
 LAYOUT = 6  # version of the arrays on disk; raise it whenever their meaning changes
 MAX_CACHED = 4  # sets of arrays in memory, some 50 MB each; a sweep over npt makes many
+MAX_SHARED = 2  # of each kind of what several settings share
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,16 @@ class Geometry:
         Source of the shape, in words, for error messages.
     cache
         Store the arrays on disk.
+    interactive
+        Settings change all the time: keep also what several of them share, some 500 MB for 4 million pixels, and store
+        on disk in the background.
     """
 
     poni: Poni
     shape: tuple[int, int]
     shape_from: str = "the frames are"
     cache: bool = False
+    interactive: bool = False
 
     @property
     def integrator(self) -> Any:
@@ -73,9 +80,13 @@ class Geometry:
 
     def check(self) -> None:
         """Raise ConfigError unless the detector of the calibration can have frames of this shape."""
-        cached = self.cache and is_cached(self._key("rings", {}))
+        cached = self.cache and self.has_on_disk("rings")
         if self.poni.fixed_shape and not cached:
             self.integrator  # noqa: B018 - its construction is the check
+
+    def has_on_disk(self, what: str) -> bool:
+        """Return whether the cache on disk has a set of arrays that depends on no settings."""
+        return is_cached(self._key(what, {}))
 
     @cached_property
     def rings(self) -> Rings:
@@ -127,17 +138,42 @@ class Geometry:
             Name -> array, read-only.
         """
         key = self._key(what, settings)
-        if key not in self._memory:
+        kept = self._memory.get(key)
+        if kept is None:
             on_disk = self.cache and self.poni.self_contained
             arrays = load(key) if on_disk else None
             if arrays is None:
                 arrays = dict(make())
-                if on_disk:
+                if on_disk and self.interactive:
+                    threading.Thread(target=store, args=(key, arrays)).start()
+                elif on_disk:
                     store(key, arrays)
-            while len(self._memory) >= MAX_CACHED:
-                self._memory.pop(next(iter(self._memory)))
-            self._memory[key] = {name: read_only(array) for name, array in arrays.items()}
-        return self._memory[key]
+            kept = {name: read_only(array) for name, array in arrays.items()}
+            _keep(self._memory, key, kept, MAX_CACHED)
+        return kept
+
+    def shared(self, what: str, settings: Mapping[str, Any], make: Callable[[], Value]) -> Value:
+        """Return what several sets of arrays have in common.
+
+        Parameters
+        ----------
+        what, settings
+            As in `cached`.
+        make
+            Function that makes it. It is called every time unless the geometry is `interactive`, which keeps the last
+            two of each kind in memory.
+        """
+        if not self.interactive:
+            return make()
+        of_kind = self._shared.setdefault(what, {})
+        key = json.dumps(settings, sort_keys=True)
+        value: Value = of_kind[key] if key in of_kind else make()
+        _keep(of_kind, key, value, MAX_SHARED)
+        return value
+
+    @cached_property
+    def _shared(self) -> dict[str, dict[str, Any]]:
+        return {}
 
     @cached_property
     def _memory(self) -> dict[str, Arrays]:
@@ -181,6 +217,14 @@ class Geometry:
             integrator = Geometry(with_wavelength, self.shape).integrator
         rings = Rings.of(ring_numbers(integrator, self.shape))
         return {"order": rings.order, "starts": rings.starts, "slots": rings.slots}
+
+
+def _keep(values: dict[str, Value], key: str, value: Value, most: int) -> None:
+    """Put a value at the end of ``values``, and drop the first ones beyond ``most``; other threads may do the same."""
+    values.pop(key, None)
+    values[key] = value
+    for old in list(values)[:-most]:
+        values.pop(old, None)
 
 
 @lru_cache(maxsize=2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
@@ -176,6 +176,17 @@ def read(folder: Path, name: str) -> Pattern | None:
             sigma = stored.row("I_errors", place)[filled] if "I_errors" in stored.offsets else None
             return Pattern(data.radial[filled], intensity[filled], sigma, data.unit, method=data.method)
     return None
+
+
+def read_frame(path: Path, name: str) -> Data | None:
+    """Return all bins of a frame in a NeXus file of ours; None where it lacks the frame, or has it in part only."""
+    state = path.stat()
+    stored = _stored(path, state.st_mtime_ns, state.st_size)
+    rows = {} if stored is None else stored.complete([name])
+    if stored is None or name not in rows:
+        return None
+    intensity, *errors = rows[name]
+    return replace(stored.data, intensity=intensity, errors=errors[0] if errors else None)
 
 
 @lru_cache(maxsize=8)

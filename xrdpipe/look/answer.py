@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..config.arguments import UsageError
 from ..config.experiment import experiment_yaml
 from ..config.settings import as_list
 from ..model.cake import Cake
+from ..model.errors import ConfigError
 from ..model.pattern import Pattern
 from ..numerics.metrics import MEANINGS, REASONS, masked_by
 from ..results.command import repeat_command
 from ..results.judgement import judgement
 from ..stages.plot.series import AXES
 from ..sweeps.verdict import INCOMPARABLE, SURE, beyond_masks, score, standard_error
-from .session import Result, Session
-from .view import View
+from .result import Result
+from .session import Session
+from .view import View, parse_view
 from .words import GROUPS, Start
 
 GOOD = "nothing speaks against these numbers"
 UNJUDGED = "not judged without sigma (integ.error_model=poisson)"
+PREVIEW = "a preview: every pixel whole in one bin; the exact pattern follows"
 MAXIMUM = "a run makes no maximum of a series: the text reduces every frame alone"
 
 
@@ -35,6 +40,7 @@ def describe(result: Result, session: Session) -> dict[str, Any]:
     return {
         "id": view.id,
         "seconds": round(result.seconds, 4),
+        "exact": result.exact,
         "error": None,
         "frame": record.name,
         "pattern": None if frame.pattern is None else _pattern(frame.pattern),
@@ -56,6 +62,8 @@ def describe(result: Result, session: Session) -> dict[str, Any]:
 
 def _verdict(result: Result) -> dict[str, str]:
     """Return what a run says of its numbers."""
+    if not result.exact:
+        return {"name": "none", "text": PREVIEW}
     if result.frame.pattern is None or result.frame.pattern.sigma is None:
         return {"name": "none", "text": UNJUDGED}
     found = judgement([result.record], result.configured.pipeline.source.gain)
@@ -74,6 +82,19 @@ def texts(session: Session, view: View, start: Start, form: str = "npy") -> dict
     return {"command": command, "yaml": experiment_yaml(values, choices, comment)}
 
 
+def last_commands(session: Session, views: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the command lines of views that differ from that of the session, without drawn masks."""
+    found = []
+    for content in views:
+        try:
+            start = session.start_of(parse_view(content))
+        except (ConfigError, UsageError):  # of a key that was wrong when the page was closed
+            continue
+        if start != session.start:
+            found.append(repeat_command({"command": [*start.options, *start.words]}))
+    return list(dict.fromkeys(found))
+
+
 def _own_masks(session: Session, start: Start) -> str:
     """Return the masks that a command line names."""
     return ", ".join(map(str, as_list(session.composed(start)[0].get("mask", {}).get("file"))))
@@ -83,7 +104,7 @@ def describe_error(error: Exception) -> dict[str, Any]:
     """Return the answer to a view that cannot be shown: the message of the program, and the key that it names."""
     text = str(error)
     match = re.match(rf"(shapes|(?:{'|'.join(GROUPS)})\.\w+)\b", text)
-    nothing = dict.fromkeys(("id", "seconds", "pattern", "cake", "masked", "total", "metrics", "verdict"))
+    nothing = dict.fromkeys(("id", "exact", "seconds", "pattern", "cake", "masked", "total", "metrics", "verdict"))
     return {**nothing, "error": {"message": text, "key": match[1] if match else None}}
 
 
@@ -105,18 +126,23 @@ def compare(session: Session, before: Result, after: Result) -> dict[str, Any]:
     answer |= {"x": None, "difference": None, "sigma": None, "verdict": _better(session, before, after)}
     if one is None or other is None:
         return {**answer, "error": "no pattern, because there is no integ among the stages"}
-    if one.unit != other.unit or not np.array_equal(one.radial, other.radial):
+    exact, intensity = before.exact and after.exact, one.intensity
+    if not exact and one.unit == other.unit and one.radial.size == other.radial.size:
+        intensity = np.interp(other.radial, one.radial, intensity)  # the bins of a preview are half a pixel off
+    elif one.unit != other.unit or not np.array_equal(one.radial, other.radial):
         return {**answer, "error": "the patterns are on different grids (integ.unit, npt, radial_range)"}
     return {
         **answer,
         "x": _numbers(other.radial),
-        "difference": _numbers(other.intensity - one.intensity),
+        "difference": _numbers(other.intensity - intensity),
         "sigma": None if other.sigma is None else _numbers(other.sigma),
     }
 
 
 def _better(session: Session, before: Result, after: Result) -> dict[str, str] | None:
     """Say which of two views of one frame is better, by what ranks the jobs of a sweep."""
+    if not (before.exact and after.exact):
+        return {"name": "none", "text": PREVIEW}
     rank = session.plan.settings.sweep.terms
     here, there = (each.view for each in (before, after))
     if (here.frame, here.combine) != (there.frame, there.combine):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
+import threading
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import reduce
@@ -20,8 +21,10 @@ from ..model.frame import Frame, changed
 from ..model.reference import Reference
 from ..pipeline.pipeline import Pipeline
 from ..pipeline.recipe import setup_of
+from ..stages.mask import Mask
 from ..stages.source import Source
 from ..stages.stage import Setup, Stage, Step
+from .warm import Warm
 
 Value = TypeVar("Value")
 ROOM = 2 << 30  # bytes of frames between stages
@@ -29,7 +32,7 @@ STEPS = 4  # prepared stages of a group; the matrix of an integration takes some
 
 
 class Kept(Generic[Value]):
-    """The values used last, by what they are made of.
+    """The values used last, by what they are made of; for any number of threads.
 
     Parameters
     ----------
@@ -44,25 +47,28 @@ class Kept(Generic[Value]):
     def __init__(self, most: int, room: float = float("inf"), size: Callable[[Value], int] = lambda value: 0) -> None:
         self._most, self._room, self._size = most, room, size
         self._values: OrderedDict[Hashable, Value] = OrderedDict()
+        self._lock = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """Return the value of a key; ``make`` it if it is not kept."""
-        if key in self._values:
-            self._values.move_to_end(key)
-            return self._values[key]
-        return self.put(key, make())
+        value = self.find(key)
+        return self.put(key, make()) if value is None else value
 
     def put(self, key: Hashable, value: Value) -> Value:
         """Keep a value, in place of an older one, and return it."""
-        self._values[key] = value
-        self._values.move_to_end(key)
-        while len(self._values) > 1 and (len(self._values) > self._most or self._total() > self._room):
-            self._values.popitem(last=False)
+        with self._lock:
+            self._values[key] = value
+            self._values.move_to_end(key)
+            while len(self._values) > 1 and (len(self._values) > self._most or self._total() > self._room):
+                self._values.popitem(last=False)
         return value
 
     def find(self, key: Hashable) -> Value | None:
         """Return the value of a key, None if it is not kept."""
-        return self._values.get(key)
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+            return self._values.get(key)
 
     def _total(self) -> int:
         return sum(map(self._size, self._values.values()))
@@ -91,25 +97,34 @@ class Wanted:
 
 
 class Line:
-    """Prepared stages and the frames between them, as many as there is room for.
+    """Prepared stages and the frames between them, as many as there is room for; for any number of threads.
 
     Parameters
     ----------
     geometry
         Geometry of all frames.
+    warm
+        What prepares the robust mask for the first time.
+
+    Attributes
+    ----------
+    preparing
+        Names of the groups whose stages are being prepared.
     """
 
-    def __init__(self, geometry: Geometry) -> None:
-        self.geometry = geometry
-        self._steps: dict[str, Kept[Step]] = {}
+    def __init__(self, geometry: Geometry, warm: Warm) -> None:
+        self.geometry, self._warm = geometry, warm
+        self.preparing: set[str] = set()
+        self._steps: defaultdict[str, Kept[Step]] = defaultdict(lambda: Kept(STEPS))
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._frames: Kept[Frame] = Kept(64, ROOM, _size)
 
     def read(self, pipeline: Pipeline, wanted: Wanted) -> Frame:
         """Return a frame before the first stage; FrameError if it cannot be read."""
         return self._read(pipeline.source, wanted, setup_of(pipeline, self.geometry))
 
-    def process(self, pipeline: Pipeline, wanted: Wanted) -> Frame:
-        """Return a frame after the last stage.
+    def process(self, pipeline: Pipeline, wanted: Wanted, before: str = "") -> Frame:
+        """Return a frame after the last stage, or before a stage.
 
         Raises
         ------
@@ -120,21 +135,53 @@ class Line:
         """
         setup = setup_of(pipeline, self.geometry)
         frame = self._read(pipeline.source, wanted, setup)
-        about = json.dumps(pipeline.config["source"]), setup.variance
-        keys = {name: (name, _state(pipeline, name), *about) for name in pipeline.stages}
-        steps = list(pipeline.stages.items())
-        key = wanted.key
-        ways: list[Hashable] = [(key, *list(keys.values())[: end + 1]) for end in range(len(steps))]
-        done = next((end for end in reversed(range(len(steps))) if self._frames.find(ways[end])), -1)
-        if done >= 0:
-            frame = self._frames.find(ways[done]) or frame
-        for (name, stage), way in list(zip(steps, ways, strict=True))[done + 1 :]:
-            frame = self._frames.get(way, _applied(self.prepared(name, stage, keys[name], setup), frame))
+        keys, ways = self._ways(pipeline, wanted, setup)
+        for name, way in ways.items():
+            if name == before:
+                break
+            kept = self._frames.find(way)
+            frame = self._applied(pipeline, name, keys[name], setup, frame, way) if kept is None else kept
         return frame
+
+    def is_made(self, pipeline: Pipeline, wanted: Wanted, name: str) -> bool:
+        """Return whether a frame after a stage is kept."""
+        return self._frames.find(self._ways(pipeline, wanted, setup_of(pipeline, self.geometry))[1][name]) is not None
+
+    def is_prepared(self, pipeline: Pipeline, name: str) -> bool:
+        """Return whether a stage of a pipeline is prepared."""
+        return self.has(name, _keys(pipeline, setup_of(pipeline, self.geometry))[name])
+
+    def has(self, name: str, key: Hashable) -> bool:
+        """Return whether a stage of a group is prepared."""
+        return self._steps[name].find(key) is not None
 
     def prepared(self, name: str, stage: Stage, key: Hashable, setup: Setup) -> Step:
         """Return a prepared stage of a group; ``key`` is what it depends on."""
-        return self._steps.setdefault(name, Kept(STEPS)).get(key, lambda: stage.prepare(setup))
+        step = self._steps[name].find(key)
+        if step is not None:
+            return step
+        with self._locks[name]:
+            self.preparing.add(name)
+            try:
+                if isinstance(stage, Mask) and (stage.regions or stage.auto_type == "mad"):
+                    self._warm.wait()
+                return self._steps[name].get(key, lambda: stage.prepare(setup))
+            finally:
+                self.preparing.discard(name)
+
+    def _ways(
+        self, pipeline: Pipeline, wanted: Wanted, setup: Setup
+    ) -> tuple[dict[str, Hashable], dict[str, Hashable]]:
+        """Return, by stage, what it depends on, and what the frame after it depends on."""
+        keys, key = _keys(pipeline, setup), wanted.key
+        ends = {name: tuple(keys.values())[: end + 1] for end, name in enumerate(keys)}
+        return keys, {name: (key, *before) for name, before in ends.items()}
+
+    def _applied(
+        self, pipeline: Pipeline, name: str, key: Hashable, setup: Setup, frame: Frame, way: Hashable
+    ) -> Frame:
+        step = self.prepared(name, pipeline.stages[name], key, setup)
+        return self._frames.put(way, step(frame))
 
     def _read(self, source: Source, wanted: Wanted, setup: Setup) -> Frame:
         def read() -> Frame:
@@ -146,8 +193,10 @@ class Line:
         return self._frames.get((wanted.key, repr(source), setup.variance), read)
 
 
-def _applied(step: Step, frame: Frame) -> Callable[[], Frame]:
-    return lambda: step(frame)
+def _keys(pipeline: Pipeline, setup: Setup) -> dict[str, Hashable]:
+    """Return what each stage depends on."""
+    about = json.dumps(pipeline.config["source"]), setup.variance
+    return {name: (name, _state(pipeline, name), *about) for name in pipeline.stages}
 
 
 def _state(pipeline: Pipeline, name: str) -> Hashable:

@@ -4,12 +4,14 @@ GET ``/``, ``/main.js``, ``/plotly.js``, ...: the page itself.
 GET ``/api/info``: what does not change, see `info`.
 POST ``/api/view`` VIEW: numbers, text, or an error of the program with its key, see `answer.describe`.
 POST ``/api/compare`` ``{before: VIEW, after: VIEW}``: difference of the patterns, see `answer.compare`.
+With ``?quick=1`` these two, and the cake, may be previews: ``exact`` is false, or ``X-Exact`` is 0.
 GET ``/api/picture?id=&layer=&rows=a,b&columns=c,d&width=&height=&scale=&low=&high=&reasons=&before=``: PNG, see
 `picture.frame_png`; the header ``X-Range`` has the counts of the first and last colour.
 GET ``/api/cake?id=&width=&height=&scale=``: PNG; ``X-Cake`` has its axes, see `answer.describe_cake`.
-GET ``/api/pixel?id=&slow=&fast=`` and ``/api/rings?calibrant=`` or ``?through=slow,fast;...``: see `rings`.
+GET ``/api/pixel?id=&slow=&fast=`` and ``/api/rings?phase=`` or ``?through=slow,fast;...``: see `rings`.
 POST ``/api/save`` ``{view: VIEW, name, what, format, overwrite}``: see `save.save`; 409 if a file is there already.
-POST ``/api/end``: the server ends. GET ``/api/alive``: events for as long as a tab is open.
+POST ``/api/tab`` ``{tab, has_state}``: a tab comes in, see `Tabs.enter`. POST ``/api/keep`` ``{tab, view, unsaved}``.
+POST ``/api/end``: the server ends. GET ``/api/alive?tab=``: events for as long as a tab is open.
 
 An id that is not kept any more gets 410; every other refusal is ``{error: {message, key}}`` with its status.
 """
@@ -21,6 +23,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +39,10 @@ from ..model.errors import ConfigError, FrameError, choice
 from ..report.report import plotly_script
 from ..stages.integ.methods import radial_units
 from ..stages.plot.preview import COLOURS
-from . import answer, controls, picture, rings, save
-from .session import Result, Session
+from . import answer, controls, save
+from .canvas import phases, picture, rings
+from .result import Result
+from .session import Session
 from .tabs import Tabs
 from .view import COMBINE, View, checked_name, parse_view
 
@@ -68,26 +73,25 @@ def application(session: Session, tabs: Tabs) -> Starlette:
 
         return Route(path, endpoint)
 
-    def post(path: str, make: Callable[[Any], Any]) -> Route:
+    def post(path: str, make: Callable[..., Any]) -> Route:
         async def endpoint(request: Request) -> Response:
             try:
                 content = json.loads(await request.body())
             except (ValueError, RecursionError):
                 return _failed("the request is no JSON")
-            return await run_in_threadpool(_answered, lambda _: make(content), request)
+            quick = {"quick": True} if "quick" in request.query_params else {}
+            return await run_in_threadpool(_answered, lambda _: make(content, **quick), request)
 
         return Route(path, endpoint, methods=["POST"])
 
     ahead = ThreadPoolExecutor(1)  # what the page asks for first is made while the browser starts
     described = ahead.submit(info, session)
-    ahead.submit(session.result, View())
-
-    def end(content: Any) -> Response:
-        tabs.end()
-        return Json({"ended": True})
+    for work in (lambda: session.result(View()), session.preview.warm, session.warm.start):
+        ahead.submit(work)
 
     async def alive(request: Request) -> Response:
-        return StreamingResponse(_pulse(tabs), media_type="text/event-stream")
+        pulse = _pulse(session, tabs, request.query_params.get("tab", "")[:64])
+        return StreamingResponse(pulse, media_type="text/event-stream")
 
     return Starlette(
         routes=[
@@ -98,10 +102,12 @@ def application(session: Session, tabs: Tabs) -> Starlette:
             get("/api/cake", lambda request: _cake(session, request.query_params)),
             get("/api/pixel", lambda request: _pixel(session, request.query_params)),
             get("/api/rings", lambda request: _rings(session, request.query_params)),
-            post("/api/view", lambda content: _view(session, content)),
-            post("/api/compare", lambda content: _compare(session, content)),
+            post("/api/view", partial(_view, session)),
+            post("/api/compare", partial(_compare, session)),
             post("/api/save", lambda content: _save(session, content)),
-            post("/api/end", end),
+            post("/api/tab", lambda content: _enter(tabs, content)),
+            post("/api/keep", lambda content: _keep(tabs, content)),
+            post("/api/end", lambda content: _end(tabs)),
             Route("/api/alive", alive),
             Mount("/", StaticFiles(directory=PAGE)),
         ]
@@ -118,7 +124,7 @@ def info(session: Session) -> dict[str, Any]:
         "save": session.save,
         "start": session.start.overrides,
         "groups": controls.groups(session),
-        "calibrants": rings.calibrants(),
+        "phases": [*session.phases, *phases.calibrants()],
         "units": radial_units(),
         "reasons": [{"name": name, "colour": colour} for name, colour in COLOURS.items()],
         "changes": [{"name": name, "colour": colour} for name, colour in picture.CHANGES.items()],
@@ -148,9 +154,10 @@ def _failed(message: str, status: int = 400) -> Response:
     return Json({"error": {"message": message, "key": None}}, status)
 
 
-def _view(session: Session, content: Any) -> Response:
+def _view(session: Session, content: Any, quick: bool = False) -> Response:
     try:
-        return Json(answer.describe(session.result(parse_view(content)), session))
+        view = parse_view(content)
+        return Json(answer.describe(session.quick(view) if quick else session.result(view), session))
     except (ConfigError, FrameError, UsageError) as error:
         return Json({**answer.describe_error(error), **_texts(session, content)})
 
@@ -164,9 +171,9 @@ def _texts(session: Session, content: Any) -> dict[str, Any]:
         return {"command": None, "yaml": None}
 
 
-def _compare(session: Session, content: Any) -> Response:
-    parts = content if isinstance(content, Mapping) else {}
-    before, after = (session.result(parse_view(parts.get(name))) for name in ("before", "after"))
+def _compare(session: Session, content: Any, quick: bool = False) -> Response:
+    parts, made = content if isinstance(content, Mapping) else {}, session.quick if quick else session.result
+    before, after = (made(parse_view(parts.get(name))) for name in ("before", "after"))
     return Json(answer.compare(session, before, after))
 
 
@@ -177,6 +184,22 @@ def _save(session: Session, content: Any) -> Response:
     view: View = parse_view({**described, "name": name} if isinstance(described, Mapping) else described)
     what, form = str(parts.get("what")), str(parts.get("format", "npy"))
     return Json(save.save(session, view, what, form, parts.get("overwrite") is True))
+
+
+def _end(tabs: Tabs) -> Response:
+    tabs.end()
+    return Json({"ended": True})
+
+
+def _enter(tabs: Tabs, content: Any) -> Response:
+    parts = content if isinstance(content, Mapping) else {}
+    return Json(tabs.enter(parts.get("tab"), parts.get("has_state") is True))
+
+
+def _keep(tabs: Tabs, content: Any) -> Response:
+    parts = content if isinstance(content, Mapping) else {}
+    tabs.keep(parts.get("tab"), parts.get("view"), parts.get("unsaved"))
+    return Json({"kept": True})
 
 
 def _made(session: Session, identifier: str | None) -> Result:
@@ -206,12 +229,16 @@ def _picture(session: Session, query: Mapping[str, str]) -> Response:
 
 
 def _cake(session: Session, query: Mapping[str, str]) -> Response:
-    cake = picture.cake_of(session, _made(session, query.get("id")))
+    cake, exact = picture.cake_of(session, _made(session, query.get("id")), "quick" in query)
     size = int(_number(query, "width", 800)), int(_number(query, "height", 400))
     choice("scale", query.get("scale", "linear"), picture.SCALES)
     png, low, high = picture.cake_png(cake.intensity, *size, query.get("scale", "linear"))
     about = json.dumps(answer.describe_cake(cake))
-    return Response(png, media_type="image/png", headers={"X-Range": f"{low!r},{high!r}", "X-Cake": about})
+    return Response(
+        png,
+        media_type="image/png",
+        headers={"X-Range": f"{low!r},{high!r}", "X-Cake": about, "X-Exact": str(int(exact))},
+    )
 
 
 def _pixel(session: Session, query: Mapping[str, str]) -> Response:
@@ -222,7 +249,7 @@ def _pixel(session: Session, query: Mapping[str, str]) -> Response:
 
 def _rings(session: Session, query: Mapping[str, str]) -> Response:
     if "through" not in query:
-        return Json({"rings": rings.calibrant_rings(session, query.get("calibrant", ""))})
+        return Json({"rings": rings.phase_rings(session, query.get("phase", ""))})
     points = [_pair({"point": each}, "point", (0, 0)) for each in query["through"].split(";")[:MOST_POINTS]]
     return Json({"rings": rings.rings_through(session, points)})
 
@@ -249,10 +276,10 @@ def _plotly() -> Response:
     return Response(plotly_script(), media_type="text/javascript", headers={"Cache-Control": "private, max-age=3600"})
 
 
-async def _pulse(tabs: Tabs) -> AsyncIterator[str]:
-    """Say every second that the server is there, for as long as the tab listens."""
-    with tabs.one():
+async def _pulse(session: Session, tabs: Tabs, name: str) -> AsyncIterator[str]:
+    """Say every second that the server is there, and what is being prepared, for as long as the tab listens."""
+    with tabs.one(name):
         while not tabs.ended:
-            yield "data: alive\n\n"
+            yield f"data: {json.dumps(session.preparing)}\n\n"
             await asyncio.sleep(1)
         yield "event: end\ndata: ended\n\n"

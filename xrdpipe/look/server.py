@@ -19,7 +19,7 @@ from .tabs import Tabs
 HOST = "127.0.0.1"  # this computer alone
 
 
-def serve(session: Session, port: int, stay: bool, opened: Callable[[str, str], None]) -> None:
+def serve(session: Session, port: int, tabs: Tabs, opened: Callable[[str, str], None]) -> None:
     """Serve the page of a session until its last tab is closed, the page ends it, or Ctrl-C.
 
     Parameters
@@ -28,8 +28,8 @@ def serve(session: Session, port: int, stay: bool, opened: Callable[[str, str], 
         The session.
     port
         Port on this computer; 0 takes a free one.
-    stay
-        Go on without tabs.
+    tabs
+        Its tabs.
     opened
         Called once the page can be opened, with its address, and with one that is good for one visit.
 
@@ -39,7 +39,7 @@ def serve(session: Session, port: int, stay: bool, opened: Callable[[str, str], 
         The port cannot be used.
     """
     with _listening(port) as listener:
-        port, tabs = listener.getsockname()[1], Tabs(stay)
+        port = listener.getsockname()[1]
         token, ticket = (secrets.token_urlsafe(32) for _ in range(2))
         app = Guard(application(session, tabs), port, token, ticket)
         config = uvicorn.Config(

@@ -8,10 +8,11 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,81 +24,30 @@ from ..config.schema import build
 from ..config.settings import all_images, parse_settings
 from ..execution.plan import Plan, run_shape
 from ..execution.static_mask_files import with_static_masks, write_mask
-from ..geometry.geometry import shared_geometry
-from ..model.errors import ConfigError
+from ..geometry.geometry import Geometry
+from ..model.errors import ConfigError, FrameError
 from ..model.frame import Frame
 from ..model.identity import content_hash
-from ..model.record import Record, pending_record
+from ..model.record import Record
 from ..model.reference import Reference
 from ..pipeline.pipeline import Pipeline
 from ..pipeline.process import about_pattern
 from ..pipeline.recipe import setup_of
+from ..stages.integ.integ import Integ
+from ..stages.integ.sigma_clip import RobustInteg
 from ..stages.mask import Mask
 from ..stages.source import Source
 from ..stages.stage import Setup, Stage, Step
-from . import shapes
+from .canvas import shapes
 from .line import Kept, Line, Wanted
+from .preview import Preview
+from .result import Configured, Result, Used, record_of
 from .view import View
+from .warm import Warm
 from .words import GROUPS, Start, checked_values
 
 RESULTS = 8  # that pictures are made of
 MASKS = 16  # drawn masks that are kept in files
-
-
-@dataclass(frozen=True)
-class Configured:
-    """A composed configuration.
-
-    Attributes
-    ----------
-    values
-        The configuration as plain values.
-    choices
-        Group -> option.
-    pipeline
-        The checked source and stages.
-    """
-
-    values: Mapping[str, Any]
-    choices: Mapping[str, str]
-    pipeline: Pipeline
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a view shows.
-
-    Attributes
-    ----------
-    view, start
-        The view, and its command line without the drawn mask.
-    configured
-        Its configuration without the drawn mask.
-    raw
-        The frame as it was read.
-    frame
-        The frame after all stages.
-    drawn
-        The mask to save, raw orientation, uint8: what the shapes and ``mask.file`` mask; None without shapes.
-    record
-        Metrics and notes, as a run records them.
-    seconds
-        How long it took.
-    """
-
-    view: View
-    start: Start
-    configured: Configured
-    raw: Frame
-    frame: Frame
-    drawn: NDArray[np.uint8] | None
-    record: Record
-    seconds: float
-
-    @cached_property
-    def pictures(self) -> dict[str, Any]:
-        """What the pictures keep, by layer."""
-        return {}
 
 
 class Session:
@@ -110,7 +60,9 @@ class Session:
     save
         Folder into which masks and experiments go.
     stack
-        Removes temporary files at the end.
+        Ends what is under way, and removes temporary files.
+    phases
+        Files of lattice spacings, by name.
 
     Raises
     ------
@@ -118,11 +70,13 @@ class Session:
         A run would refuse the arguments, or no frame can be read.
     """
 
-    def __init__(self, start: Start, save: str, stack: ExitStack) -> None:
-        self.start, self.save, self._stack = start, save, stack
+    def __init__(
+        self, start: Start, save: str, stack: ExitStack, phases: Mapping[str, Path] = MappingProxyType({})
+    ) -> None:
+        self.start, self.save, self._stack, self.phases = start, save, stack, dict(phases)
         options = dict(zip(start.options[::2], start.options[1::2], strict=True))
         self.loader, self._config_name = Loader(options.get("--config-dir")), options.get("--config-name", "config")
-        self._lock = threading.RLock()
+        self._lock, self._one_exact = threading.RLock(), threading.RLock()
         self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xrdpipe-look-")))
         self._composed: Kept[tuple[dict[str, Any], dict[str, str]]] = Kept(64)
         self._configured: Kept[Configured] = Kept(64)
@@ -136,9 +90,11 @@ class Session:
         if shape is None:
             raise ConfigError(f"images: no frame can be read ({next(iter(unreadable.values()), 'there is none')})")
         self.shape = shape
-        self.geometry = shared_geometry(self.plan.poni, shape, shape_from, self.plan.settings.cache)
+        self.geometry = Geometry(self.plan.poni, shape, shape_from, self.plan.settings.cache, interactive=True)
         self.groups = tuple(name for name in GROUPS if name in self.plan.pipeline.stages)
-        self._line = Line(self.geometry)
+        self.warm, self.preview = Warm(self.geometry), Preview(self.geometry)
+        self._line = Line(self.geometry, self.warm)
+        stack.callback(self.warm.stop)
 
     @cached_property
     def two_theta(self) -> NDArray[np.float32]:
@@ -159,8 +115,20 @@ class Session:
 
     def prepared(self, name: str, stage: Stage, setup: Setup) -> Step:
         """Return a prepared stage that is none of the pipeline's."""
-        with self._lock:
-            return self._line.prepared(name, stage, (repr(stage), setup.variance), setup)
+        return self._line.prepared(name, stage, self._key(stage, setup), setup)
+
+    def is_prepared(self, name: str, stage: Stage, setup: Setup) -> bool:
+        """Return whether such a stage is prepared already."""
+        return self._line.has(name, self._key(stage, setup))
+
+    @staticmethod
+    def _key(stage: Stage, setup: Setup) -> tuple[str, bool]:
+        return repr(stage), setup.variance
+
+    @property
+    def preparing(self) -> list[str]:
+        """Names of the groups whose stages are being prepared."""
+        return sorted(self._line.preparing)
 
     def result(self, view: View) -> Result:
         """Return what a view shows.
@@ -170,8 +138,27 @@ class Session:
         ConfigError, FrameError, UsageError
             The settings are wrong, or the frame cannot be processed; the message is that of a run.
         """
-        with self._lock:
+        with self._one_exact:  # a preview does not wait for it
             return self._results.put(view.id, self._make(view))
+
+    def quick(self, view: View) -> Result:
+        """Return what a view shows, or a preview of its pattern if the exact one takes longer; raises as `result`."""
+        used = self._used(view)
+        pipeline, wanted = used.configured.pipeline, used.wanted
+        name = next((name for name, stage in pipeline.stages.items() if isinstance(stage, Integ)), "")
+        integ = pipeline.stages.get(name)
+        soon = not isinstance(integ, RobustInteg) and self._line.is_prepared(pipeline, name) if name else True
+        if not isinstance(integ, Integ) or soon or self._line.is_made(pipeline, wanted, name):
+            return self._results.put(view.id, self._make(view))  # without waiting for an exact one of other settings
+        clock = time.perf_counter()
+        frame = self._line.process(pipeline, wanted, before=name)
+        try:
+            frame = self.preview(integ, frame)
+        except FrameError:  # what is wrong with it is the exact one to say
+            return self.result(view)
+        record = record_of(wanted, frame)
+        result = self._result(view, used, frame, record, clock, exact=False)
+        return self._results.put(view.id, result)
 
     def made(self, identifier: str) -> Result | None:
         """Return the result of a view that was asked for not long ago."""
@@ -235,27 +222,29 @@ class Session:
             pipeline.stages[name].check(self.plan.poni, pipeline.makes)
             self._checked.add(key)
 
+    def _used(self, view: View) -> Used:
+        """Return the configuration of a view, with its drawn mask."""
+        start, wanted = self.start_of(view), self._wanted(view)
+        plain = self.configured(start)
+        if not view.shapes:
+            return Used(start, wanted, plain, plain, None)
+        drawn = self._drawn(plain, view, self._line.read(plain.pipeline, wanted))
+        return Used(start, wanted, plain, self.configured(self.with_mask(start, self._mask_file(drawn))), drawn)
+
     def _make(self, view: View) -> Result:
         clock = time.perf_counter()
-        start, wanted = self.start_of(view), self._wanted(view)
-        configured = used = self.configured(start)
-        drawn = None
-        if view.shapes:
-            drawn = self._drawn(configured, view, self._line.read(configured.pipeline, wanted))
-            used = self.configured(self.with_mask(start, self._mask_file(drawn)))
-        raw = self._line.read(used.pipeline, wanted)
-        frame = self._line.process(used.pipeline, wanted)
+        used = self._used(view)
+        frame = self._line.process(used.configured.pipeline, used.wanted)
         known = self.made(view.id)
         if known is not None and known.frame is frame:
             return known
-        record = replace(
-            pending_record(wanted.reference),
-            status="done",
-            masked_fraction=round(np.count_nonzero(frame.masked) / frame.image.size, 6),
-            notes=list(frame.info.notes),
-            **about_pattern(frame, True),
-        )
-        return Result(view, start, configured, raw, frame, drawn, record, time.perf_counter() - clock)
+        record = replace(record_of(used.wanted, frame), **about_pattern(frame, True))
+        return self._result(view, used, frame, record, clock)
+
+    def _result(self, view: View, used: Used, frame: Frame, record: Record, clock: float, exact: bool = True) -> Result:
+        raw = self._line.read(used.configured.pipeline, used.wanted)
+        seconds = time.perf_counter() - clock
+        return Result(view, used.start, used.plain, raw, frame, used.drawn, record, seconds, exact)
 
     @cached_property
     def _series(self) -> list[Reference]:

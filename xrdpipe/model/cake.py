@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .pattern import axis_text, picture, sigma_text
+
 
 @dataclass(frozen=True)
 class Cake:
@@ -37,3 +39,9 @@ class Cake:
     unit: str
     label: str = ""
     method: str = ""
+
+    def __repr__(self) -> str:
+        return f"<Cake: {len(self.azimuthal)} azimuths of {axis_text(self)}, {sigma_text(self)}>"
+
+    def _repr_png_(self) -> bytes | None:
+        return picture(self)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,8 +43,32 @@ class Pattern:
     quality: Mapping[str, float] = field(default_factory=dict)
     azimuth_range: tuple[float, float] | None = None
 
-    def _repr_png_(self) -> bytes | None:  # for notebooks
-        return None if draw is None else draw(self)
+    def __repr__(self) -> str:
+        sector = "" if self.azimuth_range is None else ", azimuth {:g} to {:g} deg".format(*self.azimuth_range)
+        return f"<Pattern: {axis_text(self)}{sector}, {sigma_text(self)}>"
+
+    def _repr_png_(self) -> bytes | None:
+        return picture(self)
 
 
-draw: Callable[[Pattern], bytes] | None = None  # renders a pattern as PNG for notebooks; the Python API sets it
+pictures: dict[str, Callable[[Any], bytes]] = {}  # class of a result -> its PNG for notebooks; the Python API fills it
+
+
+def picture(result: object) -> bytes | None:
+    """Return the PNG that shows a result in a notebook; None before the Python API is imported."""
+    draw = pictures.get(type(result).__name__)
+    return None if draw is None else draw(result)
+
+
+def axis_text(result: Any) -> str:
+    """Describe the radial axis of a pattern or cake: bins, those without a pixel, unit and range."""
+    radial, count = result.radial, len(result.radial)
+    filled = np.isfinite(np.atleast_2d(result.intensity)).any(axis=0)
+    empty = f" ({count - filled.sum()} without a pixel)" if not filled.all() else ""
+    ends = f" from {radial[0]:.4g} to {radial[-1]:.4g}" if count else ""
+    return f"{count} bins{empty}, {result.unit}{ends}"
+
+
+def sigma_text(result: Any) -> str:
+    """Say whether a pattern or cake has a sigma."""
+    return "without sigma" if result.sigma is None else "with sigma"

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from .pattern import picture
+
 STUCK, FLICKERING = np.uint16(1 << 8), np.uint16(1 << 9)  # above the bits of a frame's mask
 
 
@@ -68,3 +70,12 @@ class StaticMask:
     def counts(self) -> dict[str, int]:
         """How many pixels each reason masked; a pixel counts for its first reason."""
         return {name: int(np.count_nonzero(self.of_reason(name))) for name in REASONS}
+
+    def __repr__(self) -> str:
+        masked = f"{np.count_nonzero(self.reasons)} of {self.reasons.size} pixels masked"
+        failed = f", {len(self.failed)} more failed" if self.failed else ""
+        doubts = f"; not to be trusted: {'; '.join(self.doubts)}" if self.doubts else ""
+        return f"<StaticMask of {len(self.frames)} frames{failed}: {masked}{doubts}>"
+
+    def _repr_png_(self) -> bytes | None:
+        return picture(self)

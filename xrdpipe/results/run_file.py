@@ -78,12 +78,17 @@ def write_summary(folder: Path, records: Callable[[], Iterable[Record]]) -> None
         table = csv.writer(text, lineterminator="\n")
         table.writerow(columns)
         for record in records():
-            row = {column: getattr(record, column) for column in COLUMNS}
-            row |= {**record.columns, **record.metrics, **{_seconds(name): each for name, each in record.steps.items()}}
+            row = summary_row(record)
             table.writerow([row.get(column, "") for column in columns])
         text.detach()
 
     write_whole(folder / SUMMARY, write)
+
+
+def summary_row(record: Record) -> dict[str, Any]:
+    """Return the cells of a record in ``summary.csv``, by column."""
+    row = {column: getattr(record, column) for column in COLUMNS}
+    return {**row, **record.columns, **record.metrics, **{_seconds(name): each for name, each in record.steps.items()}}
 
 
 def _seconds(stage: str) -> str:

@@ -1,4 +1,5 @@
-"""The calibrate command: words, what is asked for, one frame, several frames, a series, and what they leave.
+"""The calibrate command: words, what is asked for, the geometry, a series, and what they leave.
 
-Imported by the entry point only, when the command is run. Begin with `command`, then read `task`.
+The entry point imports it when the command is run, and so does ``xrdpipe.calibrate``. Begin with `command`, then read
+`task` and `solve`.
 """

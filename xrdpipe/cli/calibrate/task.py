@@ -18,8 +18,8 @@ from ...calibration.parameters import Parameters
 from ...calibration.refine import NAMES, values_of
 from ...config.arguments import parse
 from ...config.loader import Loader, force_overrides, to_builtin
-from ...config.settings import Settings, all_images, parse_settings
-from ...execution.plan import geometry_file
+from ...config.settings import Settings, all_images, as_list, parse_settings
+from ...execution.plan import array_references, geometry_file
 from ...geometry.geometry import Geometry
 from ...geometry.poni import Poni
 from ...io.files import references
@@ -173,11 +173,32 @@ def make_task(words: Words, others: Sequence[str]) -> Task:
     loader = Loader(command.options.config_dir)
     chosen = [] if any(word.startswith("mask=") for word in overrides) else ["mask=none", "++mask.detector=true"]
     values = to_builtin(loader.compose([*chosen, *overrides], command.options.config_name or "config"))
+    values["images"] = all_images(values.get("images"), command.images, overrides)
+    return task_of(words, values, {})
+
+
+def task_of(words: Words, values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Task:
+    """Return what is asked for.
+
+    Parameters
+    ----------
+    words
+        What the user says besides the keys of a run.
+    values
+        Configuration of a run as plain Python; its automatic masks are off.
+    arrays
+        Frames in memory, by name: counts of shape (slow, fast).
+
+    Raises
+    ------
+    ConfigError
+        They do not fit together.
+    """
     settings, groups = parse_settings(values)
     if settings.output_dir:
         raise ConfigError(f"output_dir={settings.output_dir}: a PONI has none; say save=geometry.poni")
     pipeline = Pipeline.of(groups, _stages(groups, settings.stages))
-    images = _images(pipeline, all_images(settings.images, command.images, overrides))
+    images = _images(pipeline, as_list(settings.images), arrays)
     try:
         shape = frame_shape(images[0], pipeline.source)
     except FrameError as error:
@@ -220,11 +241,12 @@ def _stages(groups: Mapping[str, Any], order: Sequence[str]) -> list[str]:
     return chosen
 
 
-def _images(pipeline: Pipeline, given: Sequence[str]) -> list[Reference]:
-    if not given:
+def _images(pipeline: Pipeline, given: Sequence[str], arrays: Mapping[str, NDArray[Any]]) -> list[Reference]:
+    if not given and not arrays:
         raise ConfigError(f"images: missing; say which frame, as in {USAGE}")
     try:
-        return list(pipeline.source.merged(references(expand(given))))
+        files = list(references(expand(given))) if given else []
+        return list(pipeline.source.merged([*files, *array_references(arrays, files)]))
     except FrameError as error:
         raise ConfigError(str(error)) from error
 

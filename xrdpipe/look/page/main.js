@@ -12,6 +12,10 @@ import { Texts } from "./texts.js";
 const NUMBERS = { // of the pixel under the cursor
   value: "Value", subtracted: "Subtracted", q: "q (Å⁻¹)", two_theta: "2θ (°)", d: "d (Å)", azimuth: "Azimuth (°)",
 };
+const PREPARING = { // what the first view of some settings waits for
+  background: "the background", correction: "the correction", mask: "rings and arcs for the mask, once for a geometry",
+  integ: "the split pixels of the pattern", cake: "the split pixels of the cake",
+};
 const LAYERS = { frame: "frame", subtracted: "subtracted", mask: "mask", difference: "difference" };
 const OVERLAYS = { frame: "mask", subtracted: "mask", difference: "changes" }; // what is laid over a layer
 const SCALES = { linear: "linear", sqrt: "square root", log: "logarithm", percentile: "percentiles" };
@@ -19,20 +23,23 @@ const SCALES = { linear: "linear", sqrt: "square root", log: "logarithm", percen
 const info = await getJson("api/info");
 const memory = "xrdpipe look"; // of this tab alone; a reload keeps what is set and drawn
 const identity = JSON.stringify([info.title, info.start, info.frames, info.shape]);
-const view = { frame: 0, combine: info.combine[0], choices: {}, values: {}, shapes: [], ...remembered() };
+const before = remembered();
+const { tab: name, view: left } = await post("api/tab", { tab: sessionStorage.getItem(`${memory}: tab`), has_state: before !== null });
+sessionStorage.setItem(`${memory}: tab`, name);
+const view = { frame: 0, combine: info.combine[0], choices: {}, values: {}, shapes: [], ...(before?.state ?? left) };
 
 let shown = null; // {view, answer} of the last view that could be computed
 let kept = { choices: {}, values: {}, shapes: [] }; // "before"
 let compared = null; // {before: answer, difference}
-let unsaved = false; // shapes that were not saved
+let unsaved = before?.unsaved ?? left !== null; // shapes that were not saved
 let saved = {}; // {view, note} of what was saved last
 
 function remembered() {
   try {
-    const { of, state } = JSON.parse(sessionStorage.getItem(memory));
-    return of === identity ? state : {};
+    const kept = JSON.parse(sessionStorage.getItem(memory));
+    return kept.of === identity ? kept : null;
   } catch {
-    return {};
+    return null;
   }
 }
 
@@ -53,47 +60,70 @@ function stopped() {
   $("#problem").classList.add("ended");
 }
 
-const alive = new EventSource("api/alive");
+const alive = new EventSource(`api/alive?${new URLSearchParams({ tab: name })}`);
 alive.addEventListener("end", stopped);
-alive.onerror = () => get("api/info").catch(fail);
-$("#end").onclick = () => {
-  if (!unsaved || confirm("The drawn mask is not saved. End all the same?")) post("api/end", {}).then(stopped, fail);
+alive.onmessage = ({ data }) => {
+  const busy = $("#busy").textContent;
+  const [group] = JSON.parse(data).filter((each) => each in PREPARING);
+  if (group && (busy === "working …" || busy.startsWith("preparing"))) working(`preparing ${PREPARING[group]} …`);
 };
-addEventListener("beforeunload", (event) => unsaved && alive.readyState !== EventSource.CLOSED && event.preventDefault());
+alive.onerror = () => get("api/info").catch(fail);
+$("#end").onclick = () => post("api/end", {}).then(stopped, fail);
 
 // ------------------------------------------------------------------------------------------------------- the view
 
 const asking = new Latest(async () => {
   const asked = structuredClone(view);
-  const busy = setTimeout(() => {
-    $("#busy").textContent = "working …";
-    document.body.classList.add("busy");
-  }, 150);
+  const busy = setTimeout(() => working("working …"), 150);
   try {
-    const answer = await post("api/view", asked);
-    controls.fail(answer.error);
-    say($("#problem"), answer.error?.message);
-    $("#waiting").hidden = true;
-    $("#old").hidden = !answer.error || !shown;
-    document.body.classList.toggle("old", Boolean(answer.error));
-    if (!answer.error) await show(asked, answer);
-    $("#busy").textContent = answer.error ? "" : `${short(answer.seconds, 2)} s`;
+    await take(asked, await post("api/view?quick=1", asked));
   } finally {
     clearTimeout(busy);
-    document.body.classList.remove("busy");
+    if (/^(working|preparing)/.test($("#busy").textContent)) working("");
     document.body.dataset.ready = Number(document.body.dataset.ready ?? 0) + 1;
   }
 }, fail);
 
+/** The exact result of a view of which a preview is shown; dropped when something else was changed meanwhile. */
+const exactly = new Latest(async (asked) => {
+  if (!same(asked, view)) return;
+  const answer = await post("api/view", asked);
+  if (same(asked, view)) await take(asked, answer);
+}, fail);
+
+function working(text) {
+  $("#busy").textContent = text;
+  document.body.classList.toggle("busy", text.endsWith("…"));
+}
+
+async function take(asked, answer) {
+  controls.fail(answer.error);
+  say($("#problem"), answer.error?.message);
+  $("#waiting").hidden = true;
+  $("#old").hidden = !answer.error || !shown;
+  document.body.classList.toggle("old", Boolean(answer.error));
+  document.body.classList.toggle("preview", answer.exact === false);
+  if (!answer.error) await show(asked, answer);
+  if (answer.exact === false) {
+    working("preview; the exact pattern follows …");
+    exactly.ask(asked);
+  } else working(answer.error ? "" : `${short(answer.seconds, 2)} s`);
+}
+
 function changed() {
-  sessionStorage.setItem(memory, JSON.stringify({ of: identity, state: view }));
+  sessionStorage.setItem(memory, JSON.stringify({ of: identity, state: view, unsaved }));
+  keeping.ask();
   asking.ask();
 }
+
+/** The program keeps what every tab shows, so that shapes outlive the tab, and the program. */
+const keeping = new Latest(() => post("api/keep", { tab: name, view, unsaved }), fail);
 
 async function show(asked, answer) {
   shown = { view: asked, answer };
   texts.show(same(asked, saved.view) ? { ...answer, notes: [saved.note] } : answer);
   showLegend(answer);
+  showPicture();
   compared = comparing() ? await compare() : null;
   showPicture();
   drawChart();
@@ -105,10 +135,10 @@ const comparing = () => $("#compare").value !== "" || $("#layer").value === "dif
 /** The settings kept as "before", of the frame that is shown. */
 async function compare() {
   const { frame, combine } = shown.view;
-  const before = { ...kept, frame, combine };
-  const answer = await post("api/view", before);
+  const [before, quick] = [{ ...kept, frame, combine }, shown.answer.exact ? "" : "?quick=1"];
+  const answer = await post(`api/view${quick}`, before);
   if (answer.error) return { error: `Before: ${answer.error.message}` };
-  return { before: answer, difference: await post("api/compare", { before, after: shown.view }) };
+  return { before: answer, difference: await post(`api/compare${quick}`, { before, after: shown.view }) };
 }
 
 // ----------------------------------------------------------------------------------------------------- the frame
@@ -135,7 +165,7 @@ const picture = new Picture($("#canvas"), info.shape, {
   failed: fail,
 });
 
-const rings = new Rings(picture, info.calibrants, fail);
+const rings = new Rings(picture, info.phases, fail);
 const drawing = new Drawing(picture, {
   changed(shapes) {
     view.shapes = shapes;
@@ -148,6 +178,7 @@ const drawing = new Drawing(picture, {
   },
 });
 drawing.restore(view.shapes);
+say($("#back"), left && "These shapes were drawn before and not saved.");
 
 function showPicture() {
   if (!shown) return;
@@ -237,10 +268,10 @@ function drawChart() {
   const { answer } = shown;
   const over = $("#compare").value !== "" && compared;
   const { difference } = over || {};
-  showMetrics(answer, over ? over.before : null, difference?.verdict);
+  if (answer.exact) showMetrics(answer, over ? over.before : null, difference?.verdict);
   const problem = over && (over.error ?? difference?.error?.message ?? difference?.error);
   say($("#before"), problem ? `No difference: ${problem}` : "");
-  if (tab === "cake") caking.ask();
+  if (tab === "cake") caking.ask(1);
   else if (!answer.pattern) chart.empty("No pattern with these settings.");
   else {
     const log = $("#intensity").value === "log";
@@ -251,10 +282,14 @@ function drawChart() {
 }
 
 let cakePicture = "";
-const caking = new Latest(async () => {
-  const { id, cake } = shown.answer;
+const caking = new Latest(async (quick) => {
+  const { id, cake, exact } = shown.answer;
   const size = { width: Math.round($("#chart").clientWidth), height: Math.round($("#chart").clientHeight) };
-  const response = await get("api/cake", { id, ...size, scale: $("#scale").value });
+  const response = await get("api/cake", { id, ...size, scale: $("#scale").value, quick });
+  const preview = response.headers.get("X-Exact") === "0";
+  if (exact) working(preview ? "preview; the exact cake follows …" : `${short(shown.answer.seconds, 2)} s`);
+  document.body.classList.toggle("preview-cake", preview);
+  if (exact && preview) caking.ask(null); // of a preview of the whole view, another answer follows anyway
   const axes = cake ?? JSON.parse(response.headers.get("X-Cake"));
   URL.revokeObjectURL(cakePicture);
   cakePicture = URL.createObjectURL(await response.blob());
@@ -263,6 +298,7 @@ const caking = new Latest(async () => {
 
 function choose(name) {
   tab = name;
+  document.body.classList.remove("preview-cake");
   for (const button of all("[role=tab]")) button.setAttribute("aria-selected", button.id === `tab-${name}`);
   $("#chart").setAttribute("aria-labelledby", `tab-${name}`);
   for (const part of all(".of-pattern")) part.hidden = name !== "pattern";

@@ -1,6 +1,6 @@
-// Rings of a calibrant over the frame.
+// Rings of a phase over the frame.
 
-import { $, option } from "./elements.js";
+import { $, option, say } from "./elements.js";
 import { getJson } from "./requests.js";
 
 const APART = 4; // screen pixels between rings that are drawn
@@ -14,13 +14,22 @@ export class Rings {
 
   constructor(picture, names, failed) {
     this.picture = picture;
-    const select = $("#calibrant");
-    select.append(...names.map((name) => option(name)));
-    select.onchange = () => this.#load(select.value).catch(failed);
+    const [select, typed] = [$("#calibrant"), $("#phase")];
+    select.append(...names.map((name) => option(name)), option("typed", "d or cell …"));
+    const load = (phase) => this.#load(phase).catch(failed);
+    select.onchange = () => {
+      typed.hidden = select.value !== "typed";
+      load(typed.hidden ? select.value : typed.value);
+      if (!typed.hidden) typed.focus();
+    };
+    typed.onchange = () => load(typed.value);
   }
 
-  async #load(calibrant) {
-    this.#rings = calibrant ? (await getJson("api/rings", { calibrant })).rings : [];
+  async #load(phase) {
+    this.#rings = [];
+    this.picture.redraw();
+    if (phase.trim()) this.#rings = (await getJson("api/rings", { phase: phase.trim() })).rings;
+    say($("#problem"), null); // of a phase that was refused
     this.picture.redraw();
   }
 

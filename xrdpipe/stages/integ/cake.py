@@ -116,4 +116,4 @@ class Regroup(Integ):
             matrix.coefs[: matrix.starts[1]] = 0
         about = json.dumps({"method": str(method), "label": unit.label}).encode()
         arrays = {"radial": radial, "azimuthal": azimuthal, "about": np.frombuffer(about, np.uint8)}
-        return arrays | matrix._asdict() | {"norm": self._norm(integrator, shape)}
+        return arrays | matrix._asdict() | {"norm": self.pixel_norm(integrator, shape)}

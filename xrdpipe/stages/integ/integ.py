@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,6 @@ from ...geometry.cache import Arrays
 from ...geometry.geometry import Geometry
 from ...geometry.poni import Poni
 from ...model.arrays import read_only
-from ...model.cake import Cake
 from ...model.errors import ConfigError, FrameError, choice, require
 from ...model.frame import Frame
 from ...model.pattern import Pattern
@@ -30,8 +29,12 @@ from .methods import (
     radial_units,
     sector_pixels,
 )
+from .normalize import normalize
 from .quality import noise_quality, pattern_quality
 from .ring_sums import Sums, by_ring, ring_summation, scatter_summation
+
+if TYPE_CHECKING:
+    from ...numerics.sparse_matrix import Matrix
 
 SAMPLE = 1 << 15  # pixels from which the scatter in the rings is estimated
 WAYS = "say geometry.wavelength=... (m), or a unit without one, integ.unit=2th_deg"
@@ -45,7 +48,6 @@ USUAL_UNITS = {
 USUAL_METHODS = [[split, "csr", "cython"] for split in ("full", "bbox", "no")]
 MEANING |= {"numpy": "python", "ocl": "opencl", "cpu": "opencl", "gpu": "opencl"}
 ERROR_MODELS = ("poisson", "azimuthal", "hybrid")
-Result = TypeVar("Result", Pattern, Cake)
 
 
 @dataclass(frozen=True)
@@ -133,30 +135,30 @@ class Integ(Stage):
             integration_method(self.method)
         if wavelength and poni.wavelength is None:
             raise ConfigError(f"integ.unit={self.unit}: needs a wavelength, which {poni.path} does not have; {WAYS}")
-        for lookup in self._divisors().values():
+        for lookup in self.divisors().values():
             lookup.check()
 
     @property
     def needs(self) -> Needs:
         """The file of edges, the tables of monitor and exposure, and the variance for ``error_model=poisson``."""
         edges = {"edges": self.edges} if isinstance(self.edges, str) else {}
-        return Needs(edges | table_files(self._divisors()), variance=self.error_model == "poisson")
+        return Needs(edges | table_files(self.divisors()), variance=self.error_model == "poisson")
 
-    def _divisors(self) -> dict[str, ScalarLookup]:
+    def divisors(self) -> dict[str, ScalarLookup]:
         """Return the lookups of the numbers by which the pattern is divided, by name."""
         sources = {"monitor": self.monitor, "exposure": self.exposure}
         return {key: ScalarLookup(f"integ.{key}", where) for key, where in sources.items() if where is not None}
 
     def prepare(self, setup: Setup) -> Step:
         """Make or load the matrix of the integration and return the step that applies it."""
-        return normalize(self._integrator(setup), self._divisors())
+        return normalize(self._integrator(setup), self.divisors())
 
     def _integrator(self, setup: Setup) -> Step:
         from ...numerics.pattern_error import pattern_error
 
         geometry = setup.geometry
         stride = -(-geometry.shape[0] * geometry.shape[1] // SAMPLE) | 1  # odd: the sampled runs reach all columns
-        if self.error_model is None and not self._corrects and setup.device is None:
+        if self.error_model is None and not self.corrects and setup.device is None:
             make = lambda: by_ring(self._make_arrays(geometry), geometry, stride)  # noqa: E731
             cached = geometry.cached("pattern_by_ring", self._settings(), make)
         else:
@@ -246,44 +248,59 @@ class Integ(Stage):
         # One integration by pyFAI checks the settings and makes the axis and the matrix. For methods with a sparse
         # matrix, this matrix is pyFAI's, pixel by pixel.
         from ...numerics.pattern_error import sample_bins
-        from ...numerics.sparse_matrix import Matrix, matrix_on_edges
 
         unit, method, edges = radial_unit(self.unit), integration_method(self.method), self.bin_edges()
         self._check_range(geometry, unit)
-        integrator, shape = geometry.integrator, geometry.shape
         sparse = method.algo_is_sparse and method.impl_lower == "cython"
         used = (method.split_lower, "csr", "cython") if sparse else method
-        npt = self.npt if edges is None else 1
-        result = integrator.integrate1d(np.ones(shape, np.float32), npt, **self._keywords(used))
+        kind: dict[str, Any] = {"unit": self.unit, "method": str(used)}
+        integrator, shape = geometry.shared("integrator", kind, lambda: geometry.integrator), geometry.shape
+        bins = kind | {"npt": self.npt, "radial_range": self.radial_range, "edges": edges is None or edges.tolist()}
+        radial, matrix = geometry.shared("matrix", bins, lambda: self._axis_and_matrix(geometry, integrator, used))
+        about = {"method": str(method), "label": unit.label}
+        arrays: dict[str, NDArray[Any]] = {
+            "radial": radial,
+            "about": np.frombuffer(json.dumps(about).encode(), np.uint8),
+        }
+        if matrix is None:
+            return arrays
+        if self.azimuth_range is not None:
+            matrix = matrix.sectors(sector_pixels(geometry, method, self.azimuth_range)[np.newaxis], radial.size)
+        norm = self.pixel_norm(integrator, shape)
+        azimuth = lambda: geometry.integrator.center_array(shape, unit="chi_rad", scale=False).ravel()  # noqa: E731
+        chi = geometry.shared("chi", {}, azimuth)
+        return arrays | matrix._asdict() | {"norm": norm} | sample_bins(matrix, norm, radial.size, chi)
+
+    def _axis_and_matrix(
+        self, geometry: Geometry, integrator: Any, method: Any
+    ) -> tuple[NDArray[np.float64], Matrix | None]:
+        """Return the radial axis and the matrix, which depend on no correction; no matrix if the method has none."""
+        from ...numerics.sparse_matrix import Matrix, matrix_on_edges
+
+        unit, edges, shape = radial_unit(self.unit), self.bin_edges(), geometry.shape
+        keys = self._keywords(method) | {"correctSolidAngle": False, "polarization_factor": None}
+        result = integrator.integrate1d(np.ones(shape, np.float32), self.npt if edges is None else 1, **keys)
         radial = np.asarray(result.radial, float) if edges is None else (edges[1:] + edges[:-1]) / 2
         if not np.isfinite(result.radial).all():
             raise ConfigError(f"integ.unit={self.unit}: infinite somewhere on the detector; give integ.radial_range")
-        about = {"method": str(method), "label": unit.label}
-        arrays = {"radial": radial, "about": np.frombuffer(json.dumps(about).encode(), np.uint8)}
-        if not sparse:
+        if not isinstance(method, tuple):
             require(edges is None, "integ.edges", self.edges, "for sparse methods, such as [full,csr,cython], alone")
-            return arrays
+            return radial, None
         if edges is not None:
-            matrix = matrix_on_edges(geometry.integrator, shape, unit, method.split_lower, edges)
-        else:
-            matrix = Matrix.of(integrator.engines[result.method].engine, shape[0] * shape[1], self.npt)
-        if self.azimuth_range is not None:
-            matrix = matrix.sectors(sector_pixels(geometry, method, self.azimuth_range)[np.newaxis], radial.size)
-        norm = self._norm(integrator, shape)
-        chi = geometry.integrator.center_array(shape, unit="chi_rad", scale=False).ravel()
-        return arrays | matrix._asdict() | {"norm": norm} | sample_bins(matrix, norm, radial.size, chi)
+            return radial, matrix_on_edges(geometry.integrator, shape, unit, method[0], edges)
+        return radial, Matrix.of(integrator.engines[result.method].engine, shape[0] * shape[1], self.npt)
 
-    def _norm(self, integrator: Any, shape: tuple[int, int]) -> NDArray[np.float32]:
+    def pixel_norm(self, integrator: Any, shape: tuple[int, int]) -> NDArray[np.float32]:
         """Return solid angle times polarization of every pixel, flat; empty if neither is corrected."""
         norm = np.ones(shape)
         if self.correctSolidAngle:
             norm *= integrator.solidAngleArray(shape)
         if self.polarization_factor is not None:
             norm *= integrator.polarization(shape, self.polarization_factor)
-        return norm.astype(np.float32).ravel() if self._corrects else np.empty(0, np.float32)
+        return norm.astype(np.float32).ravel() if self.corrects else np.empty(0, np.float32)
 
     @property
-    def _corrects(self) -> bool:
+    def corrects(self) -> bool:
         """Whether solid angle or polarization is corrected."""
         return self.correctSolidAngle or self.polarization_factor is not None
 
@@ -358,36 +375,3 @@ class Integ(Stage):
                     f"integ.{key}={getattr(self, key)}: outside the detector, which sees {first:.4g} to "
                     f"{last:.4g} {self.unit}"
                 )
-
-
-def normalize(integrate: Step, divisors: Mapping[str, ScalarLookup]) -> Step:
-    """Return a step that integrates, then divides intensity and sigma by numbers of the frame.
-
-    Parameters
-    ----------
-    integrate
-        The step that integrates.
-    divisors
-        Lookups of the numbers, by name. The step raises FrameError for a frame that lacks one of them.
-    """
-    if not divisors:
-        return integrate
-
-    def divide(frame: Frame) -> Frame:
-        factors = {name: lookup.of(frame) for name, lookup in divisors.items()}
-        factor = float(np.prod(list(factors.values())))
-        frame = integrate(frame)
-        pattern, sectors, cake = frame.results.pattern, frame.results.sectors, frame.results.cake
-        divided = frame.with_results(
-            pattern=None if pattern is None else _divided(pattern, factor),
-            sectors={name: _divided(sector, factor) for name, sector in sectors.items()},
-            cake=None if cake is None else _divided(cake, factor),
-        )
-        return divided.with_info(factors={**frame.info.factors, **factors})
-
-    return divide
-
-
-def _divided(result: Result, factor: float) -> Result:
-    sigma = None if result.sigma is None else result.sigma / factor
-    return replace(result, intensity=result.intensity / factor, sigma=sigma)

@@ -1,4 +1,4 @@
-"""Rings of a calibrant over a frame, and what the geometry says of one pixel."""
+"""Rings of a phase over a frame, and what the geometry says of one pixel."""
 
 from __future__ import annotations
 
@@ -9,24 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..calibration.others import lattice_spacings
-from ..model.errors import ConfigError, nearest
-from .session import Result, Session
+from ...model.errors import ConfigError
+from ..result import Result
+from ..session import Session
+from .phases import reflections
 from .shapes import angle_at
 
 SIDE = 400  # nodes of the grid on which rings are drawn, of the longer side
 MOST = 60  # rings
 
 
-def calibrants() -> list[str]:
-    """Return the names of the calibrants that pyFAI knows."""
-    from pyFAI.calibrant import names
-
-    return sorted(names(), key=str.lower)
-
-
-def calibrant_rings(session: Session, name: str) -> list[dict[str, Any]]:
-    """Return the rings of a calibrant that are on the frame.
+def phase_rings(session: Session, phase: str) -> list[dict[str, Any]]:
+    """Return the rings of a phase that are on the frame, see `phases.reflections`.
 
     Returns
     -------
@@ -36,19 +30,16 @@ def calibrant_rings(session: Session, name: str) -> list[dict[str, Any]]:
     Raises
     ------
     ConfigError
-        There is no such calibrant, or the geometry has no wavelength.
+        There is no such phase, or the geometry has no wavelength.
     """
-    from pyFAI.calibrant import CALIBRANT_FACTORY
-
-    if name not in calibrants():
-        raise ConfigError(f"calibrant={name}: pyFAI has no such calibrant; {nearest(name, calibrants())}")
     wavelength = session.plan.poni.wavelength
     if wavelength is None:
-        raise ConfigError(f"calibrant={name}: rings need a wavelength, which {session.plan.poni.path} does not have")
-    lines_at = _contours(session.two_theta)
+        raise ConfigError(f"phase={phase}: rings need a wavelength, which {session.plan.poni.path} does not have")
     first, last = float(session.two_theta.min()), float(session.two_theta.max())
+    least = wavelength * 1e10 / 2 / math.sin(last / 2)
+    lines_at = _contours(session.two_theta)
     found: list[dict[str, Any]] = []
-    for spacing, indices in _reflections(CALIBRANT_FACTORY(name)):
+    for spacing, indices in reflections(phase, session.phases, least):
         sine = wavelength * 1e10 / 2 / spacing
         two_theta = 2 * math.asin(sine) if sine < 1 else math.inf
         if first <= two_theta <= last and len(found) < MOST:
@@ -57,18 +48,8 @@ def calibrant_rings(session: Session, name: str) -> list[dict[str, Any]]:
     return found
 
 
-def _reflections(calibrant: Any) -> list[tuple[float, list[int] | None]]:
-    """Return lattice spacing (angstrom) and Miller indices, if known, of the rings of a calibrant, inner ones first."""
-    spacings = lattice_spacings(calibrant).tolist()  # which also reads the file
-    known = getattr(getattr(calibrant, "config", None), "reflections", None) or ()
-    indices = [[int(index) for index in each.hkl or ()] or None for each in known]
-    if len(indices) != len(spacings):
-        indices = [None] * len(spacings)
-    return sorted(zip(spacings, indices, strict=True), key=lambda each: -each[0])
-
-
 def rings_through(session: Session, points: list[tuple[float, float]]) -> list[dict[str, Any]]:
-    """Return the lines of constant 2theta through some points (slow, fast), as `calibrant_rings` does."""
+    """Return the lines of constant 2theta through some points (slow, fast), as `phase_rings` does."""
     lines_at = _contours(session.two_theta)
     wavelength, found = session.plan.poni.wavelength, []
     for point in points:
@@ -111,7 +92,7 @@ def describe_pixel(session: Session, result: Result, slow: float, fast: float) -
         ``value`` (as read) and ``subtracted`` (after all stages), counts; ``q`` (1/angstrom), ``two_theta`` and
         ``azimuth`` (degrees), ``d`` (angstrom) at the very position; ``masked``: the reasons of its pixel.
     """
-    from ..numerics.metrics import REASONS
+    from ...numerics.metrics import REASONS
 
     if not (math.isfinite(slow) and math.isfinite(fast)):
         raise ConfigError(f"slow={slow}, fast={fast}: numbers expected")

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..model.cake import Cake
-from ..model.errors import ConfigError, choice, require
-from ..numerics.compiled import compiled
-from ..pipeline.recipe import setup_of
-from ..stages.integ.cake import Regroup
-from ..stages.integ.integ import Integ
-from ..stages.plot.png import encode_indexed_png
-from ..stages.plot.preview import COLOURS
-from .session import Result, Session
+from ...model.cake import Cake
+from ...model.errors import ConfigError, choice, require
+from ...numerics.compiled import compiled
+from ...pipeline.recipe import setup_of
+from ...stages.integ.cake import Regroup
+from ...stages.integ.integ import Integ
+from ...stages.plot.png import encode_indexed_png
+from ...stages.plot.preview import COLOURS
+from ..result import Result
+from ..session import Session
 
 MASKS = ("mask", "changes")  # layers of masked pixels alone
 LAYERS = ("frame", "subtracted", "difference", *MASKS)
@@ -134,8 +135,17 @@ def _changes(result: Result, before: Result | None) -> NDArray[np.uint8]:
     return changes
 
 
-def cake_of(session: Session, result: Result) -> Cake:
-    """Return the cake of a view; made on demand with the settings of the integration and the bins of ``integ=cake``.
+def cake_of(session: Session, result: Result, quick: bool = False) -> tuple[Cake, bool]:
+    """Return the cake of a view, and whether it is exact.
+
+    It is made on demand with the settings of the integration and the bins of ``integ=cake``.
+
+    Parameters
+    ----------
+    session, result
+        The view.
+    quick
+        Return a preview if the exact one takes longer.
 
     Raises
     ------
@@ -144,17 +154,19 @@ def cake_of(session: Session, result: Result) -> Cake:
     """
     made = result.frame.results.cake or result.pictures.get("cake")
     if isinstance(made, Cake):
-        return made
+        return made, result.exact or "cake" in result.pictures
     stages = result.configured.pipeline.stages.values()
     integ = next((stage for stage in stages if isinstance(stage, Integ)), None)
     if integ is None:
         raise ConfigError("stages: there is no integ stage, so there is no cake")
     regroup = Regroup(**{key: getattr(integ, key) for key in TAKEN})
-    step = session.prepared("cake", regroup, setup_of(result.configured.pipeline, session.geometry))
-    cake = step(result.frame).results.cake
+    setup = setup_of(result.configured.pipeline, session.geometry)
+    if quick and not session.is_prepared("cake", regroup, setup):
+        return session.preview.cake(regroup, result.frame), False
+    cake = session.prepared("cake", regroup, setup)(result.frame).results.cake
     assert cake is not None
     result.pictures["cake"] = cake
-    return cake
+    return cake, True
 
 
 def cake_png(intensity: NDArray[np.float64], width: int, height: int, scale: str) -> tuple[bytes, float, float]:

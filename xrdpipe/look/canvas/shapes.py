@@ -8,8 +8,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ..model.arrays import Image
-from .view import Shape
+from ...model.arrays import Image
+from ..view import Shape
 
 Bools = NDArray[np.bool_]
 Area = tuple[slice, slice]

@@ -1,4 +1,4 @@
-"""The Python interface of the pipeline, which mirrors the command line."""
+"""Frames to patterns, and the static mask of a series, from Python."""
 
 from __future__ import annotations
 
@@ -6,30 +6,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .model import pattern as _pattern
-from .model.errors import ConfigError
+from ..model.errors import ConfigError
+from . import without_log_output
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .execution.result import Run
-    from .model.static_mask import StaticMask
+    from ..execution.result import Run
+    from ..model.static_mask import StaticMask
 
 
 _DEFAULT = object()
 
 
-def _draw(pattern: _pattern.Pattern) -> bytes:
-    from .stages.plot.figures import pattern_png
-
-    return pattern_png(pattern)
-
-
-_pattern.draw = _draw  # shows patterns in notebooks
-
-
+@without_log_output()
 def integrate(
-    poni: str | Path,
+    poni: str | Path | None = None,
     *images: str | Path | Mapping[str, NDArray[Any]],
     output_dir: str | Path | object | None = _DEFAULT,
     overrides: Sequence[str] = (),
@@ -42,7 +34,7 @@ def integrate(
     Parameters
     ----------
     poni
-        Path of the geometry file.
+        Path of the geometry file. None for ``source="demo"``, which makes its own.
     *images
         Paths, globs, ``@lists``, or mappings of names to arrays of counts, shape (slow, fast).
     output_dir
@@ -65,13 +57,14 @@ def integrate(
     ConfigError
         The configuration is invalid, as on the command line. It is a ValueError.
     """
-    from .execution.run import run
+    from ..execution.run import run
 
-    composed, chosen, arrays = _configuration(poni, images, groups, overrides, config_dir)
+    composed, chosen, arrays = configuration(poni, images, groups, overrides, config_dir)
     composed |= {"quiet": quiet, **_expanded(poni, output_dir)}
     return run(composed, [*chosen, *overrides], arrays=arrays, write=output_dir is not None, keep=True)
 
 
+@without_log_output()
 def static_mask(
     poni: str | Path,
     *images: str | Path | Mapping[str, NDArray[Any]],
@@ -97,18 +90,18 @@ def static_mask(
     ConfigError
         The command line would refuse this too. It is a ValueError.
     """
-    from .execution.plan import Plan
-    from .execution.progress import Progress
-    from .execution.static_mask import make_static_mask
+    from ..execution.plan import Plan
+    from ..execution.progress import Progress
+    from ..execution.static_mask import make_static_mask
 
-    values, _, arrays = _configuration(poni, images, {"mask": "series", **groups}, overrides, config_dir)
+    values, _, arrays = configuration(poni, images, {"mask": "series", **groups}, overrides, config_dir)
     plan = Plan.of({**values, "quiet": quiet}, arrays, False, {})
     with Progress(len(plan.images), quiet) as progress:
         return make_static_mask(plan, progress)
 
 
-def _configuration(
-    poni: str | Path,
+def configuration(
+    poni: str | Path | None,
     images: Sequence[str | Path | Mapping[str, NDArray[Any]]],
     groups: Mapping[str, Any],
     overrides: Sequence[str],
@@ -122,11 +115,11 @@ def _configuration(
     return composed, chosen, arrays
 
 
-def _expanded(poni: str | Path, output_dir: str | Path | object | None) -> dict[str, str]:
-    from .io.paths import expand_user
+def _expanded(poni: str | Path | None, output_dir: str | Path | object | None) -> dict[str, str]:
+    from ..io.paths import expand_user
 
-    paths = {"poni": poni} if output_dir in (None, _DEFAULT) else {"poni": poni, "output_dir": output_dir}
-    return {key: expand_user(str(path)) for key, path in paths.items()}
+    paths = {"poni": poni, "output_dir": None if output_dir is _DEFAULT else output_dir}
+    return {key: expand_user(str(path)) for key, path in paths.items() if path is not None}
 
 
 def _named_arrays(mappings: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
@@ -140,9 +133,9 @@ def _composed(
     groups: Mapping[str, Any], overrides: Sequence[str], config_dir: str | Path | None
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the configuration with a list of images, and the options that the groups choose."""
-    from .config import arguments
-    from .config.loader import Loader, force_overrides, to_builtin
-    from .config.settings import as_list, expand_paths, merge
+    from ..config import arguments
+    from ..config.loader import Loader, force_overrides, to_builtin
+    from ..config.settings import as_list, expand_paths, merge
 
     chosen, values = [], {}
     for group, value in groups.items():

@@ -1,0 +1,50 @@
+"""Division of the results of an integration by monitor and exposure time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+
+from ...model.cake import Cake
+from ...model.frame import Frame
+from ...model.pattern import Pattern
+from ..scalar_lookup import ScalarLookup
+from ..stage import Step
+
+Result = TypeVar("Result", Pattern, Cake)
+
+
+def normalize(integrate: Step, divisors: Mapping[str, ScalarLookup]) -> Step:
+    """Return a step that integrates, then divides intensity and sigma by numbers of the frame.
+
+    Parameters
+    ----------
+    integrate
+        The step that integrates.
+    divisors
+        Lookups of the numbers, by name. The step raises FrameError for a frame that lacks one of them.
+    """
+    if not divisors:
+        return integrate
+
+    def divide(frame: Frame) -> Frame:
+        factors = {name: lookup.of(frame) for name, lookup in divisors.items()}
+        factor = float(np.prod(list(factors.values())))
+        frame = integrate(frame)
+        pattern, sectors, cake = frame.results.pattern, frame.results.sectors, frame.results.cake
+        divided = frame.with_results(
+            pattern=None if pattern is None else _divided(pattern, factor),
+            sectors={name: _divided(sector, factor) for name, sector in sectors.items()},
+            cake=None if cake is None else _divided(cake, factor),
+        )
+        return divided.with_info(factors={**frame.info.factors, **factors})
+
+    return divide
+
+
+def _divided(result: Result, factor: float) -> Result:
+    sigma = None if result.sigma is None else result.sigma / factor
+    return replace(result, intensity=result.intensity / factor, sigma=sigma)
