@@ -1,4 +1,4 @@
-"""Sessions of nox: the tests with the newest and the lowest versions of the libraries, lint, packages.
+"""Sessions of nox: the tests with the newest and the lowest versions of the libraries, lint, packages, the site.
 
 `nox --list` names them; `.github/workflows` runs the same sessions.
 """
