@@ -16,6 +16,7 @@ exclude_patterns = ["_build", "_generated", "README.md", "**.ipynb_checkpoints"]
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]
 myst_heading_anchors = 4
 nb_execution_mode = "off"  # the notebooks are executed by their test
+suppress_warnings = ["misc.highlighting_failure"]  # lines with ! in notebooks are not Python
 highlight_language = "text"
 default_role = "literal"
 autodoc_member_order = "bysource"

@@ -21,14 +21,13 @@ import xrdpipe
 from xrdpipe.cli.help import help_text
 
 PLACE = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
-NOT_IN_ALL = ("execution.result.Run", "model.cake.Cake", "model.static_mask.StaticMask")  # what the functions return
 
 
 def api() -> str:
     """Return directives for everything that ``xrdpipe`` offers."""
     names = [f"xrdpipe.{name}" for name in xrdpipe.__all__ if not name.startswith("_")]
     parts = {"Functions": [], "Classes": []}
-    for name in [*names, *(f"xrdpipe.{name}" for name in NOT_IN_ALL)]:
+    for name in names:
         kind = "class" if name.rpartition(".")[2][0].isupper() else "function"
         options = "\n   :members:\n   :show-inheritance:" if kind == "class" else ""
         parts["Classes" if options else "Functions"].append(f".. auto{kind}:: {name}{options}")
