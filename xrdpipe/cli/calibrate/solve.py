@@ -24,7 +24,7 @@ from ...model.reference import Reference
 from ...report.calibration import CalibratedFrame
 from ...report.calibration_figures import Drawn
 from .start import calibrant_at, poni_text
-from .task import Counts, Task
+from .task import Counts, Task, known_wavelength
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,10 @@ def _within_bounds(task: Task, counts: Counts, alone: Calibrated) -> Together:
 
 
 def _solve_together(task: Task, paths: Sequence[Path]) -> Solution:
+    try:
+        task = known_wavelength(task)
+    except FrameError as error:
+        raise FrameError(f"{task.images[0].location}: {error}") from error
     views, alone = [], []
     with Progress(len(task.images), task.settings.quiet) as progress:
         for number, image in enumerate(task.images):
