@@ -16,7 +16,7 @@ from .control_points import ControlPoints, control_points
 from .decision import LOOSE, SMALL
 from .others import lattice_spacings
 from .parameters import Parameters, covariance
-from .refine import NAMES, cone_of, geometry_at, near_their_rings
+from .refine import NAMES, cone_of, geometry_at, near_their_rings, weighted_rms
 from .ridges import find_ridges, good_pixels, scatter_of
 from .search import CERTAIN, search
 
@@ -80,8 +80,8 @@ class Together:
 
     @property
     def rms(self) -> float:
-        """Root mean square of all residuals, pixels."""
-        return float(np.sqrt(np.mean(np.concatenate(self.residuals) ** 2)))
+        """Root mean square of all residuals, see `weighted_rms`."""
+        return weighted_rms(np.concatenate(self.residuals), np.concatenate([each.points.sigma for each in self.views]))
 
 
 def values_of_frame(values: Mapping[str, float], shift: float, wavelength: float | None) -> dict[str, float]:

@@ -14,7 +14,7 @@ from ...calibration.cone import ring_angles
 from ...calibration.control_points import ControlPoints
 from ...calibration.others import lattice_spacings
 from ...calibration.parameters import Parameters
-from ...calibration.refine import geometry_at, values_of
+from ...calibration.refine import geometry_at, values_of, weighted_rms
 from ...calibration.several import AXIS, Together, View, calibrate_together, calibrate_within, values_of_frame
 from ...execution.progress import Progress
 from ...geometry.geometry import Geometry
@@ -56,8 +56,8 @@ class Found:
 
     @property
     def rms(self) -> float:
-        """Root mean square of the residuals, pixels."""
-        return float(np.sqrt(np.mean(self.residuals**2)))
+        """Root mean square of the residuals, see `weighted_rms`."""
+        return weighted_rms(self.residuals, self.points.sigma)
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ class Solution:
 
     @property
     def rms(self) -> float:
-        """Root mean square of all residuals, pixels."""
-        return float(np.sqrt(np.mean(self.residuals**2)))
+        """Root mean square of all residuals, see `weighted_rms`."""
+        return weighted_rms(self.residuals, np.concatenate([each.points.sigma for each in self.found]))
 
 
 def poni_paths(task: Task, save: Path) -> list[Path]:
