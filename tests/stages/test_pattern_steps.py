@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -239,6 +241,24 @@ def test_found_regions_are_those_of_the_most_prominent_peaks_and_do_not_overlap(
 
 # ------------------------------------------------------------------------------------------------------------- in a run
 
+
+@pytest.mark.slow
+def test_where_no_step_is_set_the_stage_is_not_even_imported_and_else_it_is() -> None:
+    lines = [
+        "import sys",
+        "from xrdpipe.config.loader import Loader, to_builtin",
+        "from xrdpipe.pipeline.pipeline import Pipeline",
+        "values = to_builtin(Loader().compose(sys.argv[1:]))",
+        "Pipeline.of(values, values['stages'])",
+        "print('xrdpipe.stages.pattern' in sys.modules)",
+    ]
+    for words, imported in (([], "False"), (["pattern.rebin.step=0.1"], "True")):
+        done = subprocess.run(
+            [sys.executable, "-c", "; ".join(lines), *words], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.strip() == imported
+
+
 WORDS = (P, *FAST[:1], "report=false", "mask=none", "integ.npt=120", "integ.error_model=poisson")
 PEAKS = (
     "pattern.rebin.step=0.1",
@@ -265,7 +285,7 @@ def test_patterns_are_the_same_bytes_as_ever_where_no_step_is_set(here: Path) ->
     without = "stages=[background,correction,mask,integ,plot,output]"
     assert call(*WORDS, "data/ni_1.tiff", without, "output_dir=without").status == 0
     assert results(here / "default") == results(here / "without")
-    assert "pattern" not in (here / "default" / "ni_1.chi").read_text()
+    assert '"pattern"' not in (here / "default" / "ni_1.chi").read_text()
 
 
 @pytest.mark.slow
@@ -293,6 +313,7 @@ def test_a_run_leaves_patterns_backgrounds_a_table_and_a_figure_the_same_for_any
     assert '"normalization"' not in (here / "one" / "backgrounds" / "ni_1.chi").read_text()
 
 
+@pytest.mark.slow
 def test_a_peak_that_moves_keeps_its_number(here: Path, data: Path) -> None:
     rings = np.hypot(*np.indices((120, 100)) - np.array([59.98, 48.8])[:, None, None])
     for number in range(4):
@@ -339,6 +360,7 @@ def test_a_new_unit_is_that_of_the_file_formats(here: Path) -> None:
     assert np.allclose(np.diff(pattern.radial), 0.5, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_sectors_are_treated_as_the_pattern_is(here: Path) -> None:
     words = ("integ=sectors", "integ.sectors=[[-90,90]]", "integ.error_model=poisson", *PEAKS)
     told = call(*WORDS, *words, "data/ni_1.tiff", "output_dir=out")

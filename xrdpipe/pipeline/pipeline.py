@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..config.described import is_shipped_default
 from ..config.schema import build
 from ..config.targets import recorded_values
 from ..geometry.poni import Poni
@@ -20,6 +21,7 @@ from ..stages.collector import Collector
 from ..stages.source import Source
 from ..stages.stage import Makes, Stage
 
+OPTIONAL = "pattern"  # by default this stage does nothing; then not even its module is imported
 PLOT = "plot"  # this group changes no numbers, so its values are not part of the identity of a result
 
 
@@ -62,7 +64,8 @@ class Pipeline:
             if name not in groups or name == "source":
                 raise ConfigError(f"stages: there is no stage {name!r}; choose from {', '.join(groups)}")
         source = build(config["source"], "source", Source)
-        stages = {name: stage for name in order if (stage := build(config[name], name)).active}
+        wanted = [name for name in order if name != OPTIONAL or not is_shipped_default(name, config[name])]
+        stages = {name: stage for name in wanted if (stage := build(config[name], name)).active}
         built = {"source": source, **stages}
         return cls(
             source,
