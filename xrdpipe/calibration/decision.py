@@ -33,7 +33,7 @@ LOOSE = 0.01  # relative error of distance or wavelength that is too large
 SHORT = 100  # pixels on and beside a ring without which nothing is said about it
 NEAR, BASE, APART = 1.5, 4.0, 6.0  # pixels: the ring itself, and where its surroundings begin and end
 ALONE = 8.0  # pixels to the next ring without which nothing is said about one
-FAINT = 0.05  # of the median of the rings that are seen: a ring that is weaker is not there
+FAINT = 0.1  # of the median of the rings that are seen: a ring that is weaker is not there
 BESIDE = 4.0  # pixels from all rings of the calibrant, from which on a point may lie on another ring
 CROWD, CROWDED = 0.04, 3.0  # of all points, and times the points around it: what lies on one other ring
 
