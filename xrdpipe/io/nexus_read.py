@@ -116,7 +116,8 @@ class Stored:
         """Return ``I`` or ``I_errors`` of the frames in some rows, (rows, ...); fewer where the file ends too early."""
         if self.offsets[column] < 0:
             with _opened(self.path) as grown:
-                chunked: Floats = grown["entry/data"][column][list(places)]
+                chosen, order = np.unique(np.asarray(places, np.intp), return_inverse=True)
+                chunked: Floats = grown["entry/data"][column][chosen][order]
             return chunked
         shape, parts = self.data.intensity.shape, []
         size = 8 * int(np.prod(shape))
