@@ -3,7 +3,7 @@
 Every frame has a place in the file from the start, and is written there; the structure does not change while the file
 grows. So other programs can open it at any time, also after a crash. Frames that are missing are NaN, and "waiting" in
 ``entry/frames/status``. At the end of the run, the file is rewritten atomically with all that is known then.
-`nexus_live` has the files of runs whose frames are not known when they start.
+`live.nexus` has the files of runs whose frames are not known when they start.
 """
 
 from __future__ import annotations

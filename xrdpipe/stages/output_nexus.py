@@ -82,7 +82,7 @@ class NexusFiles(Collector):
         titles = {part: f"{stack}_{part}" if part else stack for part in self._series.parts}
         if not self._series.grows:
             return {part: NexusFile(self._series, title, names) for part, title in titles.items()}
-        from ..io.nexus_live import LiveNexusFile
+        from ..io.live.nexus import LiveNexusFile
 
         return {part: LiveNexusFile(self._series, title) for part, title in titles.items()}
 

@@ -2,7 +2,7 @@
 
 SWMR (single writer, multiple readers) is HDF5's mode in which other processes read a file while rows are appended:
 ``h5py.File(path, "r", swmr=True)``, then ``refresh()`` of a dataset. When the run ends, the file becomes an ordinary one
-of `nexus`, with its rows in the order of the images.
+of `io.nexus`, with its rows in the order of the images.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..model.cake import Cake
-from ..model.errors import FrameError
-from ..model.pattern import Pattern
-from ..model.series import Series
-from .nexus import LONGEST, NexusFile
-from .nexus_read import Data, _utf8
+from ...model.cake import Cake
+from ...model.errors import FrameError
+from ...model.pattern import Pattern
+from ...model.series import Series
+from ..nexus import LONGEST, NexusFile
+from ..nexus_read import Data, _utf8
 
 if TYPE_CHECKING:
-    from ..model.record import Record
+    from ...model.record import Record
 
 COLUMNS = ("name", "I", "I_errors", "image_hash", "pattern_hash")
 
