@@ -1,8 +1,8 @@
 """NeXus files of a run whose frames arrive while it goes on: HDF5 that grows in SWMR mode.
 
 SWMR (single writer, multiple readers) is HDF5's mode in which other processes read a file while rows are appended:
-``h5py.File(path, "r", swmr=True)``, then ``refresh()`` of a dataset. When the run ends, the file becomes an ordinary one
-of `io.nexus`, with its rows in the order of the images.
+``h5py.File(path, "r", swmr=True)``, then ``refresh()`` of a dataset. When the run ends, the file becomes an ordinary
+one of `io.nexus`, with its rows in the order of the images.
 """
 
 from __future__ import annotations

@@ -69,10 +69,7 @@ class Message:
         kind = values.get("type")
         if kind not in ("start", "image", "end"):
             raise MessageError(f"type {str(kind)[:20]!r}; start, image or end expected")
-        unique = values.get("series_unique_id")
-        is_name = isinstance(unique, str) and 0 < len(unique) <= 64 and unique.isascii()
-        is_name = is_name and unique.replace("_", "").replace("-", "").isalnum()
-        return cls(kind, _number(values, "series_id"), unique if is_name else "", values)
+        return cls(kind, _number(values, "series_id"), _file_name(values.get("series_unique_id")), values)
 
     @property
     def image(self) -> int:
@@ -102,6 +99,13 @@ class Message:
             there = ", ".join(str(each)[:30] for each in list(channels)[:4])
             raise MessageError(f"{key} has no channel {channel!r}; there is {there}")
         return _array(channels[name])
+
+
+def _file_name(value: Any) -> str:
+    """Return a text that may be a part of a file's name, empty for another one."""
+    if not isinstance(value, str) or not value.isascii() or len(value) > 64:
+        return ""
+    return value if value.replace("_", "").replace("-", "").isalnum() else ""
 
 
 def _number(values: Mapping[str, Any], key: str) -> int:
