@@ -33,7 +33,8 @@ def detector(folder: Path, *words: str) -> Iterator[str]:
     try:
         limit = time.monotonic() + LIMIT / 4
         while not (folder / "address").exists():
-            assert process.poll() is None and time.monotonic() < limit
+            assert process.poll() is None
+            assert time.monotonic() < limit
             time.sleep(0.02)
         yield f"source.address={(folder / 'address').read_text()}"
         assert process.communicate(timeout=LIMIT / 4)[1] == ""

@@ -26,10 +26,10 @@ REPORT_INTERVAL = 3.0  # minimum seconds between reports; they also take at most
 def arriving_batches(
     plan: Plan, target: Folder | None, collectors: Sequence[Collector] = ()
 ) -> Iterator[list[Reference]]:
-    """Yield batches of named images that arrive after the plan was made and are not done yet.
+    """Yield batches of named images that arrive after the plan was made and are not done yet, in ``collectors`` too.
 
     All images that arrive are added to ``plan.images``, and some to ``plan.shown``: the report keeps pictures of the
-    first image and of some of the latest. ``target`` is the results folder; an image that ``collectors`` lack is not done.
+    first image and of some of the latest. ``target`` is the results folder.
     """
     arrivals = plan.arrivals
     if arrivals is None:

@@ -198,15 +198,27 @@ def _fill(
             layout = _growth(shape, 8, grows)
             sets["I_errors"] = plot.create_dataset("I_errors", shape, "<f8", fillvalue=np.nan, **layout)
             sets["I_errors"].attrs.update({"long_name": "estimated intensity error", "units": "arbitrary units"})
-        frames = _group(entry, "frames", "NXcollection")
-        for name, kind in (("status", STATUS), ("image_hash", HASH), ("pattern_hash", HASH)):
-            layout = _growth((len(names),), np.dtype(kind).itemsize, grows)
-            sets[name] = frames.create_dataset(name, (len(names),), kind, **layout)
-        _copy(sets, names, stored, drop, records)
-        if grows:
-            _text(frames, "name", names, LONGEST, **_growth((len(names),), LONGEST, grows))
-        else:
-            _about(frames, names, records)
+        _frames(_group(entry, "frames", "NXcollection"), sets, names, stored, drop, records, grows)
+
+
+def _frames(
+    frames: Any,
+    sets: dict[str, Any],
+    names: Sequence[str],
+    stored: Stored | None,
+    drop: set[str],
+    records: Mapping[str, Record],
+    grows: bool,
+) -> None:
+    """Write what is known of each frame, and its row of the datasets ``sets``."""
+    for name, kind in (("status", STATUS), ("image_hash", HASH), ("pattern_hash", HASH)):
+        layout = _growth((len(names),), np.dtype(kind).itemsize, grows)
+        sets[name] = frames.create_dataset(name, (len(names),), kind, **layout)
+    _copy(sets, names, stored, drop, records)
+    if grows:
+        _text(frames, "name", names, LONGEST, **_growth((len(names),), LONGEST, grows))
+    else:
+        _about(frames, names, records)
 
 
 def _growth(shape: tuple[int, ...], itemsize: int, grows: bool) -> dict[str, Any]:

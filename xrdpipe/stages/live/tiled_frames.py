@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -31,14 +33,32 @@ class TiledFrames(KeptFrames):
 
     def receive(self, stopped: threading.Event) -> None:
         """Read frame by frame, `AHEAD` ahead of the run."""
-        array = self._found()
+        from tiled.client import from_uri
+
+        catalog: Any = from_uri(self.uri)
+        try:
+            self._read(self._find(catalog), stopped)
+        finally:
+            catalog.context.http_client.close()
+
+    def _find(self, node: Any) -> Any:
+        for part in (self.uid, *filter(None, self.array.split("/"))):
+            try:
+                node = node[part]
+            except (KeyError, TypeError) as error:
+                raise ScanError(f"no {part!r} there, on the way to {self.uid}/{self.array}") from error
+        if not hasattr(node, "shape") or not hasattr(node, "dtype"):
+            raise ScanError(f"{self.array} is no array")
+        return node
+
+    def _read(self, array: Any, stopped: threading.Event) -> None:
         shape, dtype = tuple(int(each) for each in array.shape), np.dtype(array.dtype)
-        sides, count = shape[-2:], prod(shape[:-2])
-        if len(shape) not in (2, 3, 4) or dtype.kind not in "iuf" or max(sides) >= 1 << 16 or min(sides) < 1:
+        if len(shape) not in (2, 3, 4) or dtype.kind not in "iuf" or not all(0 < each < 1 << 16 for each in shape[-2:]):
             raise ScanError(f"{self.array}: {dtype} of the shape {shape} is no array of frames")
+        sides, count = shape[-2:], prod(shape[:-2])
         if prod(sides) * dtype.itemsize > MOST_BYTES or count > MOST:
             raise ScanError(f"{self.array}: {dtype} of the shape {shape} is larger than frames may be")
-        for number in range(count):
+        for number, place in enumerate(product(*map(range, shape[:-2]))):
             path = self.folder / f"{self.uid}_{number:06d}.h5"
             if path.exists():  # it came first
                 continue
@@ -46,27 +66,10 @@ class TiledFrames(KeptFrames):
                 pass
             if stopped.is_set():
                 return
-            place = (
-                tuple(int(each) for each in np.unravel_index(number, shape[:-2]))
-                if count > 1
-                else (0,) * (len(shape) - 2)
-            )
             image = np.ascontiguousarray(array[(*place, slice(None), slice(None))])
             if image.shape != sides or image.dtype.kind not in "iuf":
                 raise ScanError(f"{self.array}: frame {number} has the shape {image.shape}, the array {shape}")
-            about = {"uid": self.uid, "index": float(number)}
-            write_frame(path, Array((sides[0], sides[1]), image.dtype, "", image.tobytes()), None, about)
+            frame = Array((sides[0], sides[1]), image.dtype, "", image.tobytes())
+            write_frame(path, frame, None, {"uid": self.uid, "index": number})
+            self.news = time.monotonic()
             self.arrived.put(path)
-
-    def _found(self) -> Any:
-        from tiled.client import from_uri
-
-        node: Any = from_uri(self.uri)
-        for part in (self.uid, *filter(None, self.array.split("/"))):
-            try:
-                node = node[part]
-            except (KeyError, TypeError) as error:
-                raise ScanError(f"no {part!r} there, on the way to {self.uid}/{self.array}") from error
-        if not hasattr(node, "shape"):
-            raise ScanError(f"{self.array} is no array")
-        return node
