@@ -237,7 +237,6 @@ def test_results_of_another_configuration_are_not_touched(live: Path) -> None:
         (["source.settle=-1"], "seconds >= 0"),
         (["source.idle=0.1"], "no complete file matches source.pattern=*.tif, in source.idle=0.1 seconds"),
         (["dry_run=true"], "a run would wait"),
-        (["output.format=nxs", "source.idle=60"], "not with source=watch"),
         (["-m", "mask.alpha=1,2"], "not in a sweep"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

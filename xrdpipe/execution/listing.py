@@ -107,8 +107,8 @@ def _contents(
     """Return the frames of the configured images, or the first ones that arrive."""
     if arrivals is None:
         return [files.list_frames(path) for path in expand(settings.images or [])]
-    if pipeline.combines_results:
-        raise ConfigError("output.format: nxs is made of all frames together, so not with source=watch")
+    if not pipeline.takes_arrivals:
+        raise ConfigError("stages: one of them needs all frames at the start, so not with frames that arrive later")
     folder = Folder(Path(settings.output_dir)) if settings.output_dir and write and not settings.overwrite else None
     if folder and folder.run.get("identity") != identity_of(pipeline, poni):
         folder = None

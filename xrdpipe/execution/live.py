@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from ..model.reference import Reference, absolute_location
 from ..report.report import write_report
 from ..results.folder import Folder
 from ..results.journal import JOURNAL
+from ..stages.collector import Collector
 from ..stages.plot.preview import FOLDER
 from .plan import PICTURES, Plan
 
@@ -22,8 +23,10 @@ log = logging.getLogger("xrdpipe")
 REPORT_INTERVAL = 3.0  # minimum seconds between reports; they also take at most a fifth of the time
 
 
-def arriving_batches(plan: Plan, target: Folder | None) -> Iterator[list[Reference]]:
-    """Yield batches of named images that arrive after the plan was made and are not done yet.
+def arriving_batches(
+    plan: Plan, target: Folder | None, collectors: Sequence[Collector] = ()
+) -> Iterator[list[Reference]]:
+    """Yield batches of named images that arrive after the plan was made and are not done yet, in ``collectors`` too.
 
     All images that arrive are added to ``plan.images``, and some to ``plan.shown``: the report keeps pictures of the
     first image and of some of the latest. ``target`` is the results folder.
@@ -59,6 +62,7 @@ def arriving_batches(plan: Plan, target: Folder | None) -> Iterator[list[Referen
             if target is None
             or (plan.settings.overwrite and image.name not in seen)
             or not target.done(image, plan.pipeline.outputs(image.name), plan.settings.resume == "verify")
+            or not all(each.holds(target.records[image.name]) for each in collectors)
         ]
         seen |= {image.name for image in images}
         if batch and plan.settings.report and target is not None and time.monotonic() - clock > REPORT_INTERVAL / 2:

@@ -256,6 +256,7 @@ def _conclude(state: RunState, result: Run, record: dict[str, Any], clock: float
         listener.end(state.records)
     result.judgement = judgement(result.frames, plan.pipeline.source.gain)
     record["judgement"] = result.judgement
+    record["together"] = plan.together(state.collectors)
     if target is None:
         return
     status = "stopped" if result.stopped else "failed" if result.count("failed") else "done"

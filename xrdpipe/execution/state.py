@@ -45,7 +45,7 @@ class RunState:
         if others := self.plan.images.settle():
             self.progress.total += len(others)
             yield Taken(others, self.in_work)
-        for batch in arriving_batches(self.plan, self.target):
+        for batch in arriving_batches(self.plan, self.target, self.collectors):
             self.records.remove(image.name for image in batch)
             self.progress.total += len(batch)
             yield Taken(batch, self.in_work)

@@ -3,6 +3,7 @@
 Every frame has a place in the file from the start, and is written there; the structure does not change while the file
 grows. So other programs can open it at any time, also after a crash. Frames that are missing are NaN, and "waiting" in
 ``entry/frames/status``. At the end of the run, the file is rewritten atomically with all that is known then.
+`live.nexus` has the files of runs whose frames are not known when they start.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 SINGLE = "patterns"  # name of the series of all frames that are no part of a stack
 OTHER_AXIS = "another axis than that of the frames before"
 BLOCK = 1 << 24  # bytes that are copied at a time
+CHUNK = 1 << 16  # bytes of a chunk of a file that grows; a row that is larger has a chunk of its own
+LONGEST = 1024  # bytes of a name in a file that grows
 HC = 12.398419843320026  # keV * angstrom
 REFERENCE = "J. Appl. Cryst. 48 (2015) 510-519, doi:10.1107/S1600576715004306 (pyFAI)"
 
@@ -47,10 +50,13 @@ OTHER_UNITS = {"r_mm": "mm", "r_m": "m", "d_A": "angstrom"}
 class NexusFile:
     """File of one series, with a row for each of ``names``. The first pattern creates it and defines the axis."""
 
+    grows: ClassVar[bool] = False  # rows are appended during the run
+
     def __init__(self, series: Series, title: str, names: Sequence[str]) -> None:
         self.path = series.folder / f"{title}.nxs"
         self.series, self.names = series, names
         self.waiting: set[str] = set()  # frames that this run processes
+        self._is_written = False  # by this run
         self._places: dict[str, int] = {}
         self._kept: dict[int, dict[str, bytes]] = {}  # place of a frame -> bytes of its row, by column
 
@@ -74,7 +80,7 @@ class NexusFile:
     def keep(self, record: Record, pattern: Pattern | Cake) -> None:
         """Keep the pattern of a frame for `flush`; raise FrameError if its axis differs from that of the file."""
         data = Data.of(pattern)
-        if not self._places:
+        if not self._is_written:
             self._write(data, {})
         stored = self._stored
         assert stored is not None
@@ -86,7 +92,10 @@ class NexusFile:
         row["image_hash"], row["pattern_hash"] = (
             np.array(each.encode(), HASH).tobytes() for each in (record.hash, digest)
         )
-        self._kept[self._places[_utf8(record.name)]] = row | {"status": np.array(b"done", STATUS).tobytes()}
+        self._kept[self._place(_utf8(record.name))] = row | {"status": np.array(b"done", STATUS).tobytes()}
+
+    def _place(self, name: str) -> int:
+        return self._places[name]
 
     def flush(self, last: str = "") -> None:
         """Write what is kept, adjacent rows at once; raise OSError, and keep all but the frame ``last``, if that fails.
@@ -123,7 +132,7 @@ class NexusFile:
             if any(stored.is_complete(name) for name in stored.places if name not in self.waiting):
                 raise FrameError(f"{self.path.name}: {OTHER_AXIS}")
             stored = None
-        drop = set() if self._places else self.waiting
+        drop = set() if self._is_written else self.waiting
         own = [_utf8(name) for name in self.names]
         names = [*(name for name in (stored.places if stored else ()) if name not in set(own)), *own]
         write_whole(
@@ -136,8 +145,10 @@ class NexusFile:
                 stored,
                 {_utf8(name) for name in drop},
                 {_utf8(name): record for name, record in records.items()},
+                self.grows,
             ),
         )
+        self._is_written = True
         self._places = {name: place for place, name in enumerate(names)}
         self._stored = Stored.of(self.path)
 
@@ -150,6 +161,7 @@ def _fill(
     stored: Stored | None,
     drop: set[str],
     records: Mapping[str, Record],
+    grows: bool = False,
 ) -> None:
     """Write a whole file into a file object; the same arguments give the same bytes."""
     import h5py
@@ -157,7 +169,7 @@ def _fill(
     config = series.provenance["config"].get("integ", {})
     kind = "NXazint1d" if data.azimuthal is None else "NXazint2d"
     axis, unit = AXES.get(data.unit, (data.unit, OTHER_UNITS.get(data.unit, data.unit)))
-    with h5py.File(file, "w") as root:
+    with h5py.File(file, "w", libver="latest" if grows else None) as root:
         root.attrs.update({"NX_class": "NXroot", "default": "entry"})
         entry = _group(root, "entry", "NXentry", default="data")
         if data.unit in AXES:  # the definition allows no other axis
@@ -179,17 +191,40 @@ def _fill(
         plot["radial_axis"] = data.radial
         plot["radial_axis"].attrs.update({"long_name": axis, "units": unit})
         shape = (len(names), *data.intensity.shape)
-        signal = plot.create_dataset("I", shape, "<f8", fillvalue=np.nan)
+        signal = plot.create_dataset("I", shape, "<f8", fillvalue=np.nan, **_growth(shape, 8, grows))
         signal.attrs.update({"long_name": "intensity", "units": "arbitrary units"})
         sets = {"I": signal}
         if data.errors is not None:
-            sets["I_errors"] = plot.create_dataset("I_errors", shape, "<f8", fillvalue=np.nan)
+            layout = _growth(shape, 8, grows)
+            sets["I_errors"] = plot.create_dataset("I_errors", shape, "<f8", fillvalue=np.nan, **layout)
             sets["I_errors"].attrs.update({"long_name": "estimated intensity error", "units": "arbitrary units"})
-        frames = _group(entry, "frames", "NXcollection")
-        for name, kind in (("status", STATUS), ("image_hash", HASH), ("pattern_hash", HASH)):
-            sets[name] = frames.create_dataset(name, len(names), kind)
-        _copy(sets, names, stored, drop, records)
+        _frames(_group(entry, "frames", "NXcollection"), sets, names, stored, drop, records, grows)
+
+
+def _frames(
+    frames: Any,
+    sets: dict[str, Any],
+    names: Sequence[str],
+    stored: Stored | None,
+    drop: set[str],
+    records: Mapping[str, Record],
+    grows: bool,
+) -> None:
+    """Write what is known of each frame, and its row of the datasets ``sets``."""
+    for name, kind in (("status", STATUS), ("image_hash", HASH), ("pattern_hash", HASH)):
+        layout = _growth((len(names),), np.dtype(kind).itemsize, grows)
+        sets[name] = frames.create_dataset(name, (len(names),), kind, **layout)
+    _copy(sets, names, stored, drop, records)
+    if grows:
+        _text(frames, "name", names, LONGEST, **_growth((len(names),), LONGEST, grows))
+    else:
         _about(frames, names, records)
+
+
+def _growth(shape: tuple[int, ...], itemsize: int, grows: bool) -> dict[str, Any]:
+    """Return the keywords of a dataset to which rows are appended: without a limit, in chunks of `CHUNK` bytes."""
+    row = itemsize * int(np.prod(shape[1:]))
+    return {"maxshape": (None, *shape[1:]), "chunks": (max(1, CHUNK // row), *shape[1:])} if grows else {}
 
 
 def _instrument(entry: Any, angstrom: float) -> None:
@@ -274,12 +309,12 @@ def _about(frames: Any, names: Sequence[str], records: Mapping[str, Record]) -> 
             _text(frames, dataset, ["" if value is None else str(value) for value in values])
 
 
-def _text(group: Any, name: str, values: Sequence[str]) -> None:
+def _text(group: Any, name: str, values: Sequence[str], length: int = 1, **layout: Any) -> None:
     import h5py
 
     encoded = [_utf8(value).encode() for value in values]
-    kind = h5py.string_dtype("utf-8", max(1, *map(len, encoded)))
-    group.create_dataset(name, data=np.array(encoded, kind))
+    kind = h5py.string_dtype("utf-8", max([length, *map(len, encoded)]))
+    group.create_dataset(name, data=np.array(encoded, kind), **layout)
 
 
 def _group(parent: Any, name: str, kind: str, **attributes: str) -> Any:

@@ -70,7 +70,7 @@ class Stored:
     status, image_hash, pattern_hash
         Columns with a value per frame.
     offsets
-        Column -> offset in the file, in bytes.
+        Column -> offset in the file, in bytes; -1 in a file that grows, where HDF5 finds the rows.
     ended
         The file has everything that is known at the end of a run.
     """
@@ -87,22 +87,22 @@ class Stored:
     @classmethod
     def of(cls, path: Path) -> Stored | None:
         """Read the index of a file; return None if it is missing or not as we write it."""
-        import h5py
-
         try:
             size = path.stat().st_size
-            with h5py.File(path, "r", locking=False) as file:
+            with _opened(path) as file:
                 plot, frames, parameters = (file["entry"][name] for name in ("data", "frames", "reduction/input"))
                 sets = {name: plot[name] for name in ("I", "I_errors", "radial_axis", "azimuthal_axis") if name in plot}
                 sets |= {name: frames[name] for name in ("name", "status", "image_hash", "pattern_hash")}
-                offsets = {
-                    name: int(each.id.get_offset()) for name, each in sets.items()
-                }  # TypeError if it is not as we write it
-                if any(offsets[name] + each.nbytes > size for name, each in sets.items()):
+                offsets = {name: _offset(each) for name, each in sets.items()}
+                if any(max(0, offsets[name]) + each.nbytes > size for name, each in sets.items()):
                     return None
                 places = {name.decode(): place for place, name in enumerate(sets["name"][()])}
                 columns = {name: sets[name][()] for name in ("status", "image_hash", "pattern_hash")}
-                signal = {name: each[0] for name, each in sets.items() if name in ("I", "I_errors")}
+                signal = {
+                    name: each[0] if len(each) else np.full(each.shape[1:], np.nan)
+                    for name, each in sets.items()
+                    if name in ("I", "I_errors")
+                }
                 axes = {name: each[()] for name, each in sets.items() if name.endswith("_axis")}
                 unit, method = (parameters[name].asstr()[()] for name in ("unit", "method"))
                 ended = "masked_fraction" in frames
@@ -114,6 +114,11 @@ class Stored:
 
     def rows(self, column: str, places: Sequence[int]) -> Floats:
         """Return ``I`` or ``I_errors`` of the frames in some rows, (rows, ...); fewer where the file ends too early."""
+        if self.offsets[column] < 0:
+            with _opened(self.path) as grown:
+                chosen, order = np.unique(np.asarray(places, np.intp), return_inverse=True)
+                chunked: Floats = grown["entry/data"][column][chosen][order]
+            return chunked
         shape, parts = self.data.intensity.shape, []
         size = 8 * int(np.prod(shape))
         with open(self.path, "rb") as file:
@@ -151,6 +156,25 @@ class Stored:
         """Return the status of a frame, empty if the file has no row for it."""
         place = self.places.get(_utf8(name))
         return "" if place is None else str(self.status[place].decode())
+
+
+def _opened(path: Path) -> Any:
+    """Open a file of ours, also one to which a run appends, or was appending when it was killed."""
+    import h5py
+
+    try:
+        return h5py.File(path, "r", locking=False)
+    except OSError:
+        return h5py.File(path, "r", locking=False, swmr=True)
+
+
+def _offset(dataset: Any) -> int:
+    """Return the offset of a dataset, -1 for one in chunks; TypeError if it is not as we write it."""
+    if dataset.chunks is None:
+        return int(dataset.id.get_offset())
+    if dataset.id.get_create_plist().get_nfilters():
+        raise TypeError("compressed")
+    return -1
 
 
 def adjacent(places: Iterable[int]) -> Iterator[list[int]]:

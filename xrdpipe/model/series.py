@@ -28,6 +28,8 @@ class Series:
         Start time of the run, ISO 8601.
     parts
         File suffixes of the results of a frame; ``""`` is the pattern of the whole frame.
+    grows
+        Frames arrive during the run: ``stacks`` grows with them.
     """
 
     folder: Path
@@ -37,3 +39,4 @@ class Series:
     wavelength: float | None
     started: str
     parts: tuple[str, ...] = ("",)
+    grows: bool = False

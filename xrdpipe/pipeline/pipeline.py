@@ -23,6 +23,7 @@ from ..stages.stage import Makes, Stage
 
 OPTIONAL = "pattern"  # by default this stage does nothing; then not even its module is imported
 PLOT = "plot"  # this group changes no numbers, so its values are not part of the identity of a result
+NO_SERIES = Series(Path(), {}, {}, "", None, "")  # for a look at the collectors
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,12 @@ class Pipeline:
     @property
     def combines_results(self) -> bool:
         """True if a stage writes a file from the results of all frames together."""
-        nothing = Series(Path(), {}, {}, "", None, "")
-        return any(collector.takes_results for collector in self.collectors(nothing))
+        return any(collector.takes_results for collector in self.collectors(NO_SERIES))
+
+    @property
+    def takes_arrivals(self) -> bool:
+        """False if a stage needs all frames to be there when the run starts."""
+        return all(each.takes_arrivals or not each.takes_results for each in self.collectors(NO_SERIES))
 
     def identity(self) -> dict[str, Any]:
         """Return the configuration that determines the numbers, with files by base name."""

@@ -28,10 +28,13 @@ class Collector:
         Paths of the files that it writes, relative to the folder of the run.
     takes_results
         True if `add` needs the patterns and cakes; the run then calls it before it writes the record of a frame.
+    takes_arrivals
+        True if `add` takes frames that arrive during the run, which `begin` does not name.
     """
 
     files: tuple[str, ...] = ()
     takes_results = True
+    takes_arrivals = False
 
     def holds(self, record: Record) -> bool:
         """Return True if the files still hold this frame of an earlier run."""
