@@ -106,6 +106,10 @@ class Pipeline:
         files = {path: base_name(path) for path in self.inputs().values()}
         stages = {name: relocate(values, files) for name, values in self.config.items() if name != PLOT}
         stages["source"].pop("columns", None)  # they change no numbers either
+        if self.source.where is None or not self.source.merges:
+            stages["source"].pop("where", None)  # nor does the choice of frames, unless they are merged
+        if self.source.group is None:
+            stages["source"].pop("group", None)  # so that results of earlier versions stay the same
         return {"stages": [name for name in self.stages if name != PLOT], **stages}
 
     def provenance(self, poni: Poni) -> dict[str, Any]:
@@ -119,7 +123,8 @@ class Pipeline:
             An input file is not readable.
         """
         hashes = {}
-        for role, path in self.inputs().items():
+        tables = {path: base_name(path) for path in poni.tables.values()}
+        for role, path in {**self.inputs(), **poni.tables}.items():
             try:
                 hashes[role] = f"{base_name(path)} {input_hash(path)}"
             except FrameError as error:
@@ -130,6 +135,7 @@ class Pipeline:
             "geometry": dict(poni.values),
             "poni": f"{poni.name} {content_hash(poni.text.encode())}",
             **({"changed": poni.changed} if poni.changed else {}),
+            **({"looked_up": relocate(poni.lookups, tables)} if poni.lookups else {}),
             **hashes,
             "config": self.identity(),
         }

@@ -85,6 +85,8 @@ class Output(Stage):
         if not columns:  # the columns of the patterns are not known yet
             return
         for name in self.formats:
+            if name == NEXUS and poni.lookups:
+                raise ConfigError("output.format=nxs: has one geometry for all frames; say output.format=chi")
             form = None if name == NEXUS else find_format(name)
             if form and form.sigma and "sigma" not in columns:
                 ways = "say integ.error_model=poisson, or output.format=xy for two columns"

@@ -133,7 +133,7 @@ class Integ(Stage):
         wavelength = USUAL_UNITS[self.unit] if usual else needs_wavelength(radial_unit(self.unit))
         if not usual:
             integration_method(self.method)
-        if wavelength and poni.wavelength is None:
+        if wavelength and not poni.has_wavelength:
             raise ConfigError(f"integ.unit={self.unit}: needs a wavelength, which {poni.path} does not have; {WAYS}")
         for lookup in self.divisors().values():
             lookup.check()
