@@ -217,7 +217,8 @@ class Plan:
         """
         stacks = ByName(self.images, lambda image: image.stack)
         parts = ("", *(suffix for suffixes in self.pipeline.makes.parts.values() for suffix in suffixes))
-        series = Series(folder.path, stacks, self.identity, self.poni.text, self.poni.wavelength, started, parts)
+        about = self.identity, self.poni.text, self.poni.wavelength, started, parts, self.pipeline.makes.merged
+        series = Series(folder.path, stacks, *about)
         return self.pipeline.collectors(series)
 
     def together(self, collectors: list[Collector]) -> list[str]:

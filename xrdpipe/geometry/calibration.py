@@ -57,8 +57,8 @@ class Calibration:
         for key, value in self.changed.items():
             require(math.isfinite(value), key, value, "a finite number expected")
         for key in ("dist", "wavelength", "pixel1", "pixel2"):
-            value = self.changed.get(key)
-            require(value is None or value > 0, key, value, "a length in m > 0 expected")
+            length = self.changed.get(key)
+            require(length is None or length > 0, key, length, "a length in m > 0 expected")
         require(self.orientation in (None, 1, 2, 3, 4), "orientation", self.orientation, "1, 2, 3 or 4 expected")
         for key, value in (self.fit2d or {}).items():
             if key not in _FIT2D:

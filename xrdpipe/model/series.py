@@ -28,6 +28,8 @@ class Series:
         Start time of the run, ISO 8601.
     parts
         File suffixes of the results of a frame; ``""`` is the pattern of the whole frame.
+    merged
+        The patterns of all frames are merged into one.
     """
 
     folder: Path
@@ -37,3 +39,4 @@ class Series:
     wavelength: float | None
     started: str
     parts: tuple[str, ...] = ("",)
+    merged: bool = False

@@ -79,7 +79,8 @@ class Pipeline:
         """Products of a frame: the columns of the last pattern, and all other parts."""
         products = [stage.makes for stage in self.stages.values()]
         columns = next((product.columns for product in reversed(products) if product.columns), ())
-        return Makes(columns, {part: suffixes for product in products for part, suffixes in product.parts.items()})
+        parts = {part: suffixes for product in products for part, suffixes in product.parts.items()}
+        return Makes(columns, parts, any(product.merged for product in products))
 
     def outputs(self, name: str) -> list[str]:
         """Return the output files of the frame ``name``, relative to the results folder."""
@@ -98,7 +99,7 @@ class Pipeline:
     @property
     def combines_results(self) -> bool:
         """True if a stage writes a file from the results of all frames together."""
-        nothing = Series(Path(), {}, {}, "", None, "")
+        nothing = Series(Path(), {}, {}, "", None, "", merged=self.makes.merged)
         return any(collector.takes_results for collector in self.collectors(nothing))
 
     def identity(self) -> dict[str, Any]:

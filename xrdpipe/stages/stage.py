@@ -102,10 +102,13 @@ class Makes:
         Columns of the pattern: unit of the axis, ``intensity`` and perhaps ``sigma``; empty without a pattern.
     parts
         Results besides the pattern, "sectors" or "cake", with the suffixes of the files of each.
+    merged
+        The patterns carry the sums from which those of all frames are merged into one.
     """
 
     columns: tuple[str, ...] = ()
     parts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    merged: bool = False
 
 
 NOTHING = Makes()

@@ -85,6 +85,7 @@ class Integ(Stage):
         integration; everything before is in counts.
     """
 
+    keeps_sums: ClassVar[bool] = False  # patterns carry their sums
     function: ClassVar[str] = "integrate1d"  # pyFAI's function, for methods that call pyFAI for every frame
 
     npt: int = field(default=1480, metadata={"low": 1})
@@ -180,7 +181,8 @@ class Integ(Stage):
             error = partial(pattern_error, image, raw, mask, frame.image.shape[1], intensity, cached)
             quality = {**pattern_quality(sums, scatter, stride), **pattern.quality}
             quality |= noise(frame, intensity, sigma)
-            return frame.with_results(pattern=replace(pattern, quality=quality), pattern_error=error)
+            kept = sums[[0, 1, 2, 4]] if self.keeps_sums else None
+            return frame.with_results(pattern=replace(pattern, quality=quality, sums=kept), pattern_error=error)
 
         return integrate
 

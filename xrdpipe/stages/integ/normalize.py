@@ -47,4 +47,7 @@ def normalize(integrate: Step, divisors: Mapping[str, ScalarLookup]) -> Step:
 
 def _divided(result: Result, factor: float) -> Result:
     sigma = None if result.sigma is None else result.sigma / factor
-    return replace(result, intensity=result.intensity / factor, sigma=sigma)
+    divided = replace(result, intensity=result.intensity / factor, sigma=sigma)
+    if isinstance(divided, Pattern) and divided.sums is not None:  # the factor is a part of the normalization
+        return replace(divided, sums=divided.sums * np.array([[1.0], [factor], [1.0], [1.0]]))
+    return divided
