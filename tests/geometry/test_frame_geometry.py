@@ -34,6 +34,30 @@ def test_each_frame_has_the_pattern_of_its_own_geometry(where: str, stage: Path)
         assert results(Path("out"), f"s_{number}.chi") == results(Path(f"alone_{number}"), "*.chi")
 
 
+@pytest.mark.parametrize("where", ["poni.csv:poni", "geometry"])
+def test_each_frame_may_name_a_poni_file(where: str, stage: Path) -> None:
+    rows = ["file,poni"]
+    for number, dist in enumerate(DISTANCES):
+        lines = Path("data/tiny.poni").read_text().splitlines()
+        changed = [f"Distance: {dist}" if line.startswith("Distance") else line for line in lines]
+        (stage / f"g_{number}.poni").write_text("\n".join(changed), encoding="utf-8")
+        rows.append(f"s_{number},data/g_{number}.poni")
+        image = tifffile.imread(stage / f"s_{number}.tif")
+        tifffile.imwrite(stage / f"s_{number}.tif", image, description=f"geometry = g_{number}.poni", metadata=None)
+    Path("poni.csv").write_text("\n".join(rows), encoding="utf-8")
+    told = call(P, "data/s_*.tif", f"geometry.poni={where}", "output_dir=out", *FAST)
+    assert told.status == 0, told.err
+    for number in range(3):
+        name = f"s_{number}"
+        call(f"poni=data/g_{number}.poni", f"data/{name}.tif", f"output_dir=alone_{number}", *FAST)
+        same = [Path(folder, f"{name}.chi").read_text() for folder in ("out", f"alone_{number}")]
+        assert same[0] == same[1].replace("# changed: {}\n", "")
+    (stage / "g_1.poni").unlink()
+    told = call(P, "data/s_*.tif", f"geometry.poni={where}", "output_dir=gone", *FAST)
+    assert told.status == 1
+    assert "g_1.poni: no such file" in told.err
+
+
 def test_an_energy_scan_and_its_replay(stage: Path) -> None:
     Path("data/tiny.poni").write_text(Path("data/tiny.poni").read_text().replace("Wavelength", "# none"))
     words = ("geometry.wavelength=1.239841984e-9 / energy", "integ.radial_range=[1,4]", *FAST)

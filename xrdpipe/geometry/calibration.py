@@ -32,6 +32,8 @@ class Calibration:
     rot1, rot2, rot3
         Angles in rad. These and the lengths but those of a pixel may be texts that are looked up for each frame: an
         `Expression` of values of its header, a path in its HDF5 file, or ``table.csv:column``.
+    poni
+        Where the PONI file of each frame is named: a header key, a path in its HDF5 file, or ``table.csv:column``.
     orientation
         Orientation of pyFAI's detectors, 1 to 4.
     fit2d
@@ -46,6 +48,7 @@ class Calibration:
     rot2: Any = None
     rot3: Any = None
     wavelength: Any = None
+    poni: Any = None
     pixel1: float | None = None
     pixel2: float | None = None
     orientation: int | None = None
@@ -54,6 +57,8 @@ class Calibration:
     def __post_init__(self) -> None:
         for key in _MOVING:
             object.__setattr__(self, key, _value(key, getattr(self, key)))
+        good = self.poni is None or (isinstance(self.poni, str) and self.poni != "")
+        require(good, "poni", self.poni, "a header key or table.csv:column that names a PONI of each frame expected")
         for key, value in self.changed.items():
             require(math.isfinite(value), key, value, "a finite number expected")
         for key in ("dist", "wavelength", "pixel1", "pixel2"):
@@ -84,7 +89,7 @@ class Calibration:
     @property
     def lookups(self) -> dict[str, str]:
         """Texts that are looked up for each frame."""
-        return {key: value for key in _MOVING if isinstance(value := getattr(self, key), str)}
+        return {key: value for key in ("poni", *_MOVING) if isinstance(value := getattr(self, key), str)}
 
 
 def _value(key: str, value: Any) -> float | str | None:

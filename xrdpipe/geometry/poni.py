@@ -67,9 +67,10 @@ class Poni:
         looked_up = json.dumps(calibration.lookups)
         return replace(poni, changes=json.dumps(calibration.changed), looked_up=looked_up).checked()
 
-    def with_values(self, values: Mapping[str, float]) -> Poni:
-        """Return the calibration of one frame, with its values; raise ConfigError if they cannot be."""
-        return replace(self, changes=json.dumps({**self.changed, **values}), looked_up="{}").checked()
+    def with_values(self, values: Mapping[str, float], path: str | None = None) -> Poni:
+        """Return the calibration of one frame: its values, and its own file; raise ConfigError if they cannot be."""
+        poni = self if path is None else replace(self, path=path, text=content(path))
+        return replace(poni, changes=json.dumps({**self.changed, **values}), looked_up="{}").checked()
 
     @property
     def name(self) -> str:
@@ -153,7 +154,7 @@ class Poni:
     @property
     def has_wavelength(self) -> bool:
         """True if every frame has a wavelength."""
-        return self.wavelength is not None or "wavelength" in self.lookups
+        return self.wavelength is not None or bool({"wavelength", "poni"} & set(self.lookups))
 
     @property
     def fixed_shape(self) -> bool:

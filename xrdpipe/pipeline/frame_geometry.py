@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from ..geometry.poni import Poni
@@ -32,17 +33,24 @@ def frame_poni(poni: Poni, reference: Reference, frame: Frame) -> Poni:
     FrameError
         The frame has no such value, or one that cannot be.
     """
-    found = {}
+    found: dict[str, float] = {}
+    path = None
     for name, where in poni.lookups.items():
         key = f"geometry.{name}"
         try:
-            found[name] = _number(_looked_up(key, where, reference, frame))
+            value = _looked_up(key, where, reference, frame)
+            if name == "poni":
+                table = _lookup(key, where).table
+                path = str((Path(table[0]) if table else reference.path).parent / str(value))
+            else:
+                found[name] = _number(value)
         except FrameError as error:
             raise FrameError(f"{key}={where}: {str(error).removeprefix(f'{key}={where}: ')}") from error
     try:
-        return poni.with_values(found)
+        return poni.with_values(found, path)
     except ConfigError as error:
-        raise FrameError(f"{', '.join(f'{name}={value}' for name, value in found.items())}: {error}") from error
+        values = ", ".join(f"{name}={value}" for name, value in found.items())
+        raise FrameError(f"{values}: {error}" if values else str(error)) from error
 
 
 def check_lookups(lookups: Mapping[str, str]) -> None:
@@ -56,7 +64,7 @@ def _looked_up(key: str, where: str, reference: Reference, frame: Frame) -> Any:
     if lookup.table:
         return lookup.found(frame)[0]
     value = frame_values(reference, frame.header)
-    return value(where, True) if where.startswith("/") else Expression(key, where)(value)
+    return value(where, True) if where.startswith("/") or key == "geometry.poni" else Expression(key, where)(value)
 
 
 def _lookup(key: str, where: str) -> ScalarLookup:

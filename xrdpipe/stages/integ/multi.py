@@ -77,8 +77,8 @@ class Multi(Integ):
 class MergedPattern(Collector):
     """Sum the patterns of all frames and write the merged one; memory does not depend on the number of frames.
 
-    The sums are compensated (Neumaier, Z. angew. Math. Mech. 54 (1974), 39-51), so that the order of the frames does not
-    matter.
+    The sums are compensated (Neumaier, Z. angew. Math. Mech. 54 (1974), 39-51), so that the order of the frames does
+    not matter.
 
     Parameters
     ----------

@@ -36,7 +36,7 @@ def normalize(integrate: Step, divisors: Mapping[str, ScalarLookup]) -> Step:
         frame = integrate(frame)
         pattern, sectors, cake = frame.results.pattern, frame.results.sectors, frame.results.cake
         divided = frame.with_results(
-            pattern=None if pattern is None else _divided(pattern, factor),
+            pattern=None if pattern is None else _with_factor(_divided(pattern, factor), factor),
             sectors={name: _divided(sector, factor) for name, sector in sectors.items()},
             cake=None if cake is None else _divided(cake, factor),
         )
@@ -45,9 +45,13 @@ def normalize(integrate: Step, divisors: Mapping[str, ScalarLookup]) -> Step:
     return divide
 
 
+def _with_factor(pattern: Pattern, factor: float) -> Pattern:
+    """Return a pattern whose sums, if it has them, hold the factor in their normalization."""
+    if pattern.sums is None:
+        return pattern
+    return replace(pattern, sums=pattern.sums * np.array([[1.0], [factor], [1.0], [1.0]]))
+
+
 def _divided(result: Result, factor: float) -> Result:
     sigma = None if result.sigma is None else result.sigma / factor
-    divided = replace(result, intensity=result.intensity / factor, sigma=sigma)
-    if isinstance(divided, Pattern) and divided.sums is not None:  # the factor is a part of the normalization
-        return replace(divided, sums=divided.sums * np.array([[1.0], [factor], [1.0], [1.0]]))
-    return divided
+    return replace(result, intensity=result.intensity / factor, sigma=sigma)
