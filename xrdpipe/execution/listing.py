@@ -141,7 +141,7 @@ def _numbered_files(
 ) -> References | None:
     """Return the images if they are many numbered files of one folder, and nothing requires a look at each of them."""
     entries = [settings.images] if isinstance(settings.images, str) else settings.images or []
-    if len(entries) != 1 or pipeline.combines_results or (pipeline.source.average or pipeline.source.sum or 1) > 1:
+    if len(entries) != 1 or pipeline.combines_results or pipeline.source.merges or pipeline.source.where:
         return None
     if write and settings.output_dir and _is_used(Path(settings.output_dir)):  # frames of stacks may be there already
         return None

@@ -23,11 +23,13 @@ from ..model.errors import ConfigError, FrameError, require
 from ..model.naming import assign_names
 from ..model.reference import ByName, Reference, References, display_path
 from ..model.series import Series
+from ..pipeline.frame_geometry import check_lookups
 from ..pipeline.pipeline import Pipeline
+from ..pipeline.selection import select_frames
 from ..results.folder import RESERVED_COLUMNS, Folder
 from ..stages.arrivals import Arrivals
 from ..stages.collector import Collector
-from ..stages.source import frame_shape
+from ..stages.source import Source, frame_shape
 from .listing import identity_of, list_images
 
 PICTURES = 5  # maximum number of pictures in the report of a series
@@ -119,8 +121,8 @@ class Plan:
         taken = _taken(names, folder)
         images = listing.images if listing.is_named else assign_names(listing.images, taken)
         images.extend(array_references(arrays, images))
-        images = _merged(pipeline, images)
-        notes += _smaller_ones(images)
+        images, selected = _selected_and_merged(pipeline.source, images)
+        notes += selected
         plan = cls(settings, pipeline, poni, images, listing.left_out, notes, folder, write, arrivals, merged)
         plan._check_outputs()
         return plan
@@ -160,7 +162,7 @@ class Plan:
     @property
     def inputs(self) -> dict[str, str]:
         """Files that the results depend on besides the frames and the geometry, by their role."""
-        return {**self.pipeline.inputs(), **self.merged}
+        return {**self.pipeline.inputs(), **self.poni.tables, **self.merged}
 
     @property
     def resumes(self) -> bool:
@@ -215,8 +217,9 @@ class Plan:
         """
         stacks = ByName(self.images, lambda image: image.stack)
         parts = ("", *(suffix for suffixes in self.pipeline.makes.parts.values() for suffix in suffixes))
-        grows = self.arrivals is not None
-        series = Series(folder.path, stacks, self.identity, self.poni.text, self.poni.wavelength, started, parts, grows)
+        about = self.identity, self.poni.text, self.poni.wavelength, started, parts
+        grows, merged = self.arrivals is not None, self.pipeline.makes.merged
+        series = Series(folder.path, stacks, *about, grows=grows, merged=merged)
         return self.pipeline.collectors(series)
 
     def together(self, collectors: list[Collector]) -> list[str]:
@@ -256,12 +259,13 @@ def _check_inputs(
     """Return the files that the run depends on besides the frames and the geometry; ConfigError if it cannot begin."""
     if not settings.images and not arrays:
         raise ConfigError("images: missing; say which frames, images='data/*.tiff' or their paths")
-    files_read = {**pipeline.inputs(), **merged}
+    files_read = {**pipeline.inputs(), **poni.tables, **merged}
     for what, path in files_read.items():
         file = split_path(path).file
         if not os.path.isfile(file):
             raise ConfigError(f"{what} file {path}: {'not a file' if os.path.exists(file) else 'no such file'}")
     pipeline.check(poni)
+    check_lookups(poni.lookups)
     for name in pipeline.source.columns:
         reserved = name in RESERVED_COLUMNS or name.startswith("seconds_")
         require(not reserved, "source.columns", name, "a column of this name is there already, see docs/metrics.md")
@@ -275,9 +279,15 @@ def _taken(names: Mapping[str, str], folder: Folder | None) -> Mapping[str, str]
     return {**names, **dict(folder.names.items())} if names else folder.names
 
 
-def _merged(pipeline: Pipeline, images: References) -> References:
-    size = pipeline.source.average or pipeline.source.sum or 1
-    return images if size == 1 else References(pipeline.source.merged(images))
+def _selected_and_merged(source: Source, images: References) -> tuple[References, list[str]]:
+    """Return the frames that the source wants, merged as it says, and notes for the user."""
+    if source.where is None and not source.merges:
+        return images, []
+    images, notes = select_frames(source, images)
+    if source.average or source.sum:
+        images = References(source.merged(images))
+        notes += _smaller_ones(images)
+    return images, notes
 
 
 def _smaller_ones(images: Sequence[Reference]) -> list[str]:

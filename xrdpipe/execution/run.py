@@ -28,7 +28,7 @@ from ..model.naming import compact_names
 from ..model.record import Outcome, failed_outcome
 from ..model.reference import Taken
 from ..pipeline.pipeline import Pipeline
-from ..pipeline.recipe import Recipe, prepared
+from ..pipeline.recipe import Recipe, check_first, prepared
 from ..report.report import try_report
 from ..results.folder import WAYS_OUT, Folder
 from ..results.journal import ARRAY
@@ -231,7 +231,7 @@ def _listeners(state: RunState, result: Run, keep: bool, check_orientation: bool
     if state.target is not None:
         listeners.append(Journal(state.target))
     listeners += [ProgressReport(progress), MissingColumns(progress)]
-    if check_orientation:  # once a run, once a sweep
+    if check_orientation and not plan.poni.lookups:  # once a run, once a sweep
         listeners.append(OrientationCheck(plan, progress))
     if keep:
         listeners.append(ResultKeeper(result))
@@ -291,7 +291,7 @@ def _start_engine(
     parallel = plan.settings.parallel if plan.waiting or growing else Parallel()
     recipe = Recipe(config, order, plan.poni, shape, shape_from, path, cache, judged, parallel.backend == "cuda")
     try:
-        prepared(recipe)
+        check_first(prepared(recipe), plan.waiting)
         preflight.check_space(plan, shape, path)
         if path is not None and (path / ARRAY).exists():
             from .engines.slurm import check_ended

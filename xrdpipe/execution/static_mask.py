@@ -67,6 +67,8 @@ def make_static_mask(plan: Plan, progress: Progress) -> StaticMask:
     KeyboardInterrupt
         The user wants no more.
     """
+    if plan.poni.lookups:
+        raise ConfigError(f"geometry.{next(iter(plan.poni.lookups))}: a static mask needs one geometry for all frames")
     group, mask = mask_stage(plan)
     shape, shape_from, unreadable = run_shape(plan)
     if shape is None:

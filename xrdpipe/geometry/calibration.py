@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from ..model.errors import ConfigError, nearest, require
+from ..numerics.expression import TABLE, Expression
 
 LARGEST = 1_000_000  # bytes; a real PONI file has a few hundred, a configuration a few thousand
 HDF5 = b"\x89HDF\r\n\x1a\n"
 _KEYS = {"dist": "distance"}  # name of a value here -> its name in a PONI file, if they differ
 _OF_DETECTOR = ("pixel1", "pixel2", "orientation")
+_MOVING = ("dist", "poni1", "poni2", "rot1", "rot2", "rot3", "wavelength")
 _FIT2D = ("directDist", "centerX", "centerY", "tilt", "tiltPlanRotation", "pixelX", "pixelY", "wavelength")
 
 
@@ -28,7 +30,10 @@ class Calibration:
     dist, poni1, poni2, wavelength, pixel1, pixel2
         Lengths in m.
     rot1, rot2, rot3
-        Angles in rad.
+        Angles in rad. These and the lengths but those of a pixel may be texts that are looked up for each frame: an
+        `Expression` of values of its header, a path in its HDF5 file, or ``table.csv:column``.
+    poni
+        Where the PONI file of each frame is named: a header key, a path in its HDF5 file, or ``table.csv:column``.
     orientation
         Orientation of pyFAI's detectors, 1 to 4.
     fit2d
@@ -36,24 +41,29 @@ class Calibration:
         normal incidence and rotations; with the pixel size, no PONI file is needed.
     """
 
-    dist: float | None = None
-    poni1: float | None = None
-    poni2: float | None = None
-    rot1: float | None = None
-    rot2: float | None = None
-    rot3: float | None = None
-    wavelength: float | None = None
+    dist: Any = None
+    poni1: Any = None
+    poni2: Any = None
+    rot1: Any = None
+    rot2: Any = None
+    rot3: Any = None
+    wavelength: Any = None
+    poni: Any = None
     pixel1: float | None = None
     pixel2: float | None = None
     orientation: int | None = None
     fit2d: dict[str, Any] | None = field(default_factory=lambda: dict.fromkeys(_FIT2D))
 
     def __post_init__(self) -> None:
+        for key in _MOVING:
+            object.__setattr__(self, key, _value(key, getattr(self, key)))
+        good = self.poni is None or (isinstance(self.poni, str) and self.poni != "")
+        require(good, "poni", self.poni, "a header key or table.csv:column that names a PONI of each frame expected")
         for key, value in self.changed.items():
             require(math.isfinite(value), key, value, "a finite number expected")
         for key in ("dist", "wavelength", "pixel1", "pixel2"):
-            value = getattr(self, key)
-            require(value is None or value > 0, key, value, "a length in m > 0 expected")
+            length = self.changed.get(key)
+            require(length is None or length > 0, key, length, "a length in m > 0 expected")
         require(self.orientation in (None, 1, 2, 3, 4), "orientation", self.orientation, "1, 2, 3 or 4 expected")
         for key, value in (self.fit2d or {}).items():
             if key not in _FIT2D:
@@ -72,9 +82,26 @@ class Calibration:
 
     @property
     def changed(self) -> dict[str, float]:
-        """Values that are set, those of Fit2D excluded."""
+        """Numbers that are set, those of Fit2D excluded."""
         values = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "fit2d"}
-        return {key: value for key, value in values.items() if value is not None}
+        return {key: value for key, value in values.items() if value is not None and not isinstance(value, str)}
+
+    @property
+    def lookups(self) -> dict[str, str]:
+        """Texts that are looked up for each frame."""
+        return {key: value for key in ("poni", *_MOVING) if isinstance(value := getattr(self, key), str)}
+
+
+def _value(key: str, value: Any) -> float | str | None:
+    """Return a value as it is used: a number, or the text of a lookup."""
+    good = value is None or (isinstance(value, (int, float, str)) and not isinstance(value, bool) and value != "")
+    require(good, key, value, "a number, an expression of header values or table.csv:column expected, or null")
+    try:
+        return None if value is None else float(value)
+    except ValueError:
+        if not value.startswith("/") and not TABLE.fullmatch(value):
+            Expression(key, value)
+        return str(value)
 
 
 def split_poni_path(path: str) -> tuple[Path, str]:

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from ..model.errors import ConfigError, nearest
+from ..numerics.expression import TABLE
 from .calibration import Calibration, content, from_fit2d, parsed, split_poni_path, with_changes
 from .rings import FARTHEST
 
@@ -28,11 +29,14 @@ class Poni:
         Text of a PONI file (versions 1 to 3, pyFAI's ``PoniFile``) or of a JSON configuration of pyFAI.
     changes
         The user's values that replace those of the file, name in `Calibration` -> value, as JSON.
+    looked_up
+        Where values of each frame are, name in `Calibration` -> text, as JSON.
     """
 
     path: str
     text: str = field(repr=False)
     changes: str = "{}"
+    looked_up: str = "{}"
 
     @classmethod
     def read(cls, path: str) -> Poni:
@@ -60,7 +64,13 @@ class Poni:
             # The parameters become part of the text and its hash; the file provides only detector and wavelength.
             poni = cls(path or "geometry.fit2d", from_fit2d(numbers, poni.values if poni else {}))
         assert poni is not None
-        return replace(poni, changes=json.dumps(calibration.changed)).checked()
+        looked_up = json.dumps(calibration.lookups)
+        return replace(poni, changes=json.dumps(calibration.changed), looked_up=looked_up).checked()
+
+    def with_values(self, values: Mapping[str, float], path: str | None = None) -> Poni:
+        """Return the calibration of one frame: its values, and its own file; raise ConfigError if they cannot be."""
+        poni = self if path is None else replace(self, path=path, text=content(path))
+        return replace(poni, changes=json.dumps({**self.changed, **values}), looked_up="{}").checked()
 
     @property
     def name(self) -> str:
@@ -72,6 +82,17 @@ class Poni:
     def changed(self) -> dict[str, float]:
         """Values that the user changed, name in `Calibration` -> value."""
         return dict(json.loads(self.changes))
+
+    @cached_property
+    def lookups(self) -> dict[str, str]:
+        """Where values of each frame are, name in `Calibration` -> text; empty if all frames have one geometry."""
+        return dict(json.loads(self.looked_up))
+
+    @property
+    def tables(self) -> dict[str, str]:
+        """Paths of the tables with values of each frame, by their name in the record of a run."""
+        found = {name: TABLE.fullmatch(where) for name, where in self.lookups.items()}
+        return {f"{name}_table": match[1] for name, match in found.items() if match}
 
     @cached_property
     def values(self) -> Mapping[str, str]:
@@ -129,6 +150,11 @@ class Poni:
         """Wavelength in m; None if the file has none."""
         value = self.values.get("wavelength", "None")
         return None if value == "None" else float(value)
+
+    @property
+    def has_wavelength(self) -> bool:
+        """True if every frame has a wavelength."""
+        return self.wavelength is not None or bool({"wavelength", "poni"} & set(self.lookups))
 
     @property
     def fixed_shape(self) -> bool:

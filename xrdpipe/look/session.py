@@ -90,6 +90,8 @@ class Session:
         if shape is None:
             raise ConfigError(f"images: no frame can be read ({next(iter(unreadable.values()), 'there is none')})")
         self.shape = shape
+        if lookups := self.plan.poni.lookups:
+            raise ConfigError(f"geometry.{next(iter(lookups))}: look needs one geometry for all frames, so a number")
         self.geometry = Geometry(self.plan.poni, shape, shape_from, self.plan.settings.cache, interactive=True)
         self.groups = tuple(name for name in GROUPS if name in self.plan.pipeline.stages)
         self.warm, self.preview = Warm(self.geometry), Preview(self.geometry)
@@ -106,7 +108,7 @@ class Session:
     def combines(self) -> bool:
         """Whether frames can be combined: there are several, and the command line does not merge them."""
         source = self.plan.pipeline.source
-        return len(self.images) > 1 and (source.average or source.sum or 1) == 1
+        return len(self.images) > 1 and not source.merges
 
     @cached_property
     def integrator(self) -> Any:

@@ -32,6 +32,8 @@ class Pattern:
         Metrics that the integration itself computes, name -> value; see `metrics`.
     azimuth_range
         Azimuthal limits of a sector in degrees, None for the whole frame.
+    sums
+        Signal, normalization, variance and count of each bin, float64, shape (4, npt), if frames are merged.
     """
 
     radial: NDArray[np.float64]
@@ -42,6 +44,7 @@ class Pattern:
     method: str = ""
     quality: Mapping[str, float] = field(default_factory=dict)
     azimuth_range: tuple[float, float] | None = None
+    sums: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
         sector = "" if self.azimuth_range is None else ", azimuth {:g} to {:g} deg".format(*self.azimuth_range)

@@ -30,6 +30,8 @@ class Series:
         File suffixes of the results of a frame; ``""`` is the pattern of the whole frame.
     grows
         Frames arrive during the run: ``stacks`` grows with them.
+    merged
+        The patterns of all frames are merged into one.
     """
 
     folder: Path
@@ -40,3 +42,4 @@ class Series:
     started: str
     parts: tuple[str, ...] = ("",)
     grows: bool = False
+    merged: bool = False

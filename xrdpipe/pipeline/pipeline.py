@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,8 @@ class Pipeline:
         columns = next((product.columns for product in reversed(products) if product.columns), ())
         unit = next((product.unit for product in reversed(products) if product.unit), "")
         columns = (unit or columns[0], *columns[1:]) if columns else ()
-        return Makes(columns, {part: suffixes for product in products for part, suffixes in product.parts.items()})
+        parts = {part: suffixes for product in products for part, suffixes in product.parts.items()}
+        return Makes(columns, parts, merged=any(product.merged for product in products))
 
     def outputs(self, name: str) -> list[str]:
         """Return the output files of the frame ``name``, relative to the results folder."""
@@ -104,7 +105,8 @@ class Pipeline:
     @property
     def combines_results(self) -> bool:
         """True if a stage writes a file from the results of all frames together."""
-        return any(collector.takes_results for collector in self.collectors(NO_SERIES))
+        nothing = replace(NO_SERIES, merged=self.makes.merged)
+        return any(collector.takes_results for collector in self.collectors(nothing))
 
     @property
     def takes_arrivals(self) -> bool:
@@ -116,6 +118,10 @@ class Pipeline:
         files = {path: base_name(path) for path in self.inputs().values()}
         stages = {name: relocate(values, files) for name, values in self.config.items() if name != PLOT}
         stages["source"].pop("columns", None)  # they change no numbers either
+        if self.source.where is None or not self.source.merges:
+            stages["source"].pop("where", None)  # nor does the choice of frames, unless they are merged
+        if self.source.group is None:
+            stages["source"].pop("group", None)  # so that results of earlier versions stay the same
         return {"stages": [name for name in self.stages if name != PLOT], **stages}
 
     def provenance(self, poni: Poni) -> dict[str, Any]:
@@ -129,7 +135,8 @@ class Pipeline:
             An input file is not readable.
         """
         hashes = {}
-        for role, path in self.inputs().items():
+        tables = {path: base_name(path) for path in poni.tables.values()}
+        for role, path in {**self.inputs(), **poni.tables}.items():
             try:
                 hashes[role] = f"{base_name(path)} {input_hash(path)}"
             except FrameError as error:
@@ -140,6 +147,7 @@ class Pipeline:
             "geometry": dict(poni.values),
             "poni": f"{poni.name} {content_hash(poni.text.encode())}",
             **({"changed": poni.changed} if poni.changed else {}),
+            **({"looked_up": relocate(poni.lookups, tables)} if poni.lookups else {}),
             **hashes,
             "config": self.identity(),
         }

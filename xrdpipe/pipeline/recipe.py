@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -20,10 +22,15 @@ from ..model.errors import ConfigError, FrameError
 from ..model.frame import Frame, changed
 from ..model.reference import Reference
 from ..stages.stage import Setup, Step
+from .frame_geometry import frame_poni
 from .pipeline import Pipeline
 
 if TYPE_CHECKING:
     from ..numerics.cuda.device import Device
+
+GEOMETRIES = 4  # prepared pipelines of frames with geometries of their own, some 100 MB each for 4 million pixels
+FIRST = 3  # frames whose geometry is looked up before the run begins
+_preparing = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -75,11 +82,14 @@ class Prepared:
         Function that reads a frame.
     steps
         Prepared stages, by name.
+    moving
+        What is prepared for the geometry of each frame, in place of ``steps``; None if all frames have one geometry.
     """
 
     pipeline: Pipeline
     read: Callable[[Reference], Frame]
     steps: Mapping[str, Step]
+    moving: Recipe | None = None
 
     def __call__(self, reference: Reference) -> tuple[Frame, dict[str, float], tuple[int, int] | tuple[None, None]]:
         """Process one frame.
@@ -109,11 +119,31 @@ class Prepared:
         else:
             frame = self.read(reference)
         seconds = {"source": time.perf_counter() - clock}
-        for name, step in self.steps.items():
+        try:
+            steps = self.steps_for(reference, frame)
+        except ConfigError as error:
+            raise FrameError(str(error)) from error
+        for name, step in steps.items():
             clock = time.perf_counter()
             frame = step(frame)
             seconds[name] = time.perf_counter() - clock
         return frame, {name: round(value, 4) for name, value in seconds.items()}, state
+
+    def steps_for(self, reference: Reference, frame: Frame) -> Mapping[str, Step]:
+        """Return the stages, prepared for the geometry of a frame.
+
+        Raises
+        ------
+        FrameError
+            The frame lacks a value of its geometry, or has one that cannot be.
+        ConfigError
+            The configuration does not fit this geometry.
+        """
+        if self.moving is None:
+            return self.steps
+        recipe = replace(self.moving, poni=frame_poni(self.moving.poni, reference, frame), cache=False)
+        with _preparing:  # threads with the same geometry share what the first of them prepares
+            return _prepared_for_frames(recipe).steps
 
 
 @lru_cache(maxsize=2)
@@ -135,6 +165,15 @@ def prepared(recipe: Recipe) -> Prepared:
     ConfigError
         The configuration does not fit the geometry, the shape or another input.
     """
+    return _prepare(recipe)
+
+
+@lru_cache(maxsize=GEOMETRIES)
+def _prepared_for_frames(recipe: Recipe) -> Prepared:
+    return _prepare(recipe)
+
+
+def _prepare(recipe: Recipe) -> Prepared:
     pipeline = Pipeline.of(json.loads(recipe.config), list(recipe.order))
     setup = setup_of(
         pipeline,
@@ -143,8 +182,25 @@ def prepared(recipe: Recipe) -> Prepared:
         pipeline.provenance(recipe.poni),
         _device(recipe.shape) if recipe.cuda else None,
     )
+    if recipe.poni.lookups:
+        return Prepared(pipeline, pipeline.source.prepare(setup), {}, recipe)
     steps = {name: stage.prepare(setup) for name, stage in pipeline.stages.items()}
     return Prepared(pipeline, pipeline.source.prepare(setup), steps)
+
+
+def check_first(line: Prepared, images: Sequence[Reference]) -> None:
+    """Raise ConfigError if the geometry of none of the first frames can be used, where each frame has its own."""
+    reasons: list[str] = []
+    for image in images[:FIRST] if line.moving is not None else ():
+        with suppress(FrameError):  # it fails alone
+            frame = line.read(image)
+            try:
+                line.steps_for(image, frame)
+                return
+            except FrameError as error:
+                reasons.append(str(error))
+    if reasons:
+        raise ConfigError(reasons[0])
 
 
 def setup_of(

@@ -93,7 +93,7 @@ class Background(Stage):
                 raise ConfigError(
                     f"background.{key}={getattr(self, key)}: there is no background.file; say background.file=..."
                 )
-        if self.fit_range is not None and poni.wavelength is None:
+        if self.fit_range is not None and not poni.has_wavelength:
             raise ConfigError(
                 f"background.fit_range: is in q and needs a wavelength, which {poni.path} does not have; "
                 "say geometry.wavelength=... (m)"

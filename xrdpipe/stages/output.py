@@ -85,6 +85,8 @@ class Output(Stage):
         if not columns:  # the columns of the patterns are not known yet
             return
         for name in self.formats:
+            if name == NEXUS and poni.lookups:
+                raise ConfigError("output.format=nxs: has one geometry for all frames; say output.format=chi")
             form = None if name == NEXUS else find_format(name)
             if form and form.sigma and "sigma" not in columns:
                 ways = "say integ.error_model=poisson, or output.format=xy for two columns"
@@ -105,12 +107,16 @@ class Output(Stage):
         ]
 
     def collect(self, series: Series) -> Sequence[Collector]:
-        """Return the collectors of the NeXus files and of the static mask."""
+        """Return the collectors of the NeXus files, of the pattern that frames share, and of the static mask."""
         collectors: list[Collector] = []
         if NEXUS in self.formats:
             from .output_nexus import NexusFiles
 
             collectors.append(NexusFiles(series))
+        if series.merged and self._text_formats:
+            from .integ.multi import MergedPattern
+
+            collectors.append(MergedPattern(series, self._text_formats))
         if self.static_mask is not None:
             collectors.append(AtEnd([STATIC], lambda records: self._write_static_mask(series.folder, records)))
         return collectors

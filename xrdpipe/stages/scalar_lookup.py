@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ from typing import Any
 
 from ..model.errors import ConfigError, FrameError, nearest, require
 from ..model.frame import Frame
+from ..numerics.expression import TABLE
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class ScalarLookup:
     @cached_property
     def table(self) -> tuple[str, str] | None:
         """Path and column of the table; None if the number is not in a table."""
-        match = re.fullmatch(r"(.+?\.(?:csv|tsv|txt|dat)):(.+)", str(self.where), re.IGNORECASE)
+        match = TABLE.fullmatch(str(self.where))
         return (match[1], match[2]) if match else None
 
     def check(self) -> None:
@@ -67,7 +67,7 @@ class ScalarLookup:
         """
         if self.constant is not None:
             return self.constant
-        text, where = self._cell(frame) if self.table else self._header(frame)
+        text, where = self.found(frame)
         try:
             value = float(text)
         except (TypeError, ValueError) as error:
@@ -75,6 +75,16 @@ class ScalarLookup:
         if not _positive(value):
             raise FrameError(f"{self.key}={self.where}: is {value:g} in {where}, a number > 0 is expected")
         return value * frame.info.exposures  # the header of merged frames holds the mean
+
+    def found(self, frame: Frame) -> tuple[Any, str]:
+        """Return what a header or table has for a frame, unchecked, and its place in words.
+
+        Raises
+        ------
+        FrameError
+            There is nothing for the frame.
+        """
+        return self._cell(frame) if self.table else self._header(frame)
 
     def _header(self, frame: Frame) -> tuple[Any, str]:
         key, where = str(self.where), f"the header of {frame.info.file or frame.name}"

@@ -21,6 +21,7 @@ from ..model.errors import FrameError, choice, require
 from ..model.frame import Frame, Info
 from ..model.identity import content_hash
 from ..model.reference import Reference, display_path
+from ..numerics.expression import Expression
 from .arrivals import Arrivals
 from .stage import Setup, Stage
 
@@ -38,6 +39,10 @@ class Source(Stage):
         Keys of the frame's header whose values become columns of the record.
     average, sum
         Number of consecutive frames that are merged into their mean or their sum; their errors count as independent.
+    where
+        Condition on values of the header, see `Expression`; other frames are left out.
+    group
+        Expression of values of the header; frames that have the same are merged into their mean.
     gain
         Counts that one photon makes, see `noise`.
     readout_noise
@@ -50,6 +55,8 @@ class Source(Stage):
     columns: list[str] = field(default_factory=list)
     average: int | None = None
     sum: int | None = None
+    where: str | None = None
+    group: str | None = None
     gain: float = 1.0
     readout_noise: float = 0.0
 
@@ -66,6 +73,12 @@ class Source(Stage):
             number = getattr(self, key)
             require(number is None or number >= 1, key, number, "a number of frames >= 1 expected, or null")
         require(self.average is None or self.sum is None, "sum", self.sum, f"together with average={self.average}")
+        if self.where is not None:
+            is_condition = Expression("where", self.where).is_condition
+            require(is_condition, "where", self.where, "a condition expected, such as temperature > 300")
+        if self.group is not None:
+            Expression("group", self.group)
+            require(self.average is None and self.sum is None, "group", self.group, "without average and sum")
 
     supplies: ClassVar[bool] = False
 
@@ -164,6 +177,11 @@ class Source(Stage):
         for reference in files.list_frames(path).references:
             yield self._image(memory.read(reference)[0])
 
+    @property
+    def merges(self) -> bool:
+        """True if several frames may become one."""
+        return (self.average or self.sum or 1) > 1 or self.group is not None
+
     def merged(self, references: Sequence[Reference]) -> list[Reference]:
         """Group the frames that ``average`` or ``sum`` merge.
 
@@ -245,7 +263,7 @@ class Source(Stage):
     def _merge(self, reference: Reference, setup: Setup) -> Frame:
         """Read the frames of a group and return their sum or mean, with its variance."""
         count, shape = len(reference.parts), setup.geometry.shape
-        divisor = count if self.average else 1
+        divisor = count if self.average or self.group else 1
         image, noise, digests = np.zeros(shape), np.zeros(shape), []  # in float64 the sum of many counts is exact
         bad: NDArray[np.bool_] | None = None
         for part in reference.parts:

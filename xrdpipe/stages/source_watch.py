@@ -68,6 +68,8 @@ class Watch(Source):
         require(self.frames is None or self.frames >= 1, "frames", self.frames, "a number of frames >= 1, or null")
         for key in ("average", "sum"):
             require(getattr(self, key) in (None, 1), key, getattr(self, key), "not while watching; merge afterwards")
+        for key in ("where", "group"):
+            require(getattr(self, key) is None, key, getattr(self, key), "not while watching; select afterwards")
 
     def check_combination(self, *, queued: bool = False, arrays: bool = False, sweep: bool = False) -> None:
         """Raise ConfigError in a sweep, with arrays in memory, or with an engine that queues all frames."""

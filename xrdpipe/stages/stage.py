@@ -104,11 +104,14 @@ class Makes:
         Results besides the pattern, "sectors" or "cake", with the suffixes of the files of each.
     unit
         Unit of the axis if the stage changes it; empty if it does not.
+    merged
+        The patterns carry the sums from which those of all frames are merged into one.
     """
 
     columns: tuple[str, ...] = ()
     parts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     unit: str = ""
+    merged: bool = False
 
 
 NOTHING = Makes()

@@ -19,9 +19,11 @@ from ...pipeline.recipe import Recipe
 def portable_recipe(recipe: Recipe) -> Recipe:
     """Return the recipe with absolute paths, for a process with another working directory."""
     config = json.loads(recipe.config)
-    absolute = {path: os.path.abspath(path) for path in Pipeline.of(config, list(recipe.order)).inputs().values()}
+    inputs = {**Pipeline.of(config, list(recipe.order)).inputs(), **recipe.poni.tables}
+    absolute = {path: os.path.abspath(path) for path in inputs.values()}
+    poni = replace(recipe.poni, looked_up=json.dumps(relocate(recipe.poni.lookups, absolute)))
     folder = None if recipe.folder is None else recipe.folder.absolute()
-    return replace(recipe, config=json.dumps(relocate(config, absolute)), folder=folder)
+    return replace(recipe, config=json.dumps(relocate(config, absolute)), poni=poni, folder=folder)
 
 
 def portable_reference(image: Reference) -> Reference:

@@ -85,6 +85,7 @@ class Integ(Stage):
         integration; everything before is in counts.
     """
 
+    keeps_sums: ClassVar[bool] = False  # patterns carry their sums
     function: ClassVar[str] = "integrate1d"  # pyFAI's function, for methods that call pyFAI for every frame
 
     npt: int = field(default=1480, metadata={"low": 1})
@@ -133,7 +134,7 @@ class Integ(Stage):
         wavelength = USUAL_UNITS[self.unit] if usual else needs_wavelength(radial_unit(self.unit))
         if not usual:
             integration_method(self.method)
-        if wavelength and poni.wavelength is None:
+        if wavelength and not poni.has_wavelength:
             raise ConfigError(f"integ.unit={self.unit}: needs a wavelength, which {poni.path} does not have; {WAYS}")
         for lookup in self.divisors().values():
             lookup.check()
@@ -180,7 +181,8 @@ class Integ(Stage):
             error = partial(pattern_error, image, raw, mask, frame.image.shape[1], intensity, cached)
             quality = {**pattern_quality(sums, scatter, stride), **pattern.quality}
             quality |= noise(frame, intensity, sigma)
-            pattern = replace(pattern, quality=quality)
+            kept = sums[[0, 1, 2, 4]] if self.keeps_sums else None
+            pattern = replace(pattern, quality=quality, sums=kept)
             return frame.with_results(pattern=pattern, weights={"": sums[1]}, pattern_error=error)
 
         return integrate

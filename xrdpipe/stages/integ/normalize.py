@@ -34,6 +34,8 @@ def normalize(integrate: Step, divisors: Mapping[str, ScalarLookup]) -> Step:
         factors = {name: lookup.of(frame) for name, lookup in divisors.items()}
         factor = float(np.prod(list(factors.values())))
         divided = divided_frame(integrate(frame), factor)
+        if (pattern := divided.results.pattern) is not None:
+            divided = divided.with_results(pattern=_with_factor(pattern, factor))
         return divided.with_info(factors={**divided.info.factors, **factors})
 
     return divide
@@ -44,6 +46,13 @@ def divided_frame(frame: Frame, factor: float) -> Frame:
     cake = frame.results.cake
     divided = frame.with_patterns(lambda _, pattern: _divided(pattern, factor))
     return divided.with_results(cake=None if cake is None else _divided(cake, factor))
+
+
+def _with_factor(pattern: Pattern, factor: float) -> Pattern:
+    """Return a pattern whose sums, if it has them, hold the factor in their normalization."""
+    if pattern.sums is None:
+        return pattern
+    return replace(pattern, sums=pattern.sums * np.array([[1.0], [factor], [1.0], [1.0]]))
 
 
 def _divided(result: Result, factor: float) -> Result:

@@ -63,7 +63,12 @@ class AfterIntegration(Stage):
         return [path for step in self._steps.values() for path in step.writes(name, line)]
 
     def check(self, poni: Poni, line: Makes = NOTHING) -> None:
-        """Check all steps."""
+        """Check all steps; ConfigError where patterns are merged, which are sums of what the frames counted."""
+        if line.merged and self._steps:
+            raise ConfigError(
+                f"pattern.{next(iter(self._steps))}: integ=multi merges the patterns of all frames as they are "
+                "integrated; leave the step out"
+            )
         for name, step in self._steps.items():
             try:
                 step.check(poni, line)

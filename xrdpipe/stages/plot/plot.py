@@ -83,7 +83,7 @@ class Plot(Stage):
         """Draw small figures, and raise ConfigError if matplotlib refuses a key."""
         ramp = np.arange(4, dtype=np.float32)
         rings = (self.image or {}).get("rings")
-        if rings is not None and str(rings).startswith("q_") and poni.wavelength is None:
+        if rings is not None and str(rings).startswith("q_") and not poni.has_wavelength:
             raise ConfigError(f"plot.image.rings={rings}: needs a wavelength, which {poni.path} does not have")
         try:
             if self.image is not None:

@@ -1,0 +1,93 @@
+"""The geometry of a single frame, from values of its header or of a table."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ..geometry.poni import Poni
+from ..model.errors import ConfigError, FrameError
+from ..model.frame import Frame
+from ..model.reference import Reference
+from ..numerics.expression import Expression
+from ..stages.scalar_lookup import ScalarLookup
+from .selection import frame_values
+
+
+def frame_poni(poni: Poni, reference: Reference, frame: Frame) -> Poni:
+    """Return the calibration of a frame: that of the run, with the values that are looked up for the frame.
+
+    Parameters
+    ----------
+    poni
+        Calibration of the run.
+    reference, frame
+        The frame.
+
+    Raises
+    ------
+    FrameError
+        The frame has no such value, or one that cannot be.
+    """
+    found: dict[str, float] = {}
+    path = None
+    for name, where in poni.lookups.items():
+        key = f"geometry.{name}"
+        try:
+            value = _looked_up(key, where, reference, frame)
+            if name == "poni":
+                table = _lookup(key, where).table
+                path = str((Path(table[0]) if table else reference.path).parent / str(value))
+            else:
+                found[name] = _number(value)
+        except FrameError as error:
+            raise FrameError(f"{key}={where}: {str(error).removeprefix(f'{key}={where}: ')}") from error
+    try:
+        return poni.with_values(found, path)
+    except ConfigError as error:
+        values = ", ".join(f"{name}={value}" for name, value in found.items())
+        raise FrameError(f"{values}: {error}" if values else str(error)) from error
+
+
+def check_lookups(lookups: Mapping[str, str]) -> None:
+    """Raise ConfigError if a table of the geometry cannot be read or lacks the column."""
+    for name, where in lookups.items():
+        _lookup(f"geometry.{name}", where).check()
+
+
+def _looked_up(key: str, where: str, reference: Reference, frame: Frame) -> Any:
+    lookup = _lookup(key, where)
+    if lookup.table:
+        return lookup.found(frame)[0]
+    value = frame_values(reference, frame.header)
+    return value(where, True) if where.startswith("/") or key == "geometry.poni" else Expression(key, where)(value)
+
+
+def _lookup(key: str, where: str) -> ScalarLookup:
+    lookup = ScalarLookup(key, where)
+    if not lookup.table:
+        return lookup
+    try:
+        state = os.stat(lookup.table[0])
+    except OSError:  # reading it says why
+        return lookup
+    return _table(key, where, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=32)  # a table is read once, and again after a change
+def _table(key: str, where: str, size: int, mtime_ns: int) -> ScalarLookup:
+    return ScalarLookup(key, where)
+
+
+def _number(value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError) as error:
+        raise FrameError(f"is {value!r}, a number is expected") from error
+    if not math.isfinite(number):
+        raise FrameError(f"is {number}, a finite number is expected")
+    return number
