@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 POINTS = 48  # of the quadrature, along and across the beam
-ANGLES, STEEPNESSES = 61, 13  # of the table
+ANGLES, STEEPNESSES = 91, 33  # of the table
 ALONG = 0.1  # rays closer to the axis (sine of the angle) leave through the end of a real capillary
-MAX_MU_R = 10.0  # up to here the transmission is right to 1e-3 of its value
 
 
 def cylinder_transmission(direction: Floats, mu_r: float, azimuth: float, beam: float = 1.0) -> Floats:
@@ -25,7 +24,8 @@ def cylinder_transmission(direction: Floats, mu_r: float, azimuth: float, beam: 
     direction
         Unit vectors of the rays, (3, ...).
     mu_r
-        Linear absorption coefficient times radius, up to `MAX_MU_R`.
+        Linear absorption coefficient times radius. The relative error is at most 1e-4 up to 3, 1e-3 up
+        to 6, 3e-3 up to 10.
     azimuth
         Azimuth of the axis, rad: 0 is horizontal.
     beam
@@ -45,12 +45,12 @@ def cylinder_transmission(direction: Floats, mu_r: float, azimuth: float, beam: 
     if np.isnan(sine).all():
         return sine
     last, steepest = max(float(angle.max()), 0.01), max(1 / float(np.nanmin(sine)), 1.01)
-    angles, steepness = np.linspace(0, last, ANGLES), np.linspace(1, steepest, STEEPNESSES)
+    angles, steepness = np.linspace(0, last, ANGLES), np.geomspace(1, steepest, STEEPNESSES)
     table = np.array([_log_transmission(mu_r, one, steepness, beam) for one in angles])
-    spline = RectBivariateSpline(angles, steepness, table)
+    spline = RectBivariateSpline(angles, np.log(steepness), table)
     known = ~np.isnan(sine)
     out = np.full(sine.shape, np.nan)
-    out[known] = np.exp(spline.ev(angle[known], 1 / sine[known]))
+    out[known] = np.exp(spline.ev(angle[known], -np.log(sine[known])))
     return out
 
 

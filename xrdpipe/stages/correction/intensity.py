@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ...geometry.rays import Rays
 
 PLANCK = 12.398419843320026  # keV angstrom, h c / e
-MOST_MU_R = 10.0  # of numerics.intensity.cylinder, whose import needs scipy
+MOST_MU_R = 10.0  # up to which numerics.intensity.cylinder is accurate
 number = partial(field, kw_only=True)
 
 
