@@ -43,9 +43,9 @@ class Rays:
     @cached_property
     def two_theta(self) -> Floats:
         """Scattering angle, rad, (slow, fast)."""
-        return np.arctan2(np.hypot(self.direction[1], self.direction[2]), self.direction[0])
+        return np.asarray(np.arctan2(np.hypot(self.direction[1], self.direction[2]), self.direction[0]))
 
     @cached_property
     def chi(self) -> Floats:
         """Azimuth as pyFAI has it, rad, from -pi to pi, (slow, fast)."""
-        return np.arctan2(self.direction[2], self.direction[1])
+        return np.asarray(np.arctan2(self.direction[2], self.direction[1]))

@@ -90,6 +90,6 @@ def _radii(direction: Floats, cell: Cell) -> tuple[Floats, Floats]:
     beta = azimuth - np.arcsin(cell.offset * np.sin(np.pi - azimuth) / cell.small_radius)
 
     def seen(radius: float) -> Floats:
-        return np.sqrt(radius**2 + cell.offset**2 - 2 * radius * cell.offset * np.cos(beta))
+        return np.asarray(np.sqrt(radius**2 + cell.offset**2 - 2 * radius * cell.offset * np.cos(beta)))
 
     return seen(cell.small_radius), seen(cell.large_radius)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ...geometry.poni import Poni
     from ...model.arrays import Image
 
+LEAST = 1e-9  # below this factor nothing arrives
+
 
 @dataclass(frozen=True)
 class Correction(Intensity, Stage):
@@ -57,11 +59,11 @@ class Correction(Intensity, Stage):
         static_mask = np.zeros(setup.geometry.shape, np.uint8)
         flat = None if self.flat_file is None else self._flat(setup)
         factor = self._factor(setup) if self.is_on else None
-        divisor = flat if factor is None else factor if flat is None else flat * factor
+        divisor: Any = flat if factor is None else factor if flat is None else flat * factor
         if divisor is not None:
             bad = ~(np.isfinite(divisor) & (divisor > 0))
             divisor, static_mask[bad] = np.where(bad, np.float32(1), divisor), DETECTOR
-        square = None if divisor is None else divisor * divisor
+        square: Any = None if divisor is None else divisor * divisor
         saturation = None if self.saturation is None else np.float32(self.saturation)
 
         def correct(frame: Frame) -> Frame:
@@ -94,12 +96,16 @@ class Correction(Intensity, Stage):
         return np.where(good, flat, np.float32(np.nan))
 
     def _factor(self, setup: Setup) -> Image:
-        """Return the factor of the geometry; ConfigError if no pixel is left, or polarization is corrected twice."""
+        """Return the factor of the geometry, NaN where no ray arrives.
+
+        ConfigError if no pixel is left, or polarization is corrected twice.
+        """
         integ: Any = setup.provenance.get("config", {}).get("integ", {})
         twice = self.polarization_factor is not None and integ.get("polarization_factor") is not None
         expected = "integ.polarization_factor is set too; leave out one of them"
         require(not twice, "correction.polarization_factor", self.polarization_factor, expected)
         factor = self.factor(setup.geometry)
-        if not (np.isfinite(factor) & (factor > 0)).any():
-            raise ConfigError("correction: no ray reaches the detector; check tilts of the plate and of the cell")
-        return factor
+        good = np.isfinite(factor) & (factor > LEAST)
+        if not good.any():
+            raise ConfigError("correction: no ray reaches the detector; check plate, capillary and cell")
+        return np.where(good, factor, np.float32(np.nan))
