@@ -1,4 +1,4 @@
-"""Sessions of nox: the tests with the newest and the lowest versions of the libraries, lint, packages.
+"""Sessions of nox: the tests with the newest and the lowest versions of the libraries, lint, packages, the site.
 
 `nox --list` names them; `.github/workflows` runs the same sessions.
 """
@@ -33,6 +33,13 @@ def lint(session: nox.Session) -> None:
         session.run(*command)
     for system in ("linux", "darwin", "win32"):  # finds what another system lacks
         session.run("mypy", "--platform", system)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site into docs/_build/html; a warning is an error."""
+    session.install(".[docs]")
+    session.run("python", "-m", "sphinx", "-W", "--keep-going", "docs", "docs/_build/html")
 
 
 @nox.session

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable
 from functools import cache
@@ -165,6 +166,33 @@ def test_every_example_has_a_form_as_command_and_in_python(number: int, here: Pa
         return integrate("geometry.poni", "a.tiff", output_dir=here / "plain", output={"mask": True}).folder or here
 
     assert example.holds(here / run.folder, plain)
+
+
+ROW = re.compile(
+    r"^\| (?P<number>\d+) \| [^|]+ \| `xrdpipe (?P<words>[^`]+)` \| `xrdpipe\.(?P<python>[^`]+)` \|$", re.MULTILINE
+)
+NAMES = {
+    "another_sample_diffraction.tiff": "b.tiff",
+    "sample_diffraction.tiff": "a.tiff",
+    "'*_diffraction.tiff'": "many/*.tiff",
+    '"*_diffraction.tiff"': '"many/*.tiff"',
+}
+
+
+def test_the_migration_page_writes_the_examples_in_this_way() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "migration.md").read_text(encoding="utf-8")
+    for name, ours in NAMES.items():
+        page = page.replace(name, ours)
+    rows = {int(row["number"]): row for row in reversed(list(ROW.finditer(page)))}  # the first of two rows of a number
+    assert set(rows) == set(EXAMPLES)
+    for number, row in rows.items():
+        (paths, keys), words = EXAMPLES[number].python, EXAMPLES[number].words.split()
+        assert row["words"].split() == ["poni=geometry.poni", *(word for word in words if "parallel" not in word)]
+        called = ast.parse(row["python"], mode="eval").body
+        assert isinstance(called, ast.Call)
+        assert [ast.literal_eval(each) for each in called.args] == ["geometry.poni", *paths]
+        there = {each.arg: ast.literal_eval(each.value) for each in called.keywords}
+        assert there == {key: value for key, value in keys.items() if key != "parallel"}
 
 
 @pytest.mark.slow

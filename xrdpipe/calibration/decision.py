@@ -23,17 +23,17 @@ CHANCE = 0.3  # of the points that chance would not put on rings, share that has
 EXTRA = 0.2  # of the points on ridges on rings that are not the calibrant's, at most; right to 0.16
 PRESENT = 0.8  # of the rings from the first seen to the last that are there, at least; right 1, but for shadows
 DOUBTFUL = 0.03, 0.999  # extra and present beyond which other calibrants are compared
-OFFSET = 0.35  # pixels: root mean square of the rings' mean residuals, at most; right to 0.27, wrong 0.7
+OFFSET = 0.25  # pixels: root mean square of the rings' mean residuals, at most; right to 0.10, wrong from 0.28
 TRUSTED = 0.05  # pixels: rings whose mean is known better than this count alike
 LARGE, SMALL = 1.0, 0.3  # pixels: residual that is too large, and that is small whatever the counts say (real: 0.2)
-NOISY = 2.3  # times the error of the counts, a residual beyond SMALL, at most; right ones to 1.5, wrong ones from 3.2
+NOISY = 1.6  # times the error of the counts, a residual beyond SMALL, at most; right ones to 1.2, wrong ones from 2.2
 UNSURE = 1.0  # pixels: error of a ring's place anywhere on the detector that is too large
 LOOSE = 0.01  # relative error of distance or wavelength that is too large
 
 SHORT = 100  # pixels on and beside a ring without which nothing is said about it
 NEAR, BASE, APART = 1.5, 4.0, 6.0  # pixels: the ring itself, and where its surroundings begin and end
 ALONE = 8.0  # pixels to the next ring without which nothing is said about one
-FAINT = 0.05  # of the median of the rings that are seen: a ring that is weaker is not there
+FAINT = 0.1  # of the median of the rings that are seen: a ring that is weaker is not there
 BESIDE = 4.0  # pixels from all rings of the calibrant, from which on a point may lie on another ring
 CROWD, CROWDED = 0.04, 3.0  # of all points, and times the points around it: what lies on one other ring
 

@@ -48,8 +48,8 @@ class Refined:
 
     @property
     def rms(self) -> float:
-        """Root mean square of the residuals, pixels; a point with half the error counts four times."""
-        return float(np.sqrt(np.average(self.residuals**2, weights=self.points.sigma**-2)))
+        """Root mean square of the residuals, see `weighted_rms`."""
+        return weighted_rms(self.residuals, self.points.sigma)
 
     @property
     def excess(self) -> float:
@@ -60,6 +60,11 @@ class Refined:
     def parameters(self) -> Parameters:
         """The parameters of the geometry, in orientation 3 of the detector."""
         return Parameters(values_of(self.geometry), self.free, self.covariance)
+
+
+def weighted_rms(residuals: Floats, errors: Floats) -> float:
+    """Return the root mean square of residuals, of which one with half the error counts four times."""
+    return float(np.sqrt(np.average(residuals**2, weights=errors**-2)))
 
 
 def values_of(geometry: Any) -> dict[str, float]:

@@ -14,9 +14,11 @@ from .calibrate import Calibrated
 from .cone import ring_angles
 from .control_points import ControlPoints, control_points
 from .decision import LOOSE, SMALL
+from .others import lattice_spacings
 from .parameters import Parameters, covariance
-from .refine import NAMES, cone_of, geometry_at, near_their_rings
-from .ridges import good_pixels, scatter_of
+from .refine import NAMES, cone_of, geometry_at, near_their_rings, weighted_rms
+from .ridges import find_ridges, good_pixels, scatter_of
+from .search import CERTAIN, search
 
 Floats = NDArray[np.float64]
 Bounds = Mapping[str, tuple[float, float]]
@@ -25,6 +27,8 @@ AXIS = ("axis1", "axis2")  # of the translation: its slopes against the beam, al
 GEOMETRY = NAMES[:6]
 ROUNDS = 3  # of measuring control points with the geometry of all frames
 WORSE = 2.0  # times the residual of the frames alone, beyond which they do not agree
+WAVELENGTHS = (2e-11, 4e-11, 7e-11, 1.2e-10, 2e-10)  # m, that are tried where none is known
+NEAR = 0.03  # relative error of a distance at which a wavelength is right
 STEEP = 0.3  # rad, of the translation against the beam, at most
 
 
@@ -76,8 +80,8 @@ class Together:
 
     @property
     def rms(self) -> float:
-        """Root mean square of all residuals, pixels."""
-        return float(np.sqrt(np.mean(np.concatenate(self.residuals) ** 2)))
+        """Root mean square of all residuals, see `weighted_rms`."""
+        return weighted_rms(np.concatenate(self.residuals), np.concatenate([each.points.sigma for each in self.views]))
 
 
 def values_of_frame(values: Mapping[str, float], shift: float, wavelength: float | None) -> dict[str, float]:
@@ -98,6 +102,54 @@ def values_of_frame(values: Mapping[str, float], shift: float, wavelength: float
         "wavelength": values["wavelength"] if wavelength is None else wavelength,
     }
     return {**{name: values[name] for name in NAMES}, **{name: float(value) for name, value in moved.items()}}
+
+
+def wavelength_at(
+    image: NDArray[np.floating], bad: NDArray[np.bool_], detector: Any, calibrant: Any, distance: float
+) -> float:
+    """Return the wavelength (m) at which the rings of a frame give a distance that is about known.
+
+    At small angles the rings tell the product of both: a search with any wavelength finds a distance, and their product
+    over the known distance is nearer to the wavelength.
+
+    Parameters
+    ----------
+    image
+        Counts, (slow, fast).
+    bad
+        True for pixels without a value.
+    detector, calibrant
+        Of pyFAI; any wavelength.
+    distance
+        From the sample, m.
+
+    Raises
+    ------
+    FrameError
+        No wavelength gives it.
+    """
+    good = good_pixels(image, bad)
+    ridges, spacings = find_ridges(image, good), lattice_spacings(calibrant)
+    found: list[tuple[float, float]] = []
+    for wavelength in WAVELENGTHS:
+        for _ in range(ROUNDS):
+            lines = ring_angles(spacings, wavelength)
+            best = next(iter(search(ridges, lines, (len(image), image.shape[1])) if len(lines) > 2 else []), None)
+            if best is None:
+                break
+            factor = best.cone.length * np.cos(best.cone.tilt) * detector.pixel1 / distance
+            if abs(factor - 1) < NEAR:
+                found.append((best.score, wavelength * factor))
+                break
+            wavelength *= float(factor)
+        if found and max(found)[0] > CERTAIN:
+            break
+    if not found:
+        raise FrameError(
+            f"no wavelength puts the rings of this calibrant at a distance of {distance:g} m; check calibrant and "
+            "distances, or say wavelength="
+        )
+    return max(found)[1]
 
 
 def fit_views(

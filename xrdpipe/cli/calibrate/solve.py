@@ -14,7 +14,7 @@ from ...calibration.cone import ring_angles
 from ...calibration.control_points import ControlPoints
 from ...calibration.others import lattice_spacings
 from ...calibration.parameters import Parameters
-from ...calibration.refine import geometry_at, values_of
+from ...calibration.refine import geometry_at, values_of, weighted_rms
 from ...calibration.several import AXIS, Together, View, calibrate_together, calibrate_within, values_of_frame
 from ...execution.progress import Progress
 from ...geometry.geometry import Geometry
@@ -24,7 +24,7 @@ from ...model.reference import Reference
 from ...report.calibration import CalibratedFrame
 from ...report.calibration_figures import Drawn
 from .start import calibrant_at, poni_text
-from .task import Counts, Task
+from .task import Counts, Task, known_wavelength
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class Found:
 
     @property
     def rms(self) -> float:
-        """Root mean square of the residuals, pixels."""
-        return float(np.sqrt(np.mean(self.residuals**2)))
+        """Root mean square of the residuals, see `weighted_rms`."""
+        return weighted_rms(self.residuals, self.points.sigma)
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ class Solution:
 
     @property
     def rms(self) -> float:
-        """Root mean square of all residuals, pixels."""
-        return float(np.sqrt(np.mean(self.residuals**2)))
+        """Root mean square of all residuals, see `weighted_rms`."""
+        return weighted_rms(self.residuals, np.concatenate([each.points.sigma for each in self.found]))
 
 
 def poni_paths(task: Task, save: Path) -> list[Path]:
@@ -138,6 +138,10 @@ def _within_bounds(task: Task, counts: Counts, alone: Calibrated) -> Together:
 
 
 def _solve_together(task: Task, paths: Sequence[Path]) -> Solution:
+    try:
+        task = known_wavelength(task)
+    except FrameError as error:
+        raise FrameError(f"{task.images[0].location}: {error}") from error
     views, alone = [], []
     with Progress(len(task.images), task.settings.quiet) as progress:
         for number, image in enumerate(task.images):

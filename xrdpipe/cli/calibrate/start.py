@@ -38,7 +38,7 @@ def fixed(words: Words, started: bool) -> tuple[str, ...]:
 
 
 def begin(words: Words, start: Poni | None, settings: Settings, shape: tuple[int, int], image: Reference) -> Poni:
-    """Return the calibration to begin with: detector and wavelength are right, the rest may be anything."""
+    """Return the calibration to begin with: its detector is right, its wavelength too if it has one."""
     if start is None:
         if not words.detector and not words.pixel:
             raise ConfigError("detector: missing; say detector=Pilatus1M, or pixel=[2e-4,2e-4] (m), or poni=start.poni")
@@ -63,11 +63,19 @@ def begin(words: Words, start: Poni | None, settings: Settings, shape: tuple[int
         values["detector"], config = "Detector", {"pixel1": slow, "pixel2": fast, "max_shape": list(shape)}
     values["detector_config"] = json.dumps({**config, "orientation": orientation})
     values["poni_version"] = "2.1"
-    values["wavelength"] = repr(_wavelength(words, start, image))
-    return Poni(settings.poni or "start", poni_text(values)).checked()
+    values.pop("wavelength", None)
+    poni = Poni(settings.poni or "start", poni_text(values)).checked()
+    wavelength = _wavelength(words, start, image)
+    return poni if wavelength is None else with_wavelength(poni, wavelength)
 
 
-def _wavelength(words: Words, start: Poni | None, image: Reference) -> float:
+def with_wavelength(poni: Poni, wavelength: float) -> Poni:
+    """Return a calibration with a wavelength, m."""
+    return Poni(poni.path, poni_text({**poni.values, "wavelength": repr(float(wavelength))})).checked()
+
+
+def _wavelength(words: Words, start: Poni | None, image: Reference) -> float | None:
+    """Return the wavelength in m; None where the distances have to tell it."""
     if words.wavelengths:
         return words.wavelengths[0]
     if words.wavelength is not None:
@@ -80,10 +88,11 @@ def _wavelength(words: Words, start: Poni | None, image: Reference) -> float:
             for unit in (1.0, 1e-10):  # m, or angstrom: the two are far apart
                 if SHORTEST <= value * unit <= LONGEST:
                     return float(value * unit)
-    about = ", about right, which is enough with fit=[wavelength]" if "wavelength" in words.fit else ""
+    if words.distances and "wavelength" in words.fit:
+        return None
     raise ConfigError(
-        "wavelength: missing, and not in the header of the frame; "
-        f"say wavelength=1.665e-11 (m) or energy=74.5 (keV){about}"
+        "wavelength: missing, and not in the header of the frame; say wavelength=1.665e-11 (m) or energy=74.5 (keV), "
+        "or distances=[...] of several frames and fit=[wavelength]"
     )
 
 

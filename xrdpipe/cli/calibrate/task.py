@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from ...calibration.calibrate import Calibrated, calibrate
 from ...calibration.orientations import turned
 from ...calibration.parameters import Parameters
 from ...calibration.refine import NAMES, values_of
+from ...calibration.several import wavelength_at
 from ...config.arguments import parse
 from ...config.loader import Loader, force_overrides, to_builtin
 from ...config.settings import Settings, all_images, as_list, parse_settings
@@ -30,9 +31,10 @@ from ...pipeline.pipeline import Pipeline
 from ...pipeline.recipe import Prepared, Recipe, prepared
 from ...stages.source import frame_shape
 from ..new_files import check_new_files
-from .start import begin, calibrant_at, fixed, poni_text
+from .start import begin, calibrant_at, fixed, poni_text, with_wavelength
 from .words import USAGE, Words
 
+GUESS = 5e-11  # m, a wavelength that stands for one that is not known
 Counts = tuple[NDArray[np.floating], NDArray[np.bool_]]
 
 
@@ -51,7 +53,9 @@ class Task:
     shape
         Of a frame, (slow, fast).
     poni
-        Geometry to begin with; detector and wavelength are right.
+        Geometry to begin with; the detector is right.
+    guessed
+        Its wavelength is a guess, which `known_wavelength` replaces.
     started
         The rest of it is about right, too.
     fix
@@ -66,6 +70,7 @@ class Task:
     poni: Poni
     started: bool
     fix: tuple[str, ...]
+    guessed: bool = False
 
     @cached_property
     def calibrant(self) -> Any:
@@ -164,6 +169,14 @@ class Task:
             return calibrate(*counts, self.detector, calibrant or self.calibrant, start, fix)
 
 
+def known_wavelength(task: Task) -> Task:
+    """Return the task with the wavelength at which the first frame has its distance; FrameError if there is none."""
+    if not task.guessed:
+        return task
+    wavelength = wavelength_at(*task.read(task.images[0]), task.detector, task.calibrant, task.words.distances[0])
+    return replace(task, poni=with_wavelength(task.poni, wavelength), guessed=False)
+
+
 def make_task(words: Words, others: Sequence[str]) -> Task:
     """Return what is asked for; ConfigError where the words do not fit together."""
     command = parse(others)
@@ -206,7 +219,10 @@ def task_of(words: Words, values: Mapping[str, Any], arrays: Mapping[str, NDArra
     start = geometry_file(settings) if settings.poni or settings.geometry.numbers else None
     fix = fixed(words, start is not None)
     poni = begin(words, start, settings, shape, images[0])
-    task = Task(words, settings, pipeline, tuple(images), shape, poni, start is not None, fix)
+    guessed = poni.wavelength is None
+    if guessed:
+        poni = with_wavelength(poni, GUESS)
+    task = Task(words, settings, pipeline, tuple(images), shape, poni, start is not None, fix, guessed)
     _check(task)
     return task
 

@@ -54,6 +54,7 @@ COMMANDS = {
 KEYS = {  # command -> keys that it has besides those of a run, with their meaning; of calibrate, see `help.CALIBRATE`
     "inspect": {"thumbnail": "true, a folder, or a name.png"},
     "look": {
+        "phase": "files of d-spacings or CIF whose rings can be shown",
         "save": "folder for masks and experiments",
         "port": "port of the page",
         "browser": "open the browser",
@@ -66,7 +67,7 @@ KEYS = {  # command -> keys that it has besides those of a run, with their meani
 OF_A_RUN = ("", "calibrate", "config", "doctor", "look", "mask")  # commands that take the keys of a run
 WORDS = {"completion": ("bash", "zsh", "fish"), "new": ("experiment",)}  # command -> its first words
 FOLDERS = ("output_dir", "source.folder", "from", "to", "inputs", "look save", "hydra.sweep.dir")
-FILES = ("integ.edges", "save", "thumbnail", "calibrant")  # besides `arguments.PATH_KEYS` and `NUMBER_KEYS`
+FILES = ("integ.edges", "phase", "save", "thumbnail", "calibrant")  # besides `arguments.PATH_KEYS` and `NUMBER_KEYS`
 SWITCHES = {"overwrite", "browser", "stay"}  # of commands, true or false
 OPTIONS = {
     "--multirun": "a sweep",

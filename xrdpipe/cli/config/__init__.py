@@ -1,1 +1,4 @@
-"""``xrdpipe config``: show, search and explain keys. Begin with `command`; `explain` collects what is said of a key."""
+"""``xrdpipe config``: show, search and explain keys.
+
+May import from `xrdpipe.config` and below. Begin with `command`; `explain` collects what is said of a key.
+"""

@@ -139,7 +139,7 @@ def _typed(text: str, least: float) -> list[Reflection]:
 
 
 def _of_cell(text: str, lattice: str, centring: str, numbers: list[float], least: float) -> list[Reflection]:
-    from pyFAI.crystallography.cell import Cell
+    from pyFAI.calibrant import Cell
 
     wanted = LATTICES[lattice].split()
     values = dict(zip(wanted, numbers, strict=False))
@@ -155,8 +155,12 @@ def _of_cell(text: str, lattice: str, centring: str, numbers: list[float], least
         possible = False
     if not possible:
         raise ConfigError(f"phase={text[:60]}: no cell has these angles")
-    calibrant = cell.build_calibrant_config(_affordable(least, (cell.a, cell.b, cell.c)))
-    return [Reflection(float(each.dspacing), [int(index) for index in each.hkl]) for each in calibrant.reflections]
+    least = _affordable(least, (cell.a, cell.b, cell.c))
+    if hasattr(cell, "d_spacing"):  # before pyFAI 2025.12
+        families = {each[0]: each[1:] for each in cell.d_spacing(least).values()}
+    else:
+        families = cell.calculate_dspacing(least)
+    return [Reflection(float(d), [int(index) for index in max(family)]) for d, family in families.items()]
 
 
 def _affordable(least: float, lengths: tuple[float, float, float]) -> float:

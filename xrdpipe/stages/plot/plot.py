@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...io.writing import write_whole
-from ...model.errors import ConfigError, nearest
+from ...model.errors import ConfigError, choice, nearest
 from ...model.frame import Frame
 from ...model.pattern import Pattern
 from ..stage import NOTHING, Makes, Setup, Stage, Step
+from .colours import SCALES
 from .figures import ImageFigure, PatternFigure
 
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ class Plot(Stage):
 
     image: dict[str, Any] | None = None
     pattern: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError if the scale of the colours is unknown."""
+        if (scale := (self.image or {}).get("scale")) is not None:
+            choice("image.scale", scale, SCALES)
 
     def writes(self, name: str, line: Makes = NOTHING) -> list[str]:
         """Return the files of the image, the pattern, the cake and the sectors."""
