@@ -124,7 +124,7 @@ def test_the_top_level_lists_every_setting_with_words_and_nothing_else() -> None
     for key in keys:
         line = next(line for line in text.splitlines() if line.startswith(f"{key}:"))
         assert len(line.partition("#")[2].split()) >= 2, line
-    assert composed()["stages"] == ["background", "correction", "mask", "integ", "plot", "output"]
+    assert composed()["stages"] == ["background", "correction", "mask", "integ", "pattern", "plot", "output"]
 
 
 def test_the_top_level_has_the_defaults_of_the_class() -> None:

@@ -248,6 +248,6 @@ def _print_summary(result: Run) -> None:
         print(f"next: mend what failed (summary.csv says why); resume=true output_dir={result.folder} does it alone")
     first = next((record for record in result.frames if record.status == "done"), None)
     if first is not None:
-        files = [f"figures/{first.name}_pattern.png", *first.outputs]
+        files = [f"figures/{first.name}_pattern.png", *sorted(first.outputs, key=lambda file: "/" in file)]
         existing = [file for file in files if result.folder is not None and (result.folder / file).exists()]
         print(f"look at {existing[0] if existing else 'summary.csv'} there first")

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 # groups in the order of the manual
-GROUPS = ("geometry", "source", "background", "correction", "mask", "integ", "plot", "output", "parallel", "sweep")
+GROUPS = (
+    "geometry",
+    "source",
+    "background",
+    "correction",
+    "mask",
+    "integ",
+    "pattern",
+    "plot",
+    "output",
+    "parallel",
+    "sweep",
+)
 
 
 class Described(NamedTuple):
@@ -74,6 +86,27 @@ def group_keys(group: str, files: Mapping[str, Path]) -> dict[str, Described]:
     for path in files.values():
         keys = described_keys(path, f"{group}.") | keys
     return keys
+
+
+def is_shipped_default(group: str, values: Mapping[str, Any]) -> bool:
+    """Return whether the values of a group are those of its shipped ``default``; no YAML is parsed.
+
+    Parameters
+    ----------
+    group
+        Name of a group whose file has neither lists nor quoted text.
+    values
+        Its configuration, nested once at most.
+    """
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        inner = value if isinstance(value, Mapping) else {"": value}
+        flat |= {f"{key}.{name}" if name else str(key): each for name, each in inner.items()}
+    flat.pop("_target_", None)
+    words = {"None": "null", "False": "false", "True": "true"}
+    found = {key: words.get(str(value), str(value)) for key, value in flat.items()}
+    shipped = described_keys(conf_dir() / group / "default.yaml")
+    return found == {key: each.value for key, each in shipped.items() if each.value}
 
 
 def every_key() -> Iterator[tuple[str, Described]]:

@@ -28,6 +28,9 @@ class Results:
         Patterns of parts of the frame by the suffix of their files.
     cake
         Intensity over radial and azimuthal angle.
+    weights
+        Pixels in each bin, times their corrections: what the sum of counts was divided by. Float64, (npt,), by the
+        suffix of the pattern's files; "" is the pattern of the whole frame.
     pattern_error
         Returns the estimated error of the pattern and that of its parts, see `numerics.pattern_error`; None where there
         is no estimate. It takes time, so it is called only for the frames whose masks are judged.
@@ -36,6 +39,7 @@ class Results:
     pattern: Pattern | None = None
     sectors: Mapping[str, Pattern] = field(default_factory=dict)
     cake: Cake | None = None
+    weights: Mapping[str, NDArray[np.float64]] = field(default_factory=dict, repr=False, compare=False)
     pattern_error: Callable[[], tuple[float, tuple[float, ...]]] | None = field(default=None, repr=False, compare=False)
 
 
@@ -119,6 +123,14 @@ class Frame:
     def with_results(self, **changes: Any) -> Frame:
         """Return the frame with some of its `Results` replaced."""
         return changed(self, results=changed(self.results, **changes))
+
+    def with_patterns(self, change: Callable[[str, Pattern], Pattern]) -> Frame:
+        """Return the frame with its pattern and those of its sectors changed, given the suffix of their files."""
+        pattern, sectors = self.results.pattern, self.results.sectors
+        return self.with_results(
+            pattern=None if pattern is None else change("", pattern),
+            sectors={suffix: change(suffix, sector) for suffix, sector in sectors.items()},
+        )
 
     def with_info(self, **changes: Any) -> Frame:
         """Return the frame with some of its `Info` replaced."""

@@ -57,6 +57,8 @@ MEANINGS = {  # in a few words; docs/metrics.md has the definitions
     "background_scale_sigma": "standard deviation of the fitted scale",
     "monitor": "what the pattern was divided by",
     "exposure": "what the pattern was divided by",
+    "normalization": "what the pattern was divided by",
+    "transmission": "what the pattern was divided by",
 }
 
 NAMES = (

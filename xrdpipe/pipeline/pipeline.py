@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..config.described import is_shipped_default
 from ..config.schema import build
 from ..config.targets import recorded_values
 from ..geometry.poni import Poni
@@ -20,6 +21,7 @@ from ..stages.collector import Collector
 from ..stages.source import Source
 from ..stages.stage import Makes, Stage
 
+OPTIONAL = "pattern"  # by default this stage does nothing; then not even its module is imported
 PLOT = "plot"  # this group changes no numbers, so its values are not part of the identity of a result
 
 
@@ -62,7 +64,8 @@ class Pipeline:
             if name not in groups or name == "source":
                 raise ConfigError(f"stages: there is no stage {name!r}; choose from {', '.join(groups)}")
         source = build(config["source"], "source", Source)
-        stages = {name: build(config[name], name) for name in order}
+        wanted = [name for name in order if name != OPTIONAL or not is_shipped_default(name, config[name])]
+        stages = {name: stage for name in wanted if (stage := build(config[name], name)).active}
         built = {"source": source, **stages}
         return cls(
             source,
@@ -79,6 +82,8 @@ class Pipeline:
         """Products of a frame: the columns of the last pattern, and all other parts."""
         products = [stage.makes for stage in self.stages.values()]
         columns = next((product.columns for product in reversed(products) if product.columns), ())
+        unit = next((product.unit for product in reversed(products) if product.unit), "")
+        columns = (unit or columns[0], *columns[1:]) if columns else ()
         return Makes(columns, {part: suffixes for product in products for part, suffixes in product.parts.items()})
 
     def outputs(self, name: str) -> list[str]:

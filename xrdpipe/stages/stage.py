@@ -102,10 +102,13 @@ class Makes:
         Columns of the pattern: unit of the axis, ``intensity`` and perhaps ``sigma``; empty without a pattern.
     parts
         Results besides the pattern, "sectors" or "cake", with the suffixes of the files of each.
+    unit
+        Unit of the axis if the stage changes it; empty if it does not.
     """
 
     columns: tuple[str, ...] = ()
     parts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    unit: str = ""
 
 
 NOTHING = Makes()
@@ -140,6 +143,11 @@ class Stage:
             The configuration does not fit the geometry, the shape or the other inputs.
         """
         raise NotImplementedError
+
+    @property
+    def active(self) -> bool:
+        """False if the stage changes nothing as it is configured; the pipeline then goes without it."""
+        return True
 
     @property
     def needs(self) -> Needs:

@@ -180,7 +180,8 @@ class Integ(Stage):
             error = partial(pattern_error, image, raw, mask, frame.image.shape[1], intensity, cached)
             quality = {**pattern_quality(sums, scatter, stride), **pattern.quality}
             quality |= noise(frame, intensity, sigma)
-            return frame.with_results(pattern=replace(pattern, quality=quality), pattern_error=error)
+            pattern = replace(pattern, quality=quality)
+            return frame.with_results(pattern=pattern, weights={"": sums[1]}, pattern_error=error)
 
         return integrate
 
@@ -324,7 +325,8 @@ class Integ(Stage):
                 result = call(image, self.npt, **self._keywords(method), **self._extra_arguments(), **errors)
             arrays = (np.asarray(result.radial, float), np.asarray(result.intensity, float))
             sigma = None if self.error_model is None or result.sigma is None else np.asarray(result.sigma, float)
-            return frame.with_results(pattern=self._pattern(*arrays, sigma, result.sum_normalization, about))
+            weights = np.asarray(result.sum_normalization, float)
+            return frame.with_results(pattern=self._pattern(*arrays, sigma, weights, about), weights={"": weights})
 
         return integrate
 

@@ -33,16 +33,17 @@ def normalize(integrate: Step, divisors: Mapping[str, ScalarLookup]) -> Step:
     def divide(frame: Frame) -> Frame:
         factors = {name: lookup.of(frame) for name, lookup in divisors.items()}
         factor = float(np.prod(list(factors.values())))
-        frame = integrate(frame)
-        pattern, sectors, cake = frame.results.pattern, frame.results.sectors, frame.results.cake
-        divided = frame.with_results(
-            pattern=None if pattern is None else _divided(pattern, factor),
-            sectors={name: _divided(sector, factor) for name, sector in sectors.items()},
-            cake=None if cake is None else _divided(cake, factor),
-        )
-        return divided.with_info(factors={**frame.info.factors, **factors})
+        divided = divided_frame(integrate(frame), factor)
+        return divided.with_info(factors={**divided.info.factors, **factors})
 
     return divide
+
+
+def divided_frame(frame: Frame, factor: float) -> Frame:
+    """Return the frame with intensity and sigma of its pattern, sectors and cake divided by a number."""
+    cake = frame.results.cake
+    divided = frame.with_patterns(lambda _, pattern: _divided(pattern, factor))
+    return divided.with_results(cake=None if cake is None else _divided(cake, factor))
 
 
 def _divided(result: Result, factor: float) -> Result:

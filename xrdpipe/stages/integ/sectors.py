@@ -85,12 +85,13 @@ class Sectors(Integ):
 
             def one_by_one(frame: Frame) -> Frame:
                 frame, patterns = whole(frame), dict[str, Pattern]()
+                weights = dict(frame.results.weights)
                 for name, step in steps.items():
                     with _named(name):
-                        pattern = step(frame).pattern
-                    if pattern is not None:
-                        patterns[name] = pattern
-                return frame.with_results(sectors=self._add_ranges(patterns))
+                        results = step(frame).results
+                    if results.pattern is not None:
+                        patterns[name], weights[name] = results.pattern, results.weights[""]
+                return frame.with_results(sectors=self._add_ranges(patterns), weights=weights)
 
             return one_by_one
         npt = cached["radial"].size
@@ -98,12 +99,13 @@ class Sectors(Integ):
 
         def integrate(frame: Frame) -> Frame:
             frame, sums = whole(frame), sum_bins(frame)[2]
-            patterns: dict[str, Pattern] = {}
+            patterns, weights = dict[str, Pattern](), dict(frame.results.weights)
             for number, name in enumerate(single):
                 part = sums[:, number * npt : (number + 1) * npt]
                 with _named(name):
                     patterns[name] = self._pattern(cached["radial"], *self._means(part), part[1], about)
-            return frame.with_results(sectors=self._add_ranges(patterns))
+                weights[name] = part[1]
+            return frame.with_results(sectors=self._add_ranges(patterns), weights=weights)
 
         return integrate
 
