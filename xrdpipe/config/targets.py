@@ -27,7 +27,33 @@ MOVED = {
     "xrdpipe.output.Output": "xrdpipe.stages.output.Output",
 }
 # keys that classes gained: results leave them out at their default, so that the bytes of earlier results come again
-ADDED_KEYS: Mapping[str, Mapping[str, Any]] = {"xrdpipe.stages.mask.Mask": {"regions": False}}
+ADDED_KEYS: Mapping[str, Mapping[str, Any]] = {
+    "xrdpipe.stages.mask.Mask": {"regions": False},
+    "xrdpipe.stages.correction.Correction": {
+        "polarization_factor": None,
+        "polarization_offset": 0.0,
+        "lorentz": False,
+        "sensor_thickness": None,
+        "sensor_absorption": None,
+        "sensor_material": None,
+        "plate_mu_t": None,
+        "plate_tilt": 0.0,
+        "plate_rotation": 0.0,
+        "capillary_mu_r": None,
+        "capillary_azimuth": 0.0,
+        "capillary_beam": 1.0,
+        "diamond_thickness": None,
+        "diamond_abs_length": 13.7,
+        "seat_thickness": 5.0,
+        "seat_abs_length": 14.05,
+        "seat_small_radius": 0.5,
+        "seat_large_radius": 2.0,
+        "cell_tilt": 0.0,
+        "cell_tilt_rotation": 0.0,
+        "cell_offset": 0.0,
+        "cell_offset_angle": 0.0,
+    },
+}
 _RECORDED = {place: name for name, place in MOVED.items()}
 
 
