@@ -188,6 +188,7 @@ def test_a_dry_run_says_what_would_be_written(here: Path) -> None:
     assert ended == (0, "would read frame.tif, and write g.poni\n", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -130,6 +130,7 @@ def test_a_frame_that_does_not_decide_is_listed_and_the_series_goes_on(here: Pat
         assert [bool(row["error"]) for row in csv.DictReader(file)] == [False, True, False]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -34,6 +34,7 @@ def test_each_frame_has_the_pattern_of_its_own_geometry(where: str, stage: Path)
         assert results(Path("out"), f"s_{number}.chi") == results(Path(f"alone_{number}"), "*.chi")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["poni.csv:poni", "geometry"])
 def test_each_frame_may_name_a_poni_file(where: str, stage: Path) -> None:
     rows = ["file,poni"]
@@ -58,6 +59,7 @@ def test_each_frame_may_name_a_poni_file(where: str, stage: Path) -> None:
     assert "g_1.poni: no such file" in told.err
 
 
+@pytest.mark.slow
 def test_an_energy_scan_and_its_replay(stage: Path) -> None:
     Path("data/tiny.poni").write_text(Path("data/tiny.poni").read_text().replace("Wavelength", "# none"))
     words = ("geometry.wavelength=1.239841984e-9 / energy", "integ.radial_range=[1,4]", *FAST)

@@ -67,6 +67,7 @@ def test_a_large_cell_is_cut_off_at_its_outer_rings_and_does_not_block() -> None
     assert 100 < len(found) < 100_000
 
 
+@pytest.mark.slow
 def test_files_of_spacings_are_given_on_the_command_line_and_rings_lie_on_the_frame(measured: Path, page: Page) -> None:
     by_name = page.get("/api/rings?phase=Ni").json["rings"]
     by_cell = page.get(f"/api/rings?phase={quote('cubic F 3.5238')}").json["rings"]

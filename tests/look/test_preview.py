@@ -61,6 +61,7 @@ def test_a_cake_on_demand_is_a_preview_first(page: Page) -> None:
     assert [reply.headers["x-exact"] for reply in replies] == ["0", "1", "1"]
 
 
+@pytest.mark.slow
 def test_what_settings_share_changes_no_byte_of_the_arrays_of_an_integration(measured: Path) -> None:
     geometry = Geometry(Poni.read(str(measured / "data" / "tiny.poni")), (120, 100))
     shared = replace(geometry, interactive=True)

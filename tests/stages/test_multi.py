@@ -58,6 +58,7 @@ def test_the_merged_pattern_is_that_of_pyfai_with_masks_monitors_and_sigma(
     np.testing.assert_allclose(sigma, expected.sigma[filled], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_merged_pattern_is_the_same_for_any_order_and_number_of_jobs(arm: list[np.ndarray]) -> None:
     call(P, "data/ni_*.tiff", "output_dir=out", *WORDS, "parallel=serial")
     turned = [f"data/ni_{number}.tiff" for number in (3, 1, 2)]
@@ -66,6 +67,7 @@ def test_the_merged_pattern_is_the_same_for_any_order_and_number_of_jobs(arm: li
     assert results(Path("out"), "merged/*") == results(Path("turned"), "merged/*") != {}
 
 
+@pytest.mark.slow
 def test_frames_that_come_later_are_merged_with_all_others_or_not_at_all(arm: list[np.ndarray]) -> None:
     call(P, "data/ni_1.tiff", "data/ni_2.tiff", "output_dir=out", *WORDS)
     told = call(P, "data/ni_3.tiff", "output_dir=out", *WORDS, "resume=true")

@@ -355,7 +355,7 @@ def test_a_pattern_without_any_value_is_drawn() -> None:
         ({"image": {"z_score": "wide"}}, r"plot\.image"),
         ({"image": {"vmin": "low"}}, r"plot\.image"),
         ({"image": {"origin": "middle"}}, r"plot\.image"),
-        ({"image": {"scale": "squrt"}}, r"plot\.image\.scale=squrt: unknown; did you mean 'sqrt'"),
+        ({"image": {"scale": "squrt"}}, r"image\.scale=squrt: unknown; did you mean 'sqrt'"),
         ({"image": {"scale": "log", "norm": "log"}}, r"plot\.image\.norm=log"),
         ({"image": {"rings": "q"}}, r"plot\.image\.rings=q: unknown"),
         ({"image": {"rings": "r_mm", "extent": [0, 1, 0, 1]}}, r"plot\.image\.rings=r_mm.*extent"),

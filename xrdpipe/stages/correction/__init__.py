@@ -7,3 +7,5 @@ Begin with `correction`, the stage; `intensity` has the keys of the factors, and
 from .correction import Correction
 
 __all__ = ["Correction"]
+
+Correction.__module__ = __name__  # where configurations and results name it

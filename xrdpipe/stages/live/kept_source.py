@@ -46,6 +46,8 @@ class KeptSource(Source):
         for key in ("average", "sum"):
             value = getattr(self, key)
             require(value in (None, 1), key, value, "not while frames arrive; merge the kept files afterwards")
+        for key in ("where", "group"):
+            require(getattr(self, key) is None, key, getattr(self, key), "not while frames arrive; select afterwards")
 
     def check_combination(self, *, queued: bool = False, arrays: bool = False, sweep: bool = False) -> None:
         """Raise ConfigError in a sweep, with arrays in memory, or with an engine that queues all frames."""
