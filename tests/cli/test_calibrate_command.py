@@ -173,6 +173,7 @@ def test_names_are_text_on_the_page(here: Path) -> None:
     assert "&lt;img src=x" in text
 
 
+@pytest.mark.slow
 def test_a_frame_without_rings_is_refused_and_nothing_is_written(here: Path) -> None:
     tifffile.imwrite("flat.tif", np.random.default_rng(0).poisson(20, SHAPE).astype(np.int32))
     ended = call("calibrate", *WORDS, "flat.tif")
@@ -181,6 +182,7 @@ def test_a_frame_without_rings_is_refused_and_nothing_is_written(here: Path) -> 
     assert not list(here.glob("g.*"))
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_what_would_be_written(here: Path) -> None:
     ended = call("calibrate", *WORDS, "frame.tif", "dry_run=true")
     assert ended == (0, "would read frame.tif, and write g.poni, g.html\n", "")

@@ -144,6 +144,7 @@ def test_many_numbered_files_give_the_same_results_as_few(work: Path, monkeypatc
     assert [row["name"] for row in now][3:6] == ["f_003_0000", "f_003_0001", "f_003_0002"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("late")
 def test_many_files_among_which_one_cannot_be_read_fail_alone(work: Path) -> None:
     images = files("in", 12)

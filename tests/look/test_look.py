@@ -161,6 +161,7 @@ def test_keys_come_from_the_schemas_with_values_of_the_command_line(page: Page) 
     assert info["frames"][3] == {"name": HOSTILE}
 
 
+@pytest.mark.slow
 def test_the_verdict_is_that_of_a_run_and_none_without_sigma(page: Page) -> None:
     assert page.view()["verdict"]["name"] == "none"
     good = page.view(values={"integ.error_model": "poisson"}, choices={"mask": "robust"})

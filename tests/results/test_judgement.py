@@ -59,6 +59,7 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(5)
 
 
+@pytest.mark.slow
 def test_counting_noise_needs_no_line(places: Path, rng: np.random.Generator) -> None:
     for counts in (30, 1000):
         found = run(places, rng.poisson(mean(counts)))

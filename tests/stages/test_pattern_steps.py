@@ -68,6 +68,7 @@ def test_a_new_bin_is_the_mean_of_its_pixels_with_their_variance_and_no_count_is
     assert np.nansum(merged[2] * merged[0]) == pytest.approx(np.nansum(weights * intensity), rel=1e-6, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_rebinning_gives_the_pattern_that_integrating_in_the_wide_bins_gives(
     setup: Setup, image: NDArray[np.float32]
 ) -> None:
