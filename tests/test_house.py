@@ -15,7 +15,7 @@ import yaml
 import xrdpipe
 
 ROOT = Path(__file__).parents[1]
-TESTED = ("optuna", "dask", "look", "notebook", "slurm", "test")  # extras; cuda needs a GPU
+TESTED = ("optuna", "background", "dask", "look", "notebook", "slurm", "stream", "test")  # extras; cuda needs a GPU
 PACKAGE = Path(xrdpipe.__file__).parent
 FILES = {path.relative_to(PACKAGE.parent): path for path in sorted(PACKAGE.rglob("*.py"))}
 MODULES = {".".join(path.with_suffix("").parts).removesuffix(".__init__"): FILES[path] for path in FILES}
