@@ -94,7 +94,8 @@ def test_every_key_says_what_is_allowed_in_the_words_of_its_refusal(
     assert allowed("mask.auto_type") == "median, mean, mad, sigma_clip"
     assert allowed("mask.grow") == "a number of pixels from 0 to 100"
     assert allowed("integ.radial_range") == "two numbers, the smaller one first, or null"
-    assert allowed("geometry.dist") == "a length in m > 0, or null"
+    number = "a number, an expression of header values or table.csv:column, or null"
+    assert allowed("geometry.dist") == f"a length in m > 0; {number}"
     assert allowed("parallel.n_jobs") == "-1 (all cores) or a number >= 1"
     assert "allowed" not in call("config", "integ.method").out
     monkeypatch.chdir(tmp_path)

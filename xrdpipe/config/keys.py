@@ -32,7 +32,8 @@ def allowed(key: str) -> str:
         return FILES if key in FILE_KEYS else PATHS
     if names := _choices(key):
         return ", ".join(names)
-    texts = dict.fromkeys(text for probe in PROBES if (text := _expected(key, probe)))
+    answers = dict.fromkeys(_expected(key, probe) for probe in PROBES)
+    texts = [text for text in answers if text and not text.startswith("no expression")]
     for text in texts:
         if names_in := re.fullmatch(r"[a-z ]+; allowed: (.*)", text):
             return names_in[1]
