@@ -53,7 +53,8 @@ def test_values_uncertainties_and_residuals_are_there(found: Calibration) -> Non
         assert abs(found.values[name] - GEOMETRY[name]) < 4 * uncertainty
     assert found.correlation.shape == (5, 5)
     assert found.geometry.dist == found.values["dist"]
-    assert 0 < found.rms <= np.abs(found.residuals["frame"]).max()  # weighted by the errors of the points
+    errors = found._solution.found[0].points.sigma
+    assert found.rms == pytest.approx(np.sqrt(np.average(found.residuals["frame"] ** 2, weights=errors**-2)))
     assert repr(found).startswith("<Calibration from frame: residual 0.0")
 
 

@@ -31,6 +31,7 @@ THERE = 6.0  # standard deviations by which all of a ring has to rise above its 
 ROWS = 256  # of the frame that are looked at together, for the memory's sake
 THREADS = 4  # that look at rows, at most
 FLOOR = 0.03  # pixels: no control point is trusted more
+SURE = 0.5  # pixels, error of a shift up to which the peak is taken off its neighbours there
 WORST = 1.0  # pixels, error beyond which a point is left out
 SMALL = 0.03  # height over that of a ring, up to which another one does not shift it
 FEWEST = 50  # pixels of a ring
@@ -140,7 +141,7 @@ class _Ring:
             count = (count + 1) // 2
         heights, shifts = np.zeros(count), np.zeros(count)
         heights[places] = self.fits.heights
-        shifts[places] = np.where(self.fits.errors < 0.5, self.fits.shifts, 0.0)
+        shifts[places] = np.where(self.fits.errors < SURE, self.fits.shifts, 0.0)
         x = (away - shifts[place]) / self.profile.width
         self.peak = np.where(np.abs(x) < TAIL, heights[place] * np.exp(-(x**2) / 2), 0.0)
 
@@ -191,24 +192,33 @@ def control_points(
     rings = [ring for ring in rings if ring.profile is not None]
     widths = _widths(rings, lines)
     wanted = _wanted(rings, lines, widths)
-    fitted = [ring for ring in rings if any(_reach(ring, other, lines, widths, CORE + TAIL) for other in wanted)]
+
+    def reached(ring: _Ring, other: _Ring) -> bool:
+        return _reach(ring, other, lines, widths, CORE + TAIL)
+
+    fitted = [ring for ring in rings if any(reached(ring, other) for other in wanted)]
     fitted.sort(key=lambda ring: -ring.height)
-    model = np.zeros(len(near.value))
-    for number in range(PASSES):
-        for ring in fitted:
-            crowded = any(other is not ring and _reach(ring, other, lines, widths, CORE + TAIL) for other in rings)
-            if number and not crowded:
-                continue
-            rest = near.value[ring.members] - (model[ring.members] - ring.peak)
-            model[ring.members] -= ring.peak
-            if crowded:
-                ring.look(rest, widths[ring.number])
-            ring.fit(near, rest, scatter)
-            model[ring.members] += ring.peak
+    crowded = {ring.number for ring in fitted for other in rings if other is not ring and reached(ring, other)}
+    _fit(fitted, crowded, near, widths, scatter)
     found = [NO_POINTS, *(ring.control_points(near) for ring in wanted)]
     return ControlPoints(
         *(np.concatenate([getattr(each, key.name) for each in found]) for key in fields(ControlPoints))
     )
+
+
+def _fit(rings: list[_Ring], crowded: set[int], near: _Near, widths: Floats, scatter: float) -> None:
+    """Fit the rings in turn, each to the counts without the peaks of the others; those that are crowded, again."""
+    model = np.zeros(len(near.value))
+    for number in range(PASSES):
+        for ring in rings:
+            if number and ring.number not in crowded:
+                continue
+            model[ring.members] -= ring.peak
+            rest = near.value[ring.members] - model[ring.members]
+            if ring.number in crowded:
+                ring.look(rest, widths[ring.number])
+            ring.fit(near, rest, scatter)
+            model[ring.members] += ring.peak
 
 
 def _wanted(rings: list[_Ring], lines: Floats, widths: Floats) -> list[_Ring]:
@@ -235,7 +245,7 @@ def _rings(near: _Near, lines: Floats, power: float) -> list[_Ring]:
     rings = [_Ring(near, number, lines, power) for number in range(first, last)]
     rings = [ring for ring in rings if len(ring.members) >= FEWEST]
     for ring in rings:
-        ring.look(near.value[ring.members], None)
+        ring.look(near.value[ring.members])
     return rings
 
 
@@ -249,11 +259,10 @@ def _power(near: _Near, rings: list[_Ring]) -> float:
     for ring in sorted(_alone(rings), key=lambda ring: -ring.height)[:COMPARED]:
         slope = near.slope[ring.members[ring.use]]
         low, high = np.quantile(slope, [0.25, 0.75])
-        halves = [
+        wide, narrow = (
             mean_profile(ring.distance[ring.use][half], near.value[ring.members[ring.use]][half])
             for half in (slope < low, slope > high)
-        ]
-        wide, narrow = halves
+        )
         if high > VARIED * low and wide and narrow:
             ratio = np.log(wide.width / narrow.width)
             powers.append(ratio / np.log(np.median(slope[slope > high]) / np.median(slope[slope < low])))

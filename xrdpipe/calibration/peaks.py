@@ -106,11 +106,8 @@ def _gaussian(x: Floats, mean: Floats, error: Floats, start: tuple[float, ...]) 
     low, high = [-np.inf, -np.inf, 0.0, x[0], NARROWEST], [np.inf, np.inf, np.inf, x[-1], x[-1] - x[0]]
     fitted = least_squares(residuals, start, jacobian, (low, high), max_nfev=30)
     _, _, height, centre, width = fitted.x
-    return (
-        Profile(float(centre), float(width), float(height))
-        if x[0] < centre - width and centre + width < x[-1]
-        else None
-    )
+    inside = x[0] < centre - width and centre + width < x[-1]
+    return Profile(float(centre), float(width), float(height)) if inside else None
 
 
 def fit_sectors(

@@ -327,3 +327,26 @@ def frame_shape(reference: Reference, source: Source) -> tuple[int, int]:
     raw = reference.array if reference.array is not None else memory.read((reference.parts or (reference,))[0])[0]
     slow, fast = source.to_frame(as_image(raw)).shape
     return slow, fast
+
+
+def check_arrivals(source: Source, idle: float | None, frames: int | None, reasons: tuple[str, str]) -> None:
+    """Raise ConfigError where keys of a source do not fit frames that arrive during the run.
+
+    Parameters
+    ----------
+    source
+        The source.
+    idle, frames
+        Its seconds without a frame, and number of frames, that end a run.
+    reasons
+        Why it does not merge frames, and why it does not select them.
+    """
+    require(idle is None or idle > 0, "idle", idle, "seconds > 0 expected, or null")
+    require(frames is None or frames >= 1, "frames", frames, "a number of frames >= 1, or null")
+    for keys, possible, reason in (
+        (("average", "sum"), (None, 1), reasons[0]),
+        (("where", "group"), (None,), reasons[1]),
+    ):
+        for key in keys:
+            value = getattr(source, key)
+            require(value in possible, key, value, reason)

@@ -20,7 +20,7 @@ from ..io.paths import natural
 from ..model.errors import ConfigError, FrameError, require
 from ..model.reference import Reference
 from .arrivals import Arrivals
-from .source import Source
+from .source import Source, check_arrivals
 
 log = logging.getLogger("xrdpipe")
 TICK = 0.05  # seconds between checks of incomplete files
@@ -64,12 +64,8 @@ class Watch(Source):
         inside = bool(self.pattern) and not path.is_absolute() and ".." not in path.parts
         require(inside, "pattern", self.pattern, "a glob within source.folder expected, as *.tif")
         require(0 <= self.settle < 3600, "settle", self.settle, "seconds >= 0 expected")
-        require(self.idle is None or self.idle > 0, "idle", self.idle, "seconds > 0 expected, or null")
-        require(self.frames is None or self.frames >= 1, "frames", self.frames, "a number of frames >= 1, or null")
-        for key in ("average", "sum"):
-            require(getattr(self, key) in (None, 1), key, getattr(self, key), "not while watching; merge afterwards")
-        for key in ("where", "group"):
-            require(getattr(self, key) is None, key, getattr(self, key), "not while watching; select afterwards")
+        reasons = "not while watching; merge afterwards", "not while watching; select afterwards"
+        check_arrivals(self, self.idle, self.frames, reasons)
 
     def check_combination(self, *, queued: bool = False, arrays: bool = False, sweep: bool = False) -> None:
         """Raise ConfigError in a sweep, with arrays in memory, or with an engine that queues all frames."""

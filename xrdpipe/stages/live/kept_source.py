@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ...model.errors import ConfigError, require
-from ..source import Source
+from ...model.errors import ConfigError
+from ..source import Source, check_arrivals
 
 
 def needs_packages(extra: str, *modules: str) -> None:
@@ -41,13 +41,11 @@ class KeptSource(Source):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.idle is None or self.idle > 0, "idle", self.idle, "seconds > 0 expected, or null")
-        require(self.frames is None or self.frames >= 1, "frames", self.frames, "a number of frames >= 1, or null")
-        for key in ("average", "sum"):
-            value = getattr(self, key)
-            require(value in (None, 1), key, value, "not while frames arrive; merge the kept files afterwards")
-        for key in ("where", "group"):
-            require(getattr(self, key) is None, key, getattr(self, key), "not while frames arrive; select afterwards")
+        reasons = (
+            "not while frames arrive; merge the kept files afterwards",
+            "not while frames arrive; select afterwards",
+        )
+        check_arrivals(self, self.idle, self.frames, reasons)
 
     def check_combination(self, *, queued: bool = False, arrays: bool = False, sweep: bool = False) -> None:
         """Raise ConfigError in a sweep, with arrays in memory, or with an engine that queues all frames."""
