@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..model.errors import FrameError
+from .cone import Cone, nearest_line
+from .control_points import ControlPoints
 from .decision import apart, check_evidence, check_parameters, evidence_of
 from .others import better_calibrant
 from .refine import Refined, cone_of, geometry_of, refine_geometry, values_of
@@ -175,6 +177,8 @@ def _decide(found: Sequence[Hypothesis], searched: Sequence[Hypothesis], task: _
     passed: list[Calibrated] = []
     refusal: FrameError | None = None
     for each in [found[0], *others[:RIVALS]]:
+        if any(_same_rings(each.cone, other.refined.points, task.lines) for other in passed):
+            continue
         try:
             passed.append(_judged(each, task))
         except FrameError as error:
@@ -193,6 +197,11 @@ def _decide(found: Sequence[Hypothesis], searched: Sequence[Hypothesis], task: _
                 "geometry that is nearly right, poni="
             )
     return best
+
+
+def _same_rings(cone: Cone, points: ControlPoints, lines: Floats) -> bool:
+    """Return whether a geometry puts the control points of another one on the same rings, so that it refines to it."""
+    return bool((nearest_line(cone.two_theta(points.points), lines) == points.rings).all())
 
 
 def _judged(found: Hypothesis, task: _Task) -> Calibrated:

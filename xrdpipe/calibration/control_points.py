@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,13 +29,14 @@ LENGTH = 30.0  # pixels of a ring that make one control point, at least
 SECTORS, FEW = 120, 8  # control points of a ring, at most; sectors that are not made longer
 CLEAR = 4.0  # standard deviations by which a peak rises in half of the sectors; if not, they are made longer
 THERE = 6.0  # standard deviations by which all of a ring has to rise above its surroundings
-ROWS = 256  # of the frame that are looked at together, for the memory's sake
+ROWS = 64  # of the frame that are looked at together, for the memory's sake
 THREADS = 4  # that look at rows, at most
 FLOOR = 0.03  # pixels: no control point is trusted more
 SURE = 0.5  # pixels, error of a shift up to which the peak is taken off its neighbours there
 WORST = 1.0  # pixels, error beyond which a point is left out
 SMALL = 0.03  # height over that of a ring, up to which another one does not shift it
 FEWEST = 50  # pixels of a ring
+TYPICAL = 10_000  # pixels of a ring from which its typical slope is taken
 
 
 @dataclass(frozen=True)
@@ -78,15 +80,20 @@ class _Near:
     normal: Floats  # (n, 2)
     radius: Floats  # pixels along the ring per rad of azimuth
 
+    @cached_property
+    def widest(self) -> float:
+        """Largest slope."""
+        return float(self.slope.max())
+
 
 class _Ring:
     """A ring: the pixels that its peak reaches, and what the last fit made of them."""
 
     def __init__(self, near: _Near, number: int, lines: Floats, power: float) -> None:
-        widest, line = float(near.slope.max()), lines[number]
-        window = slice(*np.searchsorted(near.angle, [line - REACH * widest, line + REACH * widest]))
+        reach, line = REACH * near.widest, lines[number]
+        window = slice(*np.searchsorted(near.angle, [line - reach, line + reach]))
         slope = near.slope[window]
-        self.slope = float(np.median(slope)) if len(slope) else 1.0
+        self.slope = float(np.median(slope[:: len(slope) // TYPICAL + 1])) if len(slope) else 1.0
         self.unit = self.slope**power  # of a width that is the same for all rings
         stretch = slope**power / self.unit
         distance = (near.angle[window] - line) / slope * stretch
@@ -240,8 +247,8 @@ def _reach(ring: _Ring, other: _Ring, lines: Floats, widths: Floats, distance: f
 
 def _rings(near: _Near, lines: Floats, power: float) -> list[_Ring]:
     """Return the rings on the frame, with their mean profiles."""
-    widest = float(near.slope.max())
-    first, last = np.searchsorted(lines, [near.angle[0] - REACH * widest, near.angle[-1] + REACH * widest])
+    reach = REACH * near.widest
+    first, last = np.searchsorted(lines, [near.angle[0] - reach, near.angle[-1] + reach])
     rings = [_Ring(near, number, lines, power) for number in range(first, last)]
     rings = [ring for ring in rings if len(ring.members) >= FEWEST]
     for ring in rings:
@@ -287,9 +294,9 @@ def _widths(rings: list[_Ring], lines: Floats) -> Floats:
 def _near(image: NDArray[np.floating], good: Bools, cone: Cone, lines: Floats) -> _Near:
     with ThreadPoolExecutor(min(THREADS, available_cores())) as threads:
         parts = list(threads.map(lambda row: _near_rows(image, good, cone, lines, row), range(0, len(image), ROWS)))
-    together = [np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(_Near)]
-    order = np.argsort(together[3])
-    return _Near(*(each[order] for each in together))
+        order = np.argsort(np.concatenate([part.angle for part in parts]))
+        columns = [[getattr(part, each.name) for part in parts] for each in fields(_Near)]
+        return _Near(*threads.map(lambda column: np.concatenate(column)[order], columns))
 
 
 def _near_rows(image: NDArray[np.floating], good: Bools, cone: Cone, lines: Floats, row: int) -> _Near:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+
+from ..model.cores import available_cores
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -94,8 +97,9 @@ def find_ridges(image: NDArray[np.floating], good: Bools) -> Ridges:
     best: NDArray[np.float32] = np.zeros(image.shape, np.float32)
     normal: NDArray[np.float32] = np.zeros((2, *image.shape), np.float32)
     scatter = scatter_of(image, good)
-    for width in WIDTHS:
-        curvature, direction = _curvature(image, good, width, scatter)
+    with ThreadPoolExecutor(min(len(WIDTHS), available_cores())) as threads:
+        found = list(threads.map(lambda width: _curvature(image, good, width, scatter), WIDTHS))
+    for curvature, direction in found:
         wins = curvature > best
         best[wins] = curvature[wins]
         normal[:, wins] = direction[:, wins]
