@@ -26,6 +26,7 @@ from xrdpipe.stages.integ.integ import Integ
         {"choices": {"integ": "sectors"}, "values": {"integ.npt": 46}},
         {"choices": {"integ": "median"}, "values": {"integ.npt": 47}},
         {"values": {"integ.edges": [1, 1.5, 2.5, 4]}},
+        {"values": {"integ.error_model": "poisson", "integ.npt": 48}},
     ],
 )
 def test_new_bins_and_corrections_are_previewed_near_the_exact_pattern_that_follows(

@@ -6,7 +6,7 @@ import json
 import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Generic, TypeVar
 
@@ -142,6 +142,19 @@ class Line:
             kept = self._frames.find(way)
             frame = self._applied(pipeline, name, keys[name], setup, frame, way) if kept is None else kept
         return frame
+
+    def before(self, pipeline: Pipeline, wanted: Wanted, name: str) -> Frame:
+        """Return a frame before a stage, for a preview: without its variance, if only that one is kept.
+
+        Raises as `process`.
+        """
+        setup, [*names] = setup_of(pipeline, self.geometry), pipeline.stages
+        for last in names[: names.index(name)][-1:]:
+            for each in (setup, replace(setup, variance=False)):
+                kept = self._frames.find(self._ways(pipeline, wanted, each)[1][last])
+                if kept is not None:
+                    return kept
+        return self.process(pipeline, wanted, name)
 
     def is_made(self, pipeline: Pipeline, wanted: Wanted, name: str) -> bool:
         """Return whether a frame after a stage is kept."""

@@ -94,7 +94,7 @@ class Preview:
 
     def warm(self) -> None:
         """Make what the first previews need, while nothing else is asked for."""
-        for unit in ("chi_deg", "q_A^-1" if self.geometry.poni.wavelength else "r_mm", "2th_deg"):
+        for unit in ("chi_deg", *(["q_A^-1"] if self.geometry.poni.wavelength else []), "2th_deg", "r_mm"):
             self._angles(unit)
         corrects = Integ(unit="2th_deg", npt=1, correctSolidAngle=True, polarization_factor=0.99)
         frame = Frame("ones", np.ones(self.geometry.shape, np.float32))

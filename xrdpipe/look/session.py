@@ -153,7 +153,7 @@ class Session:
         if not isinstance(integ, Integ) or soon or self._line.is_made(pipeline, wanted, name):
             return self._results.put(view.id, self._make(view))  # without waiting for an exact one of other settings
         clock = time.perf_counter()
-        frame = self._line.process(pipeline, wanted, before=name)
+        frame = self._line.before(pipeline, wanted, name)
         try:
             frame = self.preview(integ, frame)
         except FrameError:  # what is wrong with it is the exact one to say

@@ -3,8 +3,12 @@
 import { $, all, element, option, same, say } from "./elements.js";
 
 const PAUSE = 120; // ms without typing before a value counts
+const MANY = 20; // keys of a group that is closed until something in it changes
 
 const shown = (value) => (value === null ? "off" : Array.isArray(value) ? `[${value.join(", ")}]` : String(value));
+
+/** A name that may be broken after an underscore. */
+const breakable = (name) => name.split(/(?<=_)/).flatMap((part) => [part, element("wbr")]);
 
 /** A typed text as a value: a number, a list in brackets (or with commas), or the text. */
 function valueOf(text, kind) {
@@ -113,7 +117,7 @@ class Row {
       input.focus();
     };
     this.node = element("div", { className: "key", title: this.#about(), role: "group" },
-      element("label", { htmlFor: id, textContent: name }), element("span", { className: "editor" }, input, box),
+      element("label", { htmlFor: id }, ...breakable(name)), element("span", { className: "editor" }, input, box),
       info, this.reset, this.help, this.problem);
     this.node.dataset.key = key.key;
     if (this.editor.read) this.node.addEventListener("input", (event) => this.#edited(event));
@@ -196,7 +200,8 @@ export class Controls {
     const chosen = element("div", { className: "key option" }, element("label", { htmlFor: select.id, textContent: "option" }),
       element("span", { className: "editor" }, select));
     this.#fill(group);
-    return element("details", { open: true, id: `group-${group.name}` },
+    const open = body.children.length <= MANY || count.textContent !== ""; // of many keys, most stay off
+    return element("details", { open, id: `group-${group.name}` },
       element("summary", {}, element("span", { textContent: group.name }), " ", count), chosen, body);
   }
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,22 +83,29 @@ class Plot(Stage):
 
     def check(self, poni: Poni, line: Makes = NOTHING) -> None:
         """Draw small figures, and raise ConfigError if matplotlib refuses a key."""
-        ramp = np.arange(4, dtype=np.float32)
         rings = (self.image or {}).get("rings")
         if rings is not None and str(rings).startswith("q_") and not poni.has_wavelength:
             raise ConfigError(f"plot.image.rings={rings}: needs a wavelength, which {poni.path} does not have")
-        try:
-            if self.image is not None:
-                ImageFigure(self.image).draw(Frame("", ramp.reshape(2, 2)))
-        except ConfigError as error:
-            raise ConfigError(f"plot.image.{error}") from error
-        except (ValueError, TypeError, AttributeError) as error:
-            raise ConfigError(_reason("image", self.image or {}, error)) from error
-        try:
-            if self.pattern is not None:
-                PatternFigure(self.pattern).draw(Pattern(ramp.astype(float), ramp.astype(float), None, "r_mm"), "")
-        except (ValueError, TypeError, AttributeError) as error:
-            raise ConfigError(_reason("pattern", self.pattern or {}, error)) from error
+        _draw_small(json.dumps([self.image, self.pattern]))
+
+
+@lru_cache(maxsize=8)  # jobs of a sweep and views of a page have the same figures
+def _draw_small(options: str) -> None:
+    """Draw small figures with the options (JSON) of image and pattern; ConfigError if matplotlib refuses a key."""
+    image, pattern = json.loads(options)
+    ramp = np.arange(4, dtype=np.float32)
+    try:
+        if image is not None:
+            ImageFigure(image).draw(Frame("", ramp.reshape(2, 2)))
+    except ConfigError as error:
+        raise ConfigError(f"plot.image.{error}") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ConfigError(_reason("image", image, error)) from error
+    try:
+        if pattern is not None:
+            PatternFigure(pattern).draw(Pattern(ramp.astype(float), ramp.astype(float), None, "r_mm"), "")
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ConfigError(_reason("pattern", pattern, error)) from error
 
 
 def _reason(group: str, keys: dict[str, Any], error: Exception) -> str:
