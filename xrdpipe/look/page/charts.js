@@ -41,7 +41,8 @@ function patternFigure({ after, sectors, before, difference, log, beside }) {
   const layout = { ...base(), uirevision: `${unit} ${log} ${beside} ${!before}` };
   const type = log ? "log" : "linear";
   const low = difference?.difference ? 0.42 : 0;
-  layout.yaxis = axis("Intensity", { type, domain: [low ? low + 0.06 : 0, 1] });
+  const nticks = log && low ? 3 : 0; // in the lower space, labels of 2 and 5 would lie over those of 10
+  layout.yaxis = axis("Intensity", { type, nticks, domain: [low ? low + 0.06 : 0, 1] });
   const traces = [];
   if (before && beside) {
     layout.xaxis = axis(label, { domain: [0, 0.49], anchor: "y" });
