@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import cache
-from itertools import compress, pairwise
+from itertools import accumulate, compress, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ NUMBER_KEYS = frozenset(
     {"background.monitor", "integ.monitor", "integ.exposure"}
     | {f"geometry.{key}" for key in ("dist", "poni1", "poni2", "rot1", "rot2", "rot3", "wavelength", "poni")}
 )
+DEEPEST = 100  # brackets in brackets that Hydra reads, whatever room the stack has
 _BRACKETS = {"[": "]", "(": ")", "{": "}"}
 
 # a quoted element (quotes elsewhere are ordinary characters), a bracket, a comma
@@ -248,6 +249,8 @@ def _parse_override(text: str) -> Override | None:
     """Return Hydra's parse of an override, None if it is invalid."""
     from hydra.errors import HydraException
 
+    if max(accumulate((mark in "[{") - (mark in "]}") for mark in text), default=0) > DEEPEST:
+        return None
     try:
         return _parser().parse_override(text)
     except (HydraException, ValueError, RecursionError):  # ValueError: int() of thousands of digits

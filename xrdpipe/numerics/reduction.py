@@ -187,15 +187,14 @@ def describe_pattern(
         return negative, empty, np.nan, np.nan
     ratios, widths = np.empty(count), np.empty(count)
     for rank in range(count):
-        best = rank
-        for peak in range(rank + 1, len(peaks)):
+        best = 0
+        for peak in range(1, len(peaks)):
             if peaks[peak, 1] > peaks[best, 1]:
-                best = peak
-        for column in range(4):
-            peaks[rank, column], peaks[best, column] = peaks[best, column], peaks[rank, column]
-        height = peaks[rank, 1]
-        ratios[rank] = height / max(abs(y[int(peaks[rank, 0])] - height), 1e-3 * height)
-        widths[rank] = _between(x[:filled], peaks[rank, 3]) - _between(x[:filled], peaks[rank, 2])
+                best = peak  # of equal ones the first
+        height = peaks[best, 1]
+        ratios[rank] = height / max(abs(y[int(peaks[best, 0])] - height), 1e-3 * height)
+        widths[rank] = _between(x[:filled], peaks[best, 3]) - _between(x[:filled], peaks[best, 2])
+        peaks[best, 1] = -1.0  # a height is never negative
     ratios.sort()
     widths.sort()
     low, high = (count - 1) // 2, count // 2
