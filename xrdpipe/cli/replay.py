@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from ..io.paths import split_path
 from ..io.writing import file_hash
 from ..model.errors import ConfigError, FrameError
 from ..model.identity import relocate, versions
+from ..model.record import Record
 from ..results.folder import Folder
 from ..results.journal import JOURNAL
 
@@ -82,6 +83,7 @@ def replay(record: Path, into: Path | None = None, inputs: Path | None = None) -
         values["parallel"] = {}  # on this computer: a record of somebody must not connect or submit anywhere
         again = run(values, recorded_run["command"], names={name: paths[0] for name, paths in places.items()})
         result.reasons += [f"the {what} has changed" for what in current.changed]
+        result.reasons += _changed_files(done, again.frames)
         for row in done:
             for name, digest in row["outputs"].items():
                 if name.endswith((".npy", ".npz")) or format_of(
@@ -99,6 +101,17 @@ def replay(record: Path, into: Path | None = None, inputs: Path | None = None) -
         if before[name] != installed.get(name)
     ]
     return result
+
+
+def _changed_files(done: Sequence[Mapping[str, Any]], frames: Iterable[Record]) -> list[str]:
+    """Return a reason for each file of a single frame that has another content now."""
+    then = {row["name"]: row.get("inputs") or {} for row in done}
+    return [
+        f"the {key} of {frame.name} has changed"
+        for frame in frames
+        for key, each in frame.inputs.items()
+        if each["hash"] != then.get(frame.name, {}).get(key, {}).get("hash")
+    ]
 
 
 class Inputs:

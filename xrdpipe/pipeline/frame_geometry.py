@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from ..geometry.poni import Poni
@@ -14,7 +11,7 @@ from ..model.errors import ConfigError, FrameError
 from ..model.frame import Frame
 from ..model.reference import Reference
 from ..numerics.expression import Expression
-from ..stages.scalar_lookup import ScalarLookup
+from ..stages.scalar_lookup import table_lookup
 from .selection import frame_values
 
 
@@ -40,8 +37,8 @@ def frame_poni(poni: Poni, reference: Reference, frame: Frame) -> Poni:
         try:
             value = _looked_up(key, where, reference, frame)
             if name == "poni":
-                table = _lookup(key, where).table
-                path = str((Path(table[0]) if table else reference.path).parent / str(value))
+                table = table_lookup(key, where)
+                path = table.path(str(value)) if table else str(reference.path.parent / str(value))
             else:
                 found[name] = _number(value)
         except FrameError as error:
@@ -56,31 +53,15 @@ def frame_poni(poni: Poni, reference: Reference, frame: Frame) -> Poni:
 def check_lookups(lookups: Mapping[str, str]) -> None:
     """Raise ConfigError if a table of the geometry cannot be read or lacks the column."""
     for name, where in lookups.items():
-        _lookup(f"geometry.{name}", where).check()
+        if table := table_lookup(f"geometry.{name}", where):
+            table.check()
 
 
 def _looked_up(key: str, where: str, reference: Reference, frame: Frame) -> Any:
-    lookup = _lookup(key, where)
-    if lookup.table:
-        return lookup.found(frame)[0]
+    if table := table_lookup(key, where):
+        return table.found(frame)[0]
     value = frame_values(reference, frame.header)
     return value(where, True) if where.startswith("/") or key == "geometry.poni" else Expression(key, where)(value)
-
-
-def _lookup(key: str, where: str) -> ScalarLookup:
-    lookup = ScalarLookup(key, where)
-    if not lookup.table:
-        return lookup
-    try:
-        state = os.stat(lookup.table[0])
-    except OSError:  # reading it says why
-        return lookup
-    return _table(key, where, state.st_size, state.st_mtime_ns)
-
-
-@lru_cache(maxsize=32)  # a table is read once, and again after a change
-def _table(key: str, where: str, size: int, mtime_ns: int) -> ScalarLookup:
-    return ScalarLookup(key, where)
 
 
 def _number(value: Any) -> float:

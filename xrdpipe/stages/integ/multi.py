@@ -117,7 +117,7 @@ class MergedPattern(Collector):
 
     def end(self, records: Mapping[str, Record]) -> list[str]:
         """Write the merged pattern."""
-        done = {name: record.hash for name, record in records.items() if record.status == "done"}
+        done = {name: _contents(record) for name, record in records.items() if record.status == "done"}
         if set(done) != self._added:
             for file in self.files:
                 (self._series.folder / file).unlink(missing_ok=True)
@@ -131,6 +131,11 @@ class MergedPattern(Collector):
             write_bytes(self._series.folder, file, encoded(form.text(pattern, header)))
         missing = len(records) - len(done)
         return [f"{self.files[0]} lacks {missing} of {len(records)} frames"] if missing else []
+
+
+def _contents(record: Record) -> str:
+    """Return the hashes of a frame and of the files that it alone uses."""
+    return " ".join([record.hash, *(f"{key} {each['hash']}" for key, each in sorted(record.inputs.items()))])
 
 
 def merged_pattern(pattern: Pattern, sums: NDArray[np.float64]) -> Pattern:
