@@ -14,6 +14,8 @@ from ..numerics.expression import Expression
 from ..stages.scalar_lookup import table_lookup
 from .selection import frame_values
 
+POSITION = "position."  # before the name of a motor
+
 
 def frame_poni(poni: Poni, reference: Reference, frame: Frame) -> Poni:
     """Return the calibration of a frame: that of the run, with the values that are looked up for the frame.
@@ -31,6 +33,7 @@ def frame_poni(poni: Poni, reference: Reference, frame: Frame) -> Poni:
         The frame has no such value, or one that cannot be.
     """
     found: dict[str, float] = {}
+    positions: dict[str, float] = {}
     path = None
     for name, where in poni.lookups.items():
         key = f"geometry.{name}"
@@ -39,14 +42,16 @@ def frame_poni(poni: Poni, reference: Reference, frame: Frame) -> Poni:
             if name == "poni":
                 table = table_lookup(key, where)
                 path = table.path(str(value)) if table else str(reference.path.parent / str(value))
+            elif name.startswith(POSITION):
+                positions[name.removeprefix(POSITION)] = _number(value)
             else:
                 found[name] = _number(value)
         except FrameError as error:
             raise FrameError(f"{key}={where}: {str(error).removeprefix(f'{key}={where}: ')}") from error
     try:
-        return poni.with_values(found, path)
-    except ConfigError as error:
-        values = ", ".join(f"{name}={value}" for name, value in found.items())
+        return poni.with_values({**poni.at(positions), **found}, path)
+    except (ConfigError, FrameError) as error:
+        values = ", ".join(f"{name}={value}" for name, value in (positions | found).items())
         raise FrameError(f"{values}: {error}" if values else str(error)) from error
 
 
