@@ -11,6 +11,7 @@ import tifffile
 from command import FAST, P, call, results, run_record, summary_rows
 from pyFAI.multi_geometry import MultiGeometry
 
+from xrdpipe import integrate, load
 from xrdpipe.io.writing import file_hash
 
 ROTATIONS = (0.0, 0.05, 0.1)
@@ -213,6 +214,36 @@ def test_the_merged_pattern_is_the_same_for_any_order_and_number_of_jobs(arm: li
     told = call(P, *turned, "output_dir=turned", *WORDS, "parallel.n_jobs=2")
     assert told.status == 0, told.err
     assert results(Path("out"), "merged/*") == results(Path("turned"), "merged/*") != {}
+
+
+@pytest.mark.slow
+def test_python_has_the_merged_pattern_with_and_without_a_folder(arm: list[np.ndarray]) -> None:
+    keys = {"geometry": {"rot1": "arm.csv:rot1", "dist": "arm.csv:dist"}, "plot": "none", "report": False}
+    keys["integ"] = ("multi", {"radial_range": (1, 8), "npt": 100, "error_model": "poisson"})
+    run = integrate("data/tiny.poni", "data/ni_*.tiff", output_dir=None, **keys)
+    written = integrate("data/tiny.poni", "data/ni_*.tiff", output_dir="out", **keys)
+    assert run.merged is not None
+    np.testing.assert_array_equal(run.merged.intensity, written.merged.intensity)
+    radial, intensity, sigma = np.loadtxt("out/merged/pattern.chi").T
+    filled = np.isfinite(run.merged.intensity)
+    np.testing.assert_allclose(run.merged.radial[filled], radial, rtol=1e-6)
+    np.testing.assert_allclose(run.merged.intensity[filled], intensity, rtol=1e-6)
+    np.testing.assert_allclose(run.merged.sigma[filled], sigma, rtol=1e-6)
+    np.testing.assert_array_equal(load("out").merged.intensity, intensity)
+    Path("out/merged/pattern.chi").write_text("damaged")
+    assert load("out").merged is None
+    others = integrate("data/tiny.poni", "data/ni_1.tiff", output_dir=None, plot="none")
+    assert others.merged is None
+
+
+@pytest.mark.slow
+def test_the_merged_pattern_has_a_figure_that_goes_where_the_pattern_goes(arm: list[np.ndarray]) -> None:
+    words = [word for word in WORDS if not word.startswith("plot")]
+    told = call(P, "data/ni_1.tiff", "data/ni_2.tiff", "output_dir=out", "plot=pattern", *words)
+    assert told.status == 0, told.err
+    assert Path("out/merged/pattern.png").read_bytes().startswith(b"\x89PNG")
+    call(P, "data/ni_3.tiff", "output_dir=out", "plot=pattern", *words, "resume=true")
+    assert not list(Path("out/merged").glob("*"))
 
 
 @pytest.mark.slow
