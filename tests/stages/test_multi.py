@@ -214,6 +214,8 @@ def test_the_merged_pattern_is_the_same_for_any_order_and_number_of_jobs(arm: li
     told = call(P, *turned, "output_dir=turned", *WORDS, "parallel.n_jobs=2")
     assert told.status == 0, told.err
     assert results(Path("out"), "merged/*") == results(Path("turned"), "merged/*") != {}
+    replayed = call("replay", "out")
+    assert "identical: 4 of 4 files" in replayed.out, replayed.out  # three patterns and the merged one
 
 
 @pytest.mark.slow

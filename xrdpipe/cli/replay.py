@@ -19,6 +19,7 @@ from ..io.writing import file_hash
 from ..model.errors import ConfigError, FrameError
 from ..model.identity import relocate, versions
 from ..model.record import Record
+from ..model.series import MERGED
 from ..results.folder import Folder
 from ..results.journal import JOURNAL
 
@@ -93,6 +94,8 @@ def replay(record: Path, into: Path | None = None, inputs: Path | None = None) -
         for name in Folder(file.parent).together:
             if name.endswith(".nxs"):
                 _compare_nexus(name, file.parent, again.folder or file.parent, [row["name"] for row in done], result)
+            elif name.startswith(MERGED) and format_of(name) and (file.parent / name).is_file():
+                _compare(name, file.parent, again.folder or file.parent, "", result)
         result.reasons += [f"{row.file}: {row.error}" for row in again.failed]
     before, installed = recorded_run["versions"], versions()
     result.reasons += [
@@ -204,7 +207,7 @@ def _compare(name: str, there: Path, here: Path, digest: str, result: Comparison
     if (there / name).read_bytes() == (here / name).read_bytes():
         result.identical.append(name)
         return
-    if file_hash(there / name) != digest:
+    if digest and file_hash(there / name) != digest:
         result.reasons.append(f"{name} was changed after the run")
     result.different[name] = _how(there / name, here / name)
 
