@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import tifffile
 from command import FAST, P, call, results, run_record, summary_rows
 from pyFAI.goniometer import ExtendedTransformation, GeometryTransformation, Goniometer
 
+from xrdpipe.geometry.calibration import Calibration
 from xrdpipe.geometry.goniometer import parse_goniometer
 from xrdpipe.geometry.poni import Poni
+from xrdpipe.model.errors import ConfigError
 
 NU = (0.0, 4.0, 9.0)  # degrees
 Z = (0.0, 1.0, -2.0)  # mm
@@ -74,7 +77,11 @@ def test_the_geometry_at_a_position_is_that_of_pyfai(made: type, tmp_path: Path)
     ("made", "words"),
     [
         (GeometryTransformation, ()),
-        (ExtendedTransformation, ("geometry.position=[motors.csv:angle,motors.csv:height]",)),
+        pytest.param(
+            ExtendedTransformation,
+            ("geometry.position=[motors.csv:angle,motors.csv:height]",),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_patterns_and_the_merged_one_are_those_of_pyfai(
@@ -194,25 +201,39 @@ def changed(config: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         ("wavelength", "red", "wavelength is 'red', a number is expected"),
     ],
 )
-def test_a_file_that_is_no_goniometer_is_refused_in_words(
-    path: str, value: Any, reason: str, arm: list[np.ndarray]
-) -> None:
+def test_a_file_that_is_no_goniometer_is_refused_in_words(path: str, value: Any, reason: str, tmp_path: Path) -> None:
+    saved(tmp_path / "trans.json")
+    config = json.loads((tmp_path / "trans.json").read_text())
+    (tmp_path / "trans.json").write_text(json.dumps(changed(config, path, value)), encoding="utf-8")
+    with pytest.raises(ConfigError, match=re.escape(reason)):
+        Poni.of(str(tmp_path / "trans.json"), Calibration()).integrator()
+
+
+def test_a_run_with_code_in_place_of_a_formula_ends_before_any_frame(arm: list[np.ndarray]) -> None:
     saved(Path("trans.json"))
-    config = json.loads(Path("trans.json").read_text())
-    Path("trans.json").write_text(json.dumps(changed(config, path, value)), encoding="utf-8")
+    config = changed(
+        json.loads(Path("trans.json").read_text()), "trans_function.rot1_expr", "__import__('os').mkdir('made')"
+    )
+    Path("trans.json").write_text(json.dumps(config), encoding="utf-8")
     told = call("poni=trans.json", "output_dir=out", *WORDS)
     assert told.status == 2
-    assert reason in told.err.replace("\n", " ")
+    assert "poni=trans.json: rot1_expr=__import__('os').mkdir('made'): " in told.err
     assert "Traceback" not in told.err
+    assert not Path("made").exists()
+    assert not Path("out").exists()
 
 
-def test_a_number_that_no_computer_can_write_down_ends_in_words(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", ["9**9**9**9**9 * nu", "9" * 400, "1e400"])
+def test_a_number_that_is_too_large_ends_in_words(number: str, tmp_path: Path) -> None:
     saved(tmp_path / "trans.json", rot1_expr="nu + 1")
-    text = (tmp_path / "trans.json").read_text().replace('"nu + 1"', '"9**9**9**9**9 * nu"')
+    text = (tmp_path / "trans.json").read_text()
     with pytest.raises(ValueError, match="rot1_expr"):
-        parse_goniometer(text).at({"nu": 1.0, "z": 0.0})
+        parse_goniometer(text.replace('"nu + 1"', f'"{number}"')).at({"nu": 1.0, "z": 0.0})
+    with pytest.raises(ValueError, match="param dist is"):
+        parse_goniometer(text.replace("0.5", "9" * 400, 1))
 
 
+@pytest.mark.slow
 def test_the_doctor_takes_the_geometry_of_its_frame(arm: list[np.ndarray], poni: Path) -> None:
     saved(Path("trans.json"), rot1_expr="rot1 + nu", dist_expr="dist * z")
     for z, rot1 in ((1.0, 0.01), (1.2, 0.31)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -77,7 +78,7 @@ def parse_goniometer(text: str) -> Goniometer:
     extended = function.get("content") == "ExtendedTransformation"
     if not extended and function.get("content") not in (None, "GeometryTransformation", "GeometryTranslation"):
         raise ValueError(
-            f"trans_function is of the class {str(function['content'])[:60]!r}; GeometryTransformation or "
+            f"trans_function is of the class {_short(function['content'])}; GeometryTransformation or "
             "ExtendedTransformation expected"
         )
     motors = _names(function, "pos_names") or ("pos",)
@@ -109,7 +110,7 @@ def _constants(
 def _formulas(function: Mapping[str, Any], names: Sequence[str], known: set[str]) -> dict[str, Expression]:
     expected = {"content", "param_names", "pos_names", "constants", *(f"{name}_expr" for name in names)}
     if unknown := sorted(set(function) - expected):
-        raise ValueError(f"trans_function has an unknown {unknown[0][:60]!r}")
+        raise ValueError(f"trans_function has an unknown {_short(unknown[0])}")
     texts = {name: function.get(f"{name}_expr") for name in names}
     return {name: _formula(f"{name}_expr", text, known) for name, text in texts.items() if text is not None}
 
@@ -117,7 +118,7 @@ def _formulas(function: Mapping[str, Any], names: Sequence[str], known: set[str]
 def _formula(key: str, text: Any, known: set[str]) -> Expression:
     """Return the formula of a value; ValueError if it is not plain arithmetic of known names."""
     if not isinstance(text, str):
-        raise ValueError(f"{key} is {text!r}, a text expected")
+        raise ValueError(f"{key} is {_short(text)}, a text expected")
     try:
         formula = Expression(key, text)
     except ConfigError as error:
@@ -131,7 +132,7 @@ def _formula(key: str, text: Any, known: set[str]) -> Expression:
                 if id(node) not in calls and name not in known:
                     raise ValueError(f"{key}={text}: {name} is neither a parameter nor a motor nor a constant")
             case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
-                pass
+                _number(key, value)
             case _ if not isinstance(node, PLAIN):
                 raise ValueError(f"{key}={text}: plain arithmetic expected, numbers, names, + - * / ** and functions")
     return formula
@@ -162,7 +163,11 @@ def _names(function: Mapping[str, Any], key: str) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _short(value: Any) -> str:
+    return repr(value)[:60]
+
+
 def _number(what: str, value: Any) -> float:
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
-        raise ValueError(f"{what} is {value!r}, a number is expected")
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) <= sys.float_info.max:
+        raise ValueError(f"{what} is {_short(value)}, a number is expected")
     return float(value)
