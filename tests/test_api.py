@@ -340,3 +340,12 @@ def test_importing_xrdpipe_is_light() -> None:
     assert told.stdout.strip() == "[]"
     assert set(xrdpipe.__all__) >= {"integrate", "load", "calibrate", "Pattern", "Frame", "Stage", "ConfigError"}
     assert all(getattr(xrdpipe, name) is not None for name in xrdpipe.__all__)
+
+
+def test_a_mask_that_changed_between_two_runs_of_a_process_is_read_again(here: Path) -> None:
+    mask = np.zeros((120, 100), np.uint8)
+    for rows in (10, 20):
+        mask[:rows] = 1
+        np.save("mask.npy", mask)
+        run = integrate("data/tiny.poni", "data/ni_1.tiff", mask=("none", {"file": "mask.npy"}), output_dir=None, **NPT)
+        assert run.masks["ni_1"].sum() == rows * 100

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from command import FAST, P, call, results, summary_rows
+from command import FAST, P, call, results, run_record, summary_rows
+
+from xrdpipe.io.writing import file_hash
 
 DISTANCES = (0.5, 0.6, 0.5)
 
@@ -34,9 +36,9 @@ def test_each_frame_has_the_pattern_of_its_own_geometry(where: str, stage: Path)
         assert results(Path("out"), f"s_{number}.chi") == results(Path(f"alone_{number}"), "*.chi")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("where", ["poni.csv:poni", "geometry"])
-def test_each_frame_may_name_a_poni_file(where: str, stage: Path) -> None:
+@pytest.fixture
+def ponis(stage: Path) -> Path:
+    """A PONI file of each frame, which its header and poni.csv name."""
     rows = ["file,poni"]
     for number, dist in enumerate(DISTANCES):
         lines = Path("data/tiny.poni").read_text().splitlines()
@@ -46,6 +48,12 @@ def test_each_frame_may_name_a_poni_file(where: str, stage: Path) -> None:
         image = tifffile.imread(stage / f"s_{number}.tif")
         tifffile.imwrite(stage / f"s_{number}.tif", image, description=f"geometry = g_{number}.poni", metadata=None)
     Path("poni.csv").write_text("\n".join(rows), encoding="utf-8")
+    return stage
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["poni.csv:poni", "geometry"])
+def test_each_frame_may_name_a_poni_file(where: str, ponis: Path) -> None:
     told = call(P, "data/s_*.tif", f"geometry.poni={where}", "output_dir=out", *FAST)
     assert told.status == 0, told.err
     for number in range(3):
@@ -53,10 +61,33 @@ def test_each_frame_may_name_a_poni_file(where: str, stage: Path) -> None:
         call(f"poni=data/g_{number}.poni", f"data/{name}.tif", f"output_dir=alone_{number}", *FAST)
         same = [Path(folder, f"{name}.chi").read_text() for folder in ("out", f"alone_{number}")]
         assert same[0] == same[1].replace("# changed: {}\n", "")
-    (stage / "g_1.poni").unlink()
+    (ponis / "g_1.poni").unlink()
     told = call(P, "data/s_*.tif", f"geometry.poni={where}", "output_dir=gone", *FAST)
     assert told.status == 1
     assert "g_1.poni: no such file" in told.err
+
+
+@pytest.mark.parametrize("where", ["poni.csv:poni", "geometry"])
+def test_a_changed_poni_file_makes_its_frame_run_again_and_no_other(where: str, ponis: Path) -> None:
+    words = ("data/s_*.tif", f"geometry.poni={where}", "output_dir=out", *FAST)
+    call(P, *words)
+    entry = run_record(Path("out"))["images"][1]["inputs"]["geometry.poni"]
+    assert entry == {"path": str((ponis / "g_1.poni").absolute()), "hash": file_hash(ponis / "g_1.poni")}
+    before = results(Path("out"), "*.chi")
+    assert call("replay", "out").status == 0
+    (ponis / "g_1.poni").write_text((ponis / "g_1.poni").read_text().replace("Distance: 0.6", "Distance: 0.7"))
+    replayed = call("replay", "out")
+    assert replayed.status == 1
+    assert "because the geometry.poni of s_1 has changed" in replayed.out
+    told = call(P, *words, "resume=true")
+    assert "2 of 3 images were done before" in told.err
+    after = results(Path("out"), "*.chi")
+    assert [name for name in before if before[name] != after[name]] == ["s_1.chi"]
+    assert '"distance": "0.7"' in after["s_1.chi"].decode()
+    (ponis / "g_2.poni").unlink()
+    told = call(P, *words, "resume=true")
+    assert told.status == 2  # the only frame that is left
+    assert "g_2.poni: no such file" in told.err
 
 
 @pytest.mark.slow

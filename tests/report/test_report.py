@@ -140,6 +140,23 @@ def test_five_frames_are_a_series_and_four_are_not(tmp_path: Path, browser: Brow
 
 
 @pytest.mark.slow
+def test_a_merged_pattern_is_shown_before_those_of_the_frames(
+    measured: Path, few: Path, tmp_path: Path, browser: Browser
+) -> None:
+    images = [measured / f"ni_{kelvin}K.tiff" for kelvin in (300, 400)]
+    folder = _run(measured, images, tmp_path / "run", integ=("multi", {"npt": 300, "radial_range": (2, 6)}))
+    _opened(browser, folder)
+    shown = browser.run("return [Array.from(merged.data[0].x), Array.from(merged.data[0].y)]")
+    pattern = read_pattern(folder / "merged", "pattern")
+    assert pattern is not None
+    np.testing.assert_allclose(shown, [pattern.radial, pattern.intensity], rtol=1e-6)
+    assert browser.texts("h2")[:2] == ["Merged pattern", "Patterns"]
+    assert browser.problems() == []
+    _opened(browser, few)
+    assert not browser.all("#merged")
+
+
+@pytest.mark.slow
 def test_a_run_with_cakes_shows_them_frame_by_frame(measured: Path, tmp_path: Path, browser: Browser) -> None:
     images = sorted(measured.glob("ni_*.tiff"))[:6]
     folder = _run(measured, images, tmp_path / "run", integ=("cake", {"npt": 300, "npt_azim": 90}))

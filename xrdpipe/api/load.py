@@ -58,6 +58,7 @@ def load(folder: str | Path) -> Run:
         stored.sectors,
         stored.cakes,
         stored.masks,
+        stored.merged,
         stopped=stopped,
         judgement=str(found.run.get("judgement", "")),
         config=config if isinstance(config, dict) else {},

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..config.arguments import parse
 from ..config.loader import Loader, force_overrides, to_builtin
 from ..config.schema import build
-from ..config.settings import all_images, parse_settings
+from ..config.settings import Settings, all_images, parse_settings
 from ..execution.plan import geometry_file
 from ..geometry.orientation import (
     ORIENTATIONS,
@@ -25,10 +25,15 @@ from ..geometry.orientation import (
     override_text,
     ring_misfits,
 )
+from ..geometry.poni import Poni
 from ..io import files
+from ..io.header import header
 from ..io.paths import expand
 from ..model.errors import ConfigError, FrameError
+from ..model.frame import Frame, Info
+from ..pipeline.frame_geometry import frame_poni
 from ..report.tables import print_table
+from ..stages.scalar_lookup import file_lookups, refuse_lookups
 from ..stages.source import Source
 
 FEW = 3.0  # counts per pixel
@@ -46,8 +51,8 @@ def main(arguments: Sequence[str], document: dict[str, Any] | None = None) -> in
     values = to_builtin(loader.compose(overrides, command.options.config_name or "config"))
     top, groups = parse_settings(values)
     source = build(groups["source"], "source", Source)
-    poni = geometry_file(top)
     path, raw = _first(expand(all_images(top.images, command.images, overrides)))
+    poni = _poni_of(top, path)
     verdict = compare_orientations(raw, poni, source.transform, top.cache)
     if not verdict.against:
         raise ConfigError(
@@ -55,6 +60,7 @@ def main(arguments: Sequence[str], document: dict[str, Any] | None = None) -> in
         )
     wrong, message = diagnosis(verdict)
     mask = (groups.get("mask") or {}).get("file")
+    refuse_lookups(file_lookups("mask.file", [mask] if isinstance(mask, str) else mask or []))
     orientation = verdict.best if wrong else verdict.current
     found = faults(_mask(str(mask)), raw, ring_misfits(raw, poni, orientation, top.cache)) if mask else []
     if document is not None:
@@ -80,6 +86,19 @@ def main(arguments: Sequence[str], document: dict[str, Any] | None = None) -> in
     for fault in found:
         print(f"mask.file={mask}: {fault}")
     return int(wrong or bool(found))
+
+
+def _poni_of(settings: Settings, path: Path) -> Poni:
+    """Return the calibration of the first frame of a file; ConfigError if it has none."""
+    poni = geometry_file(settings)
+    if not poni.lookups:
+        return poni
+    reference = files.references([path])[0]
+    frame = Frame(reference.name, np.empty((0, 0), np.float32), header=header(reference), info=Info(path.name))
+    try:
+        return frame_poni(poni, reference, frame)
+    except FrameError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _document(path: Path, verdict: Verdict, message: str) -> dict[str, Any]:

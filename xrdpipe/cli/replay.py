@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from ..io.paths import split_path
 from ..io.writing import file_hash
 from ..model.errors import ConfigError, FrameError
 from ..model.identity import relocate, versions
+from ..model.record import Record
+from ..model.series import MERGED
 from ..results.folder import Folder
 from ..results.journal import JOURNAL
 
@@ -82,6 +84,7 @@ def replay(record: Path, into: Path | None = None, inputs: Path | None = None) -
         values["parallel"] = {}  # on this computer: a record of somebody must not connect or submit anywhere
         again = run(values, recorded_run["command"], names={name: paths[0] for name, paths in places.items()})
         result.reasons += [f"the {what} has changed" for what in current.changed]
+        result.reasons += _changed_files(done, again.frames)
         for row in done:
             for name, digest in row["outputs"].items():
                 if name.endswith((".npy", ".npz")) or format_of(
@@ -91,6 +94,8 @@ def replay(record: Path, into: Path | None = None, inputs: Path | None = None) -
         for name in Folder(file.parent).together:
             if name.endswith(".nxs"):
                 _compare_nexus(name, file.parent, again.folder or file.parent, [row["name"] for row in done], result)
+            elif name.startswith(MERGED) and format_of(name) and (file.parent / name).is_file():
+                _compare(name, file.parent, again.folder or file.parent, "", result)
         result.reasons += [f"{row.file}: {row.error}" for row in again.failed]
     before, installed = recorded_run["versions"], versions()
     result.reasons += [
@@ -99,6 +104,17 @@ def replay(record: Path, into: Path | None = None, inputs: Path | None = None) -
         if before[name] != installed.get(name)
     ]
     return result
+
+
+def _changed_files(done: Sequence[Mapping[str, Any]], frames: Iterable[Record]) -> list[str]:
+    """Return a reason for each file of a single frame that has another content now."""
+    then = {row["name"]: row.get("inputs") or {} for row in done}
+    return [
+        f"the {key} of {frame.name} has changed"
+        for frame in frames
+        for key, each in frame.inputs.items()
+        if each["hash"] != then.get(frame.name, {}).get(key, {}).get("hash")
+    ]
 
 
 class Inputs:
@@ -191,7 +207,7 @@ def _compare(name: str, there: Path, here: Path, digest: str, result: Comparison
     if (there / name).read_bytes() == (here / name).read_bytes():
         result.identical.append(name)
         return
-    if file_hash(there / name) != digest:
+    if digest and file_hash(there / name) != digest:
         result.reasons.append(f"{name} was changed after the run")
     result.different[name] = _how(there / name, here / name)
 

@@ -32,7 +32,10 @@ PATH_KEYS = FILE_KEYS | {
 # These may name a table, see `stages.scalar_lookup`.
 NUMBER_KEYS = frozenset(
     {"background.monitor", "integ.monitor", "integ.exposure"}
-    | {f"geometry.{key}" for key in ("dist", "poni1", "poni2", "rot1", "rot2", "rot3", "wavelength", "poni")}
+    | {
+        f"geometry.{key}"
+        for key in ("dist", "poni1", "poni2", "rot1", "rot2", "rot3", "wavelength", "poni", "position")
+    }
 )
 DEEPEST = 100  # brackets in brackets that Hydra reads, whatever room the stack has
 _BRACKETS = {"[": "]", "(": ")", "{": "}"}

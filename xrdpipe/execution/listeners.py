@@ -204,6 +204,17 @@ class ResultKeeper(Listener):
         self._result.take(outcome)
         return outcome
 
+    def end(self, records: Mapping[str, Record]) -> None:
+        """Merge the patterns, if the integration merges those of all frames."""
+        patterns = self._result.patterns
+        if not any(pattern.sums is not None for pattern in patterns.values()):
+            return
+        from ..stages.integ.multi import MergedSums
+
+        sums, done = MergedSums(), {name for name, record in records.items() if record.status == "done"}
+        if done == {name for name in done & set(patterns) if sums.add(patterns[name])}:
+            self._result.merged = sums.pattern
+
 
 def _orientation_warning(plan: Plan, image: Reference) -> str:
     first = image.parts[0] if image.parts else image

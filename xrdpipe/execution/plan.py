@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,9 +21,11 @@ from ..geometry.geometry import shared_geometry
 from ..geometry.poni import Poni
 from ..io.paths import split_path
 from ..model.errors import ConfigError, FrameError, require
+from ..model.identity import content_hash
 from ..model.naming import assign_names
 from ..model.reference import ByName, Reference, References, display_path
 from ..model.series import Series
+from ..pipeline.frame_files import named_files
 from ..pipeline.frame_geometry import check_lookups
 from ..pipeline.pipeline import Pipeline
 from ..pipeline.selection import select_frames
@@ -187,10 +190,22 @@ class Plan:
         )
         return self.images.select(np.flatnonzero(np.fromiter(is_waiting, bool, len(self.images))))
 
+    def require_still(self, what: str) -> None:
+        """Raise ConfigError if geometry or files differ between frames, which ``what`` does not know."""
+        for name in self.poni.lookups:
+            raise ConfigError(f"geometry.{name}: {what} needs one geometry for all frames")
+        for key in self.pipeline.per_frame:
+            raise ConfigError(f"{key}: {what} needs one file for all frames")
+
     @cached_property
     def identity(self) -> dict[str, Any]:
         """Configuration, inputs and versions that determine the numbers of this run."""
         return identity_of(self.pipeline, self.poni)
+
+    @property
+    def input_hash(self) -> str:
+        """Hash of `identity`, and with it of all inputs."""
+        return content_hash(json.dumps(self.identity).encode())
 
     def outputs(self, images: References | None = None) -> Mapping[str, list[str]]:
         """Return the output files of all images, or of ``images``, by the name of the frame."""
@@ -256,7 +271,7 @@ def _check_inputs(
     arrays: Mapping[str, NDArray[Any]],
     merged: Mapping[str, str],
 ) -> dict[str, str]:
-    """Return the files that the run depends on besides the frames and the geometry; ConfigError if it cannot begin."""
+    """Return the files that frames or the run depend on besides the geometry; ConfigError if it cannot begin."""
     if not settings.images and not arrays:
         raise ConfigError("images: missing; say which frames, images='data/*.tiff' or their paths")
     files_read = {**pipeline.inputs(), **poni.tables, **merged}
@@ -269,7 +284,7 @@ def _check_inputs(
     for name in pipeline.source.columns:
         reserved = name in RESERVED_COLUMNS or name.startswith("seconds_")
         require(not reserved, "source.columns", name, "a column of this name is there already, see docs/metrics.md")
-    return files_read
+    return files_read | named_files(pipeline.config, pipeline.stages)
 
 
 def _taken(names: Mapping[str, str], folder: Folder | None) -> Mapping[str, str]:

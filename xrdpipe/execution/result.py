@@ -34,6 +34,8 @@ class Run:
         Cakes, if the integration makes them.
     masks
         Masks in the raw orientation: uint8, 1 = masked.
+    merged
+        Pattern of all frames together, if the integration merges them and all frames are of this run.
     stopped
         The user stopped the run.
     unwritten
@@ -50,6 +52,7 @@ class Run:
     sectors: Mapping[str, Mapping[str, Pattern]] = field(default_factory=dict)
     cakes: Mapping[str, Cake] = field(default_factory=dict)
     masks: Mapping[str, NDArray[np.uint8]] = field(default_factory=lambda: Masks((0, 0)))
+    merged: Pattern | None = None
     stopped: bool = False
     judgement: str = ""
     unwritten: bool = False

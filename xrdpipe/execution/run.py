@@ -289,7 +289,8 @@ def _start_engine(
     order, cache = tuple(plan.pipeline.stages), plan.settings.cache
     growing = plan.arrivals is not None
     parallel = plan.settings.parallel if plan.waiting or growing else Parallel()
-    recipe = Recipe(config, order, plan.poni, shape, shape_from, path, cache, judged, parallel.backend == "cuda")
+    cuda = parallel.backend == "cuda"
+    recipe = Recipe(config, order, plan.poni, shape, shape_from, path, cache, judged, cuda, plan.input_hash)
     try:
         check_first(prepared(recipe), plan.waiting)
         preflight.check_space(plan, shape, path)

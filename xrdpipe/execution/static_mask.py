@@ -67,8 +67,7 @@ def make_static_mask(plan: Plan, progress: Progress) -> StaticMask:
     KeyboardInterrupt
         The user wants no more.
     """
-    if plan.poni.lookups:
-        raise ConfigError(f"geometry.{next(iter(plan.poni.lookups))}: a static mask needs one geometry for all frames")
+    plan.require_still("a static mask")
     group, mask = mask_stage(plan)
     shape, shape_from, unreadable = run_shape(plan)
     if shape is None:
@@ -76,7 +75,8 @@ def make_static_mask(plan: Plan, progress: Progress) -> StaticMask:
     order = list(plan.pipeline.stages)
     order = order[: order.index(group) + 1]
     config = json.dumps(plan.pipeline.config)
-    recipe = Recipe(config, tuple(order), plan.poni, shape, shape_from, None, plan.settings.cache)
+    inputs = plan.input_hash
+    recipe = Recipe(config, tuple(order), plan.poni, shape, shape_from, None, plan.settings.cache, inputs=inputs)
     statistics = SeriesStatistics(shape[0] * shape[1])
     used, failed = _first_pass(plan, prepared(recipe), statistics, progress)
     sums = _sums(plan, recipe, statistics, used[0])

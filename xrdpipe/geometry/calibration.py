@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from ..model.errors import ConfigError, nearest, require
 from ..numerics.expression import TABLE, Expression
+from .goniometer import is_goniometer, parse_goniometer
 
 LARGEST = 1_000_000  # bytes; a real PONI file has a few hundred, a configuration a few thousand
 HDF5 = b"\x89HDF\r\n\x1a\n"
 _KEYS = {"dist": "distance"}  # name of a value here -> its name in a PONI file, if they differ
 _OF_DETECTOR = ("pixel1", "pixel2", "orientation")
 _MOVING = ("dist", "poni1", "poni2", "rot1", "rot2", "rot3", "wavelength")
+_OTHERS = ("fit2d", "position")
 _FIT2D = ("directDist", "centerX", "centerY", "tilt", "tiltPlanRotation", "pixelX", "pixelY", "wavelength")
 
 
@@ -34,6 +36,9 @@ class Calibration:
         `Expression` of values of its header, a path in its HDF5 file, or ``table.csv:column``.
     poni
         Where the PONI file of each frame is named: a header key, a path in its HDF5 file, or ``table.csv:column``.
+    position
+        Positions of the motors of a `Goniometer`, in its order: where those of each frame are, as for ``rot1``. None
+        takes header keys of their names.
     orientation
         Orientation of pyFAI's detectors, 1 to 4.
     fit2d
@@ -49,6 +54,7 @@ class Calibration:
     rot3: Any = None
     wavelength: Any = None
     poni: Any = None
+    position: Any = None
     pixel1: float | None = None
     pixel2: float | None = None
     orientation: int | None = None
@@ -57,6 +63,10 @@ class Calibration:
     def __post_init__(self) -> None:
         for key in _MOVING:
             object.__setattr__(self, key, _value(key, getattr(self, key)))
+        motors = self.position if isinstance(self.position, list) else [self.position]
+        position = None if self.position is None else [_value("position", each) for each in motors]
+        require(position != [] and None not in (position or ()), "position", self.position, "a value for each motor")
+        object.__setattr__(self, "position", position)
         good = self.poni is None or (isinstance(self.poni, str) and self.poni != "")
         require(good, "poni", self.poni, "a header key or table.csv:column that names a PONI of each frame expected")
         for key, value in self.changed.items():
@@ -82,14 +92,21 @@ class Calibration:
 
     @property
     def changed(self) -> dict[str, float]:
-        """Numbers that are set, those of Fit2D excluded."""
-        values = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "fit2d"}
+        """Numbers that are set, those of Fit2D and of motors excluded."""
+        values = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in _OTHERS}
         return {key: value for key, value in values.items() if value is not None and not isinstance(value, str)}
 
     @property
     def lookups(self) -> dict[str, str]:
         """Texts that are looked up for each frame."""
         return {key: value for key in ("poni", *_MOVING) if isinstance(value := getattr(self, key), str)}
+
+    def positions(self, motors: Sequence[str]) -> dict[str, str]:
+        """Return where the positions of motors are, ``position.<motor>`` -> text; ConfigError for another number."""
+        given = [f"header[{motor!r}]" for motor in motors] if self.position is None else self.position
+        expected = f"a value for each motor expected, {', '.join(motors)}"
+        require(len(given) == len(motors), "geometry.position", given, expected)
+        return {f"position.{motor}": str(each) for motor, each in zip(motors, given, strict=True)}
 
 
 def _value(key: str, value: Any) -> float | str | None:
@@ -150,7 +167,7 @@ def parsed(text: str) -> dict[str, str]:
     """Parse the text of a calibration.
 
     In PONI text, the last value of a key counts, as in pyFAI. JSON is that of pyFAI-integrate and pyFAI-calib2 (all
-    versions) or of pyFAI's ``PoniFile.as_dict``.
+    versions), of pyFAI's ``PoniFile.as_dict``, or a `Goniometer`, which has no position of the detector.
 
     Returns
     -------
@@ -162,7 +179,9 @@ def parsed(text: str) -> dict[str, str]:
     ValueError
         If the text is neither.
     """
-    if text.lstrip().startswith("{"):
+    if is_goniometer(text):
+        values = dict(parse_goniometer(text).poni)
+    elif text.lstrip().startswith("{"):
         values = {_KEYS.get(key.lower(), key.lower()): _word(value) for key, value in _settings(text).items()}
     else:
         lines = (line for line in text.splitlines() if ":" in line and not line.lstrip().startswith("#"))

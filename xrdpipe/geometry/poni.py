@@ -12,6 +12,7 @@ from typing import Any
 from ..model.errors import ConfigError, nearest
 from ..numerics.expression import TABLE
 from .calibration import Calibration, content, from_fit2d, parsed, split_poni_path, with_changes
+from .goniometer import Goniometer, is_goniometer, parse_goniometer
 from .rings import FARTHEST
 
 _NUMBERS = ("distance", "poni1", "poni2", "rot1", "rot2", "rot3", "wavelength", "pixelsize1", "pixelsize2")
@@ -26,7 +27,8 @@ class Poni:
     path
         File that the calibration comes from.
     text
-        Text of a PONI file (versions 1 to 3, pyFAI's ``PoniFile``) or of a JSON configuration of pyFAI.
+        Text of a PONI file (versions 1 to 3, pyFAI's ``PoniFile``), of a JSON configuration of pyFAI, or of a
+        `Goniometer`.
     changes
         The user's values that replace those of the file, name in `Calibration` -> value, as JSON.
     looked_up
@@ -59,13 +61,33 @@ class Poni:
         ConfigError
             If the calibration is incomplete or wrong.
         """
-        poni = None if path is None else cls.read(path)
+        poni = None if path is None else cls(path, content(path))
+        lookups = calibration.lookups
+        if poni is not None and (goniometer := poni.goniometer) is not None:
+            _check_goniometer(calibration, poni.path)
+            lookups |= calibration.positions(goniometer.motors)
+        elif calibration.position is not None:
+            raise ConfigError(f"geometry.position={calibration.position}: poni={path} is no goniometer of pyFAI (JSON)")
+        elif poni is not None:
+            poni.checked()
         if numbers := calibration.numbers:
             # The parameters become part of the text and its hash; the file provides only detector and wavelength.
             poni = cls(path or "geometry.fit2d", from_fit2d(numbers, poni.values if poni else {}))
         assert poni is not None
-        looked_up = json.dumps(calibration.lookups)
-        return replace(poni, changes=json.dumps(calibration.changed), looked_up=looked_up).checked()
+        return replace(poni, changes=json.dumps(calibration.changed), looked_up=json.dumps(lookups)).checked()
+
+    @property
+    def goniometer(self) -> Goniometer | None:
+        """The geometry as a function of motor positions; None if it depends on none, ConfigError if it is wrong."""
+        try:
+            return parse_goniometer(self.text) if is_goniometer(self.text) else None
+        except ValueError as error:
+            raise ConfigError(f"poni={self.path}: {error}") from error
+
+    def at(self, positions: Mapping[str, float]) -> dict[str, float]:
+        """Return the values of a goniometer at motor positions that the user has not set; FrameError for none."""
+        values = {} if self.goniometer is None else self.goniometer.at(positions)
+        return {name: value for name, value in values.items() if name not in self.changed}
 
     def with_values(self, values: Mapping[str, float], path: str | None = None) -> Poni:
         """Return the calibration of one frame: its values, and its own file; raise ConfigError if they cannot be."""
@@ -99,7 +121,7 @@ class Poni:
         """Values by key of a PONI file (lower case)."""
         try:
             return with_changes(parsed(self.text), self.changed)
-        except (ValueError, AttributeError) as error:
+        except (ValueError, AttributeError, RecursionError) as error:
             raise ConfigError(f"poni={self.path}: {error}") from error
 
     def checked(self) -> Poni:
@@ -112,7 +134,11 @@ class Poni:
             raise ConfigError(f"poni={self.path}: the file is empty")
         values = self.values
         missing = [key for key in ("distance", "poni1", "poni2") if values.get(key, "None") == "None"]
-        if missing:
+        if missing and self.goniometer is not None and not self.lookups:
+            raise ConfigError(
+                f"poni={self.path}: a goniometer, whose geometry depends on its motors; here a PONI is needed"
+            )
+        if missing and self.goniometer is None:
             raise ConfigError(f"poni={self.path}: not a PONI file, {', '.join(missing)} missing")
         for key in _NUMBERS:
             if values.get(key, "None") == "None":
@@ -154,6 +180,8 @@ class Poni:
     @property
     def has_wavelength(self) -> bool:
         """True if every frame has a wavelength."""
+        if self.goniometer is not None and "wavelength" in self.goniometer.formulas:
+            return True
         return self.wavelength is not None or bool({"wavelength", "poni"} & set(self.lookups))
 
     @property
@@ -188,6 +216,13 @@ class Poni:
         if detector.lower() not in ALL_DETECTORS:
             return f"no detector is called {detector!r}; {nearest(detector.lower(), ALL_DETECTORS)}"[:300]
         return f"pyFAI cannot use it ({error})"
+
+
+def _check_goniometer(calibration: Calibration, path: str) -> None:
+    """Raise ConfigError for values that exclude a goniometer."""
+    for key, is_set in (("fit2d", bool(calibration.numbers)), ("poni", calibration.poni is not None)):
+        if is_set:
+            raise ConfigError(f"geometry.{key}: together with the goniometer poni={path}; choose one")
 
 
 def fits(detector: Any, shape: tuple[int, int]) -> bool:

@@ -231,6 +231,16 @@ def input_hash(path: str | Path) -> str:
     return hashes[0] if len(hashes) == 1 else content_hash("".join(hashes).encode())
 
 
+def own_hash(key: str, path: str | Path) -> str:
+    """Return the hash of a file that only some frames use, ``key`` says for what; FrameError if it cannot be read."""
+    if key != "geometry.poni":
+        return input_hash(path)
+    try:
+        return file_hash(path)
+    except OSError as error:
+        raise FrameError(f"cannot be read ({error.strerror})") from error
+
+
 def forget_files() -> None:
     """Close all files that stay open, and forget their contents."""
     hdf5.forget()

@@ -90,8 +90,7 @@ class Session:
         if shape is None:
             raise ConfigError(f"images: no frame can be read ({next(iter(unreadable.values()), 'there is none')})")
         self.shape = shape
-        if lookups := self.plan.poni.lookups:
-            raise ConfigError(f"geometry.{next(iter(lookups))}: look needs one geometry for all frames, so a number")
+        self.plan.require_still("look")
         self.geometry = Geometry(self.plan.poni, shape, shape_from, self.plan.settings.cache, interactive=True)
         self.groups = tuple(name for name in GROUPS if name in self.plan.pipeline.stages)
         self.warm, self.preview = Warm(self.geometry), Preview(self.geometry)

@@ -64,6 +64,8 @@ class Info:
     outputs
         Files that were written for the frame, relative to the results folder -> content hash. Others that a stage
         declares are hashed after the last stage.
+    inputs
+        Path and hash of each file that only some frames use, by the key that names it.
     """
 
     file: str = ""
@@ -74,6 +76,7 @@ class Info:
     factors: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     outputs: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

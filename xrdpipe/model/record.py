@@ -38,6 +38,8 @@ class Record:
         Absolute path and tail of the frame.
     parts
         Paths of the frames that are merged in it.
+    inputs
+        Path and hash of each file that only some frames use (mask, background, PONI), by the key that names it.
     size, mtime_ns
         Size (bytes) and modification time (ns) of its files.
     outputs
@@ -62,6 +64,7 @@ class Record:
     method: str = ""
     path: str = ""
     parts: list[str] = field(default_factory=list)
+    inputs: dict[str, dict[str, str]] = field(default_factory=dict)
     size: int | None = None
     mtime_ns: int | None = None
     outputs: dict[str, str] = field(default_factory=dict)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+MERGED = "merged/pattern"  # the pattern that is merged of all frames: in a folder, where no file of a frame is
+
 
 @dataclass(frozen=True)
 class Series:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from ..geometry.poni import Poni
@@ -14,8 +11,10 @@ from ..model.errors import ConfigError, FrameError
 from ..model.frame import Frame
 from ..model.reference import Reference
 from ..numerics.expression import Expression
-from ..stages.scalar_lookup import ScalarLookup
+from ..stages.scalar_lookup import table_lookup
 from .selection import frame_values
+
+POSITION = "position."  # before the name of a motor
 
 
 def frame_poni(poni: Poni, reference: Reference, frame: Frame) -> Poni:
@@ -34,53 +33,40 @@ def frame_poni(poni: Poni, reference: Reference, frame: Frame) -> Poni:
         The frame has no such value, or one that cannot be.
     """
     found: dict[str, float] = {}
+    positions: dict[str, float] = {}
     path = None
     for name, where in poni.lookups.items():
         key = f"geometry.{name}"
         try:
             value = _looked_up(key, where, reference, frame)
             if name == "poni":
-                table = _lookup(key, where).table
-                path = str((Path(table[0]) if table else reference.path).parent / str(value))
+                table = table_lookup(key, where)
+                path = table.path(str(value)) if table else str(reference.path.parent / str(value))
+            elif name.startswith(POSITION):
+                positions[name.removeprefix(POSITION)] = _number(value)
             else:
                 found[name] = _number(value)
         except FrameError as error:
             raise FrameError(f"{key}={where}: {str(error).removeprefix(f'{key}={where}: ')}") from error
     try:
-        return poni.with_values(found, path)
-    except ConfigError as error:
-        values = ", ".join(f"{name}={value}" for name, value in found.items())
+        return poni.with_values({**poni.at(positions), **found}, path)
+    except (ConfigError, FrameError) as error:
+        values = ", ".join(f"{name}={value}" for name, value in (positions | found).items())
         raise FrameError(f"{values}: {error}" if values else str(error)) from error
 
 
 def check_lookups(lookups: Mapping[str, str]) -> None:
     """Raise ConfigError if a table of the geometry cannot be read or lacks the column."""
     for name, where in lookups.items():
-        _lookup(f"geometry.{name}", where).check()
+        if table := table_lookup(f"geometry.{name}", where):
+            table.check()
 
 
 def _looked_up(key: str, where: str, reference: Reference, frame: Frame) -> Any:
-    lookup = _lookup(key, where)
-    if lookup.table:
-        return lookup.found(frame)[0]
+    if table := table_lookup(key, where):
+        return table.found(frame)[0]
     value = frame_values(reference, frame.header)
     return value(where, True) if where.startswith("/") or key == "geometry.poni" else Expression(key, where)(value)
-
-
-def _lookup(key: str, where: str) -> ScalarLookup:
-    lookup = ScalarLookup(key, where)
-    if not lookup.table:
-        return lookup
-    try:
-        state = os.stat(lookup.table[0])
-    except OSError:  # reading it says why
-        return lookup
-    return _table(key, where, state.st_size, state.st_mtime_ns)
-
-
-@lru_cache(maxsize=32)  # a table is read once, and again after a change
-def _table(key: str, where: str, size: int, mtime_ns: int) -> ScalarLookup:
-    return ScalarLookup(key, where)
 
 
 def _number(value: Any) -> float:

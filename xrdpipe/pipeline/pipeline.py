@@ -78,6 +78,11 @@ class Pipeline:
         """Return the files that the stages read in addition to the frames, by their role."""
         return {role: path for stage in self.stages.values() for role, path in stage.needs.files.items()}
 
+    @property
+    def per_frame(self) -> list[str]:
+        """Keys with files of each frame, which tables name, as in ``mask.file``."""
+        return [f"{name}.{key}" for name, stage in self.stages.items() for key in stage.needs.per_frame]
+
     @cached_property
     def makes(self) -> Makes:
         """Products of a frame: the columns of the last pattern, and all other parts."""

@@ -47,12 +47,7 @@ def process_frame(recipe: Recipe, image: Reference, keep: bool, show: bool = Fal
     except FrameError as error:
         return Outcome(replace(record, status="failed", error=str(error), seconds=time.monotonic() - clock))
     except Exception as error:  # a full disk or a bug in a stage: the other frames go on
-        reason = f"{type(error).__name__}: {error}"
-        if isinstance(error, OSError) and error.strerror:
-            reason = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-        if isinstance(error, MemoryError):
-            reason = f"not enough memory{f' ({error})' if str(error) else ''}; lower parallel.n_jobs"
-        failed = replace(record, status="failed", error=reason, seconds=time.monotonic() - clock)
+        failed = replace(record, status="failed", error=_reason(error), seconds=time.monotonic() - clock)
         return Outcome(failed, trace=traceback.format_exc())
     n_masked = np.count_nonzero(frame.masked if frame.mask is None else frame.mask)
     done = replace(
@@ -61,6 +56,7 @@ def process_frame(recipe: Recipe, image: Reference, keep: bool, show: bool = Fal
         masked_fraction=round(n_masked / frame.image.size, 6),
         seconds=round(time.monotonic() - clock, 4),
         hash=frame.info.digest,
+        inputs={key: dict(each) for key, each in frame.info.inputs.items()},
         size=size,
         mtime_ns=mtime_ns,
         outputs=outputs,
@@ -71,6 +67,14 @@ def process_frame(recipe: Recipe, image: Reference, keep: bool, show: bool = Fal
     )
     mask = np.packbits(pipeline.pipeline.source.to_raw(frame.masked)) if keep else None
     return Outcome(done, frame.pattern, mask, frame.results.sectors, frame.results.cake)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, MemoryError):
+        return f"not enough memory{f' ({error})' if str(error) else ''}; lower parallel.n_jobs"
+    return f"{type(error).__name__}: {error}"
 
 
 def _hashes(folder: Path, files: list[str], frame: Frame) -> dict[str, str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from ..geometry.calibration import split_poni_path
 from ..geometry.geometry import Geometry, shared_geometry
 from ..geometry.poni import Poni
 from ..io.files import read_steady, require_unchanged
@@ -20,8 +21,10 @@ from ..io.header import with_check
 from ..model.arrays import Image
 from ..model.errors import ConfigError, FrameError
 from ..model.frame import Frame, changed
+from ..model.identity import content_hash
 from ..model.reference import Reference
 from ..stages.stage import Setup, Step
+from .frame_files import Inputs, frame_config, own_input
 from .frame_geometry import frame_poni
 from .pipeline import Pipeline
 
@@ -57,6 +60,8 @@ class Recipe:
         Estimate the error of every pattern, to compare it with those of other masks.
     cuda
         Subtract, mask and integrate on the GPU.
+    inputs
+        Hash of all inputs: if the content of a file changes, the pipeline is prepared again.
     """
 
     config: str
@@ -68,6 +73,7 @@ class Recipe:
     cache: bool = False
     judged: bool = False
     cuda: bool = False
+    inputs: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,7 @@ class Prepared:
     steps
         Prepared stages, by name.
     moving
-        What is prepared for the geometry of each frame, in place of ``steps``; None if all frames have one geometry.
+        What is prepared for geometry and files of each frame, in place of ``steps``; None if all frames share them.
     """
 
     pipeline: Pipeline
@@ -120,30 +126,39 @@ class Prepared:
             frame = self.read(reference)
         seconds = {"source": time.perf_counter() - clock}
         try:
-            steps = self.steps_for(reference, frame)
+            steps, inputs = self.steps_for(reference, frame)
         except ConfigError as error:
             raise FrameError(str(error)) from error
         for name, step in steps.items():
             clock = time.perf_counter()
             frame = step(frame)
             seconds[name] = time.perf_counter() - clock
+        if inputs:
+            frame = frame.with_info(inputs=inputs)
         return frame, {name: round(value, 4) for name, value in seconds.items()}, state
 
-    def steps_for(self, reference: Reference, frame: Frame) -> Mapping[str, Step]:
-        """Return the stages, prepared for the geometry of a frame.
+    def steps_for(self, reference: Reference, frame: Frame) -> tuple[Mapping[str, Step], Inputs]:
+        """Return the stages, prepared for geometry and files of a frame, and these files.
 
         Raises
         ------
         FrameError
-            The frame lacks a value of its geometry, or has one that cannot be.
+            The frame lacks a value of its geometry or a file, or has one that cannot be.
         ConfigError
             The configuration does not fit this geometry.
         """
         if self.moving is None:
-            return self.steps
-        recipe = replace(self.moving, poni=frame_poni(self.moving.poni, reference, frame), cache=False)
+            return self.steps, {}
+        config, inputs = frame_config(self.pipeline.config, self.pipeline.stages, frame)
+        recipe = replace(self.moving, config=json.dumps(config))
+        if recipe.poni.lookups:
+            poni = frame_poni(recipe.poni, reference, frame)
+            if "poni" in recipe.poni.lookups:
+                inputs = {**inputs, "geometry.poni": own_input("geometry.poni", str(split_poni_path(poni.path)[0]))}
+            recipe = replace(recipe, poni=poni, cache=False)
+        recipe = replace(recipe, inputs=content_hash(json.dumps([recipe.inputs, inputs]).encode()))
         with _preparing:  # threads with the same geometry share what the first of them prepares
-            return _prepared_for_frames(recipe).steps
+            return _prepared_for_frames(recipe).steps, inputs
 
 
 @lru_cache(maxsize=2)
@@ -182,14 +197,14 @@ def _prepare(recipe: Recipe) -> Prepared:
         pipeline.provenance(recipe.poni),
         _device(recipe.shape) if recipe.cuda else None,
     )
-    if recipe.poni.lookups:
+    if recipe.poni.lookups or pipeline.per_frame:
         return Prepared(pipeline, pipeline.source.prepare(setup), {}, recipe)
     steps = {name: stage.prepare(setup) for name, stage in pipeline.stages.items()}
     return Prepared(pipeline, pipeline.source.prepare(setup), steps)
 
 
 def check_first(line: Prepared, images: Sequence[Reference]) -> None:
-    """Raise ConfigError if the geometry of none of the first frames can be used, where each frame has its own."""
+    """Raise ConfigError if the geometry and files of none of the first frames can be used, where each has its own."""
     reasons: list[str] = []
     for image in images[:FIRST] if line.moving is not None else ():
         with suppress(FrameError):  # it fails alone

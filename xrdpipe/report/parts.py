@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..io.formats import format_of
+from ..io.formats import format_of, read_pattern
 from ..model.cake import Cake
+from ..model.series import MERGED
 from ..stages.plot.preview import POINTS, encode_floats
 from ..stages.plot.series import AXES, first_pattern, read_cake, read_series
 from .series import SeriesOfRun
@@ -20,6 +21,16 @@ from .series import SeriesOfRun
 FRAMES = 4  # most frames whose cakes and sectors are on a page: 0.3 MB each with a cake
 RADIAL, AZIMUTHAL = 400, 120  # most cells of a cake
 SECTORS = 36  # most sectors of a frame
+
+
+def merged_pattern(folder: Path) -> dict[str, str]:
+    """Return the pattern that is merged of all frames for the page of a run; empty without one."""
+    place = folder / MERGED
+    pattern = read_pattern(place.parent, place.name) if place.parent.is_dir() else None
+    if pattern is None:
+        return {}
+    axis = {"axis": AXES.get(pattern.unit, pattern.unit), "radial": encode_floats(pattern.radial)}
+    return {**axis, "intensity": encode_floats(pattern.intensity)}
 
 
 def cakes_and_sectors(folder: Path, series: SeriesOfRun) -> dict[str, list[dict[str, Any]]]:

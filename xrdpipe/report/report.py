@@ -24,7 +24,7 @@ from ..model.pattern import Pattern
 from ..results.command import repeat_command
 from ..stages.plot.preview import compare_patterns, previews, small_patterns
 from .pages import page_environment, page_part
-from .parts import cakes_and_sectors
+from .parts import cakes_and_sectors, merged_pattern
 from .series import REASONS, ROWS, SeriesOfRun
 
 PATTERNS = 10_000  # most patterns that are drawn
@@ -186,7 +186,7 @@ def _run(folder: Path) -> dict[str, Any]:
     files = ["file"] if series.has_other_files else []
     keys = dict.fromkeys(["name", *files, "status", "masked_fraction", *parts, "seconds", "hash"])
     table = _table(series.rows, keys)
-    parts_of_frames = cakes_and_sectors(folder, series)
+    parts_of_frames, merged = cakes_and_sectors(folder, series), merged_pattern(folder)
     drift = [key for key in dict.fromkeys(["total_intensity", "masked_fraction", *columns]) if key in keys]
     return {
         **_common_values(folder, series.run),
@@ -205,9 +205,10 @@ def _run(folder: Path) -> dict[str, Any]:
         "series": len(drawn) >= SERIES,
         "cakes": len(parts_of_frames["cakes"]),
         "sectors": len(parts_of_frames["sectors"]),
+        "merged": bool(merged),
         "data": {
             "table": table, "names": names, "shown": drawn, "drift": drift, "labels": columns, **patterns,
-            **parts_of_frames,
+            **parts_of_frames, **({"merged": merged} if merged else {}),
         },
     }  # fmt: skip
 

@@ -13,7 +13,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from ..io.files import digest, reference_state
+from ..io.files import digest, own_hash, reference_state
 from ..io.writing import file_hash
 from ..model.errors import ConfigError, FrameError
 from ..model.naming import expand_names, folded
@@ -89,7 +89,7 @@ class Folder:
             return False
 
     def done(self, frame: Reference, outputs: Sequence[str], verify: bool) -> bool:
-        """Return True if a frame and all of its output files are unchanged since it was processed.
+        """Return True if a frame, its own inputs and its output files are unchanged since it was processed.
 
         Parameters
         ----------
@@ -107,8 +107,10 @@ class Folder:
             is_unchanged = not verify and reference_state(frame) == (record.size, record.mtime_ns)
             if not is_unchanged and digest(frame) != record.hash:
                 return False
-            return all(file_hash(self.path / file) == digest for file, digest in record.outputs.items())
-        except (OSError, FrameError):
+            return all(file_hash(self.path / file) == digest for file, digest in record.outputs.items()) and all(
+                own_hash(key, each["path"]) == each["hash"] for key, each in record.inputs.items()
+            )
+        except (OSError, FrameError, ConfigError, *INVALID):
             return False
 
     def check(

@@ -10,6 +10,7 @@ import io
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +26,7 @@ from ..model.identity import content_hash
 from ..model.limits import LARGEST_IMAGE
 from ..model.pattern import Pattern
 from ..model.record import Record
+from ..model.series import MERGED
 from ..stages.plot.series import AXES
 from .records import Records
 
@@ -102,6 +104,7 @@ class StoredRun:
         parts = [*(match[2] for match in found if match), *self._nexus]
         self._sectors = [part for part in dict.fromkeys(parts) if part not in ("", "cake")]
         self._has_cakes = "*_cake.npz" in patterns or "cake" in self._nexus
+        self._together = titles
         self._has_masks = "masks/*.npy" in patterns
 
     @property
@@ -127,6 +130,19 @@ class StoredRun:
         """Masks in the raw orientation: uint8, 1 = masked."""
         read = self._mask if self._has_masks else None
         return StoredResults(self._records, read, "the run saved no masks; output.mask=true does")
+
+    @property
+    def merged(self) -> Pattern | None:
+        """Pattern of all frames together; None if the run made none, or it cannot be read."""
+        for form in self._forms:
+            path = self.folder / f"{MERGED}{form.suffix}"
+            if f"{MERGED}{form.suffix}" not in self._together or not path.resolve().is_relative_to(self.folder):
+                continue
+            with suppress(OSError, FrameError):
+                if path.stat().st_size <= LARGEST:
+                    found = self._parsed(form, path.name, path.read_bytes())
+                    return replace(found, label=AXES.get(found.unit, found.unit))
+        return None
 
     def _sectors_of(self, record: Record) -> dict[str, Pattern]:
         return {part: self._pattern(record, part) for part in self._sectors}

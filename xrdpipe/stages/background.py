@@ -14,7 +14,7 @@ from ..geometry.poni import Poni
 from ..model.arrays import Image
 from ..model.errors import ConfigError, FrameError, require
 from ..model.frame import Frame, Info
-from .scalar_lookup import ScalarLookup, table_files
+from .scalar_lookup import ScalarLookup, file_lookups, refuse_lookups, table_files
 from .stage import NOTHING, Makes, Needs, Setup, Stage, Step
 
 AUTO = "auto"
@@ -31,11 +31,12 @@ class Background(Stage):
     Attributes
     ----------
     file
-        Background: one file, or a list of files; the frames of all files and stacks are averaged.
+        Background: one file, or a list of files; the frames of all files and stacks are averaged. ``table.csv:column``
+        names the background of each frame.
     scale
         Factor of the background, >= 0; "auto" fits it for each frame, see `fit_scale`.
     dark_file
-        Dark frame: one file, or a list of files that are averaged.
+        Dark frame: one file, or a list of files that are averaged, or ``table.csv:column``.
     weights
         Weight of each background file in the average; None for equal weights.
     monitor
@@ -98,8 +99,8 @@ class Background(Stage):
                 f"background.fit_range: is in q and needs a wavelength, which {poni.path} does not have; "
                 "say geometry.wavelength=... (m)"
             )
-        if self._monitor is not None:
-            self._monitor.check()
+        for lookup in (*self._tables.values(), *([] if self._monitor is None else [self._monitor])):
+            lookup.check()
 
     @property
     def _monitor(self) -> ScalarLookup | None:
@@ -107,15 +108,29 @@ class Background(Stage):
 
     @property
     def needs(self) -> Needs:
-        """The files of background and dark, and the table of monitors."""
+        """The files of background and dark, and the tables of these and of monitors."""
         files: dict[str, str] = {}
+        lookups = {} if self._monitor is None else {"background_monitor": self._monitor}
+        tables = self._tables
         for what, value in (("background", self.file), ("dark", self.dark_file)):
-            is_list = isinstance(value, list)
-            files |= {f"{what}[{i}]" if is_list else what: path for i, path in enumerate(_listed(value))}
-        return Needs(files | ({} if self._monitor is None else table_files({"background_monitor": self._monitor})))
+            for i, path in enumerate(_listed(value)):
+                name = f"{what}[{i}]" if isinstance(value, list) else what
+                if path in tables:
+                    lookups[name] = tables[path]
+                else:
+                    files[name] = path
+        per_frame = [key for key in ("file", "dark_file") if set(_listed(getattr(self, key))) & set(tables)]
+        return Needs(files | table_files(lookups), per_frame=per_frame)
+
+    @property
+    def _tables(self) -> dict[str, ScalarLookup]:
+        """Tables that name files of each frame, by the text of ``file`` or ``dark_file``."""
+        dark = file_lookups("background.dark_file", _listed(self.dark_file))
+        return dark | file_lookups("background.file", _listed(self.file))
 
     def prepare(self, setup: Setup) -> Step:
         """Average the background and dark frames and return the step that subtracts them."""
+        refuse_lookups(self._tables)
         air = _average(setup, "background", _listed(self.file), self.weights)
         dark = _average(setup, "dark", _listed(self.dark_file))
         if air is None and dark is None:

@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.geometry import Geometry
+from ..geometry.poni import Poni
 from ..model.arrays import Image, read_only
 from ..model.errors import ConfigError, FrameError, choice, require
 from ..model.frame import Frame
-from .stage import Needs, Setup, Stage, Step
+from .scalar_lookup import ScalarLookup, file_lookups, refuse_lookups, table_files
+from .stage import NOTHING, Makes, Needs, Setup, Stage, Step
 
 AUTO_TYPES = ("median", "mean", "mad", "sigma_clip")
 BEAMSTOP = 400  # largest shadow of a beamstop, in rings of `Geometry.arcs`: about 130 pixels
@@ -43,7 +45,8 @@ class Mask(Stage):
         from the mean, one by one. ``sigma_clip``: by their distance from the mean, all at once, ``max_iter`` times.
         ``mad``: by the median absolute deviation, see `outliers.mask_mad`.
     file
-        One or several masks of the user, in the orientation of the raw frames; 1 = masked.
+        One or several masks of the user, in the orientation of the raw frames; 1 = masked. ``table.csv:column`` names
+        the mask of each frame.
     invert
         In ``file``, 0 = masked.
     detector
@@ -94,15 +97,29 @@ class Mask(Stage):
 
     @property
     def needs(self) -> Needs:
-        """The user's masks, and the variance for ``auto_type=mad``."""
-        files = {f"mask_{number}" if number > 1 else "mask": path for number, path in enumerate(self.files, 1)}
-        return Needs(files, variance=self.auto_type == "mad" and self.alpha is not None)
+        """The user's masks, or the tables that name them, and the variance for ``auto_type=mad``."""
+        named = {f"mask_{number}" if number > 1 else "mask": path for number, path in enumerate(self.files, 1)}
+        tables = self._tables
+        files = {name: path for name, path in named.items() if path not in tables}
+        files |= table_files({name: tables[path] for name, path in named.items() if path in tables})
+        variance = self.auto_type == "mad" and self.alpha is not None
+        return Needs(files, variance, ("file",) if tables else ())
+
+    @property
+    def _tables(self) -> dict[str, ScalarLookup]:
+        return file_lookups("mask.file", self.files)
+
+    def check(self, poni: Poni, line: Makes = NOTHING) -> None:
+        """Raise ConfigError if a table of masks cannot be used."""
+        for table in self._tables.values():
+            table.check()
 
     def prepare(self, setup: Setup) -> Step:
         """Make the static mask and return the step that adds the mask of each frame."""
         from ..numerics.constants import DETECTOR
         from ..numerics.outliers import grow
 
+        refuse_lookups(self._tables)
         static, file_notes = self._static_mask(setup)
         mask_by_value = self._mask_by_value(setup)
         mask_regions = _region_mask(setup.geometry) if self.regions else None

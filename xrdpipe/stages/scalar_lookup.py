@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,15 @@ class ScalarLookup:
         """
         return self._cell(frame) if self.table else self._header(frame)
 
+    @property
+    def files(self) -> list[str]:
+        """Paths in the cells of the table, each one once; they begin in the folder of the table."""
+        return [self.path(cell) for cell in dict.fromkeys(cell for _, cell in self._rows) if cell]
+
+    def path(self, cell: str) -> str:
+        """Return the path in a cell of the table, which begins in the folder of the table."""
+        return str(Path(self.table[0] if self.table else "").parent / cell)
+
     def _header(self, frame: Frame) -> tuple[Any, str]:
         key, where = str(self.where), f"the header of {frame.info.file or frame.name}"
         try:
@@ -125,6 +135,42 @@ class ScalarLookup:
             raise ConfigError(f"{self.key}={self.where}: {path} has no such column; {nearest(column, names[1:])}")
         index = names.index(column, 1)
         return [(row[0], row[index] if index < len(row) else "") for row in rows]
+
+
+def table_lookup(key: str, where: str) -> ScalarLookup | None:
+    """Return the lookup in a table, which is read once and again after a change; None if the text names no column."""
+    if not (match := TABLE.fullmatch(where)):
+        return None
+    try:
+        state = os.stat(match[1])
+    except OSError:  # reading it says why
+        return ScalarLookup(key, where)
+    return _table(key, where, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=32)
+def _table(key: str, where: str, size: int, mtime_ns: int) -> ScalarLookup:
+    return ScalarLookup(key, where)
+
+
+def file_lookups(key: str, files: Sequence[str]) -> dict[str, ScalarLookup]:
+    """Return the lookups among files, for those that a table names: ``table.csv:column`` -> lookup.
+
+    Parameters
+    ----------
+    key
+        The configuration key, for messages.
+    files
+        Paths, as the user wrote them. ``file.dat::/path`` is a dataset.
+    """
+    named = (file for file in files if "::" not in file and not os.path.lexists(file))
+    return {file: lookup for file in named if (lookup := table_lookup(key, file))}
+
+
+def refuse_lookups(lookups: Mapping[str, ScalarLookup]) -> None:
+    """Raise ConfigError if a file differs between frames, where all of them need the same."""
+    for where, lookup in lookups.items():
+        raise ConfigError(f"{lookup.key}={where}: a file for each frame; here one file for all frames is needed")
 
 
 def table_files(lookups: Mapping[str, ScalarLookup]) -> dict[str, str]:

@@ -86,10 +86,13 @@ class Needs:
         Paths of files, by their name in the record of a run.
     variance
         True if the stage needs frames that carry their variance.
+    per_frame
+        Keys of the stage with files of each frame, which a table names. `Stage.prepare` gets their paths.
     """
 
     files: Mapping[str, str] = field(default_factory=dict)
     variance: bool = False
+    per_frame: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

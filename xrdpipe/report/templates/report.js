@@ -236,6 +236,11 @@ function eachFrame(list, frames, show) {
 
 const rowsOf = (flat, length) => Array.from({ length: flat.length / length }, (_, i) => flat.subarray(i * length, (i + 1) * length));
 
+function drawMerged() {
+  const { radial, intensity, axis: along } = data.merged;
+  curves($("merged"), [floats(radial)], [floats(intensity)], ["merged"], colours(1).map((color) => ({ color })), { title: "intensity", along });
+}
+
 function drawSectors() {
   const place = $("sector-plot");
   eachFrame($("sector-frame"), data.sectors, ({ radial, intensity, labels, axis: along }) => {
@@ -464,6 +469,7 @@ drawTable();
 if ($("heat")) drawSeries();
 else if (data.jobs && $("overlay")) drawJobs();
 else if ($("overlay")) drawOverlay();
+if ($("merged")) drawMerged();
 if ($("sector-plot")) drawSectors();
 if ($("cake")) drawCakes();
 if ($("contrast")) drawContrast();

@@ -16,7 +16,7 @@ from ...model.cake import Cake
 from ...model.errors import ConfigError, FrameError, require
 from ...model.identity import content_hash
 from ...model.pattern import Pattern
-from ...model.series import Series
+from ...model.series import MERGED, Series
 from ..collector import Collector
 from ..stage import NOTHING, Makes, Setup, Step
 from .integ import Integ
@@ -24,8 +24,6 @@ from .methods import integration_method
 
 if TYPE_CHECKING:
     from ...model.record import Record
-
-MERGED = "merged/pattern"  # in a folder, where no file of a frame is
 
 
 @dataclass(frozen=True)
@@ -74,11 +72,86 @@ class Multi(Integ):
         return integrate
 
 
-class MergedPattern(Collector):
-    """Sum the patterns of all frames and write the merged one; memory does not depend on the number of frames.
+class MergedSums:
+    """Sums of the patterns of frames; memory does not depend on their number.
 
     The sums are compensated (Neumaier, Z. angew. Math. Mech. 54 (1974), 39-51), so that the order of the frames does
     not matter.
+    """
+
+    def __init__(self) -> None:
+        self._pattern: Pattern | None = None
+        self._sums = self._rest = np.empty(0)
+
+    def add(self, pattern: Pattern) -> bool:
+        """Add a pattern; return False if it has no sums, raise FrameError if it has another axis than those before."""
+        if pattern.sums is None:
+            return False
+        if self._pattern is None:
+            self._pattern = pattern
+            self._sums, self._rest = np.zeros_like(pattern.sums), np.zeros_like(pattern.sums)
+        if not np.allclose(pattern.radial, self._pattern.radial, rtol=1e-12, atol=0):
+            raise FrameError("integ=multi: the radial axis is not that of the frames before")
+        before, now = self._sums, self._sums + pattern.sums
+        larger = np.abs(before) >= np.abs(pattern.sums)
+        self._rest += np.where(larger, (before - now) + pattern.sums, (pattern.sums - now) + before)
+        self._sums = now
+        return True
+
+    @property
+    def pattern(self) -> Pattern | None:
+        """The merged pattern; None without a frame."""
+        return None if self._pattern is None else merged_pattern(self._pattern, self._sums + self._rest)
+
+
+class Merged(Collector):
+    """Base class of what writes the merged pattern of all frames.
+
+    Parameters
+    ----------
+    series
+        The frames of the run.
+    files
+        The files that `write` writes.
+    """
+
+    def __init__(self, series: Series, files: Sequence[str]) -> None:
+        self.series, self.files = series, tuple(files)
+        self._added: set[str] = set()
+        self._sums = MergedSums()
+
+    def write(self, pattern: Pattern, merged: str) -> None:
+        """Write the files; ``merged`` says of which frames the pattern is."""
+        raise NotImplementedError
+
+    def holds(self, record: Record) -> bool:
+        """Return False: the sums of an earlier run are not kept, so all frames are processed again."""
+        return False
+
+    def add(self, record: Record, results: Mapping[str, Pattern | Cake]) -> None:
+        """Add the sums of a frame."""
+        pattern = results.get("")
+        if isinstance(pattern, Pattern) and self._sums.add(pattern):
+            self._added.add(record.name)
+
+    def end(self, records: Mapping[str, Record]) -> list[str]:
+        """Write the merged pattern."""
+        done = {name: _contents(record) for name, record in records.items() if record.status == "done"}
+        if set(done) != self._added:
+            for file in self.files:
+                (self.series.folder / file).unlink(missing_ok=True)
+            return [f"{self.files[0]} is not written: it needs all frames in one run; say resume=true"]
+        pattern = self._sums.pattern
+        if pattern is None:
+            return []
+        digest = content_hash("".join(f"{name} {done[name]}\n" for name in sorted(done)).encode())
+        self.write(pattern, f"{len(done)} frames {digest}")
+        missing = len(records) - len(done)
+        return [f"{self.files[0]} lacks {missing} of {len(records)} frames"] if missing else []
+
+
+class MergedPattern(Merged):
+    """Write the merged pattern into text files.
 
     Parameters
     ----------
@@ -89,48 +162,19 @@ class MergedPattern(Collector):
     """
 
     def __init__(self, series: Series, formats: Sequence[Format]) -> None:
-        self._series, self._formats = series, formats
-        self.files = tuple(f"{MERGED}{form.suffix}" for form in formats)
-        self._added: set[str] = set()
-        self._pattern: Pattern | None = None
-        self._sums = self._rest = np.empty(0)
+        super().__init__(series, [f"{MERGED}{form.suffix}" for form in formats])
+        self._formats = formats
 
-    def holds(self, record: Record) -> bool:
-        """Return False: the sums of an earlier run are not kept, so all frames are processed again."""
-        return False
-
-    def add(self, record: Record, results: Mapping[str, Pattern | Cake]) -> None:
-        """Add the sums of a frame."""
-        pattern = results.get("")
-        if not isinstance(pattern, Pattern) or pattern.sums is None:
-            return
-        if self._pattern is None:
-            self._pattern = pattern
-            self._sums, self._rest = np.zeros_like(pattern.sums), np.zeros_like(pattern.sums)
-        if not np.allclose(pattern.radial, self._pattern.radial, rtol=1e-12, atol=0):
-            raise FrameError("integ=multi: the radial axis is not that of the frames before")
-        before, now = self._sums, self._sums + pattern.sums
-        larger = np.abs(before) >= np.abs(pattern.sums)
-        self._rest += np.where(larger, (before - now) + pattern.sums, (pattern.sums - now) + before)
-        self._sums = now
-        self._added.add(record.name)
-
-    def end(self, records: Mapping[str, Record]) -> list[str]:
-        """Write the merged pattern."""
-        done = {name: record.hash for name, record in records.items() if record.status == "done"}
-        if set(done) != self._added:
-            for file in self.files:
-                (self._series.folder / file).unlink(missing_ok=True)
-            return [f"{self.files[0]} is not written: it needs all frames in one run; say resume=true"]
-        if self._pattern is None:
-            return []
-        pattern = merged_pattern(self._pattern, self._sums + self._rest)
-        digest = content_hash("".join(f"{name} {done[name]}\n" for name in sorted(done)).encode())
-        header = {**self._series.provenance, "method": pattern.method, "merged": f"{len(done)} frames {digest}"}
+    def write(self, pattern: Pattern, merged: str) -> None:
+        """Write a file in each format."""
+        header = {**self.series.provenance, "method": pattern.method, "merged": merged}
         for file, form in zip(self.files, self._formats, strict=True):
-            write_bytes(self._series.folder, file, encoded(form.text(pattern, header)))
-        missing = len(records) - len(done)
-        return [f"{self.files[0]} lacks {missing} of {len(records)} frames"] if missing else []
+            write_bytes(self.series.folder, file, encoded(form.text(pattern, header)))
+
+
+def _contents(record: Record) -> str:
+    """Return the hashes of a frame and of the files that it alone uses."""
+    return " ".join([record.hash, *(f"{key} {each['hash']}" for key, each in sorted(record.inputs.items()))])
 
 
 def merged_pattern(pattern: Pattern, sums: NDArray[np.float64]) -> Pattern:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +22,8 @@ from .figures import ImageFigure, PatternFigure
 
 if TYPE_CHECKING:
     from ...geometry.poni import Poni
+    from ...model.series import Series
+    from ..collector import Collector
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,14 @@ class Plot(Stage):
             return frame
 
         return draw
+
+    def collect(self, series: Series) -> Sequence[Collector]:
+        """Return the collector of the figure of the merged pattern, if frames are merged."""
+        if not series.merged or self.pattern is None:
+            return ()
+        from .merged import MergedFigure
+
+        return [MergedFigure(series, self.pattern)]
 
     def check(self, poni: Poni, line: Makes = NOTHING) -> None:
         """Draw small figures, and raise ConfigError if matplotlib refuses a key."""
