@@ -69,6 +69,9 @@ class AfterIntegration(Stage):
                 f"pattern.{next(iter(self._steps))}: integ=multi merges the patterns of all frames as they are "
                 "integrated; leave the step out"
             )
+        if self.peaks.harmonics is not None and self.rebin.unit is not None and "cake" in line.parts:
+            ways = f"say integ.unit={self.rebin.unit}, or integ=sectors"
+            raise ConfigError(f"pattern.peaks.harmonics: a cake keeps its axis where pattern.rebin.unit is set; {ways}")
         for name, step in self._steps.items():
             try:
                 step.check(poni, line)
