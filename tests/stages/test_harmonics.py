@@ -52,11 +52,12 @@ def test_harmonics_and_errors_are_those_of_weighted_least_squares_by_numpy() -> 
             columns += [mean * np.cos(n * centre), mean * np.sin(n * centre)]
         design = np.transpose(columns) / errors[:, None]
         found, residual, *_ = np.linalg.lstsq(design, values / errors)
-        scatter = np.sqrt(np.diag(np.linalg.inv(design.T @ design)))
+        chi2 = float(residual[0]) / (24 - 7)
+        scatter = np.sqrt(np.diag(np.linalg.inv(design.T @ design)) * max(chi2, 1))
         terms = ["mean", "cos1", "sin1", "cos2", "sin2", "cos3", "sin3"]
         assert [about[f"{name}_{term}"] for term in terms] == pytest.approx(found.tolist(), rel=1e-9, abs=1e-12)
         assert [about[f"{name}_{term}_error"] for term in terms] == pytest.approx(scatter.tolist(), rel=1e-9)
-        assert about[f"{name}_reduced_chi2"] == pytest.approx(float(residual[0]) / (24 - 7))
+        assert about[f"{name}_reduced_chi2"] == pytest.approx(chi2)
 
 
 def test_known_texture_and_strain_come_back_exactly_without_noise() -> None:
@@ -96,6 +97,12 @@ def test_errors_of_texture_and_strain_are_the_scatter_of_repeated_noise() -> Non
         errors = np.array([each[f"{name}_error"] for each in found], float)
         assert np.median(errors) == pytest.approx(values.std(), rel=0.15), name
     assert np.mean([float(each["strain_reduced_chi2"]) for each in found]) == pytest.approx(1, abs=0.1)
+
+
+def test_errors_follow_the_scatter_where_it_is_more_than_the_errors_of_the_peaks() -> None:
+    right = sectors_of_known_harmonics(np.random.default_rng(4))
+    small = right._replace(area_error=right.area_error / 5, position_error=right.position_error / 5)
+    assert describe(small, 2)["texture_error"] == pytest.approx(describe(right, 2)["texture_error"], rel=0.3)
 
 
 def test_too_few_sectors_or_too_near_each_other_give_no_numbers_and_say_why() -> None:

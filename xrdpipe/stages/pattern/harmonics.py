@@ -26,7 +26,10 @@ STRAIN = ("d_perpendicular", "strain")
 
 
 class LinearFit(NamedTuple):
-    """Parameters of a linear least-squares fit, (parameters,), their covariance, and the reduced chi square."""
+    """Parameters of a linear least-squares fit, (parameters,), their covariance, and the reduced chi square.
+
+    Where the values scatter by more than their errors, the covariance follows from the scatter.
+    """
 
     values: Floats
     covariance: Floats
@@ -137,8 +140,9 @@ def fit_linear(design: Floats, values: Floats, errors: Floats) -> LinearFit | No
     if singular[-1] < SMALLEST * singular[0]:
         return None
     found = right.T @ ((left.T @ target) / singular)
-    covariance = (right.T / singular**2) @ right
     chi2 = float(((weighted @ found - target) ** 2).sum()) / (len(values) - len(found))
+    # Grains, and pixels that are coarse against the bins, scatter areas and positions by more than counting does.
+    covariance = (right.T / singular**2) @ right * max(chi2, 1.0)
     return LinearFit(found, covariance, chi2)
 
 
