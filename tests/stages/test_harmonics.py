@@ -9,7 +9,7 @@ import numpy as np
 import pyFAI
 import pytest
 import tifffile
-from command import call
+from command import call, results
 from numpy.typing import NDArray
 
 from xrdpipe.stages.pattern.fit import Peak
@@ -171,7 +171,14 @@ def test_a_simulated_frame_with_elliptic_rings_gives_its_strain_and_texture_back
         assert float(row["strain_error"]) < 0.05 * truth["strain"]
         assert float(row["strain_reduced_chi2"]) < 2
         assert float(row["texture_error"]) < 0.02
-    assert (strained / "out" / "figures" / "harmonics.png").is_file()
+    kinds = ("harmonics.csv", "harmonics/*.csv", "figures/harmonics.png")
+    assert len(found := results(strained / "out", *kinds)) == 4
+    jobs = ("parallel=default", "parallel.n_jobs=2", "parallel.backend=threading")
+    assert call(*RUN, *KEYS, *STRAIN, *kind, *jobs, "data/strain_*.tiff", "output_dir=jobs").status == 0
+    assert found == results(strained / "jobs", *kinds)
+    assert call(*RUN, *KEYS, *STRAIN, *kind, "data/strain_0.tiff", "output_dir=more").status == 0
+    assert call(*RUN, *KEYS, *STRAIN, *kind, "data/strain_*.tiff", "output_dir=more", "resume=true").status == 0
+    assert found == results(strained / "more", *kinds)
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ from .series import AXES
 
 MOST = 4  # peaks of a figure: more leave no room for their axes
 HARMONICS = {  # what may be drawn of them, with the title of its axis
-    "texture": "Texture: second\nharmonic of the area",
-    "ellipticity": "Ellipticity: second\nharmonic of the position",
-    "strain": "Strain along the axis\nover that across",
+    "texture": "Texture (area,\nsecond harmonic)",
+    "ellipticity": "Ellipticity (position,\nsecond harmonic)",
+    "strain": "Strain along the\naxis against across",
 }
 Labels = Mapping[str, str]
 
