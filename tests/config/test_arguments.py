@@ -13,7 +13,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from override_texts import PATIENT, TEXT, arrived, arrived_in_jobs, reads
 
-from xrdpipe.config.arguments import UsageError, parse, translate
+from xrdpipe.config.arguments import WORDS, UsageError, parse, translate
 
 HARD_NAMES = [
     "a=b.tif",
@@ -155,11 +155,15 @@ def test_what_hydra_cannot_read_is_text(compose_words: Any) -> None:
 @example("q_A^-1 ")
 @example("9" * 5000)
 def test_every_text_hydra_cannot_read_arrives_as_typed(text: str) -> None:
-    assume(not reads(f"unit={text}"))
+    assume(not reads(f"unit={text}") and not WORDS.fullmatch(text))
     (override,) = translate([f"unit={text}"])[0]
     assert arrived(override) == text
     if "," not in text:
         assert arrived_in_jobs(f"unit={text}") == [text]
+
+
+def test_a_list_of_words_that_hydra_cannot_read_is_a_list() -> None:
+    assert arrived(translate(["unit=[2th_deg, q_A^-1,3]"])[0][0]) == ["2th_deg", "q_A^-1", 3]
 
 
 def test_a_value_too_deep_for_hydra_is_text() -> None:

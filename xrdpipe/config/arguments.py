@@ -40,6 +40,8 @@ NUMBER_KEYS = frozenset(
 DEEPEST = 100  # brackets in brackets that Hydra reads, whatever room the stack has
 _BRACKETS = {"[": "]", "(": ")", "{": "}"}
 
+WORDS = re.compile(r"\s*\[\s*[\w.^*/+-]+(\s*,\s*[\w.^*/+-]+)*\s*\]\s*")  # a list as [2th_deg,q_A^-1]
+
 # a quoted element (quotes elsewhere are ordinary characters), a bracket, a comma
 _TOKEN = re.compile(
     r"""(?<![^\s,\[({:=])(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")(?=\s*(?:[,\])}]|$))|[\[\](){},]""", re.DOTALL
@@ -188,6 +190,9 @@ def _override(word: str, multirun: bool) -> str:
 def _value(key: str, value: str, sweep: bool) -> str:
     if _parse_override(f"{key}={value}"):
         return value
+    if WORDS.fullmatch(value):
+        texts = (part if _parse_override(f"{key}={part}") else quoted(part) for part in _split(value.strip()[1:-1]))
+        return f"[{','.join(texts)}]"
     parts = _split(value) if sweep else []
     return ",".join(_value(key, part, False) for part in parts) if len(parts) > 1 else quoted(value)
 

@@ -18,6 +18,8 @@ LARGEST = 1_000_000  # bytes; a real PONI file has a few hundred, a configuratio
 HDF5 = b"\x89HDF\r\n\x1a\n"
 _KEYS = {"dist": "distance"}  # name of a value here -> its name in a PONI file, if they differ
 _OF_DETECTOR = ("pixel1", "pixel2", "orientation")
+_SENSOR = {"sensor_material": "material", "sensor_thickness": "thickness"}  # name here -> in pyFAI's sensor
+_PARALLAX = 3  # version of PONI files that have it, and a sensor
 _MOVING = ("dist", "poni1", "poni2", "rot1", "rot2", "rot3", "wavelength")
 _OTHERS = ("fit2d", "position")
 _FIT2D = ("directDist", "centerX", "centerY", "tilt", "tiltPlanRotation", "pixelX", "pixelY", "wavelength")
@@ -41,6 +43,10 @@ class Calibration:
         takes header keys of their names.
     orientation
         Orientation of pyFAI's detectors, 1 to 4.
+    parallax
+        True: correct positions for the depth at which the sensor absorbs, as pyFAI does.
+    sensor_material, sensor_thickness
+        Sensor of the detector: a material that pyFAI knows, and m; without a thickness all of the beam is absorbed.
     fit2d
         Parameters of Fit2D in its units (mm, pixels, degrees, micrometres, angstrom). They replace distance, point of
         normal incidence and rotations; with the pixel size, no PONI file is needed.
@@ -58,6 +64,9 @@ class Calibration:
     pixel1: float | None = None
     pixel2: float | None = None
     orientation: int | None = None
+    parallax: bool | None = None
+    sensor_material: str | None = None
+    sensor_thickness: float | None = None
     fit2d: dict[str, Any] | None = field(default_factory=lambda: dict.fromkeys(_FIT2D))
 
     def __post_init__(self) -> None:
@@ -70,8 +79,8 @@ class Calibration:
         good = self.poni is None or (isinstance(self.poni, str) and self.poni != "")
         require(good, "poni", self.poni, "a header key or table.csv:column that names a PONI of each frame expected")
         for key, value in self.changed.items():
-            require(math.isfinite(value), key, value, "a finite number expected")
-        for key in ("dist", "wavelength", "pixel1", "pixel2"):
+            require(isinstance(value, str) or math.isfinite(value), key, value, "a finite number expected")
+        for key in ("dist", "wavelength", "pixel1", "pixel2", "sensor_thickness"):
             length = self.changed.get(key)
             require(length is None or length > 0, key, length, "a length in m > 0 expected")
         require(self.orientation in (None, 1, 2, 3, 4), "orientation", self.orientation, "1, 2, 3 or 4 expected")
@@ -91,10 +100,10 @@ class Calibration:
         return {key: float(value) for key, value in (self.fit2d or {}).items() if value is not None}
 
     @property
-    def changed(self) -> dict[str, float]:
-        """Numbers that are set, those of Fit2D and of motors excluded."""
+    def changed(self) -> dict[str, Any]:
+        """Values that are set for all frames, those of Fit2D and of motors excluded."""
         values = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in _OTHERS}
-        return {key: value for key, value in values.items() if value is not None and not isinstance(value, str)}
+        return {key: value for key, value in values.items() if value is not None and key not in self.lookups}
 
     @property
     def lookups(self) -> dict[str, str]:
@@ -190,7 +199,7 @@ def parsed(text: str) -> dict[str, str]:
     return {key: value for key, value in values.items() if value != "None"}
 
 
-def with_changes(values: Mapping[str, str], changed: Mapping[str, float]) -> dict[str, str]:
+def with_changes(values: Mapping[str, str], changed: Mapping[str, Any]) -> dict[str, str]:
     """Return the values of a PONI file with those of a `Calibration` in their place.
 
     Parameters
@@ -207,10 +216,11 @@ def with_changes(values: Mapping[str, str], changed: Mapping[str, float]) -> dic
     """
     merged = {
         **values,
-        **{_KEYS.get(key, key): repr(value) for key, value in changed.items() if key not in _OF_DETECTOR},
+        **{_KEYS.get(key, key): repr(value) for key, value in changed.items() if key in _MOVING},
     }
     detector_values = {key: value for key, value in changed.items() if key in _OF_DETECTOR}
-    if not detector_values:
+    sensor = {pyfai: changed[key] for key, pyfai in _SENSOR.items() if key in changed}
+    if not detector_values and not sensor and "parallax" not in changed:
         return merged
     detector, sizes = merged.get("detector", "Detector"), set(detector_values) - {"orientation"}
     if sizes and detector != "Detector":
@@ -219,7 +229,12 @@ def with_changes(values: Mapping[str, str], changed: Mapping[str, float]) -> dic
     for key in ("pixel1", "pixel2"):  # keys of version 1
         if (size := merged.pop(f"pixelsize{key[-1]}", None)) is not None:
             config[key] = float(size)
+    if sensor:
+        config["sensor"] = {**(config.get("sensor") or {}), **sensor}
     version = 2.1 if "orientation" in {**config, **detector_values} else 2.0
+    if "parallax" in changed:
+        config.setdefault("orientation", 3)  # pyFAI's default, which this version has to name
+        version, merged["parallax"] = _PARALLAX, str(changed["parallax"])
     return merged | {
         "poni_version": str(max(version, float(merged.get("poni_version", 1)))),
         "detector": detector,

@@ -10,11 +10,13 @@ from functools import cached_property
 from typing import Any
 
 from ..model.errors import ConfigError, nearest
+from ..model.identity import versions
 from ..numerics.expression import TABLE
 from .calibration import Calibration, content, from_fit2d, parsed, split_poni_path, with_changes
 from .goniometer import Goniometer, is_goniometer, parse_goniometer
 from .rings import FARTHEST
 
+PARALLAX = (2025, 12)  # first version of pyFAI that reads a sensor and its parallax from a PONI
 _NUMBERS = ("distance", "poni1", "poni2", "rot1", "rot2", "rot3", "wavelength", "pixelsize1", "pixelsize2")
 
 
@@ -74,7 +76,9 @@ class Poni:
             # The parameters become part of the text and its hash; the file provides only detector and wavelength.
             poni = cls(path or "geometry.fit2d", from_fit2d(numbers, poni.values if poni else {}))
         assert poni is not None
-        return replace(poni, changes=json.dumps(calibration.changed), looked_up=json.dumps(lookups)).checked()
+        poni = replace(poni, changes=json.dumps(calibration.changed), looked_up=json.dumps(lookups)).checked()
+        poni._check_parallax()
+        return poni
 
     @property
     def goniometer(self) -> Goniometer | None:
@@ -89,7 +93,7 @@ class Poni:
         values = {} if self.goniometer is None else self.goniometer.at(positions)
         return {name: value for name, value in values.items() if name not in self.changed}
 
-    def with_values(self, values: Mapping[str, float], path: str | None = None) -> Poni:
+    def with_values(self, values: Mapping[str, Any], path: str | None = None) -> Poni:
         """Return the calibration of one frame: its values, and its own file; raise ConfigError if they cannot be."""
         poni = self if path is None else replace(self, path=path, text=content(path))
         return replace(poni, changes=json.dumps({**self.changed, **values}), looked_up="{}").checked()
@@ -101,7 +105,7 @@ class Poni:
         return f"{file.name}::{inside}" if inside else file.name
 
     @property
-    def changed(self) -> dict[str, float]:
+    def changed(self) -> dict[str, Any]:
         """Values that the user changed, name in `Calibration` -> value."""
         return dict(json.loads(self.changes))
 
@@ -171,6 +175,36 @@ class Poni:
         if spline != "None" and not os.path.isfile(spline):
             raise ConfigError(f"poni={self.path}: its distortion file (SplineFile) {spline} is not there")
 
+    def _check_parallax(self) -> None:
+        """Raise ConfigError where the depth of the sensor is asked for and cannot be corrected."""
+        sensor = [key for key in self.changed if key.startswith("sensor_")]
+        if not self.corrects_parallax:
+            if sensor:
+                value = self.changed[sensor[0]]
+                raise ConfigError(f"geometry.{sensor[0]}={value}: without effect; say geometry.parallax=true as well")
+            return
+        where = "geometry.parallax=true" if "parallax" in self.changed else f"poni={self.path}: Parallax: True"
+        installed = versions()["pyFAI"]
+        if tuple(int(number) for number in installed.split(".")[:2]) < PARALLAX:
+            raise ConfigError(
+                f"{where}: pyFAI {installed} does not read it from a PONI; install pyFAI 2025.12 or later"
+            )
+        if not self.has_wavelength:
+            raise ConfigError(f"{where}: needs a wavelength; say geometry.wavelength=... (m)")
+        from pyFAI.detectors.sensors import ALL_MATERIALS
+
+        material = (json.loads(self.values.get("detector_config", "{}")).get("sensor") or {}).get("material")
+        if material is None:
+            raise ConfigError(f"{where}: the PONI has no sensor; say geometry.sensor_material=Si and its thickness")
+        if material not in ALL_MATERIALS:
+            hint = nearest(str(material), ALL_MATERIALS)
+            raise ConfigError(f"{where}: pyFAI has no sensor material {material!r}; {hint}")
+
+    @property
+    def corrects_parallax(self) -> bool:
+        """True if positions are corrected for the depth at which the sensor absorbs."""
+        return self.values.get("parallax", "False").strip().lower() == "true"
+
     @property
     def wavelength(self) -> float | None:
         """Wavelength in m; None if the file has none."""
@@ -201,12 +235,15 @@ class Poni:
         import pyFAI
         from pyFAI.io.ponifile import PoniFile
 
+        self._check_parallax()
         try:
             integrator = pyFAI.load(PoniFile(dict(self.values)))
         except Exception as error:  # pyFAI raises many types for malformed files
             raise ConfigError(f"poni={self.path}: {self._reason(error)}") from error
         if not integrator.detector.pixel1 or not integrator.detector.pixel2:
             raise ConfigError(f"poni={self.path}: the size of a pixel is missing (PixelSize1, or Detector_config)")
+        if self.corrects_parallax and integrator.parallax is None:  # pyFAI logs an error and goes on without
+            raise ConfigError(f"poni={self.path}: pyFAI cannot correct the parallax of this sensor at this wavelength")
         return integrator
 
     def _reason(self, error: Exception) -> str:

@@ -166,7 +166,9 @@ def _fill(
     """Write a whole file into a file object; the same arguments give the same bytes."""
     import h5py
 
-    config = series.provenance["config"].get("integ", {})
+    stages = series.provenance["config"]
+    config = stages.get("integ", {})
+    polarized = [stages.get(name, {}).get("polarization_factor") for name in ("integ", "correction")]
     kind = "NXazint1d" if data.azimuthal is None else "NXazint2d"
     axis, unit = AXES.get(data.unit, (data.unit, OTHER_UNITS.get(data.unit, data.unit)))
     with h5py.File(file, "w", libver="latest" if grows else None) as root:
@@ -175,9 +177,9 @@ def _fill(
         if data.unit in AXES:  # the definition allows no other axis
             entry["definition"] = kind
         entry["solid_angle_applied"] = bool(config.get("correctSolidAngle"))
-        entry["polarization_applied"] = config.get("polarization_factor") is not None
+        entry["polarization_applied"] = any(factor is not None for factor in polarized)
         entry["normalization_applied"] = True
-        entry["monitor_applied"] = config.get("monitor") is not None
+        entry["monitor_applied"] = any(config.get(key) is not None for key in ("monitor", "exposure"))
         _instrument(entry, np.nan if series.wavelength is None else series.wavelength * 1e10)
         _process(entry, series, data)
 

@@ -44,7 +44,11 @@ def describe(result: Result, session: Session) -> dict[str, Any]:
         "error": None,
         "frame": record.name,
         "pattern": None if frame.pattern is None else _pattern(frame.pattern),
-        "sectors": {name: _pattern(each) for name, each in frame.results.sectors.items()},
+        "sectors": {  # on the axis of the pattern, so not those in further units
+            name: _pattern(each)
+            for name, each in frame.results.sectors.items()
+            if frame.pattern is not None and each.unit == frame.pattern.unit
+        },
         "cake": None if frame.results.cake is None else describe_cake(frame.results.cake),
         "masked": {name: round(shares[f"masked_{name}"] * size) for name in REASONS if shares.get(f"masked_{name}")},
         "total": size,

@@ -25,7 +25,7 @@ class Results:
     pattern
         Pattern of the whole frame.
     sectors
-        Patterns of parts of the frame by the suffix of their files.
+        Patterns of parts of the frame, or of the frame in further units, by the suffix of their files.
     cake
         Intensity over radial and azimuthal angle.
     weights

@@ -25,6 +25,7 @@ from ..results.command import repeat_command
 from ..stages.plot.preview import compare_patterns, previews, small_patterns
 from .pages import page_environment, page_part
 from .parts import cakes_and_sectors, merged_pattern
+from .peaks import peaks_of_run
 from .series import REASONS, ROWS, SeriesOfRun
 
 PATTERNS = 10_000  # most patterns that are drawn
@@ -206,6 +207,7 @@ def _run(folder: Path) -> dict[str, Any]:
         "cakes": len(parts_of_frames["cakes"]),
         "sectors": len(parts_of_frames["sectors"]),
         "merged": bool(merged),
+        "peaks": peaks_of_run(folder),
         "data": {
             "table": table, "names": names, "shown": drawn, "drift": drift, "labels": columns, **patterns,
             **parts_of_frames, **({"merged": merged} if merged else {}),

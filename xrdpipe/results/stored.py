@@ -32,7 +32,8 @@ from .records import Records
 
 BEST = ("csv", "xye", "xye_topas", "chi", "fxye", "xy", "chi_fit2d")  # sigma first, then digits
 NUMBER = r"(-?\d+(?:\.\d+)?(?:e[-+]\d+)?)"
-PART = re.compile(rf"(.*)_(cake|sector_{NUMBER}_{NUMBER})", re.DOTALL)  # a file or title of a part of a frame
+UNITS = "|".join(map(re.escape, AXES))
+PART = re.compile(rf"(.*)_(cake|sector_{NUMBER}_{NUMBER}|{UNITS})", re.DOTALL)  # a file or title of a part of a frame
 LARGEST = 16 * LARGEST_IMAGE  # bytes of a file that is read as a whole: two numbers for each pixel
 Result = TypeVar("Result")
 
@@ -115,7 +116,7 @@ class StoredRun:
 
     @property
     def sectors(self) -> StoredResults[Mapping[str, Pattern]]:
-        """Patterns of sectors, by the suffix of their files."""
+        """Patterns of sectors, or in further units, by the suffix of their files."""
         read = self._sectors_of if self._sectors else None
         return StoredResults(self._records, read, "the run made no sectors; integ=sectors does")
 
@@ -156,8 +157,9 @@ class StoredRun:
             found = Pattern(data.radial, data.intensity, data.errors, data.unit, method=data.method)
         else:
             found = self._in_text(record, name)
-        label = AXES.get(found.unit, found.unit)
-        return replace(found, label=label, method=found.method or record.method, azimuth_range=limits)
+        unit = part if part in AXES else found.unit  # some formats do not name it
+        label = AXES.get(unit, unit)
+        return replace(found, unit=unit, label=label, method=found.method or record.method, azimuth_range=limits)
 
     def _in_nexus(self, record: Record, part: str) -> Data | None:
         titles = self._nexus.get(part, [])

@@ -91,17 +91,18 @@ class Output(Stage):
             if form and form.sigma and "sigma" not in columns:
                 ways = "say integ.error_model=poisson, or output.format=xy for two columns"
                 raise ConfigError(f"output.format={name}: has a column for sigma, and there is none; {ways}")
-            if form and form.units and columns[0] not in form.units:
-                ways = "say integ.unit=2th_deg, or output.format=xye"
-                raise ConfigError(f"output.format={name}: is for 2theta, not for {columns[0]}; {ways}")
+            for unit in (columns[0], *line.parts.get("units", ())):
+                if form and form.units and unit not in form.units:
+                    ways = "say integ.unit=2th_deg, or output.format=xye"
+                    raise ConfigError(f"output.format={name}: is for 2theta, not for {unit}; {ways}")
 
     def writes(self, name: str, line: Makes = NOTHING) -> list[str]:
-        """Return the files of the pattern, the mask, the sectors and the cake."""
+        """Return the files of the pattern, the mask, the sectors or further units, and the cake."""
         suffixes = [form.suffix for form in self._text_formats]
         files = [f"{name}{suffix}" for suffix in suffixes]
         files += [f"masks/{name}.npy"] if self.mask else []
         files += [reasons_file(name)] if self.mask == "reasons" else []
-        endings = {"sectors": suffixes, "cake": [".npz"]}
+        endings = {"sectors": suffixes, "units": suffixes, "cake": [".npz"]}
         return files + [
             f"{name}_{part}{ending}" for what, parts in line.parts.items() for part in parts for ending in endings[what]
         ]
@@ -148,7 +149,8 @@ class Output(Stage):
         def texts(frame: Frame) -> dict[str, bytes]:
             found: dict[str, str] = {}
             for suffix, pattern in frame.results.sectors.items():
-                values = {**header(frame, pattern), "azimuth_range": pattern.azimuth_range}
+                limits = pattern.azimuth_range
+                values = header(frame, pattern) | ({} if limits is None else {"azimuth_range": limits})
                 found |= {f"{frame.name}_{suffix}{form.suffix}": form.text(pattern, values) for form in forms}
             if frame.pattern is not None:
                 values = header(frame, frame.pattern)

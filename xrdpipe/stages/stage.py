@@ -104,7 +104,7 @@ class Makes:
     columns
         Columns of the pattern: unit of the axis, ``intensity`` and perhaps ``sigma``; empty without a pattern.
     parts
-        Results besides the pattern, "sectors" or "cake", with the suffixes of the files of each.
+        Results besides the pattern, "sectors", "units" or "cake", with the suffixes of the files of each.
     unit
         Unit of the axis if the stage changes it; empty if it does not.
     merged

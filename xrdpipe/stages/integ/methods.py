@@ -16,7 +16,7 @@ MEANING = {
 }
 
 
-def sector_pixels(geometry: Geometry, method: Any, limits: list[float]) -> NDArray[np.bool_]:
+def sector_pixels(geometry: Geometry, method: Any, limits: list[float], integrator: Any = None) -> NDArray[np.bool_]:
     """Select the pixels that pyFAI counts in an azimuthal range.
 
     Parameters
@@ -27,6 +27,9 @@ def sector_pixels(geometry: Geometry, method: Any, limits: list[float]) -> NDArr
         IntegrationMethod of pyFAI. If it splits pixels, a pixel that overlaps the range is selected as a whole.
     limits
         First and last azimuth, degrees; the range may cross 180.
+    integrator
+        Integrator of ``geometry`` that was used for nothing but this function; None takes a new one. It keeps the
+        angles of the pixels, so that further ranges take less time.
 
     Returns
     -------
@@ -43,8 +46,8 @@ def sector_pixels(geometry: Geometry, method: Any, limits: list[float]) -> NDArr
     used = (split if (split := method.split_lower) != "pseudo" else "full", "csr", "cython")
     ones, unit = np.ones(geometry.shape, np.float32), radial_unit("r_m")
     selected = np.zeros(ones.size, np.bool_)
+    integrator = geometry.integrator if integrator is None else integrator
     for piece in wrap_azimuth(limits):
-        integrator = geometry.integrator
         keys = {"unit": unit, "method": used, "correctSolidAngle": False, "azimuth_range": piece}
         engine = integrator.engines[integrator.integrate1d(ones, 1, **keys).method].engine
         selected |= Matrix.of(engine, ones.size, 1).used_pixels

@@ -126,14 +126,17 @@ class Sectors(Integ):
         arrays = self._single(None)._make_arrays(geometry)
         if "bins" not in arrays:
             return arrays
-        method = integration_method(self.method)
-        chosen = np.array([self._sector_pixels(geometry, method, limits) for limits in self.ranges.values()])
+        method, integrator = integration_method(self.method), geometry.integrator
+        ranges = self.ranges.values()
+        chosen = np.array([self._sector_pixels(geometry, method, limits, integrator) for limits in ranges])
         matrix = Matrix(arrays["starts"], arrays["bins"], arrays["coefs"]).sectors(chosen, arrays["radial"].size)
         return arrays | matrix._asdict()
 
-    def _sector_pixels(self, geometry: Geometry, method: Any, limits: list[float]) -> NDArray[np.bool_]:
+    def _sector_pixels(
+        self, geometry: Geometry, method: Any, limits: list[float], integrator: Any
+    ) -> NDArray[np.bool_]:
         try:
-            return sector_pixels(geometry, method, limits)
+            return sector_pixels(geometry, method, limits, integrator)
         except ConfigError as error:
             raise ConfigError(str(error).replace("azimuth_range", "sectors")) from error
 

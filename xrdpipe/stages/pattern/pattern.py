@@ -69,6 +69,11 @@ class AfterIntegration(Stage):
                 f"pattern.{next(iter(self._steps))}: integ=multi merges the patterns of all frames as they are "
                 "integrated; leave the step out"
             )
+        if "units" in line.parts and self._steps:
+            raise ConfigError(f"pattern.{next(iter(self._steps))}: works in one unit, and integ=units has several")
+        if self.peaks.harmonics is not None and self.rebin.unit is not None and "cake" in line.parts:
+            ways = f"say integ.unit={self.rebin.unit}, or integ=sectors"
+            raise ConfigError(f"pattern.peaks.harmonics: a cake keeps its axis where pattern.rebin.unit is set; {ways}")
         for name, step in self._steps.items():
             try:
                 step.check(poni, line)

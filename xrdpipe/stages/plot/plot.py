@@ -54,7 +54,9 @@ class Plot(Stage):
     def writes(self, name: str, line: Makes = NOTHING) -> list[str]:
         """Return the files of the image, the pattern, the cake and the sectors."""
         keys = {"image": self.image, "pattern": self.pattern, "cake": self.image, "sectors": self.pattern}
-        return [f"figures/{name}_{what}.png" for what in ("image", "pattern", *line.parts) if keys[what] is not None]
+        return [
+            f"figures/{name}_{what}.png" for what in ("image", "pattern", *line.parts) if keys.get(what) is not None
+        ]
 
     def prepare(self, setup: Setup) -> Step:
         """Return the step that draws the figures of one frame."""
@@ -70,7 +72,8 @@ class Plot(Stage):
             if self.pattern is not None and frame.pattern is not None:
                 figures.pattern = getattr(figures, "pattern", None) or PatternFigure(self.pattern)
                 _save(figures.pattern.draw(frame.pattern, frame.name), folder / "figures" / f"{frame.name}_pattern.png")
-            if self.pattern is not None and (sectors := frame.results.sectors):
+            sectors = {name: each for name, each in frame.results.sectors.items() if each.azimuth_range is not None}
+            if self.pattern is not None and sectors:
                 from .azimuth import SectorsFigure
 
                 figures.sectors = getattr(figures, "sectors", None) or SectorsFigure(self.pattern)
