@@ -35,6 +35,7 @@ def test_the_eight_orientations_are_all_different_and_every_list_is_one_of_them(
     assert canonical(["flipud", "flipud"]) == ()
 
 
+@pytest.mark.slow
 def test_frames_without_rings_raise_no_doubt(powder: Any) -> None:
     _, poni = powder
     rng = np.random.default_rng(1)

@@ -67,7 +67,7 @@ def test_each_frame_may_name_a_poni_file(where: str, ponis: Path) -> None:
     assert "g_1.poni: no such file" in told.err
 
 
-@pytest.mark.parametrize("where", ["poni.csv:poni", "geometry"])
+@pytest.mark.parametrize("where", ["poni.csv:poni", pytest.param("geometry", marks=pytest.mark.slow)])
 def test_a_changed_poni_file_makes_its_frame_run_again_and_no_other(where: str, ponis: Path) -> None:
     words = ("data/s_*.tif", f"geometry.poni={where}", "output_dir=out", *FAST)
     call(P, *words)

@@ -84,6 +84,7 @@ def own(arm: list[np.ndarray], air: Path) -> list[tuple[np.ndarray, np.ndarray]]
 OWN = ("mask=none", "mask.file=arm.csv:mask", "background.file=arm.csv:air")
 
 
+@pytest.mark.slow
 def test_each_frame_has_its_own_mask_and_background_and_all_have_one_sigma(
     arm: list[np.ndarray], own: list[tuple[np.ndarray, np.ndarray]]
 ) -> None:
