@@ -16,7 +16,7 @@ from scipy.special import iv, modstruve
 from xrdpipe.geometry.geometry import Geometry
 from xrdpipe.geometry.poni import Poni
 from xrdpipe.geometry.rays import Rays
-from xrdpipe.model.errors import ConfigError
+from xrdpipe.model.errors import ConfigError, FrameError
 from xrdpipe.model.frame import Frame
 from xrdpipe.numerics.constants import DETECTOR
 from xrdpipe.numerics.intensity.absorption import plate_transmission, sensor_absorption, tilted
@@ -207,6 +207,9 @@ def test_rays_that_do_not_leave_the_cell_are_masked(setup: Setup, geometry: Geom
         ({"plate_mu_t": -1.0}, "plate_mu_t=-1.0"),
         ({"plate_mu_t": 1.0, "plate_tilt": 90.0}, "plate_tilt=90.0"),
         ({"plate_mu_t": 1.0, "capillary_mu_r": 1.0}, "choose one"),
+        ({"plate_transmission": 0.5, "plate_mu_t": 1.0}, "choose one"),
+        ({"plate_transmission": 1.5}, "between 0 and 1"),
+        ({"plate_transmission": "import os"}, "no expression"),
         ({"capillary_mu_r": 11.0}, "at most 10"),
         ({"cell_offset": 0.6}, "less than seat_small_radius"),
         ({"diamond_thickness": 2.0, "seat_large_radius": 0.6}, "shadows the opening"),
@@ -234,3 +237,35 @@ def test_the_command_line_records_only_what_is_switched_on_and_refuses_polarizat
     twice = call(f"poni={poni}", frames[0], *keys, "integ.polarization_factor=0.9", f"output_dir={tmp_path / 'no'}")
     assert twice.status == 2
     assert "leave out one of them" in twice.err
+
+
+@pytest.mark.parametrize("where", ["diode_2 / diode_1 / 0.5", 0.3, "/entry/diode", "{folder}/t.csv:T"])
+def test_the_thickness_of_a_plate_follows_from_the_transmission_of_each_frame(
+    where: float | str, setup: Setup, tmp_path: Path
+) -> None:
+    shape, (tilt, turn) = setup.geometry.shape, (30.0, 20.0)
+    (tmp_path / "t.csv").write_text("frame,T\nb,0.6\na,0.3\n", encoding="utf-8")
+    measured = Correction(
+        plate_transmission=where.format(folder=tmp_path) if isinstance(where, str) else where,
+        plate_tilt=tilt,
+        plate_rotation=turn,
+        polarization_factor=0.9,
+    )
+    mu_t = -np.log(0.3) * np.cos(np.deg2rad(tilt))
+    known = Correction(plate_mu_t=mu_t, plate_tilt=tilt, plate_rotation=turn, polarization_factor=0.9)
+    header = {"diode_1": 2000, "diode_2": 300.0, "/entry/diode": 0.3}
+    ones = np.ones(shape, np.float32)
+    frame = Frame("a", ones * 8, variance=ones * 16, header=header)
+    found, expected = (stage.prepare(setup)(frame) for stage in (measured, known))
+    np.testing.assert_allclose(found.image, expected.image, rtol=1e-6)
+    np.testing.assert_allclose(found.variance, expected.variance, rtol=1e-6)
+    np.testing.assert_array_equal(found.mask, expected.mask)
+
+
+@pytest.mark.parametrize(
+    ("where", "says"), [("diode", "diode: not in"), ("bright", "is 1.2, a number between 0 and 1"), ("name", "'x'")]
+)
+def test_a_frame_without_a_transmission_fails(where: str, says: str, setup: Setup) -> None:
+    step = Correction(plate_transmission=where).prepare(setup)
+    with pytest.raises(FrameError, match=says):
+        step(Frame("a", np.ones(setup.geometry.shape, np.float32), header={"bright": 1.2, "name": "x"}))

@@ -31,7 +31,7 @@ PATH_KEYS = FILE_KEYS | {
 
 # These may name a table, see `stages.scalar_lookup`.
 NUMBER_KEYS = frozenset(
-    {"background.monitor", "integ.monitor", "integ.exposure"}
+    {"background.monitor", "correction.plate_transmission", "integ.monitor", "integ.exposure"}
     | {
         f"geometry.{key}"
         for key in ("dist", "poni1", "poni2", "rot1", "rot2", "rot3", "wavelength", "poni", "position")

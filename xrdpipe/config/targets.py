@@ -37,6 +37,7 @@ ADDED_KEYS: Mapping[str, Mapping[str, Any]] = {
         "sensor_absorption": None,
         "sensor_material": None,
         "plate_mu_t": None,
+        "plate_transmission": None,
         "plate_tilt": 0.0,
         "plate_rotation": 0.0,
         "capillary_mu_r": None,

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...model.errors import ConfigError, require
 from ...model.frame import Frame
+from ..scalar_lookup import table_files
 from ..stage import NOTHING, Makes, Needs, Setup, Stage, Step
 from .intensity import Intensity
 
@@ -43,15 +44,27 @@ class Correction(Intensity, Stage):
 
     @property
     def needs(self) -> Needs:
-        """The file of the flat field."""
-        return Needs({} if self.flat_file is None else {"flat": self.flat_file})
+        """The file of the flat field, and the table of transmissions."""
+        plate = self.measured_plate
+        tables = {} if plate is None or plate.table is None else table_files({"plate_transmission": plate.table})
+        return Needs(tables if self.flat_file is None else {"flat": self.flat_file, **tables})
 
     def check(self, poni: Poni, line: Makes = NOTHING) -> None:
-        """Raise ConfigError for a sensor whose absorption is not known at the wavelength."""
+        """Raise ConfigError for a sensor whose absorption is not known at the wavelength, or an unusable table."""
         self.check_geometry(poni)
+        plate = self.measured_plate
+        if plate is not None and plate.table is not None:
+            plate.table.check()
 
     def prepare(self, setup: Setup) -> Step:
         """Read the flat field, compute the factors, and return the step that applies them."""
+        correct = self._same_for_all(setup)
+        if self.measured_plate is None:
+            return correct
+        divide = self.measured_plate.prepared(setup.geometry)
+        return lambda frame: divide(correct(frame))
+
+    def _same_for_all(self, setup: Setup) -> Step:
         from ...numerics.constants import DETECTOR, UPPER
 
         if self.flat_file is None and self.saturation is None and not self.is_on:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ...geometry.geometry import Geometry
     from ...geometry.poni import Poni
     from ...geometry.rays import Rays
+    from .plate import MeasuredPlate
 
 PLANCK = 12.398419843320026  # keV angstrom, h c / e
 MOST_MU_R = 10.0  # up to which numerics.intensity.cylinder is accurate
@@ -41,6 +42,9 @@ class Intensity:
     plate_mu_t, plate_tilt, plate_rotation
         Sample that is a plate: absorption coefficient times thickness; angle between its normal and the beam, and the
         azimuth towards which the normal is tilted.
+    plate_transmission
+        Transmission of the beam through the plate where it is measured with each frame, in place of ``plate_mu_t``, see
+        `MeasuredPlate`.
     capillary_mu_r, capillary_azimuth, capillary_beam
         Sample that is a cylinder: absorption coefficient times radius; azimuth of its axis; width of the beam over the
         diameter.
@@ -59,6 +63,7 @@ class Intensity:
     sensor_absorption: float | None = number(default=None)
     sensor_material: str | None = number(default=None)
     plate_mu_t: float | None = number(default=None)
+    plate_transmission: float | str | None = number(default=None)
     plate_tilt: float = number(default=0.0)
     plate_rotation: float = number(default=0.0)
     capillary_mu_r: float | None = number(default=None)
@@ -87,6 +92,15 @@ class Intensity:
         )
         return self.lorentz or any(value is not None for value in switches)
 
+    @property
+    def measured_plate(self) -> MeasuredPlate | None:
+        """The plate whose transmission is measured with each frame; ConfigError if its expression cannot be read."""
+        if self.plate_transmission is None:
+            return None
+        from .plate import MeasuredPlate
+
+        return MeasuredPlate(self.plate_transmission, np.deg2rad(self.plate_tilt), np.deg2rad(self.plate_rotation))
+
     def check_values(self) -> None:
         """Raise ConfigError for values that cannot be."""
         for key in (each.name for each in fields(Intensity)):
@@ -103,6 +117,7 @@ class Intensity:
         require(abs(self.plate_tilt) < 90, "plate_tilt", self.plate_tilt, "degrees between -90 and 90 expected")
         both = self.plate_mu_t is not None and self.capillary_mu_r is not None
         require(not both, "plate_mu_t", self.plate_mu_t, "together with capillary_mu_r; choose one")
+        self._check_transmission()
         self._check_sensor()
         self._check_cell()
 
@@ -112,6 +127,17 @@ class Intensity:
         if value is not None:
             good = (value >= low if low < 0 else value > low) and (high is None or value <= high)
             require(bool(good), key, value, expected)
+
+    def _check_transmission(self) -> None:
+        given, key = self.plate_transmission, "plate_transmission"
+        if given is None:
+            return
+        other = next((each for each in ("plate_mu_t", "capillary_mu_r") if getattr(self, each) is not None), None)
+        require(other is None, key, given, f"together with {other}; choose one")
+        good = given != "" if isinstance(given, str) else 0 < given < 1
+        expected = "a number between 0 and 1, an expression, /path/in/hdf5 or table.csv:column expected"
+        require(good, key, given, expected)
+        self.measured_plate  # noqa: B018 - its construction is the check
 
     def _check_sensor(self) -> None:
         given = [key for key in ("sensor_absorption", "sensor_material") if getattr(self, key) is not None]
@@ -176,7 +202,8 @@ class Intensity:
 
         It is computed once, and kept with the arrays of the geometry.
         """
-        keys = {each.name: getattr(self, each.name) for each in fields(Intensity)}
+        same = (each.name for each in fields(Intensity) if each.name != "plate_transmission")
+        keys = {name: getattr(self, name) for name in same}
         found: Any = geometry.cached("intensity", keys, lambda: {"factor": self._product(geometry)})
         return np.asarray(found["factor"])
 
