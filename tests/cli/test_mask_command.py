@@ -115,6 +115,7 @@ def test_one_frame_is_no_series(series: list[Path], poni: Path) -> None:
     assert "one frame is no series" in ended.err
 
 
+@pytest.mark.slow
 def test_a_mask_that_is_not_to_be_trusted_is_not_written(series: list[Path], poni: Path) -> None:
     for path in series[:6]:
         path.write_bytes(b"no frame")

@@ -171,6 +171,7 @@ def test_the_verdict_is_that_of_a_run_and_none_without_sigma(page: Page) -> None
     assert "too much is subtracted" in wrong["verdict"]["text"]
 
 
+@pytest.mark.slow
 def test_two_views_are_compared_and_the_better_mask_is_named(page: Page) -> None:
     before, after = {"choices": {"mask": "none"}}, {"choices": {"mask": "robust"}}
     told = page.post("/api/compare", {"before": before, "after": after}).json

@@ -32,7 +32,8 @@ def arm(data: Path, frames: list[Path], poni: Path, monkeypatch: pytest.MonkeyPa
     return [tifffile.imread(path).astype(np.float32) for path in frames]
 
 
-@pytest.mark.parametrize("solid_angle", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("solid_angle", [False, True])
 def test_the_merged_pattern_is_that_of_pyfai_with_masks_monitors_and_sigma(
     solid_angle: bool, arm: list[np.ndarray]
 ) -> None:
