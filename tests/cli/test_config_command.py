@@ -90,7 +90,9 @@ def test_every_key_says_what_is_allowed_in_the_words_of_its_refusal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = {key for key, _ in every_key() if not allowed(key)}
-    assert all(key.startswith(("plot.image.", "plot.pattern.", "integ.method")) for key in free), free
+    assert all(key.startswith(("plot.image.", "plot.pattern.", "integ.method", "geometry.position")) for key in free), (
+        free
+    )
     assert allowed("mask.auto_type") == "median, mean, mad, sigma_clip"
     assert allowed("mask.grow") == "a number of pixels from 0 to 100"
     assert allowed("integ.radial_range") == "two numbers, the smaller one first, or null"

@@ -10,6 +10,9 @@ from types import ModuleType
 import pytest
 from command import SCRIPT, xrdpipe
 
+from xrdpipe.stages.simulation import Simulation
+from xrdpipe.stages.source_demo import write_demo
+
 EXTENSION = Path(__file__).parents[2] / "docs" / "_ext"
 
 
@@ -35,6 +38,16 @@ def keys() -> ModuleType:
 def messages() -> ModuleType:
     """The module that makes the list of messages."""
     return _module("messages")
+
+
+@pytest.fixture(scope="session")
+def small_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same files with 1024 x 1024 pixels, for pages that show no numbers."""
+    folder = tmp_path_factory.mktemp("small")
+    write_demo(folder / "data", frames=2, simulation=Simulation(shape=(1024, 1024), pixel=(4e-4, 4e-4)))
+    for name in ("geometry.poni", "air.tiff"):
+        (folder / "data" / name).rename(folder / name)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -68,7 +68,7 @@ def test_links_lead_to_pages_and_pictures_have_a_description() -> None:
 @pytest.mark.filterwarnings("default")  # what a reader's Python would do
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_the_blocks_of_a_page_run_one_after_the_other(
-    page: Path, blocks: ModuleType, demo_files: Path, tmp_path: Path
+    page: Path, blocks: ModuleType, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     read = blocks.read(page)
     if not any(block.runs for block in read):
@@ -77,7 +77,8 @@ def test_the_blocks_of_a_page_run_one_after_the_other(
     if any(block.language == "empty folder" for block in read):
         folder.mkdir()
     else:
-        shutil.copytree(demo_files, folder)
+        whole = any(block.output is not None or "2048" in block.text for block in read)
+        shutil.copytree(request.getfixturevalue("demo_files" if whole else "small_files"), folder)
     names: dict[str, Any] = {}
     for block in read:
         blocks.run(block, folder, names)

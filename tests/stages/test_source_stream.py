@@ -87,7 +87,7 @@ def test_a_stream_that_ends_in_the_middle_keeps_what_came_and_goes_on_with_the_r
     with detector(here / "data", "bslz4") as address:
         assert call(*WORDS, address, "source.frames=2").status == 0
     kept = sorted((here / "kept").glob("*.h5"))
-    assert len(run_record(here / "out")["images"]) == 2 <= len(kept)
+    assert 2 <= len(run_record(here / "out")["images"]) <= len(kept)  # more may have come at once
     told = call(*WORDS, "source.address=tcp://127.0.0.1:9", "source.idle=1")
     assert told.status == 0, told.err
     assert len(run_record(here / "out")["images"]) == len(kept)

@@ -68,7 +68,9 @@ class DemoFiles(NamedTuple):
     air: Path
 
 
-def write_demo(folder: Path, frames: int = 6, seed: int = 0, calibrant: bool = False) -> DemoFiles:
+def write_demo(
+    folder: Path, frames: int = 6, seed: int = 0, calibrant: bool = False, simulation: Simulation | None = None
+) -> DemoFiles:
     """Write `ni_300K.tiff` to `ni_800K.tiff` (nickel while it is heated), `air.tiff` and `geometry.poni`.
 
     Image i is frame i of `Simulation(seed=seed)`; its header holds the temperature in K. Each file appears whole or not
@@ -84,6 +86,8 @@ def write_demo(folder: Path, frames: int = 6, seed: int = 0, calibrant: bool = F
         Seed of the random numbers; the same seed gives the same bytes.
     calibrant
         Write `ceo2.tiff` too: a frame with the ring positions of CeO2 and the air's scattering.
+    simulation
+        What is simulated, but for its seed; by default `Simulation()`.
 
     Returns
     -------
@@ -99,7 +103,8 @@ def write_demo(folder: Path, frames: int = 6, seed: int = 0, calibrant: bool = F
         raise ValueError(f"frames={frames}: the series has from 1 to 501 frames")
     import tifffile
 
-    simulation, kelvins = Simulation(seed=seed), np.linspace(300, 800, frames).round().astype(int).tolist()
+    simulation = replace(simulation or Simulation(), seed=seed)
+    kelvins = np.linspace(300, 800, frames).round().astype(int).tolist()
     demo = DemoFiles(
         folder / "geometry.poni", [folder / f"ni_{kelvin}K.tiff" for kelvin in kelvins], folder / "air.tiff"
     )
