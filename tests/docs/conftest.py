@@ -42,7 +42,7 @@ def messages() -> ModuleType:
 
 @pytest.fixture(scope="session")
 def small_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same files with 1024 x 1024 pixels, for pages that show no numbers."""
+    """The same files with 1024 x 1024 pixels, for pages that show no numbers and make no frames."""
     folder = tmp_path_factory.mktemp("small")
     write_demo(folder / "data", frames=2, simulation=Simulation(shape=(1024, 1024), pixel=(4e-4, 4e-4)))
     for name in ("geometry.poni", "air.tiff"):
