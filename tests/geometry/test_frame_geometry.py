@@ -27,6 +27,7 @@ def stage(data: Path, frames: list[Path], poni: Path, monkeypatch: pytest.Monkey
     return data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["distance / 1000", "data/stage.csv:dist"])
 def test_each_frame_has_the_pattern_of_its_own_geometry(where: str, stage: Path) -> None:
     told = call(P, "data/s_*.tif", f"geometry.dist={where}", "output_dir=out", *FAST)
@@ -67,7 +68,8 @@ def test_each_frame_may_name_a_poni_file(where: str, ponis: Path) -> None:
     assert "g_1.poni: no such file" in told.err
 
 
-@pytest.mark.parametrize("where", ["poni.csv:poni", pytest.param("geometry", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["poni.csv:poni", "geometry"])
 def test_a_changed_poni_file_makes_its_frame_run_again_and_no_other(where: str, ponis: Path) -> None:
     words = ("data/s_*.tif", f"geometry.poni={where}", "output_dir=out", *FAST)
     call(P, *words)

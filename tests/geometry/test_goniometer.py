@@ -73,6 +73,7 @@ def test_the_geometry_at_a_position_is_that_of_pyfai(made: type, tmp_path: Path)
             assert value == pytest.approx(getattr(expected, name), rel=1e-12, abs=1e-15), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("made", "words"),
     [

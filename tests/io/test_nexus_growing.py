@@ -135,6 +135,7 @@ def test_a_file_that_promises_more_than_it_holds_is_not_read(tmp_path: Path) -> 
     assert read(tmp_path, "f0") is None
 
 
+@pytest.mark.slow
 def test_a_run_json_that_names_anything_as_shared_does_no_harm(run: Path, here: Path) -> None:
     precious = here / "precious.nxs"
     precious.write_text("mine")

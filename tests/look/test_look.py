@@ -118,6 +118,7 @@ def test_a_drawn_mask_is_saved_for_mask_file_in_raw_orientation_with_those_of_th
         assert (status, err.splitlines()[-1]) == (130, "xrdpipe: stopped")
 
 
+@pytest.mark.slow
 def test_a_wrong_value_gets_the_message_of_the_program_with_its_key(page: Page) -> None:
     for values, key, words in (
         ({"mask.alpha": -1}, "mask.alpha", "a number > 0 expected"),

@@ -215,6 +215,7 @@ def test_arcs_know_where_in_its_ring_a_pixel_is() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hidden", [0.0, 1.6])
 def test_a_bad_pixel_does_not_hide_in_a_steep_arc(hidden: float) -> None:
     rng = np.random.default_rng(5)

@@ -67,6 +67,7 @@ def test_masks_are_ranked_by_the_true_error_of_their_patterns(seed: int) -> None
     assert estimated[1:] == pytest.approx(true[1:], rel=0.1)
 
 
+@pytest.mark.slow
 def test_the_error_is_the_mean_of_its_parts() -> None:
     found, _ = error_of(*scene(1))
     assert len(found.parts) == PARTS

@@ -47,6 +47,7 @@ ARM = (abs(ROWS - 140) < 8) & (COLUMNS > 150)
 DISC = RADIUS < 25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("counts", "passing"), [(0.3, 0.1), (3.0, 0.1), (3.0, 0.6), (300.0, 0.1), (3000.0, 0.85)])
 def test_an_arm_is_found_at_any_count_rate(counts: float, passing: float) -> None:
     found = regions(exposed(counts, np.where(ARM, passing, 1.0)))

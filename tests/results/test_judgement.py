@@ -68,6 +68,7 @@ def test_counting_noise_needs_no_line(places: Path, rng: np.random.Generator) ->
         assert found.frames[0].metrics["local_chi2"] == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.slow
 def test_a_gain_is_found_with_its_value(places: Path, rng: np.random.Generator) -> None:
     frame = 4 * rng.poisson(mean(300))
     found = run(places, frame)

@@ -112,6 +112,7 @@ def test_what_is_no_expression_is_refused(text: str) -> None:
         Expression("k", text)
 
 
+@pytest.mark.slow
 def test_the_command_line_takes_an_expression_as_typed(series: Path) -> None:
     word = "source.where=name in ['t_0', 't_1'] and header['temperature'] == 300"
     done = xrdpipe(P, "data/t_*.tif", "output_dir=out", word, *FAST, cwd=series.parent)
