@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-from command import SCRIPT, xrdpipe
 
 from xrdpipe.stages.simulation import Simulation
 from xrdpipe.stages.source_demo import write_demo
@@ -42,23 +40,18 @@ def messages() -> ModuleType:
 
 @pytest.fixture(scope="session")
 def small_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same files with 1024 x 1024 pixels, for pages that show no numbers and make no frames."""
-    folder = tmp_path_factory.mktemp("small")
-    write_demo(folder / "data", frames=2, simulation=Simulation(shape=(1024, 1024), pixel=(4e-4, 4e-4)))
-    for name in ("geometry.poni", "air.tiff"):
-        (folder / "data" / name).rename(folder / name)
-    return folder
+    """Those of `demo_files` with 1024 x 1024 pixels, for pages that show no numbers and make no frames."""
+    return _files(tmp_path_factory.mktemp("small"), Simulation(shape=(1024, 1024), pixel=(4e-4, 4e-4)))
 
 
 @pytest.fixture(scope="session")
 def demo_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files that the guides begin with: geometry.poni, air.tiff and two frames in data/."""
-    folder = tmp_path_factory.mktemp("demo")
-    words = ("source=demo", "source.frames=2", "plot=none", "report=false", "quiet=true", "output_dir=try")
-    made = xrdpipe(*words, cwd=folder, program=SCRIPT)
-    assert made.status == 0, made.err
-    (folder / "try" / "demo").rename(folder / "data")
+    return _files(tmp_path_factory.mktemp("demo"), Simulation())
+
+
+def _files(folder: Path, simulation: Simulation) -> Path:
+    write_demo(folder / "data", frames=2, simulation=simulation)
     for name in ("geometry.poni", "air.tiff"):
         (folder / "data" / name).rename(folder / name)
-    shutil.rmtree(folder / "try")
     return folder

@@ -148,7 +148,7 @@ class Line:
 
         Raises as `process`.
         """
-        setup, [*names] = setup_of(pipeline, self.geometry), pipeline.stages
+        setup, names = setup_of(pipeline, self.geometry), list(pipeline.stages)
         for last in names[: names.index(name)][-1:]:
             for each in (setup, replace(setup, variance=False)):
                 kept = self._frames.find(self._ways(pipeline, wanted, each)[1][last])

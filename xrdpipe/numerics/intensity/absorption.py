@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+LEAST = 1e-9  # below this factor nothing arrives
 
 
 def tilted(tilt: float, rotation: float) -> Floats:
@@ -64,3 +65,8 @@ def _mean_decay(x: Floats) -> Floats:
     """Return the mean of exp(-t) for t from 0 to x."""
     positive = np.maximum(x, 1e-300)  # the limit at 0 is 1
     return np.asarray(-np.expm1(-positive) / positive)
+
+
+def arriving(factor: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a factor, NaN where no ray arrives."""
+    return np.where(np.isfinite(factor) & (factor > LEAST), factor, np.float32(np.nan))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...model.errors import ConfigError, require
 from ...model.frame import Frame
@@ -17,7 +18,22 @@ if TYPE_CHECKING:
     from ...geometry.poni import Poni
     from ...model.arrays import Image
 
-LEAST = 1e-9  # below this factor nothing arrives
+
+class _Divisor(NamedTuple):
+    """What an image is divided by, its square, and the mask of the pixels where it is not above zero or not finite."""
+
+    values: Image
+    square: Image
+    mask: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, divisor: Image) -> _Divisor:
+        """Return the divisor with 1 where a pixel is masked."""
+        from ...numerics.constants import DETECTOR
+
+        bad = ~(np.isfinite(divisor) & (divisor > 0))
+        values = np.where(bad, np.float32(1), divisor)
+        return cls(values, values * values, np.where(bad, np.uint8(DETECTOR), np.uint8(0)))
 
 
 @dataclass(frozen=True)
@@ -58,39 +74,34 @@ class Correction(Intensity, Stage):
 
     def prepare(self, setup: Setup) -> Step:
         """Read the flat field, compute the factors, and return the step that applies them."""
-        correct = self._same_for_all(setup)
-        if self.measured_plate is None:
-            return correct
-        divide = self.measured_plate.prepared(setup.geometry)
-        return lambda frame: divide(correct(frame))
+        from ...numerics.constants import UPPER
 
-    def _same_for_all(self, setup: Setup) -> Step:
-        from ...numerics.constants import DETECTOR, UPPER
-
-        if self.flat_file is None and self.saturation is None and not self.is_on:
+        plate = self.measured_plate
+        if self.flat_file is None and self.saturation is None and not self.is_on and plate is None:
             return lambda frame: frame
-        static_mask = np.zeros(setup.geometry.shape, np.uint8)
         flat = None if self.flat_file is None else self._flat(setup)
         factor = self._factor(setup) if self.is_on else None
         divisor: Any = flat if factor is None else factor if flat is None else flat * factor
-        if divisor is not None:
-            bad = ~(np.isfinite(divisor) & (divisor > 0))
-            divisor, static_mask[bad] = np.where(bad, np.float32(1), divisor), DETECTOR
-        square: Any = None if divisor is None else divisor * divisor
+        same = None if divisor is None else _Divisor.of(divisor)
+        through = None if plate is None else plate.prepared(setup.geometry)
         saturation = None if self.saturation is None else np.float32(self.saturation)
 
         def correct(frame: Frame) -> Frame:
-            mask = static_mask.copy() if frame.mask is None else np.where(frame.mask, frame.mask, static_mask)
+            now = same
+            if through is not None:
+                now = _Divisor.of(through(frame) if divisor is None else divisor * through(frame))
+            static = np.zeros(frame.image.shape, np.uint8) if now is None else now.mask
+            mask = static.copy() if frame.mask is None else np.where(frame.mask, frame.mask, static)
             raw = frame.info.raw
             if saturation is not None:
                 mask[((frame.image if raw is None else raw) >= saturation) & (mask == 0)] = UPPER
-            image, variance = frame.image, frame.variance
-            if divisor is not None and square is not None:
-                image = image / divisor
-                variance = None if variance is None else variance / square
-            corrected = replace(frame, image=image, variance=variance, mask=mask)
+            if now is None:
+                return replace(frame, mask=mask)
+            variance = None if frame.variance is None else frame.variance / now.square
+            corrected = replace(frame, image=frame.image / now.values, variance=variance, mask=mask)
             # The error of a pattern is estimated from image and raw counts, which must have one scale.
-            return corrected if factor is None or raw is None else corrected.with_info(raw=raw / divisor)
+            flat_alone = factor is None and through is None
+            return corrected if flat_alone or raw is None else corrected.with_info(raw=raw / now.values)
 
         return correct
 
@@ -113,12 +124,13 @@ class Correction(Intensity, Stage):
 
         ConfigError if no pixel is left, or polarization is corrected twice.
         """
+        from ...numerics.intensity.absorption import arriving
+
         integ: Any = setup.provenance.get("config", {}).get("integ", {})
         twice = self.polarization_factor is not None and integ.get("polarization_factor") is not None
         expected = "integ.polarization_factor is set too; leave out one of them"
         require(not twice, "correction.polarization_factor", self.polarization_factor, expected)
-        factor = self.factor(setup.geometry)
-        good = np.isfinite(factor) & (factor > LEAST)
-        if not good.any():
+        factor = arriving(self.factor(setup.geometry))
+        if np.isnan(factor).all():
             raise ConfigError("correction: no ray reaches the detector; check plate, capillary and cell")
-        return np.where(good, factor, np.float32(np.nan))
+        return factor

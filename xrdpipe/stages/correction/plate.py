@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from ...model.errors import FrameError
 from ...model.frame import Frame
-from ...numerics.constants import DETECTOR
 from ...numerics.expression import Expression
-from ...numerics.intensity.absorption import plate_transmission, tilted
+from ...numerics.intensity.absorption import arriving, plate_transmission, tilted
 from ..scalar_lookup import ScalarLookup, table_lookup
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ KEY = "correction.plate_transmission"
 
 
 class MeasuredPlate:
-    """Divides frames by the transmission of the scattered rays, which follows from that of the beam.
+    """The transmission of the scattered rays of each frame, which follows from that of the beam.
 
     Parameters
     ----------
@@ -63,27 +62,15 @@ class MeasuredPlate:
             return self.table.found(frame)[0]
         return in_header(self.where) if self._expression is None else self._expression(in_header)
 
-    def prepared(self, geometry: Geometry) -> Any:
-        """Return the step that divides a frame."""
+    def prepared(self, geometry: Geometry) -> Callable[[Frame], NDArray[np.float32]]:
+        """Return the function from a frame to its factor, (slow, fast), NaN where no ray arrives."""
         from ...geometry.rays import Rays
 
         direction, normal = Rays.of(geometry).direction, tilted(self.tilt, self.rotation)
 
-        def divide(frame: Frame) -> Frame:
+        def factor(frame: Frame) -> NDArray[np.float32]:
             # along the beam the path is the thickness over the cosine of the tilt
             mu_t = -math.log(self.transmission(frame)) * math.cos(self.tilt)
-            return divided(frame, plate_transmission(direction, mu_t, normal).astype(np.float32))
+            return arriving(plate_transmission(direction, mu_t, normal).astype(np.float32))
 
-        return divide
-
-
-def divided(frame: Frame, factor: NDArray[np.float32], least: float = 1e-9) -> Frame:
-    """Return a frame divided by a factor, (slow, fast); pixels with less than ``least`` of it are masked."""
-    bad = ~(factor > least)
-    factor = np.where(bad, np.float32(1), factor)
-    mask = np.zeros(frame.image.shape, np.uint8) if frame.mask is None else frame.mask.copy()
-    mask[bad & (mask == 0)] = DETECTOR
-    variance = None if frame.variance is None else frame.variance / (factor * factor)
-    raw = frame.info.raw
-    result = replace(frame, image=frame.image / factor, variance=variance, mask=mask)
-    return result if raw is None else result.with_info(raw=raw / factor)
+        return factor
