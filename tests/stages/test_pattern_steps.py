@@ -22,10 +22,13 @@ from xrdpipe.io.formats import read_pattern
 from xrdpipe.model.errors import FrameError
 from xrdpipe.model.frame import Frame, Results
 from xrdpipe.model.pattern import Pattern
+from xrdpipe.numerics.integration import correlations
+from xrdpipe.stages.integ.correlation import to_matrix
 from xrdpipe.stages.integ.integ import Integ
 from xrdpipe.stages.pattern.background import PatternBackground
 from xrdpipe.stages.pattern.fit import find_regions, fit_peak, profile
 from xrdpipe.stages.pattern.normalize import Normalize
+from xrdpipe.stages.pattern.peaks import Peaks
 from xrdpipe.stages.pattern.rebin import Rebin, convert, merge_bins
 from xrdpipe.stages.stage import Setup
 
@@ -62,21 +65,21 @@ def test_a_new_bin_is_the_mean_of_its_pixels_with_their_variance_and_no_count_is
     sigma = np.where(weights > 0, rng.uniform(0.1, 5, bins), np.nan)
     new = Rebin(step=width).edges(old[[0, -1]], bins)
     merged = merge_bins(old, intensity, sigma, weights, new)
-    assert np.allclose(
-        np.transpose(merged), plain_merge(old, intensity, sigma, weights, new), rtol=1e-6, equal_nan=True
+    expected = plain_merge(old, intensity, sigma, weights, new)
+    assert np.allclose(np.transpose(merged[:3]), expected, rtol=1e-6, equal_nan=True)
+    assert np.nansum(merged.weights * merged.intensity) == pytest.approx(
+        np.nansum(weights * intensity), rel=1e-6, abs=1e-6
     )
-    assert np.nansum(merged[2] * merged[0]) == pytest.approx(np.nansum(weights * intensity), rel=1e-6, abs=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("split", ["no", "bbox", "full"])
+@pytest.mark.parametrize("keys", [{}, {"correctSolidAngle": True, "polarization_factor": 0.9}])
 def test_rebinning_gives_the_pattern_that_integrating_in_the_wide_bins_gives(
-    setup: Setup, image: NDArray[np.float32]
+    setup: Setup, image: NDArray[np.float32], mask: NDArray[np.uint8], split: str, keys: dict[str, Any]
 ) -> None:
-    frame = Frame("a", image, variance=image.clip(1))
-    both = [
-        Integ(npt=npt, unit="r_mm", radial_range=[5.13, 65.13], error_model="poisson", method=["no", "csr", "cython"])
-        for npt in (240, 60)
-    ]
+    frame = Frame("a", image, variance=image.clip(1), mask=mask)
+    same = {"unit": "r_mm", "radial_range": [5.13, 65.13], "error_model": "poisson", "method": [split, "csr", "cython"]}
+    both = [Integ(**same | {"npt": npt} | keys) for npt in (240, 60)]
     fine, coarse = (stage.prepare(setup)(frame) for stage in both)
     merged = Rebin(step=1.0, range=[5.13, 65.13]).prepare(setup)(fine).pattern
     assert merged is not None
@@ -84,9 +87,67 @@ def test_rebinning_gives_the_pattern_that_integrating_in_the_wide_bins_gives(
     assert np.allclose(merged.radial, coarse.pattern.radial)
     assert merged.sigma is not None
     assert coarse.pattern.sigma is not None
-    # Without splitting, pyFAI's first bin takes pixels below the range too.
-    assert np.allclose(merged.intensity[1:], coarse.pattern.intensity[1:], rtol=1e-6)
-    assert np.allclose(merged.sigma[1:], coarse.pattern.sigma[1:], rtol=1e-6)
+    # Without splitting, pyFAI's first bin takes pixels below the range too. It splits pixels in float32.
+    assert np.allclose(merged.intensity[1:], coarse.pattern.intensity[1:], rtol=1e-5)
+    assert np.allclose(merged.sigma[1:], coarse.pattern.sigma[1:], rtol=1e-5)
+
+
+@pytest.mark.parametrize("patterns", [1, 3])
+@pytest.mark.parametrize("with_variance", [True, False])
+def test_correlations_are_those_of_the_sums_of_the_same_pixels(patterns: int, with_variance: bool) -> None:
+    rng = np.random.default_rng(7)
+    pixels, npt, stride = 400, 12, 1
+    dense = np.zeros((pixels, patterns * npt))
+    for pixel in range(pixels):
+        for number in rng.choice(patterns, rng.integers(1, patterns + 1), replace=False):
+            first = rng.integers(0, npt)
+            dense[pixel, number * npt + first : number * npt + min(first + rng.integers(1, 5), npt)] = rng.random()
+    dense = dense.astype(np.float32)
+    counts = (dense > 0).sum(axis=1)
+    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.uint32)
+    matrix = starts, np.nonzero(dense)[1].astype(np.uint16), dense[dense > 0]
+    image, norm = rng.normal(100, 10, pixels).astype(np.float32), rng.uniform(0.5, 1, pixels).astype(np.float32)
+    image[3], mask = np.nan, (rng.random(pixels) < 0.2).astype(np.uint8)
+    variance = rng.uniform(1, 50, pixels).astype(np.float32)
+    scatter = np.where((mask == 0) & np.isfinite(image), variance if with_variance else norm**2, 0).astype(float)
+    found = correlations(
+        image, mask, norm, variance if with_variance else variance[:0], matrix, (patterns, npt), stride
+    )
+    whole = np.einsum("pi,pj,p->ij", dense.astype(float), dense.astype(float), scatter)
+    deviation = np.sqrt(np.diag(whole))
+    assert len(found) == 4
+    for k in range(1, 4):
+        expected = np.diag(whole, k) / (deviation[:-k] * deviation[k:])
+        assert np.allclose(found[k, :-k], expected, atol=1e-6)
+    assert np.allclose(to_matrix(found).toarray(), np.triu(np.tril(whole / np.outer(deviation, deviation), 3), -3))
+
+
+@pytest.mark.slow
+def test_errors_of_split_pixels_are_the_scatter_of_bins_and_peaks(setup: Setup) -> None:
+    rings = setup.geometry.integrator.center_array((120, 100), unit="r_mm")
+    counts = 20 + profile([30.0, 5.0, 400, 0.0, 0, 0], rings)[0]
+    keys = {"unit": "r_mm", "radial_range": [15.0, 45.0], "error_model": "poisson"}
+    fine = Integ(npt=120, **keys).prepare(setup)
+    rebin, peaks = Rebin(step=0.75, range=[15.0, 45.0]).prepare(setup), Peaks(regions=[[15.0, 45.0]], shape="gaussian")
+    rng = np.random.default_rng(5)
+    patterns, found, merged = [], list[Any](), list[Any]()
+    for _ in range(150):
+        image = rng.poisson(counts).astype(np.float32)
+        frame = fine(Frame("a", image, variance=image.clip(1)))
+        for each, fitted in ((frame, found), (rebin(frame), merged)):
+            pattern, find = each.pattern, each.results.correlations
+            assert pattern is not None
+            assert find is not None
+            fitted.append(peaks.fits(pattern, peaks.regions, find()[""])[0])
+        patterns.append(pattern)
+    scatter = np.std([each.intensity for each in patterns], axis=0)
+    sigma = np.mean([each.sigma for each in patterns], axis=0)
+    assert np.median(scatter / sigma) == pytest.approx(1, abs=0.05)
+    for fitted in (found, merged):
+        for name in ("position", "fwhm", "area"):
+            values, errors = (np.array([getattr(peak, name + end) for peak in fitted]) for end in ("", "_error"))
+            assert np.std(values) / np.mean(errors) == pytest.approx(1, abs=0.2)
+        assert np.mean([peak.reduced_chi2 for peak in fitted]) == pytest.approx(1, abs=0.1)
 
 
 @pytest.mark.parametrize(

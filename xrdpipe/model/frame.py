@@ -31,6 +31,10 @@ class Results:
     weights
         Pixels in each bin, times their corrections: what the sum of counts was divided by. Float64, (npt,), by the
         suffix of the pattern's files; "" is the pattern of the whole frame.
+    correlations
+        Returns the correlation of neighbouring bins, which share split pixels, by suffix, with "cake" for the rows of a
+        cake: float64, (reach, npt) or (reach, rows, npt), see `numerics.integration.correlations`. None without a
+        sigma, or where it is not known.
     pattern_error
         Returns the estimated error of the pattern and that of its parts, see `numerics.pattern_error`; None where there
         is no estimate. It takes time, so it is called only for the frames whose masks are judged.
@@ -40,6 +44,9 @@ class Results:
     sectors: Mapping[str, Pattern] = field(default_factory=dict)
     cake: Cake | None = None
     weights: Mapping[str, NDArray[np.float64]] = field(default_factory=dict, repr=False, compare=False)
+    correlations: Callable[[], Mapping[str, NDArray[np.float64]]] | None = field(
+        default=None, repr=False, compare=False
+    )
     pattern_error: Callable[[], tuple[float, tuple[float, ...]]] | None = field(default=None, repr=False, compare=False)
 
 

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from .compiled import compiled, reordered
 from .constants import GOOD, INF, RUN
 
+FARTHEST = 64  # neighbouring bins that `correlations` looks at
+
 
 @compiled
 def transpose(
@@ -121,6 +123,96 @@ def integrate(
             sums[0, to] += c * signal
             sums[1, to] += share
             sums[4, to] += c
+
+
+def correlations(
+    image: NDArray[np.float32],
+    mask: NDArray[np.uint8],
+    norm: NDArray[np.float32],
+    variance: NDArray[np.float32],
+    matrix: tuple[NDArray[np.uint32], NDArray[Any], NDArray[np.float32]],
+    shape: tuple[int, int],
+    stride: int = 1,
+) -> NDArray[np.float64]:
+    """Return how much neighbouring bins vary together because they share pixels: correlation coefficients.
+
+    With c and c' the weights of a pixel in two bins, the coefficient is ``sum(c * c' * variance)`` over the square root
+    of ``sum(c**2 * variance) * sum(c'**2 * variance)``. It is 0 where pixels are not split.
+
+    Parameters
+    ----------
+    image, mask, norm
+        As in `integrate`.
+    variance
+        As in `integrate`; empty where the counts over ``norm`` of all pixels have the same variance.
+    matrix
+        ``starts``, ``bins`` and ``coefs``, see `transpose`. The bins of a pixel ascend.
+    shape
+        Number of patterns in the matrix, one after another, and bins of each.
+    stride
+        Distance of neighbours: 1 in a pattern, the number of azimuthal bins in a cake whose azimuth runs fastest.
+
+    Returns
+    -------
+    ndarray
+        Float64, (reach, patterns * bins). Row k holds the coefficients of bins b and ``b + k * stride``, 0 if there is
+        no such bin; row 0 is 1.
+    """
+    patterns, bins = shape
+    reach = min(longest_reach(*matrix[:2], bins, stride), max(bins // (2 * stride), 1), FARTHEST)
+    found = np.zeros((reach, patterns * bins))
+    add_covariances(image, mask, norm, variance, *matrix, stride, found)
+    deviation = np.sqrt(found[0])
+    found[0] = 1
+    for k in range(1, reach):
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found[k, : -k * stride] /= deviation[: -k * stride] * deviation[k * stride :]
+    return np.nan_to_num(found, copy=False)
+
+
+@compiled
+def longest_reach(starts: NDArray[np.uint32], bins: NDArray[Any], size: int, stride: int) -> int:
+    """Return the largest number of neighbouring bins of a pattern, of ``size`` bins, in which a pixel counts."""
+    longest = np.int64(0)
+    for pixel in range(len(starts) - 1):
+        first = np.int64(0)
+        for i in range(starts[pixel], starts[pixel + 1]):
+            at = np.int64(bins[i])
+            if i == starts[pixel] or at // size != first // size:
+                first = at
+            longest = max(longest, (at - first) // stride)
+    return int(longest) + 1
+
+
+@compiled
+def add_covariances(
+    image: NDArray[np.float32],
+    mask: NDArray[np.uint8],
+    norm: NDArray[np.float32],
+    variance: NDArray[np.float32],
+    starts: NDArray[np.uint32],
+    bins: NDArray[Any],
+    coefs: NDArray[np.float32],
+    stride: int,
+    sums: NDArray[np.float64],
+) -> None:
+    """Add ``c * c' * variance`` of each pixel in two bins, b and ``b + k * stride``, to ``sums[k, b]``.
+
+    ``sums`` is float64, (reach, bins); the other arrays are those of `correlations`.
+    """
+    weighted, errors = len(norm) > 0, len(variance) > 0
+    for pixel in range(len(image)):
+        weight = np.float64(norm[pixel]) if weighted else 1.0
+        scatter = np.float64(variance[pixel]) if errors else weight * weight
+        finite = abs(image[pixel]) < INF and 0 < abs(weight) < INF and abs(scatter) < INF
+        if mask[pixel] != GOOD or not finite:
+            continue
+        for i in range(starts[pixel], starts[pixel + 1]):
+            share, to = np.float64(coefs[i]) * scatter, np.int64(bins[i])
+            for j in range(i, starts[pixel + 1]):
+                distance = np.int64(bins[j]) - to
+                if distance % stride == 0 and distance // stride < len(sums):
+                    sums[distance // stride, to] += share * np.float64(coefs[j])
 
 
 @compiled

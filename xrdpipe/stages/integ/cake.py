@@ -14,6 +14,7 @@ from ...model.cake import Cake
 from ...model.errors import ConfigError, FrameError, require
 from ...model.frame import Frame
 from ..stage import Makes, Setup, Step
+from .correlation import Correlations, correlation, with_correlations
 from .integ import Integ
 from .methods import integration_method, radial_unit
 
@@ -68,6 +69,7 @@ class Regroup(Integ):
         about = json.loads(cached["about"].tobytes())
         shape = self.npt, self.npt_azim
         sum_cells = self._summation(setup, cached, self.npt * self.npt_azim)
+        correlate = correlation(cached, (1, self.npt * self.npt_azim), self.needs.variance, self.npt_azim)
 
         def to_image(cells: NDArray[np.float64]) -> NDArray[np.float64]:
             return np.ascontiguousarray(cells.reshape(shape).T)
@@ -81,7 +83,12 @@ class Regroup(Integ):
             axes = cached["radial"], cached["azimuthal"]
             values = to_image(intensity), None if sigma is None else to_image(sigma)
             cake = Cake(*axes, *values, self.unit, about["label"], about["method"])
-            return frame.with_results(cake=cake)
+            frame = frame.with_results(cake=cake)
+
+            def correlations() -> dict[str, Correlations]:
+                return {"cake": np.moveaxis(correlate(frame).reshape(-1, *shape), 2, 1)}
+
+            return frame if self.error_model is None else with_correlations(frame, correlations)
 
         return integrate
 

@@ -20,6 +20,7 @@ from ...model.frame import Frame
 from ...model.pattern import Pattern
 from ..scalar_lookup import ScalarLookup, table_files
 from ..stage import NOTHING, Makes, Needs, Setup, Stage, Step
+from .correlation import correlation, with_correlations
 from .methods import (
     MEANING,
     ascending_edges,
@@ -171,6 +172,7 @@ class Integ(Stage):
         sum_bins = ring_summation(cached, geometry) if by_rings else self._summation(setup, cached, npt)
         sum_scatter = scatter_summation(cached, stride)
         noise = noise_quality(setup, cached, stride)
+        correlate = None if self.error_model is None else correlation(cached, (1, npt), self.needs.variance)
 
         def integrate(frame: Frame) -> Frame:
             image, mask, sums = sum_bins(frame)
@@ -183,7 +185,8 @@ class Integ(Stage):
             quality |= noise(frame, intensity, sigma)
             kept = sums[[0, 1, 2, 4]] if self.keeps_sums else None
             pattern = replace(pattern, quality=quality, sums=kept)
-            return frame.with_results(pattern=pattern, weights={"": sums[1]}, pattern_error=error)
+            frame = frame.with_results(pattern=pattern, weights={"": sums[1]}, pattern_error=error)
+            return frame if correlate is None else with_correlations(frame, lambda: {"": correlate(frame)})
 
         return integrate
 

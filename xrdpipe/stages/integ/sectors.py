@@ -17,6 +17,7 @@ from ...model.errors import ConfigError, FrameError, require
 from ...model.frame import Frame
 from ...model.pattern import Pattern
 from ..stage import Makes, Setup, Step
+from .correlation import Correlations, correlation, with_correlations
 from .integ import Integ
 from .methods import integration_method, sector_pixels
 
@@ -96,6 +97,7 @@ class Sectors(Integ):
             return one_by_one
         npt = cached["radial"].size
         sum_bins = self._summation(setup, cached, npt * len(single))
+        correlate = correlation(cached, (len(single), npt), self.needs.variance)
 
         def integrate(frame: Frame) -> Frame:
             frame, sums = whole(frame), sum_bins(frame)[2]
@@ -105,7 +107,12 @@ class Sectors(Integ):
                 with _named(name):
                     patterns[name] = self._pattern(cached["radial"], *self._means(part), part[1], about)
                 weights[name] = part[1]
-            return frame.with_results(sectors=self._add_ranges(patterns), weights=weights)
+            frame = frame.with_results(sectors=self._add_ranges(patterns), weights=weights)
+
+            def correlations() -> dict[str, Correlations]:
+                return dict(zip(single, np.split(correlate(frame), len(single), axis=1), strict=True))
+
+            return frame if self.error_model is None else with_correlations(frame, correlations)
 
         return integrate
 

@@ -81,7 +81,9 @@ def profile(values: Sequence[float] | Floats, x: Floats) -> tuple[Floats, Floats
     return area * shape + level + slope * x, np.stack(columns, axis=1)
 
 
-def fit_peak(radial: Floats, intensity: Floats, sigma: Floats | None, shape: str = SHAPES[0]) -> Peak:
+def fit_peak(
+    radial: Floats, intensity: Floats, sigma: Floats | None, shape: str = SHAPES[0], correlation: Any = None
+) -> Peak:
     """Fit one peak on a straight line.
 
     Parameters
@@ -91,9 +93,10 @@ def fit_peak(radial: Floats, intensity: Floats, sigma: Floats | None, shape: str
         with it, and the errors follow from it; without, from the scatter of the residuals.
     shape
         One of `SHAPES`.
+    correlation
+        Correlation of the bins, a sparse CSR matrix, (bins, bins); None for independent bins. It changes errors and
+        reduced chi square alone: the weights are those of independent bins.
     """
-    from scipy.optimize import least_squares
-
     good = np.isfinite(intensity) if sigma is None else np.isfinite(intensity) & (sigma > 0)
     free = [0, 1, 2, 3, 4, 5] if shape == "pseudo_voigt" else [0, 1, 2, 4, 5]
     if good.sum() <= len(free):
@@ -102,8 +105,26 @@ def fit_peak(radial: Floats, intensity: Floats, sigma: Floats | None, shape: str
     centre, half = (x[-1] + x[0]) / 2, (x[-1] - x[0]) / 2
     size = float(np.ptp(y)) or 1.0
     t, y, noise = (x - centre) / half, y / size, np.ones(y.size) if sigma is None else sigma[good] / size
-    values = _start(t, y, shape)
     narrowest = float(np.diff(t).min()) / 2
+    result, found = _solve(t, y, noise, _start(t, y, shape), free, narrowest)
+    if reason := _doubt(result.status, found, narrowest):
+        return Peak(fit=reason)
+    shared = None if correlation is None else correlation[good][:, good]
+    errors, chi2 = _errors(result, free, sigma is not None, shared)
+    scales = np.array([half, half, half * size, 1.0])
+    (position, fwhm, area, eta), wide = found[:4] * scales, errors[:4] * scales
+    level = (found[4] + found[5] * found[0]) * size
+    if shape == "gaussian":
+        eta = math.nan
+    return Peak(position + centre, wide[0], fwhm, wide[1], area, wide[2], eta, wide[3], level, chi2)
+
+
+def _solve(
+    t: Floats, y: Floats, noise: Floats, values: Floats, free: list[int], narrowest: float
+) -> tuple[Any, Floats]:
+    """Return the result of scipy's least squares for the ``free`` parameters, and all parameters of `profile`."""
+    from scipy.optimize import least_squares
+
     low = np.array([-1, narrowest, -np.inf, 0, -np.inf, -np.inf])
     high = np.array([1, 4, np.inf, 1, np.inf, np.inf])
     values = np.clip(values, low + 1e-9, high - 1e-9)
@@ -113,23 +134,14 @@ def fit_peak(radial: Floats, intensity: Floats, sigma: Floats | None, shape: str
         every[free] = some
         return every
 
-    result: Any = least_squares(
+    result = least_squares(
         lambda some: (profile(full(some), t)[0] - y) / noise,
         values[free],
         lambda some: profile(full(some), t)[1][:, free] / noise[:, np.newaxis],
         bounds=(low[free], high[free]),
         **SOLVER,
     )
-    found = full(result.x)
-    if reason := _doubt(result.status, found, narrowest):
-        return Peak(fit=reason)
-    errors, chi2 = _errors(result, free, t.size, sigma is not None)
-    scales = np.array([half, half, half * size, 1.0])
-    (position, fwhm, area, eta), wide = found[:4] * scales, errors[:4] * scales
-    level = (found[4] + found[5] * found[0]) * size
-    if shape == "gaussian":
-        eta = math.nan
-    return Peak(position + centre, wide[0], fwhm, wide[1], area, wide[2], eta, wide[3], level, chi2)
+    return result, full(result.x)
 
 
 def _start(t: Floats, y: Floats, shape: str) -> Floats:
@@ -161,13 +173,20 @@ def _doubt(status: int, found: Floats, narrowest: float) -> str:
     return "narrower than a bin" if fwhm < 2 * narrowest else ""
 
 
-def _errors(result: Any, free: list[int], points: int, absolute: bool) -> tuple[Floats, float]:
-    """Return standard errors, NaN for parameters that are fixed or at a limit, and the reduced chi square."""
+def _errors(result: Any, free: list[int], absolute: bool, correlation: Any) -> tuple[Floats, float]:
+    """Return standard errors, NaN for parameters that are fixed or at a limit, and the reduced chi square.
+
+    With the pseudoinverse P of the weighted derivatives and the correlation R of the residuals, the covariance of the
+    parameters is P R P', and of n residuals n - tr(U' R U) are free, U being the space of the derivatives. Without
+    correlation these are the inverse of the normal matrix, and n minus the number of parameters.
+    """
     moved = np.flatnonzero(np.asarray(result.active_mask) == 0)
-    _, singular, rows = np.linalg.svd(np.asarray(result.jac)[:, moved], full_matrices=False)
-    keep = singular > np.finfo(float).eps * points * singular[0]
-    variance = ((rows[keep] / singular[keep, np.newaxis]) ** 2).sum(axis=0)
-    chi2 = 2 * float(result.cost) / max(points - moved.size, 1)
+    space, singular, rows = np.linalg.svd(np.asarray(result.jac)[:, moved], full_matrices=False)
+    keep = singular > np.finfo(float).eps * len(space) * singular[0]
+    space, inverse = space[:, keep], (rows[keep] / singular[keep, np.newaxis]).T
+    together = space.T @ (space if correlation is None else correlation @ space)
+    variance = ((inverse @ together) * inverse).sum(axis=1)
+    chi2 = 2 * float(result.cost) / max(len(space) - float(np.trace(together)), 1)
     errors = np.full(6, np.nan)
     errors[np.array(free)[moved]] = np.sqrt(variance if absolute else variance * chi2)
     return errors, chi2 if absolute else math.nan

@@ -18,8 +18,9 @@ from ...model.frame import Frame
 from ...model.pattern import Pattern
 from ...model.series import Series
 from ..collector import AtEnd, Collector
+from ..integ.correlation import to_matrix
 from ..stage import NOTHING, Makes, Setup, Stage, Step
-from .fit import SHAPES, Peak, find_regions, fit_peak
+from .fit import SHAPES, Floats, Peak, find_regions, fit_peak
 from .harmonics import Sectors, columns, describe
 from .peak_table import PEAKS, Table, write_table
 from .rebin import UNITS
@@ -130,9 +131,14 @@ class Peaks(Stage):
                 frame.pattern.radial, frame.pattern.intensity, frame.pattern.sigma, self.number or 0
             )
             parts = {"": frame.pattern, **frame.results.sectors}
+            correlations = dict(frame.results.correlations()) if frame.results.correlations else {}
+            of_cake = correlations.pop("cake", None)
             if self.harmonics is not None and frame.results.cake is not None:
-                parts |= cake_rows(frame.results.cake)
-            peaks = {part: self.fits(pattern, regions) for part, pattern in parts.items()}
+                in_cake = cake_rows(frame.results.cake)
+                parts |= in_cake
+                if of_cake is not None:
+                    correlations |= zip(in_cake, np.moveaxis(of_cake, 1, 0), strict=True)
+            peaks = {part: self.fits(pattern, regions, correlations.get(part)) for part, pattern in parts.items()}
             rows = {PEAKS.name: _peak_rows(parts, peaks)}
             if self.harmonics is not None:
                 rows["harmonics"] = self._harmonics(parts, peaks, wavelength)
@@ -144,8 +150,10 @@ class Peaks(Stage):
 
         return fit
 
-    def fits(self, pattern: Pattern, regions: Sequence[Sequence[float]]) -> list[Peak]:
-        """Return a peak for each region of a pattern.
+    def fits(
+        self, pattern: Pattern, regions: Sequence[Sequence[float]], correlations: Floats | None = None
+    ) -> list[Peak]:
+        """Return a peak for each region of a pattern, whose bins have the ``correlations`` of `Results.correlations`.
 
         Raises
         ------
@@ -153,6 +161,7 @@ class Peaks(Stage):
             A region is outside the axis.
         """
         found = []
+        shared = None if correlations is None else to_matrix(correlations).tocsr()
         for first, last in regions:
             inside = (pattern.radial >= first) & (pattern.radial <= last)
             if not inside.any():
@@ -161,7 +170,8 @@ class Peaks(Stage):
                     f"pattern.peaks.regions: {first:g} to {last:g} is outside the pattern ({low:.4g} to {high:.4g})"
                 )
             sigma = None if pattern.sigma is None else pattern.sigma[inside]
-            found.append(fit_peak(pattern.radial[inside], pattern.intensity[inside], sigma, self.shape))
+            correlation = None if shared is None else shared[inside][:, inside]
+            found.append(fit_peak(pattern.radial[inside], pattern.intensity[inside], sigma, self.shape, correlation))
         return found
 
     def _harmonics(

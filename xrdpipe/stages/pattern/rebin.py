@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from ...model.errors import FrameError, choice, require
 from ...model.frame import Frame
 from ...model.pattern import Pattern
+from ..integ.correlation import of_matrix, to_matrix
 from ..integ.methods import radial_unit
 from ..stage import Makes, Setup, Stage, Step
 
@@ -72,6 +74,9 @@ class Rebin(Stage):
         label = radial_unit(self.unit).label if self.unit else ""
 
         def rebin(frame: Frame) -> Frame:
+            find = frame.results.correlations
+            before, after = find() if find else {}, dict[str, Floats]()
+
             def rebinned(suffix: str, pattern: Pattern) -> Pattern:
                 weights = frame.results.weights.get(suffix)
                 if weights is None:
@@ -81,11 +86,13 @@ class Rebin(Stage):
                 new = self.edges(convert(old[[0, -1]], pattern.unit, unit, wavelength), len(pattern.radial))
                 inside = convert(new, unit, pattern.unit, wavelength)
                 self._refuse_narrow(inside, old)
-                intensity, sigma, _ = merge_bins(old, pattern.intensity, pattern.sigma, weights, inside)
-                merged = replace(pattern, radial=(new[1:] + new[:-1]) / 2, intensity=intensity, sigma=sigma)
-                return replace(merged, unit=unit, label=label or pattern.label, quality=_quality(pattern))
+                merged = merge_bins(old, pattern.intensity, pattern.sigma, weights, inside, before.get(suffix))
+                if merged.correlations is not None:
+                    after[suffix] = merged.correlations
+                values = replace(pattern, intensity=merged.intensity, sigma=merged.sigma, quality=_quality(pattern))
+                return replace(values, radial=(new[1:] + new[:-1]) / 2, unit=unit, label=label or pattern.label)
 
-            return frame.with_patterns(rebinned)
+            return frame.with_patterns(rebinned).with_results(correlations=lambda: {**before, **after})
 
         return rebin
 
@@ -184,14 +191,28 @@ def convert(values: Floats, unit: str, to: str, wavelength: float | None) -> Flo
     return converted
 
 
+class Merged(NamedTuple):
+    """Intensity, sigma, weights and `Results.correlations` of merged bins; None without sigma."""
+
+    intensity: Floats
+    sigma: Floats | None
+    weights: Floats
+    correlations: Floats | None
+
+
 def merge_bins(
-    old: Floats, intensity: Floats, sigma: Floats | None, weights: Floats, new: Floats
-) -> tuple[Floats, Floats | None, Floats]:
+    old: Floats,
+    intensity: Floats,
+    sigma: Floats | None,
+    weights: Floats,
+    new: Floats,
+    correlations: Floats | None = None,
+) -> Merged:
     """Return the means of intensity in new bins, weighted with the pixels in each bin.
 
-    A new bin takes of an old one the share f of its width that overlaps: with weights w,
-    ``I = sum(f w I) / sum(f w)`` and ``sigma**2 = sum((f w sigma)**2) / sum(f w)**2``, as pyFAI does for split pixels.
-    A thousandth of a bin goes with the rest of it.
+    A new bin takes of an old one the share f of its width that overlaps: with weights w and the correlation r of two
+    bins, ``I = sum(f w I) / sum(f w)`` and ``sigma**2 = sum(f w sigma f' w' sigma' r) / sum(f w)**2``, the second sum
+    over all pairs of bins. A thousandth of a bin goes with the rest of it.
 
     Parameters
     ----------
@@ -201,35 +222,45 @@ def merge_bins(
         Of the old bins, (len(old) - 1,). Those of bins without weight do not count.
     weights
         Pixels times corrections of the old bins.
+    correlations
+        Those of neighbouring old bins, (reach, len(old) - 1), see `Results.correlations`; None where they share no
+        pixels.
 
     Returns
     -------
-    intensity, sigma
-        Of the new bins. Without weight: NaN, or the finite value that old bins without weight have.
-    weights
-        Of the new bins; their sum of ``weights * intensity`` is that of the old ones, where the new bins cover them.
+    Merged
+        Of the new bins. Without weight, intensity is NaN, or the finite value that old bins without weight have. The
+        sum of ``weights * intensity`` is that of the old bins, where the new ones cover them.
     """
+    from scipy.sparse import coo_array
+
+    full = weights > 0
+    source, target, share = _overlaps(old, new)
+    keep = full[source]
+    source, target, share = source[keep], target[keep], share[keep] * weights[source[keep]]
+    total = coo_array((share, (target, source)), (len(new) - 1, len(old) - 1)).tocsr()
+    weight = total.sum(axis=1)
+    divisor = np.where(weight > 0, weight, np.nan)
+    empty = intensity[~full]
+    blank = empty[0] if empty.size else np.nan
+    mean = np.where(weight > 0, total @ np.where(full, intensity, 0) / divisor, blank)
+    if sigma is None:
+        return Merged(mean, None, weight, None)
+    errors = total.multiply(np.where(full, sigma, 0)[np.newaxis]).tocsr()
+    covariance = (errors if correlations is None else errors @ to_matrix(correlations)) @ errors.T
+    return Merged(mean, np.sqrt(covariance.diagonal()) / divisor, weight, of_matrix(covariance))
+
+
+def _overlaps(old: Floats, new: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
+    """Return the pairs of old and new bins that overlap, given their edges, and the share of the old one in each."""
     cuts = np.unique(np.concatenate([old, new]))
     cuts = cuts[(cuts >= max(old[0], new[0])) & (cuts <= min(old[-1], new[-1]))]
     middle = (cuts[1:] + cuts[:-1]) / 2
     source, target = (np.searchsorted(edges, middle, side="right") - 1 for edges in (old, new))
     share = np.diff(cuts) / (old[source + 1] - old[source])
     share[share > 1 - WHOLE] = 1
-    full = weights > 0
-    keep = (share >= WHOLE) & full[source]
-    source, target, share = source[keep], target[keep], share[keep] * weights[source[keep]]
-
-    def total(values: Floats) -> Floats:
-        return np.bincount(target, values, len(new) - 1).astype(float)
-
-    weight = total(share)
-    empty = intensity[~full]
-    blank = empty[0] if empty.size else np.nan
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(weight > 0, total(share * intensity[source]) / weight, blank)
-        if sigma is None:
-            return mean, None, weight
-        return mean, np.sqrt(total((share * sigma[source]) ** 2)) / np.where(weight > 0, weight, np.nan), weight
+    keep = share >= WHOLE
+    return source[keep], target[keep], share[keep]
 
 
 def _quality(pattern: Pattern) -> dict[str, float]:

@@ -1,0 +1,70 @@
+"""Correlation of neighbouring bins, which share the pixels that are split between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...geometry.cache import Arrays
+from ...model.arrays import read_only
+from ...model.frame import Frame
+
+Correlations = NDArray[np.float64]
+
+
+def correlation(
+    cached: Arrays, shape: tuple[int, int], with_variance: bool, stride: int = 1
+) -> Callable[[Frame], Correlations]:
+    """Return a function from a frame to `numerics.integration.correlations` of its patterns.
+
+    Parameters
+    ----------
+    cached
+        Matrix (``starts``, ``bins``, ``coefs``) and ``norm`` of the integration.
+    shape, stride
+        As in `correlations`.
+    with_variance
+        Weight the pixels with the variance of the frame, as sigma does; else all alike.
+    """
+    from ...numerics.integration import correlations
+
+    norm, matrix = cached["norm"], (cached["starts"], cached["bins"], cached["coefs"])
+
+    def correlate(frame: Frame) -> Correlations:
+        mask = read_only(np.zeros(frame.image.size, np.uint8) if frame.mask is None else frame.mask.ravel())
+        variance = frame.variance.ravel() if with_variance and frame.variance is not None else np.empty(0, np.float32)
+        return correlations(read_only(frame.image.ravel()), mask, norm, read_only(variance), matrix, shape, stride)
+
+    return correlate
+
+
+def with_correlations(frame: Frame, find: Callable[[], Mapping[str, Correlations]]) -> Frame:
+    """Return the frame with further `Results.correlations`, which ``find`` returns when they are asked for."""
+    before = frame.results.correlations
+    return frame.with_results(correlations=lambda: {**(before() if before else {}), **find()})
+
+
+def to_matrix(correlations: Correlations) -> Any:
+    """Return the symmetric matrix of coefficients, sparse, (bins, bins), from rows of neighbours, (reach, bins)."""
+    from scipy.sparse import diags_array
+
+    bins = correlations.shape[1]
+    rows = {k: row[: bins - k] for k, row in enumerate(correlations) if k < bins}
+    diagonals = [*rows.values(), *list(rows.values())[1:]]
+    return diags_array(diagonals, offsets=[*rows, *(-k for k in rows if k)], shape=(bins, bins))
+
+
+def of_matrix(covariance: Any) -> Correlations:
+    """Return rows of coefficients, (reach, bins), from a sparse covariance matrix; the inverse of `to_matrix`."""
+    entries = covariance.tocoo()
+    reach = int((entries.col - entries.row).max(initial=0)) + 1
+    found = np.zeros((reach, covariance.shape[0]))
+    deviation = np.sqrt(covariance.diagonal())
+    for k in range(reach):
+        first, second = deviation[: len(deviation) - k], deviation[k:]
+        np.divide(covariance.diagonal(k), first * second, out=found[k, : len(first)], where=first * second > 0)
+    found[0] = 1
+    return found
