@@ -22,7 +22,7 @@ from xrdpipe.io.formats import read_pattern
 from xrdpipe.model.errors import FrameError
 from xrdpipe.model.frame import Frame, Results
 from xrdpipe.model.pattern import Pattern
-from xrdpipe.numerics.integration import correlations
+from xrdpipe.numerics.integration import correlations, longest_reach
 from xrdpipe.stages.integ.correlation import to_matrix
 from xrdpipe.stages.integ.integ import Integ
 from xrdpipe.stages.pattern.background import PatternBackground
@@ -96,7 +96,7 @@ def test_rebinning_gives_the_pattern_that_integrating_in_the_wide_bins_gives(
 @pytest.mark.parametrize("with_variance", [True, False])
 def test_correlations_are_those_of_the_sums_of_the_same_pixels(patterns: int, with_variance: bool) -> None:
     rng = np.random.default_rng(7)
-    pixels, npt, stride = 400, 12, 1
+    pixels, npt = 400, 12
     dense = np.zeros((pixels, patterns * npt))
     for pixel in range(pixels):
         for number in rng.choice(patterns, rng.integers(1, patterns + 1), replace=False):
@@ -110,8 +110,9 @@ def test_correlations_are_those_of_the_sums_of_the_same_pixels(patterns: int, wi
     image[3], mask = np.nan, (rng.random(pixels) < 0.2).astype(np.uint8)
     variance = rng.uniform(1, 50, pixels).astype(np.float32)
     scatter = np.where((mask == 0) & np.isfinite(image), variance if with_variance else norm**2, 0).astype(float)
+    reach = longest_reach(*matrix[:2], npt, 1)
     found = correlations(
-        image, mask, norm, variance if with_variance else variance[:0], matrix, (patterns, npt), stride
+        image, mask, norm, variance if with_variance else variance[:0], matrix, (reach, patterns * npt)
     )
     whole = np.einsum("pi,pj,p->ij", dense.astype(float), dense.astype(float), scatter)
     deviation = np.sqrt(np.diag(whole))

@@ -148,23 +148,21 @@ def correlations(
     matrix
         ``starts``, ``bins`` and ``coefs``, see `transpose`. The bins of a pixel ascend.
     shape
-        Number of patterns in the matrix, one after another, and bins of each.
+        Reach, the number of neighbours that are looked at (see `longest_reach`), and number of bins.
     stride
         Distance of neighbours: 1 in a pattern, the number of azimuthal bins in a cake whose azimuth runs fastest.
 
     Returns
     -------
     ndarray
-        Float64, (reach, patterns * bins). Row k holds the coefficients of bins b and ``b + k * stride``, 0 if there is
+        Float64, of this shape. Row k holds the coefficients of bins b and ``b + k * stride``, 0 if there is
         no such bin; row 0 is 1.
     """
-    patterns, bins = shape
-    reach = min(longest_reach(*matrix[:2], bins, stride), max(bins // (2 * stride), 1), FARTHEST)
-    found = np.zeros((reach, patterns * bins))
+    found = np.zeros(shape)
     add_covariances(image, mask, norm, variance, *matrix, stride, found)
     deviation = np.sqrt(found[0])
     found[0] = 1
-    for k in range(1, reach):
+    for k in range(1, shape[0]):
         with np.errstate(invalid="ignore", divide="ignore"):
             found[k, : -k * stride] /= deviation[: -k * stride] * deviation[k * stride :]
     return np.nan_to_num(found, copy=False)
@@ -172,16 +170,19 @@ def correlations(
 
 @compiled
 def longest_reach(starts: NDArray[np.uint32], bins: NDArray[Any], size: int, stride: int) -> int:
-    """Return the largest number of neighbouring bins of a pattern, of ``size`` bins, in which a pixel counts."""
+    """Return the largest number of neighbouring bins in which a pixel counts, at most half a pattern and `FARTHEST`.
+
+    Patterns of ``size`` bins stand one after another in the matrix; neighbours are ``stride`` apart.
+    """
     longest = np.int64(0)
     for pixel in range(len(starts) - 1):
-        first = np.int64(0)
+        first, end = np.int64(0), np.int64(0)
         for i in range(starts[pixel], starts[pixel + 1]):
             at = np.int64(bins[i])
-            if i == starts[pixel] or at // size != first // size:
-                first = at
-            longest = max(longest, (at - first) // stride)
-    return int(longest) + 1
+            if at >= end:  # the first one in a pattern
+                first, end = at, (at // size + 1) * size
+            longest = max(longest, at - first)
+    return min(int(longest) // stride + 1, max(size // (2 * stride), 1), FARTHEST)
 
 
 @compiled
@@ -211,8 +212,9 @@ def add_covariances(
             share, to = np.float64(coefs[i]) * scatter, np.int64(bins[i])
             for j in range(i, starts[pixel + 1]):
                 distance = np.int64(bins[j]) - to
-                if distance % stride == 0 and distance // stride < len(sums):
-                    sums[distance // stride, to] += share * np.float64(coefs[j])
+                k = distance if stride == 1 else distance // stride  # a division takes longer than all the rest
+                if k < len(sums) and k * stride == distance:
+                    sums[k, to] += share * np.float64(coefs[j])
 
 
 @compiled

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,25 +19,30 @@ Correlations = NDArray[np.float64]
 def correlation(
     cached: Arrays, shape: tuple[int, int], with_variance: bool, stride: int = 1
 ) -> Callable[[Frame], Correlations]:
-    """Return a function from a frame to `numerics.integration.correlations` of its patterns.
+    """Return a function from a frame to `numerics.integration.correlations` of its patterns, (reach, patterns * bins).
 
     Parameters
     ----------
     cached
         Matrix (``starts``, ``bins``, ``coefs``) and ``norm`` of the integration.
-    shape, stride
-        As in `correlations`.
+    shape
+        Number of patterns in the matrix, one after another, and bins of each.
     with_variance
         Weight the pixels with the variance of the frame, as sigma does; else all alike.
+    stride
+        Distance of neighbouring bins.
     """
-    from ...numerics.integration import correlations
+    from ...numerics.integration import correlations, longest_reach
 
+    patterns, bins = shape
+    reach = cache(lambda: longest_reach(*matrix[:2], bins, stride))
     norm, matrix = cached["norm"], (cached["starts"], cached["bins"], cached["coefs"])
 
     def correlate(frame: Frame) -> Correlations:
         mask = read_only(np.zeros(frame.image.size, np.uint8) if frame.mask is None else frame.mask.ravel())
         variance = frame.variance.ravel() if with_variance and frame.variance is not None else np.empty(0, np.float32)
-        return correlations(read_only(frame.image.ravel()), mask, norm, read_only(variance), matrix, shape, stride)
+        image, shape = read_only(frame.image.ravel()), (reach(), patterns * bins)
+        return correlations(image, mask, norm, read_only(variance), matrix, shape, stride)
 
     return correlate
 

@@ -16,7 +16,7 @@ MOST = 4  # peaks of a figure: more leave no room for their axes
 HARMONICS = {  # what may be drawn of them, with the title of its axis
     "texture": "Texture (area,\nsecond harmonic)",
     "ellipticity": "Ellipticity (position,\nsecond harmonic)",
-    "strain": "Strain along the\naxis against across",
+    "strain": "Strain along the axis,\nrelative to across",
 }
 Labels = Mapping[str, str]
 
