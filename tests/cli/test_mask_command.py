@@ -10,6 +10,7 @@ from pathlib import Path
 
 import fabio
 import numpy as np
+import pyFAI
 import pytest
 import tifffile
 from command import FAST, LIMIT, call, results, start, tree
@@ -30,6 +31,24 @@ def series(data: Path, poni: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path
     for number, path in enumerate(paths):
         tifffile.imwrite(path, WEAK.frame(number))
     return paths
+
+
+@pytest.mark.slow
+def test_where_the_sample_scatters_little_a_subtracted_background_masks_no_good_pixel(data: Path) -> None:
+    scene = replace(TINY, shape=(600, 600), poni=(0.744, 0.744))
+    (data / "wide.poni").write_text(scene.poni_text(), encoding="utf-8")
+    radius = pyFAI.load(str(data / "wide.poni")).center_array(scene.shape, unit="r_mm")
+    air = 1500 * np.exp(-radius / 40) + 150
+    sample = 400 / (1 + np.exp((60 - radius) / 4)) + 900 * np.exp(-(((radius - 110) / 5) ** 2))
+    rng = np.random.default_rng(3)
+    tifffile.imwrite(data / "empty.tiff", rng.poisson(air).astype(np.uint16))
+    for number in range(4):
+        tifffile.imwrite(data / f"s_{number}.tiff", rng.poisson(air + sample).astype(np.uint16))
+    frames = [data / f"s_{number}.tiff" for number in range(4)]
+    found = xrdpipe.static_mask(data / "wide.poni", *frames, background={"file": str(data / "empty.tiff")})
+    assert found.doubts == ()
+    assert (found.mask[radius < 60] != 0).mean() < 1e-2
+    assert (found.mask != 0).mean() < 1e-3
 
 
 @pytest.mark.slow

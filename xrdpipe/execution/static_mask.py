@@ -192,9 +192,11 @@ def judge_series(
     def nothing(path: str) -> Floats:
         raise ConfigError(f"{path}: is not read twice")
 
-    step = judge.prepare(Setup(geometry, nothing, np.asarray))
-    shape, doubts = geometry.shape, []
+    setup, shape, doubts = Setup(geometry, nothing, np.asarray), geometry.shape, []
     for summed in sums:
+        # Shadows are those of the sum that nothing was subtracted from, the last one: where the sample scatters little,
+        # the difference is about 0 without one.
+        step = replace(judge, regions=judge.regions and summed is sums[-1]).prepare(setup)
         image, variance = (each.reshape(shape) for each in (summed.image, summed.variance))
         try:
             masked = step(Frame("sum", image, variance=variance, mask=bits.reshape(shape))).mask
