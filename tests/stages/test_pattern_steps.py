@@ -23,8 +23,10 @@ from xrdpipe.model.errors import FrameError
 from xrdpipe.model.frame import Frame, Results
 from xrdpipe.model.pattern import Pattern
 from xrdpipe.numerics.integration import correlations, longest_reach
+from xrdpipe.stages.integ.cake import Regroup
 from xrdpipe.stages.integ.correlation import to_matrix
 from xrdpipe.stages.integ.integ import Integ
+from xrdpipe.stages.integ.sectors import Sectors
 from xrdpipe.stages.pattern.background import PatternBackground
 from xrdpipe.stages.pattern.fit import find_regions, fit_peak, profile
 from xrdpipe.stages.pattern.normalize import Normalize
@@ -121,6 +123,33 @@ def test_correlations_are_those_of_the_sums_of_the_same_pixels(patterns: int, wi
         expected = np.diag(whole, k) / (deviation[:-k] * deviation[k:])
         assert np.allclose(found[k, :-k], expected, atol=1e-6)
     assert np.allclose(to_matrix(found).toarray(), np.triu(np.tril(whole / np.outer(deviation, deviation), 3), -3))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["", "sector_-90_0", "cake"])
+def test_neighbouring_bins_vary_together_as_their_correlation_says(part: str, setup: Setup) -> None:
+    keys = {"npt": 60, "unit": "r_mm", "radial_range": [15.0, 45.0], "error_model": "poisson"}
+    stage = Regroup(npt_azim=4, **keys) if part == "cake" else Sectors(sectors=[[-90, 0]], **keys)
+    step, rng = stage.prepare(setup), np.random.default_rng(11)
+
+    def integrated() -> Results:
+        return step(Frame("a", rng.normal(100, 10, (120, 100)).astype(np.float32))).results
+
+    def values(results: Results) -> Floats:
+        found = results.cake if part == "cake" else {"": results.pattern, **results.sectors}[part]
+        assert found is not None
+        return np.atleast_2d(found.intensity)
+
+    many = np.array([values(integrated()) for _ in range(400)])
+    find = integrated().correlations
+    assert find is not None
+    expected = find()[part].reshape(-1, *many.shape[1:])
+    deviations = many - many.mean(axis=0)
+    for k in (1, 2, 3):
+        one, other = deviations[..., :-k], deviations[..., k:]
+        found = (one * other).mean(axis=0) / np.sqrt((one**2).mean(axis=0) * (other**2).mean(axis=0))
+        assert np.mean(found - expected[k, :, :-k]) == pytest.approx(0, abs=0.02)
+        assert np.std(found - expected[k, :, :-k]) < 1.3 / np.sqrt(len(many))
 
 
 @pytest.mark.slow
