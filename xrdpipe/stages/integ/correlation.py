@@ -35,8 +35,8 @@ def correlation(
     from ...numerics.integration import correlations, longest_reach
 
     patterns, bins = shape
-    reach = cache(lambda: longest_reach(*matrix[:2], bins, stride))
     norm, matrix = cached["norm"], (cached["starts"], cached["bins"], cached["coefs"])
+    reach = cache(lambda: longest_reach(*matrix[:2], bins, stride))
 
     def correlate(frame: Frame) -> Correlations:
         mask = read_only(np.zeros(frame.image.size, np.uint8) if frame.mask is None else frame.mask.ravel())
