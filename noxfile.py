@@ -1,4 +1,4 @@
-"""Sessions of nox: the tests with the newest and the lowest versions of the libraries, lint, packages, the site.
+"""Sessions of nox: the tests with the newest and the lowest versions of the libraries, Tiled, lint, packages, the site.
 
 `nox --list` names them; `.github/workflows` runs the same sessions.
 """
@@ -23,6 +23,13 @@ def lowest(session: nox.Session) -> None:
     """Run the fast tests, or those that are named after --, with the oldest libraries that pyproject.toml takes."""
     session.install("-e", ".[test]", "--constraint", "constraints/lowest.txt")
     session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session(python="3.11")
+def tiled(session: nox.Session) -> None:
+    """Run the tests of a Tiled server, which is too large for the extra `test`."""
+    session.install("-e", ".[test,tiled]", "tiled[client,server]")
+    session.run("python", "-m", "pytest", "-m", "", "tests/stages/test_source_tiled.py", *session.posargs)
 
 
 @nox.session

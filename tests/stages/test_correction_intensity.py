@@ -153,6 +153,24 @@ def test_the_transmission_of_a_tilted_plate_is_the_mean_over_its_depth(two_theta
     assert plate_transmission(direction, mu_t, normal)[0] == pytest.approx(expected, rel=1e-6)
 
 
+def slab(theta: float, tilt: float, turn: float, mu_t: float) -> float:
+    """The transmission, at 2theta and azimuth 0, times the path of the beam in a slab of thickness 1."""
+    normal = tilted(tilt, turn)
+    return float(plate_transmission(directions(np.array([2 * theta]), 0.0), mu_t, normal)[0] / normal[0])
+
+
+@pytest.mark.parametrize(("theta", "phi"), [(0.3, 0.0), (0.3, 0.1), (0.5, -0.2)])
+def test_a_plate_has_the_transmission_coefficients_of_the_tables(theta: float, phi: float) -> None:
+    """Table 6.3.3.1 of Maslen, International Tables for Crystallography C (2006), for slabs of thickness 1."""
+    enters, leaves = np.sin(theta + phi), np.sin(theta - phi)
+    thick = leaves / (80 * (leaves + enters))
+    assert slab(theta, np.pi / 2 - theta - phi, np.pi, 80.0) == pytest.approx(thick, rel=1e-9)
+    thin = (1 - np.exp(-2 * 1.3 / np.sin(theta))) / (2 * 1.3)
+    assert slab(theta, np.pi / 2 - theta, np.pi, 1.3) == pytest.approx(thin, rel=1e-9)
+    through = np.exp(-1.3 / np.cos(theta)) / np.cos(theta)
+    assert slab(theta, theta, 0.0, 1.3) == pytest.approx(through, rel=1e-9)
+
+
 @pytest.mark.parametrize("mu_r", [0.1, 1.0, 3.0])
 def test_a_capillary_has_the_transmissions_of_sabine_at_0_and_180_degrees(mu_r: float) -> None:
     """Closed forms of Sabine, Hunter, Sabine & Ball, J. Appl. Cryst. 31 (1998), 47-51."""

@@ -15,6 +15,7 @@ import pytest
 import tifffile
 from command import FAST, LIMIT, call, results, run_record, start, summary_rows
 
+import xrdpipe
 from xrdpipe.io.live.stream_message import Message, MessageError
 
 pytest.importorskip("cbor2", reason="cbor2 is not installed")
@@ -76,10 +77,50 @@ def test_the_frames_of_a_series_become_patterns_and_its_end_ends_the_run(here: P
 def test_messages_that_are_none_are_refused_in_words_and_the_others_are_taken(here: Path) -> None:
     with detector(here / "data", "bslz4", "odd") as address:
         told = call(*WORDS, address)
-    assert told.status == 0, told.err
+    assert told.status == 1, told.err
     assert {image["status"] for image in run_record(here / "out")["images"]} == {"done"}
     assert "a message of the stream is refused: not CBOR" in told.err
     assert "messages of the stream were refused" in told.err
+
+
+@pytest.mark.slow
+def test_an_image_that_is_not_as_the_format_says_is_a_frame_that_fails_in_each_run_over_the_kept_files(
+    here: Path,
+) -> None:
+    with detector(here / "data", "bslz4", "short") as address:
+        told = call(*WORDS, address, "source.idle=30")
+    again = call("poni=data/tiny.poni", "kept/*.h5", "output_dir=again", *FAST)
+    for run, folder in ((told, here / "out"), (again, here / "again")):
+        assert run.status == 1, run.err
+        first, *others = summary_rows(folder)
+        assert (first["name"], first["status"]) == ("01GX-7_000000", "failed")
+        assert "its message was refused:" in first["error"]
+        assert "bytes for an array of" in first["error"]
+        assert {row["status"] for row in others} == {"done"}
+    assert "did not come" not in told.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "taken", "said"),
+    [
+        ("large", 2, ["a message of the stream is refused: more than 512 MiB", "1 of 3 frames did not come"]),
+        ("headless", 3, ["no start message came, and with it no mask"]),
+    ],
+)
+def test_a_message_that_never_came_is_told_and_the_run_has_failed(
+    here: Path, fault: str, taken: int, said: list[str]
+) -> None:
+    with detector(here / "data", "bslz4", fault) as address:
+        told = call(*WORDS, address, "source.idle=30")
+    assert told.status == 1, told.err
+    assert all(each in told.err for each in said), told.err
+    record = run_record(here / "out")
+    assert [image["status"] for image in record["images"]] == ["done"] * taken
+    assert record["status"] == "failed"
+    assert record["incomplete"]
+    assert all(each in told.err for each in record["incomplete"])
+    assert xrdpipe.load(here / "out").status == 1
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Frames of a scan in a Tiled server, a real one that the tests start; pip install 'tiled[client,server]' for them."""
+"""Frames of a scan in a Tiled server, a real one that the tests start: `nox --session tiled`."""
 
 from __future__ import annotations
 

@@ -60,6 +60,7 @@ def load(folder: str | Path) -> Run:
         stored.masks,
         stored.merged,
         stopped=stopped,
+        incomplete=[str(line) for line in lines] if isinstance(lines := found.run.get("incomplete"), list) else [],
         judgement=str(found.run.get("judgement", "")),
         config=config if isinstance(config, dict) else {},
     )

@@ -40,6 +40,8 @@ class Run:
         The user stopped the run.
     unwritten
         The record could not be written, for example because the disk is full.
+    incomplete
+        Frames of a source that never came, and messages of it that were refused, a line each.
     judgement
         What is wrong with the numbers, in a line; "" where all is well.
     config
@@ -56,6 +58,7 @@ class Run:
     stopped: bool = False
     judgement: str = ""
     unwritten: bool = False
+    incomplete: Sequence[str] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -72,7 +75,7 @@ class Run:
     @property
     def status(self) -> int:
         """Exit status of the command line."""
-        return 130 if self.stopped else 1 if self.count("failed") or self.unwritten else 0
+        return 130 if self.stopped else 1 if self.count("failed") or self.unwritten or self.incomplete else 0
 
     def take(self, outcome: Outcome) -> None:
         """Add the results of one frame."""

@@ -248,8 +248,10 @@ def _live_report(state: RunState) -> Any:
 def _conclude(state: RunState, result: Run, record: dict[str, Any], clock: float) -> None:
     """Finish the listeners and write the record and the report of the run."""
     plan, target, progress = state.plan, state.target, state.progress
-    for line in plan.arrivals.incomplete() if plan.arrivals else ():
+    result.incomplete = plan.arrivals.incomplete() if plan.arrivals else []
+    for line in result.incomplete:
         progress.say(line)
+        log.warning("%s", line)
     state.complete()
     result.order(state.records.arranged)
     for listener in state.listeners:
@@ -259,7 +261,9 @@ def _conclude(state: RunState, result: Run, record: dict[str, Any], clock: float
     record["together"] = plan.together(state.collectors)
     if target is None:
         return
-    status = "stopped" if result.stopped else "failed" if result.count("failed") else "done"
+    if result.incomplete:
+        record["incomplete"] = result.incomplete
+    status = "stopped" if result.stopped else "failed" if result.status else "done"
     try:
         target.record({**record, "status": status, "seconds": round(time.monotonic() - clock, 3)})
     except OSError as error:

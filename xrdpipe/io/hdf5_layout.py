@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 SERIES = re.compile(r"data_\d+")  # Eiger's names of the datasets of a series
+REFUSED = "xrdpipe_refused"  # attribute of a file in place of a frame: why there is none
 _DEEPEST = 16  # longest chain of links
 _MOST = 10_000  # objects of a file that are visited
 _SMALLEST = 8  # shortest side in pixels of a dataset that counts as images by default
@@ -192,7 +193,10 @@ def _default(path: Path) -> tuple[str, list[str]]:
     if numbered:  # some may be links to missing files
         return "/entry/data/data_*", []
     if not datasets:
-        raise FrameError("no images in it: no dataset of numbers with two dimensions or more")
+        refused = _text(follow(path, "/")[1].attrs.get(REFUSED)).splitlines()
+        raise FrameError(
+            refused[0][:200] if refused else "no images in it: no dataset of numbers with two dimensions or more"
+        )
     name, shape, _ = datasets[0]
     others = [each for each, other, _ in datasets[1:] if other == shape]
     return name, [f"{name} is taken; {', '.join(others[:3])} has the same shape"] if others else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -39,6 +40,11 @@ def relocate(values: Any, places: Mapping[str, str]) -> Any:
 
 def versions() -> dict[str, str]:
     """Return the version of every package that results depend on, name -> version."""
+    return dict(_versions())
+
+
+@cache  # it parses the metadata of each package, and frames with files of their own ask for it
+def _versions() -> dict[str, str]:
     packages = {"numpy": "numpy", "pyFAI": "pyFAI", "fabio": "fabio", "hydra": "hydra-core", "numba": "numba"}
     installed = {name: version(package) for name, package in packages.items()}
     return {"xrdpipe": version("xrdpipe"), "python": platform.python_version(), **installed}

@@ -55,7 +55,7 @@ class Arrivals(Protocol):
         """
 
     def incomplete(self) -> list[str]:
-        """Return one line for each frame that never became complete, with the reason."""
+        """Return one line for each frame that never came or became complete, with the reason; the run then failed."""
 
     def notified(self) -> AbstractContextManager[None]:
         """Return a context in which the operating system reports new frames, if it can."""

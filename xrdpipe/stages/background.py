@@ -131,8 +131,9 @@ class Background(Stage):
     def prepare(self, setup: Setup) -> Step:
         """Average the background and dark frames and return the step that subtracts them."""
         refuse_lookups(self._tables)
-        air = _average(setup, "background", _listed(self.file), self.weights)
-        dark = _average(setup, "dark", _listed(self.dark_file))
+        noisy = setup.variance or self.scale == AUTO
+        air = _average(setup, "background", _listed(self.file), noisy, self.weights)
+        dark = _average(setup, "dark", _listed(self.dark_file), noisy)
         if air is None and dark is None:
             return lambda frame: frame
         net = None if air is None else air.image if dark is None else air.image - dark.image
@@ -148,7 +149,9 @@ class Background(Stage):
                     noise += factor**2 * air.variance
                 if dark is not None:
                     noise += (1 - factor) ** 2 * dark.variance
-            return None if net is None or gpu is not None else factor * net, noise
+            if net is None or gpu is not None:
+                return None, noise
+            return net if factor == 1 else factor * net, noise
 
         # A scale that is the same for all frames is applied once.
         fixed = None if callable(scales) else scale_background(scales["background_scale"] if scales else 0.0)
@@ -222,21 +225,27 @@ class Average(NamedTuple):
     variance: Image
 
 
-def _average(setup: Setup, what: str, files: list[str], weights: list[float] | None = None) -> Average | None:
+def _average(
+    setup: Setup, what: str, files: list[str], noisy: bool, weights: list[float] | None = None
+) -> Average | None:
     # Two frames are in memory at a time. A single frame is returned unchanged, to the last bit.
     if not files:
         return None
+
+    def variance(image: Image) -> Image:  # zeros that take no time, unless it is asked for
+        return setup.noise(image) if noisy else np.broadcast_to(np.float32(0), image.shape)
+
     weighted = zip(files, weights or [1.0] * len(files), strict=True)
     images = ((image, each) for path, each in weighted for image in _images(setup, what, path))
     first, second = next(images, None), next(images, None)
     if first is None:
         raise ConfigError(f"the {what} {files[0]} holds no frame")
     if second is None:
-        return Average(first[0], setup.noise(first[0]))
+        return Average(first[0], variance(first[0]))
     total, noise, weight = np.zeros(setup.geometry.shape), np.zeros(setup.geometry.shape), 0.0
     for image, each in chain((first, second), images):
         total += each * image
-        noise += each**2 * setup.noise(image)
+        noise += each**2 * variance(image)
         weight += each
     return Average((total / weight).astype(np.float32), (noise / weight**2).astype(np.float32))
 

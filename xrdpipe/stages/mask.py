@@ -296,7 +296,7 @@ class ThresholdWarning:
         every = slice(None, None, -(-rings.order.size // SAMPLE))
         self.pixels = rings.order[every]
         self.first = self.pixels[::8].astype(np.intp)  # a first look
-        self.ring = np.searchsorted(rings.starts, np.arange(rings.order.size)[every], side="right") - 1
+        self.ring = np.searchsorted(rings.starts, np.arange(0, rings.order.size, every.step), side="right") - 1
         self.note = (
             f"mask.lower_thresh={threshold:g} takes more than a quarter of many rings, and the rest reads too high: "
             f"say mask.lower_thresh=null, or mask=robust"

@@ -209,7 +209,9 @@ class WatchedFolder:
             yield batch
 
     def incomplete(self) -> list[str]:
-        """Return one line for each incomplete file, with the reason."""
+        """Return one line for each incomplete file, with the reason; none once `frames` are there."""
+        if self.watch.frames is not None and not self.stop_requested():
+            return []
         return [f"{path}: not complete, {each.reason or 'it changes'}" for path, each in self._waiting.items()]
 
     @contextmanager

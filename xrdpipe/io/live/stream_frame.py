@@ -1,4 +1,7 @@
-"""Frames of a stream as HDF5 files: the bytes are written as they came, compressed, and read as any file."""
+"""Frames of a stream as HDF5 files: the bytes are written as they came, compressed, and read as any file.
+
+A frame that cannot be taken has a file too, which says why, so that each run over the files tells of it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..hdf5_layout import REFUSED
 from ..writing import write_whole
 from .stream_message import Array
 
@@ -38,6 +42,23 @@ def write_frame(path: Path, image: Array, mask: Array | None, about: Mapping[str
             _put(file, "entry/data/data", image)
             if mask is not None:
                 _put(file, "entry/instrument/detector/pixel_mask", mask)
+
+    write_whole(path, write)
+
+
+def write_refused(path: Path, reason: str) -> None:
+    """Write a file in place of a frame that was sent but cannot be taken; reading it is a FrameError with the reason.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written.
+    """
+    import h5py
+
+    def write(part: Any) -> None:
+        with h5py.File(part, "w") as file:
+            file.attrs[REFUSED] = reason
 
     write_whole(path, write)
 

@@ -27,8 +27,8 @@ def sensor_absorption(cos_incidence: Floats, mu_t: float) -> Floats:
     Returns
     -------
     ndarray
-        ``(1 - exp(-mu_t / cos)) / (1 - exp(-mu_t))``, at least 1; Wu, Rodrigues & Mao, J. Appl. Cryst. 35 (2002),
-        356-359, and Zaleski, Wu & Coppens, J. Appl. Cryst. 31 (1998), 302-304.
+        ``(1 - exp(-mu_t / cos)) / (1 - exp(-mu_t))``, at least 1; Zaleski, Wu & Coppens, J. Appl. Cryst. 31 (1998),
+        302-304, and Wu et al., J. Appl. Cryst. 35 (2002), 356-359, as in pyFAI's ``calc_transmission``.
     """
     return np.asarray(np.expm1(-mu_t / cos_incidence) / np.expm1(-mu_t))
 
@@ -50,8 +50,9 @@ def plate_transmission(direction: Floats, mu_t: float, normal: Floats) -> Floats
     ndarray
         With ``a = mu_t / cos(incident)`` and ``b = mu_t / abs(cos(scattered))`` the mean over the depth:
         ``(exp(-a) - exp(-b)) / (b - a)`` for rays that leave on the far side (transmission),
-        ``(1 - exp(-(a + b))) / (a + b)`` on the near side (reflection); 0 along the plate. Busing & Levy, Acta Cryst.
-        10 (1957), 180-182; International Tables for Crystallography C, table 6.3.3.1.
+        ``(1 - exp(-(a + b))) / (a + b)`` on the near side (reflection); 0 along the plate. Maslen, International Tables
+        for Crystallography C (2006), section 6.3.3, whose table 6.3.3.1 has these times ``t / cos(incident)``, the path
+        of the beam in the plate.
     """
     cosine = np.tensordot(normal, direction, axes=1)
     a = mu_t / normal[0]

@@ -15,9 +15,9 @@ ALONG = 0.1  # rays closer to the axis (sine of the angle) leave through the end
 def cylinder_transmission(direction: Floats, mu_r: float, azimuth: float, beam: float = 1.0) -> Floats:
     """Return the mean transmission of the paths through a long cylinder whose axis is perpendicular to the beam.
 
-    The integral over the illuminated cross-section (International Tables for Crystallography C, section 6.3.3) is
-    evaluated by Gauss-Legendre quadrature on a table over the angle in the cross-section and the angle to the axis, and
-    interpolated by cubic splines.
+    The integral over the illuminated cross-section (Maslen, International Tables for Crystallography C (2006), section
+    6.3.3) is evaluated by Gauss-Legendre quadrature on a table over the angle in the cross-section and the angle to the
+    axis, and interpolated by cubic splines.
 
     Parameters
     ----------

@@ -23,8 +23,8 @@ def polarization(two_theta: Floats, chi: Floats, factor: float, offset: float = 
     Returns
     -------
     ndarray
-        ``(1 + cos(2theta)**2 - factor * cos(2 (chi + offset)) * sin(2theta)**2) / 2``, after Kahn, Fourme, Gadet,
-        Janin, Dumas & Andre, J. Appl. Cryst. 15 (1982), 330-337.
+        ``(1 + cos(2theta)**2 - factor * cos(2 (chi + offset)) * sin(2theta)**2) / 2``, after Kahn et al., J. Appl.
+        Cryst. 15 (1982), 330.
     """
     cos2 = np.cos(two_theta) ** 2
     return np.asarray((1 + cos2 - factor * np.cos(2 * (chi + offset)) * (1 - cos2)) / 2)
@@ -41,7 +41,8 @@ def lorentz(two_theta: Floats) -> Floats:
     Returns
     -------
     ndarray
-        ``1 / (4 sin(theta)**2 cos(theta))``, International Tables for Crystallography C, section 6.2; infinite at 0.
+        ``1 / (4 sin(theta)**2 cos(theta))``, infinite at 0: equation 6.2.5.3, without polarization and multiplicity, of
+        Lipson, Langford & Hu, International Tables for Crystallography C (2006).
     """
     theta = two_theta / 2
     with np.errstate(divide="ignore"):

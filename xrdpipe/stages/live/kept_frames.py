@@ -67,8 +67,13 @@ class KeptFrames:
         if not wait:
             raise ConfigError(f"{self.where}: frames come when the run goes on; a run would wait for one")
         self.notify(f"waiting for frames, {self.where}")
+        first: list[Reference] = []
         for batch in self.batches():
-            return batch
+            first += batch
+            if any(each.dataset for each in batch):  # a file without images has none; the others give the run its shape
+                break
+        if first:
+            return first
         idle = f"no frame in source.idle={self.idle} seconds"
         raise ConfigError(f"{self.where}: {self.failure or ('it had no frame' if self.ended.is_set() else idle)}")
 
@@ -89,7 +94,7 @@ class KeptFrames:
                 return
 
     def incomplete(self) -> list[str]:
-        """Return why nothing more could be taken, if that is so."""
+        """Return one line each for what should have come and did not; with any, the run has failed."""
         return [f"{self.where}: {self.failure}"] if self.failure else []
 
     @contextmanager

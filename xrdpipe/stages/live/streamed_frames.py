@@ -6,8 +6,10 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from ...io.live.stream_frame import write_frame
+from ...io.live.stream_frame import write_frame, write_refused
 from ...io.live.stream_message import MOST_BYTES, Array, Message, MessageError
 from .kept_frames import TICK, KeptFrames
 
@@ -25,16 +27,22 @@ class StreamedFrames(KeptFrames):
     channel: str | None = None
     _refused: int = 0
     _series: int | None = None
-    _announced: int = 0
-    _taken: int = 0
+    _name: str = ""  # beginning of the names of its files
+    _started: bool = False  # the start message came
     _mask: Array | None = None
+    _expected: int = 0  # images that it announced, or as many as the highest number says
 
     def incomplete(self) -> list[str]:
-        """Return one line each for frames that did not come, for messages that were refused, and for a failure."""
-        missing = self._announced - self._taken
-        lines = [f"series {self._series}: {missing} of {self._announced} frames did not come"] if missing > 0 else []
-        lines += [f"{self._refused} messages of the stream were refused"] if self._refused else []
-        return [*lines, *super().incomplete()]
+        """Return one line each for frames and messages that did not come, for refused messages, and for a failure."""
+        lines = super().incomplete()
+        if self._refused:
+            lines.insert(0, f"{self._refused} messages of the stream were refused")
+        if self._series is not None and not self._started:
+            lines.insert(0, f"series {self._series}: no start message came, and with it no mask of the detector")
+        missing = self._expected - sum(1 for _ in self.folder.glob(f"{self._name}_*.h5")) if self._name else 0
+        if missing > 0 and (self.limit is None or self.ended.is_set()):
+            lines.insert(0, f"series {self._series}: {missing} of {self._expected} frames did not come")
+        return lines
 
     def receive(self, stopped: threading.Event) -> None:
         """Take messages until the series ends."""
@@ -44,18 +52,30 @@ class StreamedFrames(KeptFrames):
             socket.setsockopt(zmq.MAXMSGSIZE, MOST_BYTES)  # ZeroMQ drops a sender of more, before it takes the memory
             socket.setsockopt(zmq.RCVHWM, WAITING)
             socket.setsockopt(zmq.LINGER, 0)
+            with socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED) as events:
+                socket.connect(self.address)
+                while not stopped.is_set() and not self.ended.is_set():
+                    self._receive_waiting(socket, events, stopped)
+                socket.disable_monitor()
+
+    def _receive_waiting(self, socket: Any, events: Any, stopped: threading.Event) -> None:
+        """Take the messages that are there, after a short wait if there is none; connect again after one too large."""
+        socket.poll(int(1000 * TICK))
+        too_large = _is_dropped(events)  # what came before is there now
+        while not stopped.is_set() and not self.ended.is_set() and socket.poll(0):
+            self._receive(socket.recv_multipart())
+        if too_large and not self.ended.is_set():
+            self._refuse(f"more than {MOST_BYTES >> 20} MiB; what was on its way with it is lost")
             socket.connect(self.address)
-            while not stopped.is_set() and not self.ended.is_set():
-                if not socket.poll(int(1000 * TICK)):
-                    continue
-                parts = socket.recv_multipart()
-                self.news = time.monotonic()
-                try:
-                    if len(parts) != 1:
-                        raise MessageError(f"{len(parts)} parts; one expected (is this Stream V1?)")
-                    self._take(Message.of(parts[0]))
-                except MessageError as error:
-                    self._refuse(str(error))
+
+    def _receive(self, parts: list[bytes]) -> None:
+        self.news = time.monotonic()
+        try:
+            if len(parts) != 1:
+                raise MessageError(f"{len(parts)} parts; one expected (is this Stream V1?)")
+            self._take(Message.of(parts[0]))
+        except MessageError as error:
+            self._refuse(str(error))
 
     def _refuse(self, reason: str) -> None:
         self._refused += 1
@@ -67,22 +87,43 @@ class StreamedFrames(KeptFrames):
         if self._series not in (None, message.series):
             raise MessageError(f"it belongs to series {message.series}, not to {self._series}")
         self._series = message.series  # of an image, if the run joins in the middle
+        self._name = message.unique or f"series_{message.series}"
         if message.kind == "start":
-            self._mask, self._announced = message.array("pixel_mask", self.channel), message.images
+            self._mask, self._expected = message.array("pixel_mask", self.channel), message.images
+            self._started = True
             return
         if message.kind == "end":
             self.ended.set()
             return
-        image = message.array("data", self.channel)
-        if image is None:
-            raise MessageError("an image message without data")
-        path = self.folder / f"{message.unique or f'series_{message.series}'}_{message.image:06d}.h5"
+        path = self.folder / f"{self._name}_{message.image:06d}.h5"
         if path.exists():
             raise MessageError(f"{path.name} is there already")
+        self._expected = max(self._expected, message.image + 1)
+        self._write(path, message)
+        self.arrived.put(path)
+
+    def _write(self, path: Path, message: Message) -> None:
+        """Write the frame of a message; one that cannot be taken becomes a frame that fails with the reason."""
+        try:
+            image = message.array("data", self.channel)
+            if image is None:
+                raise MessageError("an image message without data")
+        except MessageError as error:
+            write_refused(path, f"its message was refused: {error}")
+            return
         mask = self._mask if self._mask is not None and self._mask.shape == image.shape else None
         write_frame(path, image, mask, {"image_id": message.image, "series_id": message.series, **_times(message)})
-        self._taken += 1
-        self.arrived.put(path)
+
+
+def _is_dropped(events: Any) -> bool:
+    """Return whether ZeroMQ has ended the connection for good: for a message too large; otherwise it connects again."""
+    import zmq
+    from zmq.utils.monitor import recv_monitor_message
+
+    lost = False
+    while events.poll(int(1000 * TICK) if lost else 0):
+        lost = recv_monitor_message(events)["event"] == zmq.EVENT_DISCONNECTED
+    return lost
 
 
 def _times(message: Message) -> dict[str, float]:
