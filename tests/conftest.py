@@ -33,9 +33,14 @@ def _exposure(kind: str, number: int) -> NDArray[np.uint16]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep what is made once for a geometry away from the user's cache, in programs started by tests too."""
+    """Keep what is made once for a geometry away from the user's cache, in programs started by tests too.
+
+    The processes of pytest-xdist share the folder, as runs of a user do.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "xrdpipe_cache"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XRDPIPE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XRDPIPE_CACHE", str(folder))
         yield
 
 
