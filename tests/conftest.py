@@ -25,6 +25,15 @@ TINY = Simulation(
 )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with tests that compile nothing, and with long ones.
+
+    The first process of pytest-xdist begins with the first test, the second one with that in the middle. They do not
+    compile the same loops at the same time if the first one reads configurations for a while.
+    """
+    items.sort(key=lambda item: item.path.parent.name not in ("config", "docs"))
+
+
 @cache
 def _exposure(kind: str, number: int) -> NDArray[np.uint16]:
     simulation = replace(TINY, lines=0)
