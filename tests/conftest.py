@@ -25,6 +25,15 @@ TINY = Simulation(
 )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with tests that compile nothing, and with long ones.
+
+    The first process of pytest-xdist begins with the first test, the second one with that in the middle. They do not
+    compile the same loops at the same time if the first one reads configurations for a while.
+    """
+    items.sort(key=lambda item: item.path.parent.name not in ("config", "docs"))
+
+
 @cache
 def _exposure(kind: str, number: int) -> NDArray[np.uint16]:
     simulation = replace(TINY, lines=0)
@@ -33,9 +42,14 @@ def _exposure(kind: str, number: int) -> NDArray[np.uint16]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep what is made once for a geometry away from the user's cache, in programs started by tests too."""
+    """Keep what is made once for a geometry away from the user's cache, in programs started by tests too.
+
+    The processes of pytest-xdist share the folder, as runs of a user do.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "xrdpipe_cache"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XRDPIPE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XRDPIPE_CACHE", str(folder))
         yield
 
 

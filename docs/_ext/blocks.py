@@ -91,7 +91,7 @@ def _parsed(lines: list[str]) -> Iterator[Block]:
             comments = {}
 
 
-def run(block: Block, folder: Path, names: dict[str, Any]) -> str:
+def run(block: Block, folder: Path, names: dict[str, Any], programs: Path | None = None) -> str:
     """Run a block, or write the file that it is, and return what it printed.
 
     Parameters
@@ -99,9 +99,11 @@ def run(block: Block, folder: Path, names: dict[str, Any]) -> str:
     block
         The block.
     folder
-        Where it runs; the program comes from the environment of this Python.
+        Where it runs.
     names
         Variables of the Python blocks before it on the same page.
+    programs
+        A folder of programs that come before those of the environment of this Python.
 
     Raises
     ------
@@ -120,7 +122,7 @@ def run(block: Block, folder: Path, names: dict[str, Any]) -> str:
             exec(compile(block.text, f"line {block.line}", "exec"), names)
         out, err = printed.getvalue(), ""
     else:
-        out, err = _shell(block, folder)
+        out, err = _shell(block, folder, programs)
     if block.output is not None:
         tolerance = float(block.comments.get("tolerance", TOLERANCE))
         same = any(matches(block.output, each, tolerance) for each in (out, _without_progress(err)))
@@ -128,10 +130,11 @@ def run(block: Block, folder: Path, names: dict[str, Any]) -> str:
     return out + err
 
 
-def _shell(block: Block, folder: Path) -> tuple[str, str]:
-    scripts, terminal = str(Path(sys.executable).parent), folder.with_name(f"{folder.name}.terminal")
+def _shell(block: Block, folder: Path, programs: Path | None) -> tuple[str, str]:
+    terminal = folder.with_name(f"{folder.name}.terminal")
     if not terminal.exists():
-        start = {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}", "DOCS": str(DOCS), "COLUMNS": "120"}
+        places = [*([str(programs)] if programs else []), str(Path(sys.executable).parent), os.environ["PATH"]]
+        start = {"PATH": os.pathsep.join(places), "DOCS": str(DOCS), "COLUMNS": "120"}
         terminal.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in start.items()))
     file = shlex.quote(str(terminal))
     keep = f"""trap 'status=$?; {{ export -p; printf "cd %q\\n" "$PWD"; }} > {file}; exit $status' EXIT"""

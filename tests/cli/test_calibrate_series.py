@@ -78,7 +78,7 @@ def test_two_distances_determine_the_wavelength_within_its_stated_uncertainty(he
 def test_frames_at_several_energies_have_one_geometry(here: Path) -> None:
     for energy in (35, 45):
         write_frame(f"e{energy}.tif", {**GEOMETRY, "wavelength": 12.398419843320026e-10 / energy}, seed=energy)
-    ended = call("calibrate", *WORDS, "e35.tif", "e45.tif", "energies=[35,45]")
+    ended = call("calibrate", *WORDS, "e35.tif", "e45.tif", "energies=[35,45]", "report=false")
     assert ended.status == 0, ended.err
     one, other = (Poni.read(f"g_e{energy}.poni").values for energy in (35, 45))
     assert one["distance"] == other["distance"]
@@ -101,7 +101,7 @@ def test_a_series_is_followed_and_the_verdict_says_whether_it_moved(here: Path) 
         write_frame(f"still{number}.tif", GEOMETRY, seed=number)
         write_frame(f"moving{number}.tif", {**GEOMETRY, "poni1": GEOMETRY["poni1"] + number * PIXEL / 4}, seed=number)
     words = ("calibrate", "calibrant=LaB6", "poni=start.poni")
-    ended = call(*words, *(f"still{number}.tif" for number in range(3)))
+    ended = call(*words, *(f"still{number}.tif" for number in range(3)), "report=false")
     assert ended.status == 0, ended.err
     assert "did not move" in ended.out
     with open("start_drift.csv", encoding="utf-8") as file:

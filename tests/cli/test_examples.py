@@ -150,12 +150,14 @@ def test_every_example_has_a_form_as_command_and_in_python(number: int, here: Pa
     example = EXAMPLES[number]
     words = example.words.split()
     folder = next((word.removeprefix("output_dir=") for word in words if word.startswith("output_dir=")), "command")
-    told = call("poni=geometry.poni", *words, "output.mask=true", *([] if folder == "data" else ["output_dir=command"]))
+    into = [] if folder == "data" else ["output_dir=command"]
+    told = call("poni=geometry.poni", *words, "output.mask=true", "report=false", *into)
     assert told.status == 0, told
     if folder == "data":
         (here / "data").rename(here / "command")
     images, keys = example.python
-    run = integrate("geometry.poni", *images, **{"output_dir": "python", "output": {"mask": True}, **keys})
+    more = {"output_dir": "python", "output": {"mask": True}, "report": False, **keys}
+    run = integrate("geometry.poni", *images, **more)
     assert run.folder == Path(keys.get("output_dir", "python"))
     assert run.status == 0
     everything = ("*.chi", "masks/*.npy", "figures/*.png")
@@ -163,7 +165,8 @@ def test_every_example_has_a_form_as_command_and_in_python(number: int, here: Pa
 
     @cache
     def plain() -> Path:
-        return integrate("geometry.poni", "a.tiff", output_dir=here / "plain", output={"mask": True}).folder or here
+        more: dict[str, Any] = {"output_dir": here / "plain", "output": {"mask": True}, "report": False}
+        return integrate("geometry.poni", "a.tiff", **more).folder or here
 
     assert example.holds(here / run.folder, plain)
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -36,6 +40,24 @@ def keys() -> ModuleType:
 def messages() -> ModuleType:
     """The module that makes the list of messages."""
     return _module("messages")
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path | None]:
+    """A folder with an `xrdpipe` that starts at once; None where processes do not fork safely."""
+    if sys.platform != "linux":
+        yield None
+        return
+    folder, script = tmp_path_factory.mktemp("bin"), Path(__file__).with_name("started.py")
+    address, program = folder / "socket", folder / "xrdpipe"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -S {script} ask {address} "$@"\n', encoding="utf-8")
+    program.chmod(0o755)
+    with subprocess.Popen([sys.executable, script, "serve", address], stdin=subprocess.DEVNULL) as server:
+        while not address.exists():
+            assert server.poll() is None
+            time.sleep(0.01)
+        yield folder
+        server.kill()
 
 
 @pytest.fixture(scope="session")

@@ -68,7 +68,7 @@ def test_links_lead_to_pages_and_pictures_have_a_description() -> None:
 @pytest.mark.filterwarnings("default")  # what a reader's Python would do
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_the_blocks_of_a_page_run_one_after_the_other(
-    page: Path, blocks: ModuleType, tmp_path: Path, request: pytest.FixtureRequest
+    page: Path, blocks: ModuleType, tmp_path: Path, request: pytest.FixtureRequest, programs: Path | None
 ) -> None:
     read = blocks.read(page)
     if not any(block.runs for block in read):
@@ -81,7 +81,7 @@ def test_the_blocks_of_a_page_run_one_after_the_other(
         shutil.copytree(request.getfixturevalue("demo_files" if whole else "small_files"), folder)
     names: dict[str, Any] = {}
     for block in read:
-        blocks.run(block, folder, names)
+        blocks.run(block, folder, names, None if page.stem == "start" else programs)  # one with the installed command
     if page.stem == "gallery":
         for picture in PICTURE.finditer(page.read_text(encoding="utf-8")):
             assert (folder / picture["target"].removeprefix("_generated/gallery/")).is_file(), picture[0]

@@ -37,11 +37,10 @@ def sums_of(
     azimuthal: bool = False,
     mask: Any = None,
 ) -> NDArray[np.float64]:
-    mask = np.zeros(image.size, np.uint8) if mask is None else mask.ravel()
+    mask = np.zeros(image.size, np.uint8) if mask is None else mask
+    given = [read_only(np.ravel(each)) for each in (image, mask, np.array(norm, F4), np.array(variance, F4))]
     sums = np.zeros((5, bins))
-    integration.integrate(
-        image.ravel(), mask, np.array(norm, F4).ravel(), np.array(variance, F4).ravel(), azimuthal, *matrix, sums
-    )
+    integration.integrate(*given, azimuthal, *map(read_only, matrix), sums)
     return sums
 
 
@@ -121,15 +120,15 @@ def test_ring_by_ring_the_sums_are_the_matrix_product(seed: int, pixels: int, ri
     indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=bins))]).astype(np.int32)
     matrix = transposed(indptr, columns.astype(np.int32), dense[rows, columns], pixels)
     ring = rng.integers(0, rings, pixels)
-    order = np.argsort(ring, kind="stable").astype(np.uint32)
-    starts = np.concatenate([[0], np.cumsum(np.bincount(ring, minlength=rings))])
+    order = read_only(np.argsort(ring, kind="stable").astype(np.uint32))
+    starts = read_only(np.concatenate([[0], np.cumsum(np.bincount(ring, minlength=rings))]))
     by_rings = sparse_matrix.RingMatrix.of(sparse_matrix.Matrix(*matrix), order, starts)
     if by_rings is None:
         assert bins > sparse_matrix.WIDEST
         return
     image = np.where(rng.random(pixels) < 0.2, np.nan, rng.normal(size=pixels)).astype(F4)
     sums = np.zeros((2, bins + 1))
-    integration.sum_rings(image[order], read_only(starts), *map(read_only, by_rings), sums)
+    integration.sum_rings(image[order], starts, *map(read_only, by_rings), sums)
     good = np.isfinite(image)
     expected = dense.astype(float) @ np.array([np.where(good, image, 0), good]).T
     np.testing.assert_allclose(sums[:, :bins], expected.T, rtol=1e-12, atol=1e-12)
@@ -148,11 +147,11 @@ def test_the_matrix_of_some_pixels_gives_their_sums() -> None:
 
 
 def test_fixed_slices_give_the_same_bytes_from_any_number_of_threads(integrator: Any, frame: Any) -> None:
-    image, mask = frame[0].ravel(), frame[1].ravel()
+    image, mask = read_only(frame[0].ravel()), read_only(frame[1].ravel())
     result = integrator.integrate1d(frame[0], 90, unit="q_A^-1", method=("full", "csr", "cython"))
     engine = integrator.engines[result.method].engine
-    starts, bins, coefs = transposed(engine.indptr, engine.indices, engine.data, image.size)
-    none, cuts = np.empty(0, F4), np.linspace(0, image.size, 5).astype(int)
+    starts, bins, coefs = map(read_only, transposed(engine.indptr, engine.indices, engine.data, image.size))
+    none, cuts = read_only(np.empty(0, F4)), np.linspace(0, image.size, 5).astype(int)
 
     def share(part: int) -> NDArray[np.float64]:
         a, b = cuts[part : part + 2]

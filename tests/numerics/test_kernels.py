@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from xrdpipe.model.arrays import read_only
 from xrdpipe.numerics import constants, kernels, ring_statistics
 
 SPECIAL = [np.nan, np.inf, -np.inf, 0.0, -0.0, 2.0**24, 2.0**24 + 2, 3.4e38, -3.4e38, 1e-45]
@@ -50,13 +51,14 @@ def removals(v: NDArray[np.float64], alpha: float) -> list[tuple[int, float]]:
 
 
 class Rings:
-    """The three arrays that describe rings, from the ring number of each pixel."""
+    """The three arrays that describe rings, from the ring number of each pixel; read-only, as a run has them."""
 
     def __init__(self, ring: NDArray[Any]) -> None:
-        self.order = np.argsort(ring, kind="stable").astype(np.uint32)
-        self.starts = np.concatenate([[0], np.cumsum(np.bincount(ring))])  # empty rings stay in
-        self.slots = np.empty_like(self.order)
-        self.slots[self.order] = np.arange(len(ring), dtype=np.uint32)
+        self.order = read_only(np.argsort(ring, kind="stable").astype(np.uint32))
+        self.starts = read_only(np.concatenate([[0], np.cumsum(np.bincount(ring))]))  # empty rings stay in
+        slots = np.empty_like(self.order)
+        slots[self.order] = np.arange(len(ring), dtype=np.uint32)
+        self.slots = read_only(slots)
 
 
 def automatic_mask(
@@ -70,8 +72,8 @@ def automatic_mask(
 ) -> NDArray[np.uint8]:
     rings, mask = Rings(ring), np.where(bad, constants.USER, 0).astype(np.uint8)
     values = np.full(len(image), 7, F4)
-    kernels.scatter_to_rings(image, mask, lower, upper, rings.slots, values)
-    outliers(values, rings.order, rings.starts, alpha, mask)
+    kernels.scatter_to_rings(read_only(image), mask, float(lower), float(upper), rings.slots, values)
+    outliers(values, rings.order, rings.starts, float(alpha), mask)
     return mask
 
 
@@ -218,7 +220,7 @@ class TestEveryOutlierRule:
     def test_leaves_the_good_pixels_in_ring_order(self, outliers: Any) -> None:
         image, bad, ring = powder(size=5000)
         rings, mask, values = Rings(ring), bad.copy(), np.empty_like(image)
-        kernels.scatter_to_rings(image, mask, 0, np.inf, rings.slots, values)
+        kernels.scatter_to_rings(read_only(image), mask, 0.0, np.inf, rings.slots, values)
         outliers(values, rings.order, rings.starts, 2.0, mask)
         assert np.array_equal(values, np.where(mask == 0, image, F4(np.nan))[rings.order], equal_nan=True)
 
@@ -235,7 +237,7 @@ class TestEveryOutlierRule:
         mask, values = np.empty_like(whole), np.empty_like(image)
 
         def lay_out(a: int, b: int) -> None:
-            kernels.scatter_to_rings(image[a:b], mask[a:b], 5, 900, rings.slots[a:b], values)
+            kernels.scatter_to_rings(read_only(image[a:b]), mask[a:b], 5.0, 900.0, rings.slots[a:b], values)
 
         def find(a: int, b: int) -> None:
             outliers(values, rings.order, rings.starts[a : b + 1], 1.5, mask)
@@ -255,7 +257,7 @@ class TestEveryOutlierRule:
 def test_good_pixels_go_to_their_place_in_ring_order(frame: Frame) -> None:
     image, bad, ring = frame
     rings, values = Rings(ring), np.full(len(image), 7, F4)
-    kernels.scatter_good(image, bad, rings.slots, values)
+    kernels.scatter_good(read_only(image), read_only(bad), rings.slots, values)
     expected = np.where((bad == 0) & np.isfinite(image), image, F4(np.nan))[rings.order]
     assert np.array_equal(values, expected, equal_nan=True)
 
@@ -268,13 +270,13 @@ def test_the_bit_in_the_mask_says_which_step_masked_a_pixel_first() -> None:
     expected = [k.USER, k.NOT_FINITE, k.NOT_FINITE, k.NOT_FINITE, k.LOWER, k.UPPER, k.USER, k.OUTLIER, 0, 0, 0, 0, 0, 0]
     assert list(automatic_mask(image, bad, np.zeros(14, int), 0, 100, 2)) == expected
     mask = np.where(bad, k.USER, 0).astype(np.uint8)
-    kernels.threshold(image, mask, 0, 100)
+    kernels.threshold(read_only(image), mask, 0.0, 100.0)
     assert list(mask) == [0 if bit == k.OUTLIER else bit for bit in expected]
 
 
 def test_a_pixel_exactly_at_a_threshold_is_good_even_where_float32_has_no_such_number() -> None:
     mask = np.zeros(2, np.uint8)
-    kernels.threshold(np.array([0.1, 0.3], F4), mask, 0.1, 0.3)
+    kernels.threshold(read_only(np.array([0.1, 0.3], F4)), mask, 0.1, 0.3)
     assert not mask.any()
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
+from xrdpipe.model.arrays import read_only
 from xrdpipe.numerics.reduction import box_mean, describe_pattern, find_peaks, ring_spread
 
 LEVELS = st.integers(0, 4).map(float)  # few levels: plateaus and equal peaks
@@ -54,16 +55,21 @@ def test_means_over_boxes_are_those_of_scipy(image: NDArray[np.float64], window:
 
     expected = uniform_filter(image, window, mode="nearest" if repeat else "constant")
     np.testing.assert_array_equal(box_mean(image, window, repeat), expected)
-    read_only = image.T
-    read_only.flags.writeable = False
-    assert box_mean(read_only, window, repeat).shape == read_only.shape
+
+
+def test_means_over_boxes_are_taken_of_an_image_that_is_turned_and_read_only() -> None:
+    from scipy.ndimage import uniform_filter
+
+    image = np.random.default_rng(0).normal(size=(20, 7)).T
+    image.flags.writeable = False
+    np.testing.assert_array_equal(box_mean(image, 3, True), uniform_filter(image, 3, mode="nearest"))
 
 
 @settings(max_examples=200, deadline=None)
 @given(arrays(np.float64, st.integers(0, 60), elements=st.floats(-1e12, 1e12) | st.just(np.nan), unique=True))
 def test_a_pattern_is_described_by_its_bins_and_its_five_strongest_peaks(values: NDArray[np.float64]) -> None:
     radial = np.cumsum(1 + np.arange(values.size) % 3.0)
-    negative, empty, ratio, width = describe_pattern(radial, values, 5)
+    negative, empty, ratio, width = describe_pattern(read_only(radial), read_only(values), 5)
     filled = ~np.isnan(values)
     x, y = radial[filled], values[filled]
     assert (negative, empty) == (np.count_nonzero(y < 0), np.count_nonzero(~filled))

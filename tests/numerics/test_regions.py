@@ -22,7 +22,8 @@ SIZE = 300
 ROWS, COLUMNS = np.mgrid[:SIZE, :SIZE].astype(float)
 RADIUS, CHI = np.hypot(ROWS - 140.3, COLUMNS - 150.2), np.arctan2(ROWS - 140.3, COLUMNS - 150.2)
 CELLS = Cells.of(RADIUS.astype(np.int64), CHI, levels.SECTORS)
-FINDER = RegionFinder(CELLS.cell, CELLS.rings, (SIZE, SIZE))
+CELL = read_only(CELLS.cell)
+FINDER = RegionFinder(CELL, CELLS.rings, (SIZE, SIZE))
 
 
 def pattern(texture: float = 0.0) -> NDArray[np.float64]:
@@ -113,9 +114,9 @@ def test_threads_that_share_a_finder_find_what_one_finds() -> None:
 
 def case(seed: int, slow: int, fast: int) -> tuple[Any, ...]:
     rng = np.random.default_rng(seed)
-    image = rng.poisson(3, slow * fast).astype(F4)
+    image = read_only(rng.poisson(3, slow * fast).astype(F4))
     mask = rng.choice(np.array([GOOD, GOOD, GOOD, OUTLIER, DETECTOR, sums.SHADE], np.uint8), slow * fast)
-    cell = rng.integers(0, 20, slow * fast).astype(np.uint32)
+    cell = read_only(rng.integers(0, 20, slow * fast).astype(np.uint32))
     return image, mask, cell, rng.random((20, 2)).astype(F4), slow, fast
 
 
@@ -139,7 +140,8 @@ def test_sums_of_cells_and_tiles_are_their_definition(given_case: Any) -> None:
     deviation = image * table[cell, 0] - table[cell, 1]
     use = good | (mask == sums.SHADE) | ((mask == OUTLIER) & (deviation < 0))
     half = np.empty_like(tiles)
-    sums.tile_sums(np.where(np.arange(slow * fast) // fast % 2, F4(1e6), image), mask, cell, table, fast, True, half)
+    odd = read_only(np.where(np.arange(slow * fast) // fast % 2, F4(1e6), image))
+    sums.tile_sums(odd, mask, cell, table, fast, True, half)
     sums.tile_sums(image, np.where(mask == OUTLIER, DETECTOR, mask), cell, table, fast, True, tiles)
     assert np.array_equal(half, tiles)  # odd rows and outliers do not count
     sums.tile_sums(image, mask, cell, table, fast, False, tiles)
@@ -195,8 +197,8 @@ def test_tiles_are_closed_where_the_mask_leaves_nothing_to_decide(seed: int, slo
 
 def test_the_information_of_a_pixel_is_its_counts() -> None:
     counts = np.zeros((levels.SECTORS * CELLS.rings, 3))
-    image = exposed(9.0, np.ones((SIZE, SIZE))).astype(F4).ravel()
-    levels.add_cells(image, np.zeros(SIZE**2, np.uint8), CELLS.cell, SIZE, np.ones(SIZE, np.bool_), True, counts)
+    image = read_only(exposed(9.0, np.ones((SIZE, SIZE))).astype(F4).ravel())
+    levels.add_cells(image, np.zeros(SIZE**2, np.uint8), CELL, SIZE, np.ones(SIZE, np.bool_), True, counts)
     assert levels.information(counts.reshape(levels.SECTORS, CELLS.rings, 3)) == pytest.approx(9, rel=0.1)
 
 

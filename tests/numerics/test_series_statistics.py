@@ -7,11 +7,13 @@ import pytest
 from numpy.typing import NDArray
 
 from xrdpipe.geometry.rings import Arcs
+from xrdpipe.model.arrays import read_only
 from xrdpipe.numerics.series_statistics import SeriesStatistics, Summed, spread_outliers
 
 PIXELS, FRAMES, MEAN = 4000, 20, 50.0
 ZERO, ONE = np.zeros(PIXELS, np.float32), np.ones(PIXELS, np.float32)
-ARCS = Arcs.of(np.repeat(np.arange(PIXELS // 100), 100), np.tile(np.linspace(0.0, 1.0, 100), PIXELS // 100))
+MADE = Arcs.of(np.repeat(np.arange(PIXELS // 100), 100), np.tile(np.linspace(0.0, 1.0, 100), PIXELS // 100))
+ARCS = Arcs(*map(read_only, vars(MADE).values()))  # as a run has them
 
 
 def counted(frames: NDArray[np.float64], masks: NDArray[np.uint8] | None = None) -> SeriesStatistics:
