@@ -58,6 +58,7 @@ def value(path: Path | str, key: str) -> float:
     return float(Poni.read(str(path)).values[key])
 
 
+@pytest.mark.slow
 def test_a_poni_is_found_without_start_values(made: tuple[Path, CommandResult]) -> None:
     folder, ended = made
     assert ended.status == 0, ended.err
@@ -66,6 +67,7 @@ def test_a_poni_is_found_without_start_values(made: tuple[Path, CommandResult]) 
     assert "poni1 and rot2 are correlated: -" in ended.out
 
 
+@pytest.mark.slow
 def test_the_true_geometry_lies_within_the_stated_uncertainties(made: tuple[Path, CommandResult]) -> None:
     folder, ended = made
     for name in ("dist", "poni1", "poni2", "rot1", "rot2"):
@@ -75,6 +77,7 @@ def test_the_true_geometry_lies_within_the_stated_uncertainties(made: tuple[Path
         assert abs(value(folder / "g.poni", key) - GEOMETRY[name]) < 4 * float(found[1])
 
 
+@pytest.mark.slow
 def test_the_page_shows_rings_residuals_and_cake_and_loads_nothing(made: tuple[Path, CommandResult]) -> None:
     text = (made[0] / "g.html").read_text(encoding="utf-8")
     assert text.count("data:image/png;base64,") == 4
@@ -95,6 +98,7 @@ def test_the_page_opens_in_a_browser_without_an_error(made: tuple[Path, CommandR
         assert not [entry for entry in browser.driver.get_log("browser") if entry["level"] == "SEVERE"]
 
 
+@pytest.mark.slow
 def test_a_run_takes_the_poni(made: tuple[Path, CommandResult], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(made[0])
     assert call("poni=g.poni", "frame.tif", "output_dir=out", *FAST).status == 0
