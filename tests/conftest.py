@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import settings
 from numpy.typing import NDArray
 
 from xrdpipe.geometry.geometry import Geometry
@@ -18,6 +19,9 @@ from xrdpipe.geometry.poni import Poni
 from xrdpipe.stages.simulation import Simulation
 from xrdpipe.stages.source import Source
 from xrdpipe.stages.stage import Setup
+
+settings.register_profile("any machine", deadline=None)  # speed is no matter of tests
+settings.load_profile("any machine")
 
 # 111 to 331 of nickel on 120 x 100 pixels of 1 mm, half a metre away; a few dead and hot pixels, a beamstop.
 TINY = Simulation(

@@ -173,7 +173,7 @@ class Output(Stage):
             patterns = texts(frame)
             outputs = {name: write_bytes(folder, name, content) for name, content in masks(frame).items()}
             if frame.results.cake is not None:
-                arrays = cake_arrays(frame.results.cake, header(frame, frame.results.cake))
+                arrays: dict[str, Any] = cake_arrays(frame.results.cake, header(frame, frame.results.cake))
                 # Without allow_pickle, which numpy 2.0 would write as one more array.
                 write_whole(folder / f"{frame.name}_cake.npz", lambda file: np.savez(file, **arrays))
             # The pattern comes last: if it is there, all other files of the frame are.
