@@ -57,10 +57,9 @@ def to_matrix(correlations: Correlations) -> Any:
     """Return the symmetric matrix of coefficients, sparse, (bins, bins), from rows of neighbours, (reach, bins)."""
     from scipy.sparse import diags_array
 
-    bins = correlations.shape[1]
-    rows = {k: row[: bins - k] for k, row in enumerate(correlations) if k < bins}
-    diagonals = [*rows.values(), *list(rows.values())[1:]]
-    return diags_array(diagonals, offsets=[*rows, *(-k for k in rows if k)], shape=(bins, bins))
+    reach, bins = correlations.shape
+    offsets = range(1 - reach, reach)
+    return diags_array([correlations[abs(k), : bins - abs(k)] for k in offsets], offsets=list(offsets))
 
 
 def of_matrix(covariance: Any) -> Correlations:
