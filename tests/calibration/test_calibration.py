@@ -45,7 +45,7 @@ def frame(cone: Cone, counts: float) -> NDArray[np.float64]:
     return image
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(cones)
 def test_a_cone_is_the_geometry_of_pyfai(cone: Cone) -> None:
     geometry = geometry_of(cone, Detector(PIXEL, PIXEL, max_shape=SHAPE, orientation=3), WAVELENGTH)
@@ -56,7 +56,7 @@ def test_a_cone_is_the_geometry_of_pyfai(cone: Cone) -> None:
     assert cone_of(geometry).two_theta(points) == pytest.approx(cone.two_theta(points), abs=1e-6)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(cones)
 def test_the_gradient_is_that_of_differences(cone: Cone) -> None:
     points = np.random.default_rng(1).uniform(0, 300, (40, 2)) + np.array([0.3, 700.0])  # beside the centre

@@ -53,7 +53,7 @@ def view(shift: float, error: float, rng: np.random.Generator, rings: int = 8) -
     return View(nothing, nothing > 0, found, shift)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(small, small, small, st.floats(-0.1, 0.1), st.floats(-0.1, 0.1), st.floats(0.01, 0.5))
 def test_a_translated_detector_is_the_rigid_body_moved(
     rot1: float, rot2: float, rot3: float, axis1: float, axis2: float, shift: float
@@ -95,7 +95,7 @@ def test_a_parameter_at_its_bound_stays_there_and_has_no_error() -> None:
     assert set(found.parameters.errors) == {"dist", "poni1", "poni2", "rot1"}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.sampled_from([1, 2, 3, 4]), small, small, small)
 def test_a_geometry_in_another_orientation_has_the_same_angles(
     orientation: int, rot1: float, rot2: float, rot3: float

@@ -101,7 +101,7 @@ def test_a_mistake_in_an_own_file_is_told_like_any_other(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-@settings_of_hypothesis(max_examples=15, deadline=None)  # each is a composition: 0.1 s
+@settings_of_hypothesis(max_examples=15)  # each is a composition: 0.1 s
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1))
 def test_any_path_arrives_as_it_was_typed(path: str) -> None:
     assert composed(f"++background.note={quoted(path)}")["background"]["note"] == path

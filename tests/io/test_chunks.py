@@ -48,7 +48,7 @@ def same(path: Path) -> None:
         assert pixels.tobytes() == image.tobytes()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.tuples(st.integers(1, 3), st.integers(1, 70), st.integers(1, 70)),
     st.tuples(st.integers(1, 80), st.integers(1, 80)),
@@ -148,7 +148,7 @@ def test_a_chunk_of_the_wrong_length_is_damaged(filters: str, longer: int, tmp_p
     assert np.array_equal(files.read(second)[0], images[1])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["<u2", "<u4", "<f8"]), st.sampled_from(sorted(DIRECT)[:2]))
 def test_a_chunk_of_noise_gives_numbers_or_an_error(seed: int, dtype: str, filters: str) -> None:
     rng = np.random.default_rng(seed)

@@ -67,7 +67,7 @@ def test_a_truncated_tiff_gives_its_whole_pages_and_says_so(tmp_path: Path) -> N
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # fabio leaves files open that it cannot read
 @given(st.sampled_from([b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"]), st.binary(max_size=60), st.integers(0, 40))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_tiff_of_nonsense_is_a_frame_that_fails(start: bytes, rest: bytes, at: int) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder, "a.tif")

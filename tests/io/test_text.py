@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -25,7 +25,6 @@ def text(radial: NDArray[np.float64], intensity: NDArray[np.float64], width: int
 
 
 @pytest.mark.parametrize(("width", "precision"), FORMS)
-@settings(deadline=None)  # the first call compiles
 @given(values=arrays(np.float64, st.integers(0, 40), elements=NUMBERS))
 def test_numbers_are_written_digit_for_digit_as_python_writes_them(
     values: NDArray[np.float64], width: int, precision: int
@@ -49,7 +48,6 @@ def test_patterns_on_different_axes_do_not_mix() -> None:
             assert rows_text(axis, [values], width, precision) == text(axis, values, width, precision)
 
 
-@settings(deadline=None)
 @given(values=arrays(np.float64, st.integers(1, 40), elements=st.floats(-1e20, 1e20) | TIES))
 def test_a_table_is_read_as_numpy_reads_it(values: NDArray[np.float64]) -> None:
     for width, precision in FORMS:

@@ -152,7 +152,7 @@ view = st.fixed_dictionaries(
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(view=view | values, part=st.dictionaries(st.sampled_from(["rows", "low", "scale", "width", "slow"]), values))
 def test_whatever_is_asked_is_answered_with_numbers_or_a_reason(
     page: Page, view: object, part: dict[str, object]

@@ -49,7 +49,7 @@ def test_a_rectangle_masks_what_is_between_its_corners(one: tuple[float, float],
     np.testing.assert_array_equal(drawn(Shape("rectangle", (one, other))), expected)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(point, min_size=1, max_size=6), radius)
 def test_a_brush_masks_what_is_near_its_path_and_a_circle_what_is_near_a_point(
     points: list[tuple[float, float]], radius: float
@@ -83,7 +83,6 @@ def test_a_ring_a_threshold_and_the_way_back() -> None:
     assert not drawn(back).any()
 
 
-@settings(deadline=None)  # the first example compiles
 @given(
     hnp.arrays(np.float32, SHAPE, elements=st.sampled_from([0, 1, 5, np.nan, np.inf])),
     hnp.arrays(np.uint8, SHAPE, elements=st.sampled_from([0, 0, 0, 4, 32, 36])),

@@ -90,7 +90,7 @@ def test_a_frame_of_ones_integrates_to_one(integrator: Any) -> None:
     np.testing.assert_allclose(sums[0] / sums[1], 1, rtol=1e-12)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.sampled_from([1, 5, 70_000]))
 def test_the_sums_are_the_matrix_product_for_any_matrix(seed: int, pixels: int, bins: int) -> None:
     """Also with pixels that no bin has, bins that no pixel has, and more bins than 16 bits can count."""
@@ -110,7 +110,7 @@ def test_the_sums_are_the_matrix_product_for_any_matrix(seed: int, pixels: int, 
     np.testing.assert_allclose(sums_of(image, matrix, bins)[:2], expected, rtol=1e-12, atol=1e-12)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 6), st.sampled_from([1, 5, 12]))
 def test_ring_by_ring_the_sums_are_the_matrix_product(seed: int, pixels: int, rings: int, bins: int) -> None:
     """Also with empty rings, rings of many bins, pixels without a bin, and pixels that do not count."""

@@ -109,7 +109,7 @@ def powder(seed: int = 0, size: int = 90_000, rings: int = 40) -> Frame:
     return image, (rng.random(size) < 0.05).astype(np.uint8), ring
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(frames(anything), limits, limits, alphas)
 def test_the_median_mask_is_the_definition_pixel_for_pixel(
     frame: Frame, lower: float, upper: float, alpha: float
@@ -118,7 +118,7 @@ def test_the_median_mask_is_the_definition_pixel_for_pixel(
     assert np.array_equal(got != 0, by_definition(*frame, lower, upper, alpha))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(frames(counts), alphas)
 def test_ties_are_decided_as_numpy_decides_them(frame: Frame, alpha: float) -> None:
     """Few different counts in small rings: |v - median| often is alpha * std, but for the rounding."""
@@ -163,7 +163,7 @@ def test_where_the_last_bits_of_the_deviation_decide_numpy_decides() -> None:
             assert np.array_equal(automatic_mask(image, zero, zero, alpha=alpha) != 0, expected)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.floats(width=32, allow_nan=False, allow_infinity=False),
     st.one_of(st.floats(0, 1e39), st.integers(-9, 9).map(lambda i: -1 - i * 2.0**-53)),
@@ -183,7 +183,7 @@ def test_the_good_range_ends_at_the_last_good_float32(middle: float, limit: floa
     assert high == np.inf or float(outside[1]) - middle > limit
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 3000), st.sampled_from([0, 1, 1e4, 2.0**26]), st.booleans())
 def test_the_variance_of_a_ring_is_as_near_to_numpys_as_it_says(seed: int, n: int, level: float, flat: bool) -> None:
     rng = np.random.default_rng(seed)
@@ -252,7 +252,7 @@ class TestEveryOutlierRule:
             assert mask.tobytes() == whole.tobytes()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(frames(anything))
 def test_good_pixels_go_to_their_place_in_ring_order(frame: Frame) -> None:
     image, bad, ring = frame
@@ -281,7 +281,7 @@ def test_a_pixel_exactly_at_a_threshold_is_good_even_where_float32_has_no_such_n
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     frames(st.one_of(counts, st.integers(-8, 8).map(lambda i: i / 4), st.sampled_from([-0.0, 1e6, -1e6, 2.0**24]))),
     alphas,

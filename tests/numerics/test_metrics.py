@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -17,7 +17,6 @@ def test_the_median_is_that_of_numpy(values: NDArray[np.float64]) -> None:
     assert median(values) == np.median(values)
 
 
-@settings(deadline=None)
 @given(arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9))))
 def test_a_pixel_counts_for_the_first_step_that_masked_it(mask: NDArray[np.uint8]) -> None:
     first = np.where(mask, mask & -mask.astype(np.int16), 0)

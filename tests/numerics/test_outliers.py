@@ -113,7 +113,7 @@ scenes = st.builds(
 
 
 @pytest.mark.slow
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(scenes, st.sampled_from([1.5, 3.0, 4.5, 6.0]), st.sampled_from([0, 6]))
 def test_robust_is_the_definition_pixel_for_pixel(given_scene: Any, alpha: float, levels: int) -> None:
     image, variance, bad, ring, offset = given_scene
@@ -136,7 +136,7 @@ def test_robust_is_the_definition_pixel_for_pixel(given_scene: Any, alpha: float
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(scenes, st.sampled_from([1.0, 2.0, 3.0, 5.0]), st.integers(1, 6))
 def test_sigma_clip_is_the_definition_pixel_for_pixel(given_scene: Any, alpha: float, rounds: int) -> None:
     image, _, bad, ring, _ = given_scene
@@ -151,7 +151,7 @@ def test_sigma_clip_is_the_definition_pixel_for_pixel(given_scene: Any, alpha: f
     assert np.array_equal(mask != 0, expected)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 3), st.integers(1, 30), st.integers(1, 30))
 def test_a_mask_grows_into_the_square_around_what_its_values_masked(seed: int, by: int, slow: int, fast: int) -> None:
     rng = np.random.default_rng(seed)
@@ -186,7 +186,7 @@ def test_a_shadow_that_fills_its_rings_is_one_with_a_sharp_edge_and_light_all_ar
     assert outliers.find_shadow(np.array(bright, F4), np.arange(len(bright), dtype=np.int32), 4.5) == first
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 3000), st.integers(1, 8))
 def test_arcs_are_the_pixels_of_a_ring_side_by_side(seed: int, size: int, rings: int) -> None:
     rng = np.random.default_rng(seed)

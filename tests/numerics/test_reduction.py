@@ -24,7 +24,7 @@ def scipys(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.column_stack([top, found["prominences"], left, right])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(arrays(np.float64, st.integers(3, 60), elements=st.one_of(LEVELS, NUMBERS)))
 @pytest.mark.filterwarnings("ignore:some peaks have a")
 def test_peaks_are_those_of_scipy(values: NDArray[np.float64]) -> None:
@@ -44,7 +44,7 @@ def test_a_curve_without_a_peak_has_none(values: list[float]) -> None:
     assert find_peaks(np.array(values)).shape == (0, 4)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     arrays(np.float64, st.tuples(st.integers(1, 20), st.integers(1, 20)), elements=st.floats(-1e6, 1e6)),
     st.integers(1, 30),
@@ -65,7 +65,7 @@ def test_means_over_boxes_are_taken_of_an_image_that_is_turned_and_read_only() -
     np.testing.assert_array_equal(box_mean(image, 3, True), uniform_filter(image, 3, mode="nearest"))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(arrays(np.float64, st.integers(0, 60), elements=st.floats(-1e12, 1e12) | st.just(np.nan), unique=True))
 def test_a_pattern_is_described_by_its_bins_and_its_five_strongest_peaks(values: NDArray[np.float64]) -> None:
     radial = np.cumsum(1 + np.arange(values.size) % 3.0)

@@ -123,7 +123,7 @@ def case(seed: int, slow: int, fast: int) -> tuple[Any, ...]:
 cases = st.builds(case, st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 40))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(cases)
 def test_sums_of_cells_and_tiles_are_their_definition(given_case: Any) -> None:
     image, mask, cell, table, slow, fast = given_case
@@ -158,7 +158,7 @@ def best_piece(ratio: NDArray[np.float64]) -> float:
     return float(max((sums[i:].max() - sums[i] for i in range(len(sums))), default=0.0))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(cases)
 def test_pieces_of_rows_and_columns_are_their_definition(given_case: Any) -> None:
     image, mask, cell, table, slow, fast = given_case
@@ -179,7 +179,7 @@ def test_pieces_of_rows_and_columns_are_their_definition(given_case: Any) -> Non
             assert line[int(first) : int(end)].sum() == pytest.approx(total, rel=1e-4, abs=1e-4)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 30))
 def test_tiles_are_closed_where_the_mask_leaves_nothing_to_decide(seed: int, slow: int, fast: int) -> None:
     rng = np.random.default_rng(seed)
@@ -202,7 +202,7 @@ def test_the_information_of_a_pixel_is_its_counts() -> None:
     assert levels.information(counts.reshape(levels.SECTORS, CELLS.rings, 3)) == pytest.approx(9, rel=0.1)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 30), st.sampled_from([0.5, 2.0, 4.0]))
 def test_windows_are_their_definition(seed: int, slow: int, fast: int, significance: float) -> None:
     rng = np.random.default_rng(seed)

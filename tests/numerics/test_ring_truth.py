@@ -132,7 +132,7 @@ def scene(
     return {"raw": raw, "image": image, "mask": mask, "norm": norm, "ring": ring, "chi": azimuth}
 
 
-@settings(deadline=None, max_examples=25)  # the first example compiles
+@settings(max_examples=25)  # the first example compiles
 @given(**FRAMES)
 def test_the_bad_pixels_of_a_ring_follow_their_definition(**what: Any) -> None:
     frame = scene(**what)
@@ -148,7 +148,7 @@ def test_the_bad_pixels_of_a_ring_follow_their_definition(**what: Any) -> None:
         assert any((bad == each).all() for each, _ in either)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(**FRAMES)
 def test_what_a_mask_makes_of_a_ring_follows_its_definition(**what: Any) -> None:
     frame = scene(**what)

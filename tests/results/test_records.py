@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from xrdpipe.io.writing import write_json
@@ -87,7 +87,6 @@ record = st.builds(
 
 
 @pytest.mark.slow
-@settings(deadline=None)  # it writes files
 @given(st.lists(record, max_size=3), st.dictionaries(text.filter(lambda key: key != "images"), value, max_size=3))
 def test_a_run_json_is_that_of_a_writer_who_has_all_in_memory(
     tmp_path_factory: pytest.TempPathFactory, records: list[Record], run: dict[str, Any]

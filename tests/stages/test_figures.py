@@ -24,7 +24,6 @@ from xrdpipe.stages.plot.paint import MASK_COLOUR, colour_table, paint
 from xrdpipe.stages.plot.png import encode_png
 
 
-@settings(deadline=None)
 @given(arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40), st.sampled_from([3, 4]))))
 def test_a_png_file_holds_its_pixels(pixels: NDArray[np.uint8]) -> None:
     with Image.open(io.BytesIO(encode_png(pixels, 150))) as picture:
@@ -34,7 +33,7 @@ def test_a_png_file_holds_its_pixels(pixels: NDArray[np.uint8]) -> None:
         assert picture.info["dpi"] == pytest.approx((150, 150), abs=0.1)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     arrays(np.float32, (6, 7), elements=st.one_of(st.floats(-100, 100, width=32), st.just(np.nan))),
     arrays(np.float32, (6, 7), elements=st.floats(0, 1, width=32)),

@@ -174,7 +174,7 @@ def test_units_are_the_same_axis_in_other_words(integrated: Any, image: NDArray[
 
 
 @pytest.mark.slow
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 2**32 - 1), st.floats(0, 0.99), st.sampled_from(["full_csr", "splitpixel"]))
 def test_one_radial_axis_whatever_is_masked(integrated: Any, seed: int, share: float, method: str) -> None:
     mask = (np.random.default_rng(seed).random(SHAPE) < share).astype(np.uint8)

@@ -150,7 +150,7 @@ def test_the_mask_is_the_definition_pixel_for_pixel(
 
 
 @pytest.mark.slow
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.integers(0, 2**32 - 1),
     st.sampled_from([1, 3, 50, 1e4, 1e-3]),

@@ -55,7 +55,7 @@ def plain_merge(old: Floats, intensity: Floats, sigma: Floats, weights: Floats, 
     return rows
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.integers(3, 60), st.floats(1.0, 7.3))
 def test_a_new_bin_is_the_mean_of_its_pixels_with_their_variance_and_no_count_is_lost(
     seed: int, bins: int, width: float

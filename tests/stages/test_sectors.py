@@ -216,7 +216,7 @@ def test_a_bin_holds_the_pixels_between_its_edges_and_no_others(
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=5)
+@settings(max_examples=5)
 @given(st.lists(st.floats(0.2, 6), min_size=2, max_size=8, unique=True))
 def test_bins_that_are_joined_hold_what_both_held(numbers: list[float]) -> None:
     from conftest import TINY
