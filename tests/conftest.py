@@ -13,20 +13,15 @@ import pytest
 import tifffile
 from hypothesis import settings
 from numpy.typing import NDArray
+from tiny import TINY
 
 from xrdpipe.geometry.geometry import Geometry
 from xrdpipe.geometry.poni import Poni
-from xrdpipe.stages.simulation import Simulation
 from xrdpipe.stages.source import Source
 from xrdpipe.stages.stage import Setup
 
 settings.register_profile("any machine", deadline=None)  # speed is no matter of tests
 settings.load_profile("any machine")
-
-# 111 to 331 of nickel on 120 x 100 pixels of 1 mm, half a metre away; a few dead and hot pixels, a beamstop.
-TINY = Simulation(
-    shape=(120, 100), pixel=(1e-3, 1e-3), dist=0.5, poni=(0.504, 0.493), counts=2000.0, dead=1e-3, hot=1e-3
-)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

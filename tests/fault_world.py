@@ -117,11 +117,12 @@ class Case:
     def end(self) -> CommandResult:
         """Wait for the end of the run."""
         assert self.process is not None
-        try:
-            _, err = self.process.communicate(timeout=LIMIT)
-        finally:
-            with suppress(ProcessLookupError):  # also those of its processes that outlive it
-                os.killpg(self.process.pid, signal.SIGKILL)
+        with self.process:
+            try:
+                _, err = self.process.communicate(timeout=LIMIT)
+            finally:
+                with suppress(ProcessLookupError):  # also those of its processes that outlive it
+                    os.killpg(self.process.pid, signal.SIGKILL)
         return CommandResult(self.process.returncode, "", err)
 
     def workers(self) -> list[psutil.Process]:

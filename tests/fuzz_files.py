@@ -19,8 +19,8 @@ import h5py
 import hdf5plugin
 import numpy as np
 import tifffile
-from conftest import TINY
 from fabio.fabioformats import get_class_by_name
+from tiny import TINY
 
 SHAPE = TINY.shape
 HUGE = [0, 1, -1, 255, 2**15, 2**16 - 1, 2**20, 2**31 - 1, -(2**31), 2**32 - 1, 2**40, 2**62, -(2**63), 2**64 - 1]

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from conftest import TINY
 from fuzz_files import HUGE, images, lies, spoil
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from tiny import TINY
 
 from xrdpipe.config.arguments import PATH_KEYS
 from xrdpipe.config.loader import conf_dir, shipped_defaults

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tifffile
 from command import FAST, call
-from conftest import TINY
 from numpy.typing import NDArray
+from tiny import TINY
 
 from xrdpipe.cli.doctor import diagnosis, faults
 from xrdpipe.geometry.orientation import ORIENTATIONS, Verdict, apply_transform, canonical, compare_orientations

@@ -14,8 +14,8 @@ import pyFAI
 import pytest
 import tifffile
 from command import FAST, LIMIT, call, results, start, tree
-from conftest import TINY
 from scipy.ndimage import binary_dilation
+from tiny import TINY
 
 import xrdpipe
 from xrdpipe.execution import static_mask_files

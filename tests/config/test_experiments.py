@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 from command import FAST, CommandResult, call
-from conftest import TINY
+from tiny import TINY
 
 from xrdpipe.cli.help import help_text
 from xrdpipe.config.loader import Loader, conf_dir, to_builtin

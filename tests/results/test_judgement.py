@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 from command import call
-from conftest import TINY
+from tiny import TINY
 
 import xrdpipe
 from xrdpipe.model.record import Record

@@ -14,14 +14,17 @@ from command import call, results
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tiny import TINY
 
 from xrdpipe import integrate
+from xrdpipe.geometry.geometry import Geometry
+from xrdpipe.geometry.poni import Poni
 from xrdpipe.model.errors import ConfigError, FrameError
 from xrdpipe.model.frame import Frame
 from xrdpipe.model.pattern import Pattern
 from xrdpipe.numerics.sparse_matrix import Matrix, matrix_on_edges, wrap_azimuth
 from xrdpipe.stages.integ.integ import Integ
-from xrdpipe.stages.integ.methods import sector_pixels
+from xrdpipe.stages.integ.methods import radial_unit, sector_pixels
 from xrdpipe.stages.integ.sectors import Sectors
 from xrdpipe.stages.source import Source
 from xrdpipe.stages.stage import Setup
@@ -219,12 +222,6 @@ def test_a_bin_holds_the_pixels_between_its_edges_and_no_others(
 @settings(max_examples=5)
 @given(st.lists(st.floats(0.2, 6), min_size=2, max_size=8, unique=True))
 def test_bins_that_are_joined_hold_what_both_held(numbers: list[float]) -> None:
-    from conftest import TINY
-
-    from xrdpipe.geometry.geometry import Geometry
-    from xrdpipe.geometry.poni import Poni
-    from xrdpipe.stages.integ.methods import radial_unit
-
     geometry = Geometry(Poni("tiny.poni", TINY.poni_text()), TINY.shape)
     edges = np.sort(np.array(numbers))
     integrator, unit = geometry.integrator, radial_unit("q_A^-1")
