@@ -1,4 +1,4 @@
-"""An `xrdpipe` that starts at once: a fork of a process that has imported the program already.
+"""An `xrdpipe` that starts at once: a fork of a process that has used the program already.
 
 ``python started.py serve SOCKET`` is that process. ``python started.py ask SOCKET WORD...`` has it run the words in a
 process of their own, with the folder, the environment, the streams and the exit status of the one that asks.
@@ -7,14 +7,18 @@ process of their own, with the folder, the environment, the streams and the exit
 from __future__ import annotations
 
 import atexit
+import gc
 import json
 import os
 import signal
 import socket
 import sys
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 SIZE = 1 << 20  # bytes that words and environment may have
-IMPORTED = ("execution.run", "config.loader", "report.report", "stages.plot.figures", "cli.calibrate.command")
 
 
 def ask(address: str, words: list[str]) -> int:
@@ -29,12 +33,10 @@ def ask(address: str, words: list[str]) -> int:
 
 def serve(address: str) -> int:
     """Fork at every call. This process never returns; the others return the exit status of their call."""
-    from importlib import import_module
-
     from xrdpipe.cli.main import main
 
-    for name in IMPORTED:
-        import_module(f"xrdpipe.{name}")
+    _check_once()
+    gc.freeze()  # or the processes would copy what they collect
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the others
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(address)
@@ -64,6 +66,23 @@ def serve(address: str) -> int:
     return status
 
 
+def _check_once() -> None:
+    """Check settings and draw small figures, so that what this imports stays in memory; nothing may start a thread."""
+    import numpy as np
+    import tifffile
+
+    import xrdpipe.cli.calibrate.command
+    import xrdpipe.report.report  # noqa: F401
+    from xrdpipe.cli.main import main
+    from xrdpipe.stages.simulation import Simulation
+
+    with TemporaryDirectory() as place, redirect_stdout(StringIO()):
+        poni, image = Path(place, "some.poni"), Path(place, "some.tif")
+        poni.write_text(Simulation().poni_text(), encoding="utf-8")
+        tifffile.imwrite(image, np.zeros(Simulation().shape, np.uint16))
+        assert main([f"poni={poni}", f"images={image}", "dry_run=true"]) == 0
+
+
 ENDED: list[tuple[socket.socket, int]] = []  # whom to tell the exit status
 
 
@@ -71,7 +90,10 @@ ENDED: list[tuple[socket.socket, int]] = []  # whom to tell the exit status
 def _tell() -> None:
     if ENDED:
         connection, status = ENDED[-1]
+        sys.stdout.flush()
+        sys.stderr.flush()
         connection.send(bytes([status]))
+        os._exit(status)
 
 
 if __name__ == "__main__":
