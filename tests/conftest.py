@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -31,6 +32,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     compile the same loops at the same time if the first one reads configurations for a while.
     """
     items.sort(key=lambda item: item.path.parent.name not in ("config", "docs"))
+
+
+def pytest_collection_finish() -> None:
+    """Let Python search what is imported and collected for garbage no more, as the program itself does."""
+    gc.freeze()
+    gc.set_threshold(10_000, *gc.get_threshold()[1:])
 
 
 @cache
