@@ -232,12 +232,14 @@ class Poni:
 
     def integrator(self) -> Any:
         """Return a new AzimuthalIntegrator of pyFAI; raise ConfigError if pyFAI rejects the calibration."""
-        import pyFAI
+        from pyFAI.integrator.azimuthal import AzimuthalIntegrator
         from pyFAI.io.ponifile import PoniFile
 
         self._check_parallax()
+        integrator = AzimuthalIntegrator()
+        integrator.auto_gc = False  # or it would search all objects of Python for garbage at every change
         try:
-            integrator = pyFAI.load(PoniFile(dict(self.values)))
+            integrator.load(PoniFile(dict(self.values)))
         except Exception as error:  # pyFAI raises many types for malformed files
             raise ConfigError(f"poni={self.path}: {self._reason(error)}") from error
         if not integrator.detector.pixel1 or not integrator.detector.pixel2:

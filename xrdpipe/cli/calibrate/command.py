@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Sequence
 
@@ -22,7 +21,6 @@ def main(arguments: Sequence[str]) -> int:
     int
         The exit status: 0 written; 1 a frame does not decide; 130 stopped.
     """
-    gc.freeze()  # pyFAI collects garbage with every geometry it makes: not among all that is imported by now
     words, others = split_words(arguments)
     task = make_task(words, others)
     if len(task.images) == 1 or words.distances or words.wavelengths:
