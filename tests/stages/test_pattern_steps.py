@@ -141,9 +141,7 @@ def test_neighbouring_bins_vary_together_as_their_correlation_says(part: str, se
         return np.atleast_2d(found.intensity)
 
     many = np.array([values(integrated()) for _ in range(400)])
-    find = integrated().correlations
-    assert find is not None
-    expected = find()[part].reshape(-1, *many.shape[1:])
+    expected = integrated().correlations[part]().reshape(-1, *many.shape[1:])
     deviations = many - many.mean(axis=0)
     for k in (1, 2, 3):
         one, other = deviations[..., :-k], deviations[..., k:]
@@ -165,11 +163,9 @@ def test_errors_of_split_pixels_are_the_scatter_of_bins_and_peaks(setup: Setup) 
         image = rng.poisson(counts).astype(np.float32)
         frame = fine(Frame("a", image, variance=image.clip(1)))
         for each, fitted in ((frame, found), (rebin(frame), merged)):
-            pattern, find = each.pattern, each.results.correlations
-            assert pattern is not None
-            assert find is not None
-            fitted.append(peaks.fits(pattern, peaks.regions, find()[""])[0])
-        patterns.append(pattern)
+            assert each.pattern is not None
+            fitted.append(peaks.fits(each.pattern, peaks.regions, each.results.correlations[""]())[0])
+        patterns.append(frame.pattern)
     scatter = np.std([each.intensity for each in patterns], axis=0)
     sigma = np.mean([each.sigma for each in patterns], axis=0)
     assert np.median(scatter / sigma) == pytest.approx(1, abs=0.05)

@@ -32,9 +32,9 @@ class Results:
         Pixels in each bin, times their corrections: what the sum of counts was divided by. Float64, (npt,), by the
         suffix of the pattern's files; "" is the pattern of the whole frame.
     correlations
-        Returns the correlation of neighbouring bins, which share split pixels, by suffix, with "cake" for the rows of a
-        cake: float64, (reach, npt) or (reach, rows, npt), see `numerics.integration.correlations`. None without a
-        sigma, or where it is not known.
+        By suffix, with "cake" for the rows of a cake, what returns the correlation of neighbouring bins, which share
+        split pixels: float64, (reach, npt) or (reach, rows, npt), see `numerics.integration.correlations`. Patterns
+        without a sigma, and those for which it is not known, are not in it.
     pattern_error
         Returns the estimated error of the pattern and that of its parts, see `numerics.pattern_error`; None where there
         is no estimate. It takes time, so it is called only for the frames whose masks are judged.
@@ -44,8 +44,8 @@ class Results:
     sectors: Mapping[str, Pattern] = field(default_factory=dict)
     cake: Cake | None = None
     weights: Mapping[str, NDArray[np.float64]] = field(default_factory=dict, repr=False, compare=False)
-    correlations: Callable[[], Mapping[str, NDArray[np.float64]]] | None = field(
-        default=None, repr=False, compare=False
+    correlations: Mapping[str, Callable[[], NDArray[np.float64]]] = field(
+        default_factory=dict, repr=False, compare=False
     )
     pattern_error: Callable[[], tuple[float, tuple[float, ...]]] | None = field(default=None, repr=False, compare=False)
 
@@ -140,6 +140,16 @@ class Frame:
         return self.with_results(
             pattern=None if pattern is None else change("", pattern),
             sectors={suffix: change(suffix, sector) for suffix, sector in sectors.items()},
+        )
+
+    def with_sectors(self, results: Mapping[str, Results]) -> Frame:
+        """Return the frame with the patterns of other results as its sectors, by the suffix of their files."""
+        weights = {suffix: each.weights[""] for suffix, each in results.items() if "" in each.weights}
+        found = {suffix: each.correlations[""] for suffix, each in results.items() if "" in each.correlations}
+        return self.with_results(
+            sectors={suffix: each.pattern for suffix, each in results.items() if each.pattern is not None},
+            weights={**self.results.weights, **weights},
+            correlations={**self.results.correlations, **found},
         )
 
     def with_info(self, **changes: Any) -> Frame:

@@ -14,7 +14,7 @@ from ...model.cake import Cake
 from ...model.errors import ConfigError, FrameError, require
 from ...model.frame import Frame
 from ..stage import Makes, Setup, Step
-from .correlation import Correlations, correlation, with_correlations
+from .correlation import Correlations, correlation
 from .integ import Integ
 from .methods import integration_method, radial_unit
 
@@ -83,12 +83,13 @@ class Regroup(Integ):
             axes = cached["radial"], cached["azimuthal"]
             values = to_image(intensity), None if sigma is None else to_image(sigma)
             cake = Cake(*axes, *values, self.unit, about["label"], about["method"])
-            frame = frame.with_results(cake=cake)
+            if self.error_model is None:
+                return frame.with_results(cake=cake)
 
-            def correlations() -> dict[str, Correlations]:
-                return {"cake": np.moveaxis(correlate(frame).reshape(-1, *shape), 2, 1)}
+            def correlations() -> Correlations:
+                return np.moveaxis(correlate(frame).reshape(-1, *shape), 2, 1)
 
-            return frame if self.error_model is None else with_correlations(frame, correlations)
+            return frame.with_results(cake=cake, correlations={**frame.results.correlations, "cake": correlations})
 
         return integrate
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -47,10 +47,14 @@ def correlation(
     return correlate
 
 
-def with_correlations(frame: Frame, find: Callable[[], Mapping[str, Correlations]]) -> Frame:
-    """Return the frame with further `Results.correlations`, which ``find`` returns when they are asked for."""
-    before = frame.results.correlations
-    return frame.with_results(correlations=lambda: {**(before() if before else {}), **find()})
+def by_name(names: Iterable[str], find: Callable[[], Sequence[Correlations]]) -> dict[str, Callable[[], Correlations]]:
+    """Return `Results.correlations` of several patterns, which ``find`` returns together, once."""
+    found = cache(find)
+
+    def of(number: int) -> Correlations:
+        return found()[number]
+
+    return {name: partial(of, number) for number, name in enumerate(names)}
 
 
 def to_matrix(correlations: Correlations) -> Any:

@@ -20,7 +20,7 @@ from ...model.frame import Frame
 from ...model.pattern import Pattern
 from ..scalar_lookup import ScalarLookup, table_files
 from ..stage import NOTHING, Makes, Needs, Setup, Stage, Step
-from .correlation import correlation, with_correlations
+from .correlation import correlation
 from .methods import (
     MEANING,
     ascending_edges,
@@ -185,8 +185,10 @@ class Integ(Stage):
             quality |= noise(frame, intensity, sigma)
             kept = sums[[0, 1, 2, 4]] if self.keeps_sums else None
             pattern = replace(pattern, quality=quality, sums=kept)
-            frame = frame.with_results(pattern=pattern, weights={"": sums[1]}, pattern_error=error)
-            return frame if correlate is None else with_correlations(frame, lambda: {"": correlate(frame)})
+            correlations = {} if correlate is None else {"": partial(correlate, frame)}
+            return frame.with_results(
+                pattern=pattern, weights={"": sums[1]}, pattern_error=error, correlations=correlations
+            )
 
         return integrate
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from ...geometry.geometry import Geometry
 from ...model.errors import ConfigError, FrameError, require
-from ...model.frame import Frame
+from ...model.frame import Frame, Results
 from ...model.pattern import Pattern
 from ..stage import Makes, Setup, Step
-from .correlation import Correlations, correlation, with_correlations
+from .correlation import by_name, correlation
 from .integ import Integ
 from .methods import integration_method, sector_pixels
 
@@ -85,14 +85,12 @@ class Sectors(Integ):
             steps = {name: stage._integrator(setup) for name, stage in single.items()}
 
             def one_by_one(frame: Frame) -> Frame:
-                frame, patterns = whole(frame), dict[str, Pattern]()
-                weights = dict(frame.results.weights)
+                results = dict[str, Results]()
                 for name, step in steps.items():
                     with _named(name):
-                        results = step(frame).results
-                    if results.pattern is not None:
-                        patterns[name], weights[name] = results.pattern, results.weights[""]
-                return frame.with_results(sectors=self._add_ranges(patterns), weights=weights)
+                        results[name] = step(frame).results
+                frame = whole(frame).with_sectors(results)
+                return frame.with_results(sectors=self._add_ranges(frame.results.sectors))
 
             return one_by_one
         npt = cached["radial"].size
@@ -108,15 +106,14 @@ class Sectors(Integ):
                     patterns[name] = self._pattern(cached["radial"], *self._means(part), part[1], about)
                 weights[name] = part[1]
             frame = frame.with_results(sectors=self._add_ranges(patterns), weights=weights)
-
-            def correlations() -> dict[str, Correlations]:
-                return dict(zip(single, np.split(correlate(frame), len(single), axis=1), strict=True))
-
-            return frame if self.error_model is None else with_correlations(frame, correlations)
+            if self.error_model is None:
+                return frame
+            found = by_name(single, lambda: np.split(correlate(frame), len(single), axis=1))
+            return frame.with_results(correlations={**frame.results.correlations, **found})
 
         return integrate
 
-    def _add_ranges(self, patterns: dict[str, Pattern]) -> dict[str, Pattern]:
+    def _add_ranges(self, patterns: Mapping[str, Pattern]) -> dict[str, Pattern]:
         ranges = self.ranges
         return {
             name: replace(each, azimuth_range=(ranges[name][0], ranges[name][1])) for name, each in patterns.items()

@@ -60,9 +60,6 @@ class Units(Integ):
 
         def integrate(frame: Frame) -> Frame:
             results = {unit: step(frame).results for unit, step in others.items()}
-            frame = first(frame)
-            patterns = {unit: each.pattern for unit, each in results.items() if each.pattern is not None}
-            weights = {unit: each.weights[""] for unit, each in results.items()}
-            return frame.with_results(sectors=patterns, weights={**frame.results.weights, **weights})
+            return first(frame).with_sectors(results)
 
         return integrate

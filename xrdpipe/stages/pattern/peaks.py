@@ -122,7 +122,7 @@ class Peaks(Stage):
             ways = f"name it in source.columns=[{self.label}]"
             raise ConfigError(f"pattern.peaks.label={self.label}: no such column; {ways} ({hint})")
         folder = setup.folder
-        wavelength = setup.geometry.integrator.wavelength if self.strain_axis is not None else None
+        wavelength = setup.geometry.poni.wavelength if self.strain_axis is not None else None
 
         def fit(frame: Frame) -> Frame:
             if folder is None or frame.pattern is None:
@@ -131,13 +131,12 @@ class Peaks(Stage):
                 frame.pattern.radial, frame.pattern.intensity, frame.pattern.sigma, self.number or 0
             )
             parts = {"": frame.pattern, **frame.results.sectors}
-            correlations = dict(frame.results.correlations()) if frame.results.correlations else {}
-            of_cake = correlations.pop("cake", None)
+            find = frame.results.correlations
+            correlations = {part: find[part]() for part in parts if part in find}
             if self.harmonics is not None and frame.results.cake is not None:
-                in_cake = cake_rows(frame.results.cake)
-                parts |= in_cake
-                if of_cake is not None:
-                    correlations |= zip(in_cake, np.moveaxis(of_cake, 1, 0), strict=True)
+                parts |= (rows_of_cake := cake_rows(frame.results.cake))
+                if "cake" in find:
+                    correlations |= zip(rows_of_cake, np.moveaxis(find["cake"](), 1, 0), strict=True)
             peaks = {part: self.fits(pattern, regions, correlations.get(part)) for part, pattern in parts.items()}
             rows = {PEAKS.name: _peak_rows(parts, peaks)}
             if self.harmonics is not None:

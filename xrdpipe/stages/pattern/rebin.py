@@ -70,12 +70,11 @@ class Rebin(Stage):
 
     def prepare(self, setup: Setup) -> Step:
         """Return the step that rebins the pattern and the sectors; a cake stays as it is."""
-        wavelength = setup.geometry.integrator.wavelength
+        wavelength = setup.geometry.poni.wavelength
         label = radial_unit(self.unit).label if self.unit else ""
 
         def rebin(frame: Frame) -> Frame:
-            find = frame.results.correlations
-            before, after = find() if find else {}, dict[str, Floats]()
+            correlations = dict(frame.results.correlations)
 
             def rebinned(suffix: str, pattern: Pattern) -> Pattern:
                 weights = frame.results.weights.get(suffix)
@@ -86,13 +85,14 @@ class Rebin(Stage):
                 new = self.edges(convert(old[[0, -1]], pattern.unit, unit, wavelength), len(pattern.radial))
                 inside = convert(new, unit, pattern.unit, wavelength)
                 self._refuse_narrow(inside, old)
-                merged = merge_bins(old, pattern.intensity, pattern.sigma, weights, inside, before.get(suffix))
-                if merged.correlations is not None:
-                    after[suffix] = merged.correlations
+                correlation = correlations[suffix]() if suffix in correlations else None
+                merged = merge_bins(old, pattern.intensity, pattern.sigma, weights, inside, correlation)
+                if (after := merged.correlations) is not None:
+                    correlations[suffix] = lambda: after
                 values = replace(pattern, intensity=merged.intensity, sigma=merged.sigma, quality=_quality(pattern))
                 return replace(values, radial=(new[1:] + new[:-1]) / 2, unit=unit, label=label or pattern.label)
 
-            return frame.with_patterns(rebinned).with_results(correlations=lambda: {**before, **after})
+            return frame.with_patterns(rebinned).with_results(correlations=correlations)
 
         return rebin
 
