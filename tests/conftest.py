@@ -25,6 +25,12 @@ settings.register_profile("any machine", deadline=None)  # speed is no matter of
 settings.load_profile("any machine")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let libraries start no threads of their own where processes of pytest-xdist, which are new, share the cores."""
+    if config.getoption("numprocesses", None):
+        os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with tests that compile nothing, and with long ones.
 

@@ -35,8 +35,6 @@ FRAMES = {"errors": ("images=f_*.tiff",)}  # the second finds on the GPU what th
 SAME = {  # what differs from the usual settings
     "background": BACKGROUND,
     "errors": (*BACKGROUND, "integ.error_model=poisson", "integ.correctSolidAngle=true"),
-}
-MORE = {
     "corrections": ("integ.polarization_factor=0.95", "correction.saturation=1900", "mask.upper_thresh=1500"),
     "fitted": ("background.file=air.tiff", "background.scale=auto"),
     "split": ("integ.method=[bbox,csr,cython]", "integ.unit=2th_deg", "integ.radial_range=[3,6]"),
@@ -107,12 +105,7 @@ def assert_same_results(cases: dict[str, tuple[str, ...]]) -> None:
 
 @pytest.mark.slow
 def test_masks_are_the_processors_to_the_byte_and_patterns_to_a_millionth(here: Path) -> None:
-    assert_same_results(SAME | MORE)
-
-
-@pytest.mark.slow
-def test_a_frame_with_background_has_the_mask_and_the_pattern_of_the_processor(here: Path) -> None:
-    assert_same_results({"background": SAME["background"]})
+    assert_same_results(SAME)
 
 
 @pytest.mark.slow
