@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..model.cores import available_cores
 from ..model.errors import ConfigError, require
@@ -104,8 +105,6 @@ def write_demo(
     """
     if not 1 <= frames <= 501:
         raise ValueError(f"frames={frames}: the series has from 1 to 501 frames")
-    import tifffile
-
     simulation = replace(simulation or Simulation(), seed=seed)
     kelvins = np.linspace(300, 800, frames).round().astype(int).tolist()
     demo = DemoFiles(
@@ -113,19 +112,22 @@ def write_demo(
     )
     folder.mkdir(parents=True, exist_ok=True)
     _write(demo.poni, lambda part: part.write_bytes(simulation.poni_text().encode()))
-    save = partial(tifffile.imwrite, software=False, metadata=None)
-    _write(demo.air, partial(save, data=simulation.air_frame()))  # first: the others share what it prepares
+    _write_tiff(demo.air, simulation.air_frame())  # first: the others share what it prepares
 
     def make(number: int) -> None:
-        image, header = simulation.frame(number, kelvins[number]), f"temperature: {kelvins[number]}"
-        _write(demo.images[number], partial(save, data=image, description=header))
+        _write_tiff(demo.images[number], simulation.frame(number, kelvins[number]), f"temperature: {kelvins[number]}")
 
     with ThreadPoolExecutor(min(available_cores(), THREADS)) as threads:
         list(threads.map(make, range(frames)))
     if calibrant:
-        ceria = replace(simulation, lattice=CERIA).frame(CALIBRANT)
-        _write(folder / "ceo2.tiff", partial(save, data=ceria))
+        _write_tiff(folder / "ceo2.tiff", replace(simulation, lattice=CERIA).frame(CALIBRANT))
     return demo
+
+
+def _write_tiff(path: Path, image: NDArray[np.uint16], header: str | None = None) -> None:
+    import tifffile
+
+    _write(path, partial(tifffile.imwrite, data=image, software=False, metadata=None, description=header))
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:
