@@ -85,11 +85,11 @@ class Sectors(Integ):
             steps = {name: stage._integrator(setup) for name, stage in single.items()}
 
             def one_by_one(frame: Frame) -> Frame:
-                results = dict[str, Results]()
+                frame, results = whole(frame), dict[str, Results]()
                 for name, step in steps.items():
                     with _named(name):
                         results[name] = step(frame).results
-                frame = whole(frame).with_sectors(results)
+                frame = frame.with_sectors(results)
                 return frame.with_results(sectors=self._add_ranges(frame.results.sectors))
 
             return one_by_one
