@@ -101,7 +101,9 @@ def geometry_at(values: Mapping[str, float], detector: Any) -> Any:
     """Return the geometry of pyFAI with these parameters, m and rad."""
     from pyFAI.geometry import Geometry
 
-    return Geometry(detector=detector, **{name: values[name] for name in NAMES})
+    geometry = Geometry(detector=detector, **{name: values[name] for name in NAMES})
+    geometry.auto_gc = False  # as in `Poni.integrator`
+    return geometry
 
 
 def refine_geometry(
@@ -159,10 +161,12 @@ def _refinement(start: Any, calibrant: Any) -> Any:
 
     from pyFAI.geometryRefinement import GeometryRefinement
 
+    class Refinement(GeometryRefinement):  # type: ignore[misc]
+        def collect_garbage(self, collect_garbage: bool | None = None) -> None:
+            """Do nothing; pyFAI would search all objects of Python for garbage at every change of a number."""
+
     values = {name: getattr(start, name) for name in NAMES}
-    refinement = GeometryRefinement(data=[[0, 0, 0]], calibrant=copy(calibrant), detector=start.detector, **values)
-    refinement.auto_gc = False  # it would collect garbage after every change of a number
-    return refinement
+    return Refinement(data=[[0, 0, 0]], calibrant=copy(calibrant), detector=start.detector, **values)
 
 
 def _refine(points: ControlPoints, refinement: Any, calibrant: Any, fix: Sequence[str]) -> ControlPoints:
