@@ -13,6 +13,7 @@ from browser import chromium
 from calibrant_frames import GEOMETRY, PIXEL, SHAPE, angles, write_frame
 from command import FAST, CommandResult, call
 from pyFAI.calibrant import get_calibrant
+from threadpoolctl import threadpool_limits
 
 from xrdpipe.calibration.others import lattice_spacings
 from xrdpipe.geometry.geometry import Geometry
@@ -111,6 +112,15 @@ def test_the_same_words_give_the_same_bytes(here: Path, made: tuple[Path, Comman
     assert call("calibrate", *WORDS, "frame.tif").status == 2  # it is there
     assert call("calibrate", *WORDS, "frame.tif", "overwrite=true", "quiet=true") == (0, "", "")
     assert [Path(name).read_bytes() for name in ("g.poni", "g.html")] == first
+
+
+@pytest.mark.slow
+def test_the_number_of_threads_changes_no_digit(here: Path) -> None:
+    for threads in (1, 2):
+        with threadpool_limits(threads, "blas"):
+            ended = call("calibrate", *WORDS[:-1], "frame.tif", "report=false", f"save={threads}.poni")
+        assert ended.status == 0, ended.err
+    assert Path("1.poni").read_bytes() == Path("2.poni").read_bytes()
 
 
 @pytest.mark.slow

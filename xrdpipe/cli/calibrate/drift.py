@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ...calibration.drift import Constancy, constancy, displacement, follow_frame
 from ...calibration.parameters import Parameters
@@ -79,7 +80,7 @@ def _steps(task: Task) -> list[_Step]:
     steps: list[_Step] = []
     before: Refined | None = None
     first: Parameters | None = None
-    with Progress(len(task.images), task.settings.quiet) as progress:
+    with Progress(len(task.images), task.settings.quiet) as progress, threadpool_limits(1, "blas"):  # as in `solve`
         for number, image in enumerate(task.images, 1):
             try:
                 before = refined = _refined(task, task.read(image), before)

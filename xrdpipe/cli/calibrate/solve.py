@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from ...calibration.calibrate import Calibrated
 from ...calibration.cone import ring_angles
@@ -112,7 +113,8 @@ def solve(task: Task, save: Path) -> Solution:
         The frames do not decide; the message names the frame.
     """
     paths = poni_paths(task, save)
-    return _solve_one(task, paths[0]) if len(paths) == 1 else _solve_together(task, paths)
+    with threadpool_limits(1, "blas"):  # or the last digits depend on the number of cores
+        return _solve_one(task, paths[0]) if len(paths) == 1 else _solve_together(task, paths)
 
 
 def _solve_one(task: Task, path: Path) -> Solution:
