@@ -96,8 +96,9 @@ def test_the_oldest_versions_that_are_tested_are_those_that_are_declared() -> No
 
 
 def test_the_conda_recipe_declares_what_the_package_declares() -> None:
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     recipe = yaml.safe_load((ROOT / "recipe" / "recipe.yaml").read_text(encoding="utf-8"))
     names = {"pyfai-base": "pyfai", "matplotlib-base": "matplotlib", "python-xxhash": "xxhash"}
     required = {names.get(name, name): bound for name, bound in bounds(recipe["requirements"]["run"]).items()}
-    assert required == bounds(declared)
+    assert required == bounds(project["dependencies"])
+    assert recipe["build"]["python"]["entry_points"] == [f"{name} = {path}" for name, path in project["scripts"].items()]
