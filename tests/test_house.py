@@ -101,4 +101,6 @@ def test_the_conda_recipe_declares_what_the_package_declares() -> None:
     names = {"pyfai-base": "pyfai", "matplotlib-base": "matplotlib", "python-xxhash": "xxhash"}
     required = {names.get(name, name): bound for name, bound in bounds(recipe["requirements"]["run"]).items()}
     assert required == bounds(project["dependencies"])
-    assert recipe["build"]["python"]["entry_points"] == [f"{name} = {path}" for name, path in project["scripts"].items()]
+    assert recipe["build"]["python"]["entry_points"] == [
+        f"{name} = {path}" for name, path in project["scripts"].items()
+    ]
