@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from command import FAST, LIMIT, P, call, results, run_record, start, summary_ro
 
 from xrdpipe import __version__
 from xrdpipe.execution import progress
+from xrdpipe.execution.listeners import Journal
 
 
 @pytest.mark.slow
@@ -35,6 +37,20 @@ def test_a_run_leaves_what_the_contract_lists(here: Path) -> None:
     assert [row["name"] for row in rows] == names
     assert float(rows[0]["masked_fraction"]) == pytest.approx(mask.mean(), abs=1e-6)
     assert "3 of 3 frames done" in told.out
+
+
+@pytest.mark.parametrize("backend", ["serial", "default"])
+def test_no_thread_begins_after_the_first_frame(here: Path, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python waits for ever for a thread that begins when memory has run out, see docs/reliability.md."""
+    events: list[str] = []
+    begin, frame = Thread.start, Journal.frame
+    monkeypatch.setattr(Thread, "start", lambda thread: events.append(f"thread {thread.name}") or begin(thread))
+    monkeypatch.setattr(Journal, "frame", lambda *words: events.append("frame") or frame(*words))
+    words = (P, "images=data/ni_*.tiff", *FAST, "output_dir=out", f"parallel={backend}", "parallel.n_jobs=2")
+    assert call(*words).status == 0
+    assert events.count("frame") == 3
+    assert any(event.startswith("thread ") for event in events)
+    assert events[-3:] == ["frame"] * 3
 
 
 def test_a_pattern_says_how_it_was_made_but_not_when_or_where(here: Path, air: Path) -> None:

@@ -12,7 +12,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..geometry.orientation import COARSE, compare_orientations, override_text
+from ..geometry.ring_evidence import structure
 from ..io import image_file
 from ..io.header import header
 from ..io.memory import memory
@@ -169,6 +172,10 @@ class OrientationCheck(Listener):
         self._plan, self._progress = plan, progress
         self._thread = ThreadPoolExecutor(1)
         self._check: Future[None] | None = None
+
+    def begin(self) -> None:
+        """Start the thread and load what it calls: both may end or stop Python if memory runs out in mid-run."""
+        self._thread.submit(structure, np.zeros((8, 8)), 1)
 
     def frame(self, outcome: Outcome, image: Reference) -> Outcome:
         """Start the check with the first frame that is done."""

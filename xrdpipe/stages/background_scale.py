@@ -95,8 +95,8 @@ class RingFit:
     ) -> None:
         self.rings = geometry.rings
         order, starts = self.rings.order, self.rings.starts
-        self.background, self.net = net, net.ravel()[order]
-        self.noise = tuple(each.ravel()[order] for each in noise)
+        self.background, self.net = net, net.take(order)
+        self.noise = tuple(each.take(order) for each in noise)
         self.bad = np.zeros(net.size, np.uint8)
         with np.errstate(invalid="ignore"):
             off = np.abs(self.net - _repeat(_medians(self.net, starts), starts))
@@ -104,7 +104,7 @@ class RingFit:
             self.bad[order] = ~(off <= OUTLIER * width)
         self.selected = np.ones(starts.size - 1, bool)
         if limits is not None:
-            q = geometry.integrator.qArray(geometry.shape).ravel()[order] / 10
+            q = geometry.integrator.qArray(geometry.shape).take(order) / 10
             ring_q = np.add.reduceat(q, starts[:-1]) / np.diff(starts)
             self.selected = (ring_q >= limits[0]) & (ring_q <= limits[1])
             if not self.selected.any():
@@ -138,7 +138,7 @@ class RingFit:
             No ring has enough good pixels.
         """
         order, scale = self.rings.order, Scale(0.0, np.inf)
-        pixels = [each.ravel()[order] for each in (image, variance)]
+        pixels = [each.take(order) for each in (image, variance)]
         for _ in range(2):  # outliers are clearer once the background, which varies along a ring, is subtracted
             net = image if scale.value == 0 else image - np.float32(scale.value) * self.background
             good = self._good(self._outliers(net, self.bad | masked.ravel()))
@@ -164,7 +164,7 @@ class RingFit:
         return mask
 
     def _good(self, mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        good: NDArray[np.bool_] = mask[self.rings.order] == 0
+        good: NDArray[np.bool_] = mask.take(self.rings.order) == 0
         return good
 
     def _totals(self, good: NDArray[np.bool_], *pixels: Image) -> list[Totals]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Never
 
 import pytest
 
+from xrdpipe.execution.engines import threads
 from xrdpipe.execution.engines.threads import AHEAD, process_in_threads
 from xrdpipe.model.record import Outcome, Record
 from xrdpipe.model.reference import Reference
@@ -80,6 +83,17 @@ def test_what_a_thread_raises_is_raised_here() -> None:
 
     with pytest.raises(MemoryError, match="f_0"):
         list(process_in_threads(1, process, IMAGES))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_without_memory_to_say_so_does_not_stop_the_run_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(SimpleQueue[Any]):
+        def put(self, item: Any, block: bool = True, timeout: float | None = None) -> Never:
+            raise MemoryError
+
+    monkeypatch.setattr(threads, "SimpleQueue", Full)
+    with pytest.raises(MemoryError):
+        list(process_in_threads(2, done, IMAGES))
 
 
 def test_frames_that_come_together_say_so_and_the_last_one_that_no_more_follow() -> None:

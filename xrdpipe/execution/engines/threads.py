@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from itertools import count
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from ...model.record import Outcome
 from ...model.reference import Reference
 
 BATCH = 0.05  # seconds after which a thread hands over what it has processed
+WAIT = 1.0  # seconds after which the threads are looked at
 AHEAD = 2  # batches per thread that may wait to be recorded
 
 
@@ -31,6 +32,11 @@ def process_in_threads(
         Function that processes one frame.
     images
         Frames to process. The threads begin them in this order.
+
+    Raises
+    ------
+    MemoryError
+        All threads have ended before the frames: there was no memory to hand over what they did.
     """
     numbers, stop = count(), threading.Event()
     finished: SimpleQueue[list[Outcome] | BaseException] = SimpleQueue()
@@ -51,7 +57,7 @@ def process_in_threads(
         for thread in threads:
             thread.start()
         while left:
-            outcomes = finished.get()
+            outcomes = _receive(finished, threads)
             if isinstance(outcomes, BaseException):
                 raise outcomes
             room.release()
@@ -63,6 +69,17 @@ def process_in_threads(
         for thread in threads:
             if thread.ident is not None:
                 thread.join()
+
+
+def _receive(
+    finished: SimpleQueue[list[Outcome] | BaseException], threads: Sequence[threading.Thread]
+) -> list[Outcome] | BaseException:
+    while True:
+        try:
+            return finished.get(timeout=WAIT)
+        except Empty:
+            if not any(thread.is_alive() for thread in threads) and finished.empty():
+                raise MemoryError from None
 
 
 def _next_batch(

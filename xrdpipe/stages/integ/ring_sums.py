@@ -78,7 +78,8 @@ def scatter_summation(cached: Arrays, stride: int) -> ScatterSums:
         if sample is None:
             integration.scatter(image, mask, norm, starts, numbers, coefs, intensity, stride, scatter)
         else:
-            image, mask = read_only(image[sample]), read_only(mask[sample])
+            # with image[sample] NumPy crashes where it has no memory to convert 32-bit indices
+            image, mask = read_only(image.take(sample)), read_only(mask.take(sample))
             integration.scatter(image, mask, norm, starts, numbers, coefs, intensity, 1, scatter)
         return scatter
 
