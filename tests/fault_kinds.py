@@ -183,7 +183,7 @@ def clock_jump(case: Case) -> CommandResult:
 def memory_limit(case: Case) -> CommandResult:
     """No more memory than a process has already, for one that does frames."""
     case.start({"MALLOC_MMAP_THRESHOLD_": "65536"})  # so that it hands back at once what it does not need
-    case.wait(least=1)  # a thread without memory to begin stops Python for ever, see docs/reliability.md
+    case.wait(least=1)  # all threads have begun then, see docs/reliability.md
     one = case.chance.choice(case.workers())
     resource.prlimit(one.pid, resource.RLIMIT_AS, (one.memory_info().vms // 2, resource.RLIM_INFINITY))
     return case.end()

@@ -9,6 +9,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,8 @@ from .result import Run
 
 if TYPE_CHECKING:
     from .plan import Plan
+
+NO_ROOM = (MemoryError, ImportError, OSError)  # of a library for which memory or a disk has no room
 
 log = logging.getLogger("xrdpipe")
 
@@ -174,8 +177,10 @@ class OrientationCheck(Listener):
         self._check: Future[None] | None = None
 
     def begin(self) -> None:
-        """Start the thread and load what it calls: both may end or stop Python if memory runs out in mid-run."""
-        self._thread.submit(structure, np.zeros((8, 8)), 1)
+        """Load compiled functions and start the thread: without memory the one ends Python, the other blocks it."""
+        with suppress(*NO_ROOM):
+            structure(np.zeros((8, 8)), 1)
+        self._thread.submit(int)
 
     def frame(self, outcome: Outcome, image: Reference) -> Outcome:
         """Start the check with the first frame that is done."""
@@ -192,7 +197,7 @@ class OrientationCheck(Listener):
     def _warn(self, image: Reference) -> None:
         try:
             warning = _orientation_warning(self._plan, image)
-        except (MemoryError, ImportError, OSError):  # a library that memory or a disk has no room for: the run goes on
+        except NO_ROOM:  # the run goes on
             log.warning("the orientation of %s is not checked", image.name, exc_info=True)
             return
         if warning:
