@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from xrdpipe.geometry.geometry import Geometry
 from xrdpipe.geometry.poni import Poni
 from xrdpipe.geometry.rings import Arcs, fine_rings
+from xrdpipe.model.arrays import read_only
 from xrdpipe.model.frame import Frame
 from xrdpipe.numerics import kernels, outliers
 from xrdpipe.stages.integ.integ import Integ
@@ -119,8 +120,8 @@ def test_robust_is_the_definition_pixel_for_pixel(given_scene: Any, alpha: float
     image, variance, bad, ring, offset = given_scene
     order, starts, _ = laid_out(ring)
     mask, level = bad.copy(), np.full(levels, np.nan, F4)[: starts.size - 1]
-    arcs = order, starts, ring.astype(np.uint32), offset[order]
-    outliers.mask_mad(image, variance, mask, -np.inf, np.inf, *arcs, alpha, level)
+    arcs = [read_only(array) for array in (order, starts, ring.astype(np.uint32), offset[order])]
+    outliers.mask_mad(read_only(image), read_only(variance), mask, -np.inf, np.inf, *arcs, alpha, level)
     expected = (bad != 0) | ~np.isfinite(image) | ~np.isfinite(variance)
     for number in range(starts.size - 1):
         arc = np.flatnonzero(ring == number)
@@ -224,9 +225,10 @@ def test_a_bad_pixel_does_not_hide_in_a_steep_arc(hidden: float) -> None:
     v = rng.poisson(counts).astype(F4)
     at = int(np.abs(counts - 4500).argmin())
     v[at] *= F4(hidden)
-    arcs = np.arange(90, dtype=np.uint32), np.array([0, 90]), np.zeros(90, np.uint32), offset
+    arrays = np.arange(90, dtype=np.uint32), np.array([0, 90]), np.zeros(90, np.uint32), offset
+    arcs = [read_only(array) for array in arrays]
     mask, none = np.zeros(90, np.uint8), np.empty(0, F4)
-    outliers.mask_mad(v, v, mask, -np.inf, np.inf, *arcs, 4.5, none)
+    outliers.mask_mad(read_only(v), read_only(v), mask, -np.inf, np.inf, *arcs, 4.5, none)
     assert np.flatnonzero(mask).tolist() == [at]
 
 

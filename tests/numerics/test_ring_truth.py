@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from xrdpipe.model.arrays import read_only
 from xrdpipe.numerics.constants import DETECTOR, EDGE, OUTLIER, USER
-from xrdpipe.numerics.pattern_error import compare, sample_bins
+from xrdpipe.numerics.pattern_error import ARRAYS, compare, sample_bins
 from xrdpipe.numerics.ring_truth import judge_ring
 from xrdpipe.numerics.sparse_matrix import Matrix
 
@@ -141,7 +142,7 @@ def test_the_bad_pixels_of_a_ring_follow_their_definition(**what: Any) -> None:
         at = np.flatnonzero(frame["ring"] == number).astype(np.uint32)
         counts, masked = raw[at], frame["mask"][at] != 0
         bad, keys = np.empty(at.size, np.bool_), np.empty(at.size, np.int32)
-        noise = judge_ring(raw, COLUMNS, at, counts, masked, bad, keys)
+        noise = judge_ring(read_only(raw), COLUMNS, read_only(at), counts, masked, bad, keys)
         known = raw.reshape(-1, COLUMNS).astype(float), at, counts.astype(float), masked
         either = [judge(*known, nudge) for nudge in (-1e-9, 1e-9)]  # equal to the limit but for rounding
         assert noise == pytest.approx(either[0][1])
@@ -157,8 +158,8 @@ def test_what_a_mask_makes_of_a_ring_follows_its_definition(**what: Any) -> None
     matrix = Matrix(starts, ring.astype(np.uint16), np.ones(raw.size, np.float32))
     samples = sample_bins(matrix, norm, RINGS, frame["chi"])
     line, found = np.linspace(5, 50, RINGS), np.full((RINGS, 8), np.nan)
-    arrays = [samples[name] for name in ("rows", "ends", "at", "order", "weights", "norms")]
-    compare(image, raw, mask, COLUMNS, line, *arrays, 1, found)
+    arrays = [read_only(samples[name]) for name in ARRAYS]
+    compare(read_only(image), read_only(raw), read_only(mask), COLUMNS, line, *arrays, 1, found)
     for number in range(RINGS):
         known = (mask & (USER | DETECTOR)) != 0
         at = np.flatnonzero((ring == number) & ~known & np.isfinite(image)).astype(np.uint32)

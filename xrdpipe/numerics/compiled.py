@@ -14,7 +14,10 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def compiled(function: Function) -> Function:
-    """Compile a function at its first call; cache the machine code on disk if numba finds a writable folder."""
+    """Compile a function at its first call; cache the machine code on disk if numba finds a writable folder.
+
+    A loop compiles in a tenth of a second where ``a[:] = b`` takes four: numba compiles the message about shapes too.
+    """
     return _compile(function)
 
 

@@ -291,7 +291,8 @@ def mask_sigma_clip(
             if count == 0:
                 break
             mean = ring_sum(x[:count]) / count
-            scratch[:count] = x[:count]
+            for i in range(count):
+                scratch[i] = x[i]
             limit = alpha * ring_std(scratch[:count])
             left = np.int64(0)
             for i in range(count):

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..model.arrays import read_only
 from .compiled import compiled, reordered
 from .constants import DETECTOR, NOT_FINITE, USER
 from .ring_statistics import longest_ring
@@ -27,6 +28,7 @@ SAMPLE = 1 << 16  # pixels that are looked at in them, evenly spread
 PARTS = 8  # of these bins, every eighth: how they differ says how sure the number is
 UNSEEN = 9.0  # variances: a pattern further from the mean of the sampled pixels has bad pixels outside the sample
 LARGEST = np.float64(np.finfo(np.float32).max)
+ARRAYS = ("rows", "ends", "at", "order", "weights", "norms")  # of `sample_bins`, as `compare` takes them
 KNOWN = np.uint8(USER | DETECTOR | NOT_FINITE)  # masked for what is known of the pixel, not for what it counts
 
 
@@ -104,8 +106,8 @@ def pattern_error(
     places = np.arange(intensity.size)
     line = np.interp(places, places[filled], intensity[filled])
     found = np.full((samples["rows"].size, 8), np.nan)
-    rows, ends, at, order = (samples[name] for name in ("rows", "ends", "at", "order"))
-    weights, norms, stride = samples["weights"], samples["norms"], int(samples["stride"][0])
+    image, raw, mask, stride = read_only(image), read_only(raw), read_only(mask), int(samples["stride"][0])
+    rows, ends, at, order, weights, norms = (read_only(samples[name]) for name in ARRAYS)
     compare(image, raw, mask, columns, line, rows, ends, at, order, weights, norms, stride, found)
     parts = np.zeros(PARTS)
     total = sum_errors(found, gain(found), stride, parts)

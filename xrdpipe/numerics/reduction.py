@@ -263,7 +263,9 @@ def box_mean(image: NDArray[np.float64], window: int, repeat: bool) -> NDArray[n
     """
     before = window // 2
     means: NDArray[np.float64] = np.empty((image.shape[0], image.shape[1]))
-    means[...] = image  # which may be read-only, and of any layout
+    for row in range(image.shape[0]):
+        for column in range(image.shape[1]):
+            means[row, column] = image[row, column]
     if window == 1:
         return means
     for _ in range(2):  # along the columns, then along the rows; each pass transposes

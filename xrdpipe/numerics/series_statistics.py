@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..model.arrays import read_only
 from .compiled import compiled
 from .constants import GOOD, INF
 
@@ -211,7 +212,8 @@ def spread_outliers(
     judged = (found == GOOD) & np.isfinite(summed.spread_variance)
     where = arcs.order, arcs.starts, arcs.arc_of, arcs.offset
     none = np.empty(0, np.float32)
-    mask_mad(summed.spread, summed.spread_variance, found, -np.inf, np.inf, *where, alpha, none)
+    spreads = read_only(summed.spread), read_only(summed.spread_variance)
+    mask_mad(*spreads, found, -np.inf, np.inf, *where, alpha, none)
     odd = judged & (found != GOOD)
     middle = np.float32(np.median(summed.spread[judged])) if judged.any() else np.float32(1)
     return odd & (summed.spread < middle), odd & (summed.spread >= middle)

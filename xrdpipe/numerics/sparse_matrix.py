@@ -225,7 +225,8 @@ def _clip(
             continue
         whole = 0.0
         if len(azimuth):
-            corners[:] = azimuth[pixel]
+            for i in range(4):
+                corners[i] = azimuth[pixel, i]
             if corners.max() - corners.min() > np.pi:  # across the discontinuity
                 for i in range(4):
                     corners[i] += 2 * np.pi if corners[i] < 0 else 0.0

@@ -23,6 +23,7 @@ def process_in_threads(
     """Process frames in threads and yield their outcomes as they finish.
 
     Many small frames cost one hand-over together. A frame that takes longer than `BATCH` is handed over at once.
+    MemoryError is raised if all threads end because they have no memory to hand over what they did.
 
     Parameters
     ----------
@@ -32,11 +33,6 @@ def process_in_threads(
         Function that processes one frame.
     images
         Frames to process. The threads begin them in this order.
-
-    Raises
-    ------
-    MemoryError
-        All threads have ended before the frames: there was no memory to hand over what they did.
     """
     numbers, stop = count(), threading.Event()
     finished: SimpleQueue[list[Outcome] | BaseException] = SimpleQueue()

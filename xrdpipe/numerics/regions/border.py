@@ -188,7 +188,8 @@ def settle(
     for _ in range(rounds):
         for t, f, g in runs:
             for i in range(TILE * t, min(TILE * t + TILE, slow)):
-                old[i + 1, f + 1 : g + 1] = region[i, f:g]
+                for j in range(f, g):
+                    old[i + 1, j + 1] = region[i, j]
         for t, f, g in runs:
             for i in range(TILE * t, min(TILE * t + TILE, slow)):
                 at = i * fast + f

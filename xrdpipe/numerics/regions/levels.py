@@ -117,17 +117,13 @@ def fit_rings(sums: NDArray[np.float64], coefficients: NDArray[np.float64], vari
     relative one of groups of sectors beyond it (texture that the harmonics do not describe).
     """
     rings = sums.shape[1]
-    n, m, z, pooled = (
-        np.zeros((GROUPS, rings)),
-        np.zeros((GROUPS, rings)),
-        np.zeros((GROUPS, rings)),
-        np.zeros((GROUPS, rings)),
-    )
+    shape = (GROUPS, rings)
+    n, m, z, pooled = np.zeros(shape), np.zeros(shape), np.zeros(shape), np.zeros(shape)
     _groups(sums, n, m, variance)
     waves, damp = np.empty((GROUPS, WAVES)), np.empty(HARMONICS + 1)
     own, near = np.empty(rings), np.empty(rings)
     _waves(waves, damp)
-    weight, value, level = n.copy(), np.empty((GROUPS, rings)), np.empty(rings)
+    weight, value, level = n.copy(), np.empty(shape), np.empty(rings)
     normal, right = np.empty((WAVES, rings)), np.empty((TERMS, rings))
     fit, e, inverse = np.empty((TERMS, rings)), np.empty(rings), np.zeros(rings)
     for r in range(rings):
@@ -155,9 +151,12 @@ def fit_rings(sums: NDArray[np.float64], coefficients: NDArray[np.float64], vari
                         variance[r, 0] / (size * size) if level[r] > 0 else normal[0, r]
                     )
             _solve(a, b)
-            fit[:, r] = b
+            for k in range(TERMS):
+                fit[k, r] = b[k]
         for g in range(GROUPS):
-            e[:] = fit[0]
+            flat = fit[0]
+            for r in range(rings):
+                e[r] = flat[r]
             for k in range(1, TERMS):
                 wave, part = damp[(k + 1) // 2] * waves[g, k], fit[k]
                 for r in range(rings):

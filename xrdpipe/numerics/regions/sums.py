@@ -105,7 +105,8 @@ def tiles_and_pieces(
             live[block] = alive
         if possible >= 64 * least:
             _best_piece(ratio, rows[i])
-    columns[:, 0], columns[:, 1], columns[:, 2] = first, end, best
+    for j in range(fast):
+        columns[j, 0], columns[j, 1], columns[j, 2] = first[j], end[j], best[j]
 
 
 @compiled
