@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import subprocess
 import sys
@@ -53,6 +54,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process.wait(LIMIT / 4)
 
 
+@pytest.fixture(autouse=True)
+def _what_is_left() -> Iterator[None]:
+    """Collect what Tiled's client leaves open while the warnings about it are ignored."""
+    yield
+    gc.collect()
+
+
 @pytest.fixture
 def here(frames: list[Path], poni: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
@@ -68,6 +76,7 @@ def fill(server: str, uid: str, **arrays: np.ndarray) -> None:
         node = node.create_container(name)
     for name, array in arrays.items():
         node.write_array(array, key=name)
+    node.context.http_client.close()
 
 
 @pytest.mark.slow
