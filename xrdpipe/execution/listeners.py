@@ -178,6 +178,8 @@ class OrientationCheck(Listener):
 
     def begin(self) -> None:
         """Load compiled functions and start the thread: without memory the one ends Python, the other blocks it."""
+        if not self._plan.waiting and self._plan.arrivals is None:
+            return
         with suppress(*NO_ROOM):
             structure(np.zeros((8, 8)), 1)
         self._thread.submit(int)
