@@ -29,7 +29,8 @@ def smooth_bruckner(values: Floats, points: int, iterations: int) -> Floats:
     count, window = values.size, 2 * points + 1
     padded = np.empty(count + 2 * points)
     padded[:points] = values[0]
-    padded[points : points + count] = values
+    for i in range(count):
+        padded[points + i] = values[i]
     padded[points + count :] = values[-1]
     for _ in range(iterations):
         mean = 0.0
